@@ -1,0 +1,27 @@
+"""Configuration, resolved once and then frozen. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """What the person who starts an engine may choose; None and "auto" leave the choice to the engine.
+
+    ``context_length`` tokens of prompt and answer together; ``dtype`` of weights and activations and
+    ``kv_dtype`` of the KV cache, each "auto", "fp32", "bf16" or "fp16"; ``threads`` of the processor;
+    ``max_num_seqs`` requests computed side by side; ``max_num_batched_tokens`` in one step;
+    ``block_size`` tokens in a KV block; ``random_weights`` keeps the shape and draws the numbers.
+    """
+
+    context_length: int | None = None
+    dtype: str = "auto"
+    kv_dtype: str = "auto"
+    device: str = "auto"
+    threads: int | None = None
+    max_num_seqs: int = 8
+    max_num_batched_tokens: int = 512
+    block_size: int = 64
+    prefix_caching: bool = True
+    random_weights: bool = False

@@ -1,0 +1,1 @@
+"""The engine: requests, scheduling, the paged KV cache, the step loop."""

@@ -1,0 +1,1 @@
+"""Who owns which KV block: pool, prefix cache, manager. Free of torch."""

@@ -1,0 +1,57 @@
+"""The records that cross the border of the engine process, one frame a record. Free of torch and of pickle.
+
+To the engine: ``Start`` once, then ``Submit`` and ``Abort``. From it: ``Ready`` or ``Failed`` once, then one
+``Outputs`` for each step that produced something. Closing the socket ends the engine.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from llmrt.config import EngineConfig
+from llmrt.engine.request import RequestOutput, SamplingParams
+
+
+class Start(msgspec.Struct, tag=True, frozen=True):
+    """Load the model at ``model_path`` and begin."""
+
+    model_path: str
+    config: EngineConfig
+
+
+class Submit(msgspec.Struct, tag=True, frozen=True):
+    """Answer ``token_ids``."""
+
+    request_id: str
+    token_ids: list[int]
+    params: SamplingParams
+
+
+class Abort(msgspec.Struct, tag=True, frozen=True):
+    """Nobody waits for this request any more."""
+
+    request_id: str
+
+
+class Ready(msgspec.Struct, tag=True, frozen=True):
+    """The model is loaded. ``notices`` are lines for the person who started the engine."""
+
+    context_length: int
+    vocab_size: int
+    notices: list[str] = []
+
+
+class Failed(msgspec.Struct, tag=True, frozen=True):
+    """The engine could not start; ``message`` is the one line that says what to change."""
+
+    message: str
+
+
+class Outputs(msgspec.Struct, tag=True, frozen=True):
+    """What one step gave to each request that got something."""
+
+    outputs: list[RequestOutput]
+
+
+ToEngine = Start | Submit | Abort
+FromEngine = Ready | Failed | Outputs

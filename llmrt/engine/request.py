@@ -1,0 +1,92 @@
+"""What is asked of the engine and what it answers, token by token. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llmrt.errors import RequestError
+
+FinishReason = Literal["stop", "length", "abort", "error"]
+
+MAX_LOGPROBS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingParams:
+    """How the next token is chosen, and when to stop.
+
+    ``temperature`` 0 is greedy. ``top_k`` 0, ``top_p`` 1 and ``min_p`` 0 leave every token in. ``seed`` None
+    draws a fresh one. ``max_tokens`` None runs to the end of the context. ``logprobs`` is the number of
+    alternatives reported beside the chosen token's log-probability, None for no report.
+    ``stop_token_ids`` end an answer, the model's end-of-sequence tokens among them: the caller names them all.
+    Stop strings are text, so the detokenizer looks for them.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop_token_ids: frozenset[int] = frozenset()
+    logprobs: int | None = None
+
+    def validate(self, vocab_size: int) -> None:
+        """Raise ``RequestError`` naming the first field whose value cannot be served."""
+        _in_range("temperature", self.temperature, 0.0, 2.0)
+        _in_range("top_p", self.top_p, 0.0, 1.0, open_low=True)
+        _in_range("min_p", self.min_p, 0.0, 1.0)
+        _in_range("repetition_penalty", self.repetition_penalty, 0.0, 10.0, open_low=True)
+        _in_range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
+        _in_range("presence_penalty", self.presence_penalty, -2.0, 2.0)
+        _in_range("top_k", self.top_k, 0, vocab_size)
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise RequestError(f"max_tokens is {self.max_tokens}; it must be at least 1.", param="max_tokens")
+        if self.logprobs is not None:
+            _in_range("logprobs", self.logprobs, 0, MAX_LOGPROBS)
+        for token_id, bias in self.logit_bias.items():
+            if not 0 <= token_id < vocab_size:
+                raise RequestError(
+                    f"logit_bias names token {token_id}; this model has tokens 0 to {vocab_size - 1}.",
+                    param="logit_bias",
+                )
+            _in_range("logit_bias", bias, -100.0, 100.0)
+
+
+def _in_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+    inside = (low < value if open_low else low <= value) and value <= high
+    if not inside:  # also true of NaN
+        bound = "above" if open_low else "at least"
+        raise RequestError(f"{name} is {value}; it must be {bound} {low} and at most {high}.", param=name)
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """Natural log-probability of a chosen token, and the likeliest tokens beside it, best first."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class RequestOutput:
+    """What one engine step gave to one request.
+
+    ``token_ids`` are new since the last output (an end-of-sequence token is among them). ``logprobs`` has one
+    entry a token when they were asked for. The last output of a request has a ``finish_reason``; with "error"
+    the ``error`` says why.
+    """
+
+    request_id: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    num_cached_tokens: int = 0
+    error: str | None = None

@@ -1,0 +1,70 @@
+"""Errors that a user, a client or a file can cause.
+
+Each message is one line that names the flag, field, file or tensor to change. The CLI prints it and exits
+with status 1; the server answers it as an OpenAI error body. Our own broken invariants are ``assert``.
+"""
+
+from __future__ import annotations
+
+
+class LlmrtError(Exception):
+    """Base of everything that is not a bug in llmrt."""
+
+
+class ConfigError(LlmrtError):
+    """A flag, an environment variable or a configuration file holds a value that cannot work."""
+
+
+class ModelNotFoundError(LlmrtError):
+    """No folder, file, alias or repository has the name that was asked for."""
+
+
+class DownloadError(LlmrtError):
+    """A model could not be fetched: network, licence, disk or checksum."""
+
+
+class CheckpointError(LlmrtError):
+    """A model's file is missing, truncated, inconsistent or of a kind that is not supported."""
+
+
+class TokenizerError(LlmrtError):
+    """A model's vocabulary is missing or cannot be read."""
+
+
+class TemplateError(LlmrtError):
+    """A chat template cannot be parsed, or refuses the conversation it was given."""
+
+
+class MemoryFitError(LlmrtError):
+    """The machine has less memory than the model needs; the message has both numbers and the flag that helps."""
+
+
+class EngineDeadError(LlmrtError):
+    """The engine process ended; the request was not answered in full."""
+
+
+class RequestError(LlmrtError):
+    """A request holds a value that cannot be served.
+
+    ``param`` is the request field at fault and ``code`` the machine-readable reason, as in OpenAI's errors.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class ContextLengthError(RequestError):
+    """The prompt alone is longer than the context of the engine."""
+
+    def __init__(self, num_tokens: int, context_length: int, *, param: str = "messages") -> None:
+        super().__init__(
+            f"This model's maximum context length is {context_length} tokens, "
+            f"but the prompt resulted in {num_tokens} tokens. Shorten the prompt"
+            " or serve the model with a larger --ctx.",
+            param=param,
+            code="context_length_exceeded",
+        )
+        self.num_tokens = num_tokens
+        self.context_length = context_length

@@ -1,0 +1,1 @@
+"""The one decoder, its configuration, and how checkpoints become its weights."""

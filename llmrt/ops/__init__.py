@@ -1,0 +1,1 @@
+"""The contract of each operation, and the ordered candidates that implement it."""

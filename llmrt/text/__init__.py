@@ -1,0 +1,1 @@
+"""Text on either side of the engine: tokenizers, detokenizing, chat templates. Free of torch."""
