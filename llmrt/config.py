@@ -12,7 +12,7 @@ class EngineConfig:
     ``context_length`` tokens of prompt and answer together; ``dtype`` of weights and activations and
     ``kv_dtype`` of the KV cache, each "auto", "fp32", "bf16" or "fp16"; ``threads`` of the processor;
     ``max_num_seqs`` requests computed side by side; ``max_num_batched_tokens`` in one step;
-    ``block_size`` tokens in a KV block; ``random_weights`` keeps the shape and draws the numbers.
+    ``block_size`` tokens in a KV block.
     """
 
     context_length: int | None = None
@@ -24,4 +24,3 @@ class EngineConfig:
     max_num_batched_tokens: int = 512
     block_size: int = 64
     prefix_caching: bool = True
-    random_weights: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -90,3 +91,37 @@ class RequestOutput:
     logprobs: tuple[TokenLogprob, ...] | None = None
     num_cached_tokens: int = 0
     error: str | None = None
+
+
+@dataclass(eq=False)
+class Request:
+    """One sequence in the engine: its tokens, and how many of them are in the KV cache.
+
+    ``token_ids`` are the prompt and what was generated so far. ``num_computed_tokens`` of them have their keys
+    and values in the blocks of ``block_table``. ``block_keys`` name the content of its full blocks. ``seed`` is the
+    one asked for, or drawn when the request begins.
+    """
+
+    request_id: str
+    token_ids: list[int]
+    params: SamplingParams
+    num_prompt_tokens: int = field(init=False)
+    seed: int = field(init=False)
+    num_computed_tokens: int = 0
+    num_cached_tokens: int = 0
+    block_table: list[int] = field(default_factory=list[int])
+    block_keys: list[bytes] = field(default_factory=list[bytes])
+
+    def __post_init__(self) -> None:
+        self.num_prompt_tokens = len(self.token_ids)
+        self.seed = secrets.randbits(64) if self.params.seed is None else self.params.seed
+
+    @property
+    def num_uncomputed_tokens(self) -> int:
+        """Tokens whose keys and values are still to be computed: 1 while decoding."""
+        return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def num_output_tokens(self) -> int:
+        """Tokens generated so far."""
+        return len(self.token_ids) - self.num_prompt_tokens

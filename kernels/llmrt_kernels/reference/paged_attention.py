@@ -1,0 +1,73 @@
+"""Attention of new queries over a paged KV cache: causal, grouped-query, with an optional sliding window.
+
+For a request with L keys in the cache of which the last n are its new tokens, query i (0 <= i < n) stands at
+position p = L - n + i and sees the keys
+
+    max(0, p - window + 1) .. p
+
+and o = softmax(q k^T * scale) v over them. H query heads share KVH key/value heads in groups of H / KVH.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def paged_attention(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    cu_seqlens_q: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    sliding_window: int | None,
+) -> Tensor:
+    """Attend. q [T, H, D] -> [T, H, D]; the queries of request b are rows cu_seqlens_q[b] to cu_seqlens_q[b+1].
+
+    k_cache, v_cache [blocks, KVH, block_size, D]; block_table [B, N]; cu_seqlens_q [B+1]; seq_lens [B], all keys
+    of the request with the new ones, which are in the cache already. Entries of block_table left of the window
+    are never read.
+    """
+    out = torch.empty_like(q)
+    starts, lengths = cu_seqlens_q.tolist(), seq_lens.tolist()
+    for b, kv_len in enumerate(lengths):
+        rows = slice(starts[b], starts[b + 1])
+        num_queries = starts[b + 1] - starts[b]
+        first_position = kv_len - num_queries
+        first_key = 0 if sliding_window is None else max(0, first_position - sliding_window + 1)
+        k, v = (_gather(cache, block_table[b], first_key, kv_len, q.dtype) for cache in (k_cache, v_cache))
+        mask = _mask(first_position, first_key, kv_len, sliding_window, q.device)
+        whole_prompt = mask is not None and first_position == 0 and sliding_window is None
+        out[rows] = F.scaled_dot_product_attention(
+            q[rows].transpose(0, 1).unsqueeze(0),
+            k.unsqueeze(0),
+            v.unsqueeze(0),
+            attn_mask=None if whole_prompt else mask,
+            is_causal=whole_prompt,
+            scale=scale,
+            enable_gqa=True,
+        )[0].transpose(0, 1)
+    return out
+
+
+def _gather(cache: Tensor, blocks: Tensor, start: int, end: int, dtype: torch.dtype) -> Tensor:
+    """Keys (or values) at positions start to end of one request, as [KVH, end - start, D]."""
+    _, num_kv_heads, block_size, head_dim = cache.shape
+    first, last = start // block_size, -(-end // block_size)
+    pages = cache[blocks[first:last]].transpose(0, 1).reshape(num_kv_heads, -1, head_dim)
+    return pages[:, start - first * block_size : end - first * block_size].to(dtype)
+
+
+def _mask(
+    first_position: int, first_key: int, kv_len: int, sliding_window: int | None, device: torch.device
+) -> Tensor | None:
+    """Which keys each query sees, [queries, keys] of bool; None for a single query, which sees all gathered ones."""
+    if kv_len - first_position == 1:
+        return None
+    query = torch.arange(first_position, kv_len, device=device).unsqueeze(1)
+    key = torch.arange(first_key, kv_len, device=device)
+    visible = key <= query
+    return visible if sliding_window is None else visible & (key > query - sliding_window)

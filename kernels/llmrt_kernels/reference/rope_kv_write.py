@@ -1,0 +1,44 @@
+"""Rotate queries and keys by their positions, and write keys and values to the paged cache.
+
+RoPE in the half-split form of the published safetensors (https://arxiv.org/abs/2104.09864, Hugging Face layout):
+with the left half x1 and the right half x2 of a head, and the angle a[p, i] = p * inv_freq[i],
+
+    y1 = x1 cos(a) - x2 sin(a)
+    y2 = x2 cos(a) + x1 sin(a)
+
+    qkv row      [ q heads: H * D | k heads: KVH * D | v heads: KVH * D ]
+    cache        [blocks, KVH, block_size, D]; slot s is block s // block_size, offset s % block_size
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rope_kv_write(
+    qkv: Tensor,
+    positions: Tensor,
+    cos_sin: Tensor,
+    slot_mapping: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+) -> Tensor:
+    """Rotate and store. Returns the rotated queries [T, H, D]; keys and values go to the cache in its dtype.
+
+    qkv [T, (H + 2 KVH) D]; positions, slot_mapping [T] int64; cos_sin [P, 2, D/2] fp32, row p for position p.
+    """
+    _, num_kv_heads, block_size, head_dim = k_cache.shape
+    heads = qkv.view(qkv.shape[0], -1, head_dim)
+    q, k, v = heads.split([heads.shape[1] - 2 * num_kv_heads, num_kv_heads, num_kv_heads], dim=1)
+    cos, sin = cos_sin[positions].unsqueeze(2).unbind(1)  # [T, 1, D/2] each
+    block, offset = slot_mapping // block_size, slot_mapping % block_size
+    k_cache[block, :, offset] = rotate(k, cos, sin).to(k_cache.dtype)
+    v_cache[block, :, offset] = v.to(v_cache.dtype)
+    return rotate(q, cos, sin)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate heads. x [T, heads, D], cos and sin [T, 1, D/2] fp32 -> [T, heads, D] of x's dtype."""
+    x1, x2 = x.float().chunk(2, dim=-1)
+    return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1).to(x.dtype)

@@ -1,0 +1,81 @@
+"""From a model on disk to an engine that is ready to step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from llmrt.config import EngineConfig
+from llmrt.engine.kv.manager import KVCacheManager
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.memory import available_memory, plan_memory
+from llmrt.engine.model_runner import TorchModelRunner
+from llmrt.engine.scheduler import Scheduler
+from llmrt.engine.threads import usable_cores
+from llmrt.errors import ConfigError
+from llmrt.model.checkpoint import Checkpoint, open_checkpoint
+from llmrt.model.config import ModelConfig
+from llmrt.model.kv_cache import KVCache
+from llmrt.model.load import Progress, load_decoder
+from llmrt.model.tensor_slots import num_parameters
+from llmrt.ops.types import OpSpec
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SMALL_MODEL = 500_000_000
+
+
+def build_engine(path: Path, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
+    """The engine for the model at ``path``. Raises ``LlmrtError`` for a checkpoint or a setting that cannot work."""
+    return assemble_engine(open_checkpoint(path), config, progress)
+
+
+def assemble_engine(checkpoint: Checkpoint, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
+    """Decide what fits, load the weights, and join scheduler and runner."""
+    _check(config)
+    device = torch.device("cpu")
+    torch.set_num_threads(config.threads or usable_cores())
+    dtype = _choose(config.dtype, "--dtype", _natural_dtype(checkpoint.config))
+    kv_dtype = _choose(config.kv_dtype, "--kv-dtype", dtype)
+    model = checkpoint.config
+    plan = plan_memory(model, config, dtype=dtype, kv_dtype=kv_dtype, available=available_memory())
+    decoder = load_decoder(checkpoint, plan.context_length, OpSpec(device.type, DTYPES[dtype]), progress)
+    kv = KVCache.allocate(model, plan.num_blocks, config.block_size, DTYPES[kv_dtype], device)
+    scheduler = Scheduler(
+        KVCacheManager(
+            plan.num_blocks,
+            config.block_size,
+            sliding_window=model.sliding_window,
+            prefix_caching=config.prefix_caching,
+        ),
+        max_num_seqs=config.max_num_seqs,
+        max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
+        context_length=plan.context_length,
+    )
+    return LLMEngine(scheduler, TorchModelRunner(decoder, kv, config.block_size, device), plan.notices)
+
+
+def _check(config: EngineConfig) -> None:
+    if config.device not in ("auto", "cpu"):
+        raise ConfigError(f"--device is {config.device!r}; this version runs on the CPU alone, use cpu.")
+    for flag, value in (("--threads", config.threads), ("--max-num-seqs", config.max_num_seqs)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{flag} is {value}; it must be at least 1.")
+
+
+def _choose(value: str, flag: str, natural: str) -> str:
+    if value == "auto":
+        return natural
+    if value not in DTYPES:
+        raise ConfigError(f"{flag} is {value!r}; it must be one of auto, {', '.join(DTYPES)}.")
+    return value
+
+
+def _natural_dtype(model: ModelConfig) -> str:
+    """fp32 for small models, for there it costs little and keeps logits exact; bf16 where the processor multiplies it.
+
+    Emulated bf16 is several times slower than fp32, so a processor without it runs fp32 at any size.
+    """
+    small = num_parameters(model) < SMALL_MODEL
+    native_bf16 = torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
+    return "fp32" if model.dtype == "fp32" or small or not native_bf16 else "bf16"

@@ -1,0 +1,133 @@
+"""The KV cache as the scheduler sees it: blocks for a request, or none left. Free of torch.
+
+Token position p of a request lives in ``block_table[p // block_size]`` at offset ``p % block_size``:
+
+    positions      0 ........ a ............... num_computed_tokens ....... allocated
+    block_table   [ null ... | held, content final | held, being written   ]
+
+a is 0 without a sliding window; with one, blocks that no later query can see are given back and their entries
+become the null block. Full blocks of final content are entered in the prefix cache; they stay findable after
+they are freed, until the pool hands them out again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from llmrt.engine.kv.block_pool import NULL_BLOCK, BlockPool
+from llmrt.engine.kv.prefix_cache import PrefixCache, extend_block_keys
+from llmrt.engine.request import Request
+
+
+def blocks_for(num_tokens: int, block_size: int) -> int:
+    """Blocks that hold ``num_tokens`` tokens."""
+    return -(-num_tokens // block_size)
+
+
+def peak_blocks(num_tokens: int, chunk: int, block_size: int, sliding_window: int | None) -> int:
+    """The most blocks held at once by ``num_tokens`` tokens computed ``chunk`` at a time.
+
+    With a sliding window: what the chunk's first query sees, the chunk, and a partly visible block on the left.
+    """
+    whole = blocks_for(num_tokens, block_size)
+    if sliding_window is None:
+        return whole
+    return min(whole, blocks_for(sliding_window + chunk, block_size) + 1)
+
+
+class KVCacheManager:
+    """Gives blocks to requests and takes them back; finds prefixes that were computed before."""
+
+    def __init__(
+        self,
+        num_blocks: int,
+        block_size: int,
+        *,
+        sliding_window: int | None = None,
+        prefix_caching: bool = True,
+    ) -> None:
+        self.block_size = block_size
+        self._window = sliding_window
+        self._pool = BlockPool(num_blocks)
+        self._prefix_cache = PrefixCache()
+        self._prefix_caching = prefix_caching
+
+    def peak_blocks(self, num_tokens: int, chunk: int) -> int:
+        """The most blocks that a request of ``num_tokens`` tokens ever holds when it computes ``chunk`` at a time."""
+        return peak_blocks(num_tokens, chunk, self.block_size, self._window)
+
+    @property
+    def num_free_blocks(self) -> int:
+        """Blocks that no running request holds."""
+        return self._pool.num_free
+
+    def get_computed_blocks(self, request: Request) -> int:
+        """Start ``request`` from the longest prefix in the cache; returns the tokens that need no computing.
+
+        One token at least is left to compute, for its logits choose the next. The request holds no block yet.
+        """
+        assert not request.block_table and request.num_computed_tokens == 0
+        if not self._prefix_caching:
+            return 0
+        extend_block_keys(request.block_keys, request.token_ids, self.block_size)
+        most = (len(request.token_ids) - 1) // self.block_size
+        needed_from = [self._first_visible_block(n * self.block_size) for n in range(most + 1)]
+        blocks = self._prefix_cache.longest_match(request.block_keys[:most], needed_from)
+        for block in blocks:
+            if block is not None:
+                self._pool.share(block)
+        request.block_table = [NULL_BLOCK if block is None else block for block in blocks]
+        request.num_computed_tokens = len(blocks) * self.block_size
+        return request.num_computed_tokens
+
+    def allocate_slots(self, request: Request, num_tokens: int) -> bool:
+        """Hold blocks for the request's next ``num_tokens`` tokens; False, and nothing taken, if too few are free."""
+        end = request.num_computed_tokens + num_tokens
+        missing = blocks_for(end, self.block_size) - len(request.block_table)
+        if missing > self._pool.num_free:
+            return False
+        for _ in range(missing):
+            block = self._pool.take()
+            self._prefix_cache.forget(block)
+            request.block_table.append(block)
+        return True
+
+    def mark_computed(self, request: Request, num_tokens: int) -> None:
+        """The request's next ``num_tokens`` tokens are in the cache: share full blocks, drop what no query sees."""
+        first_open = request.num_computed_tokens // self.block_size
+        request.num_computed_tokens += num_tokens
+        if self._prefix_caching:
+            extend_block_keys(request.block_keys, request.token_ids, self.block_size)
+            for i in range(first_open, request.num_computed_tokens // self.block_size):
+                self._prefix_cache.insert(request.block_keys[i], request.block_table[i])
+        self._give_back(request, self._first_visible_block(request.num_computed_tokens))
+
+    def free(self, request: Request) -> None:
+        """Take back every block of ``request``; its last ones are evicted first, for fewer prompts share them."""
+        self._give_back(request, len(request.block_table))
+        request.block_table = []
+        request.num_computed_tokens = 0
+
+    def _first_visible_block(self, num_computed_tokens: int) -> int:
+        """The first block that a query at position ``num_computed_tokens`` or later can see.
+
+        Query q sees keys q - window + 1 to q.
+        """
+        if self._window is None:
+            return 0
+        return max(0, num_computed_tokens - self._window + 1) // self.block_size
+
+    def _give_back(self, request: Request, end: int) -> None:
+        for i in range(end - 1, -1, -1):
+            block = request.block_table[i]
+            if block == NULL_BLOCK:
+                break  # what lies further left went earlier
+            request.block_table[i] = NULL_BLOCK
+            self._pool.release(block, keep=block in self._prefix_cache)
+
+    def check_integrity(self, requests: Iterable[Request]) -> None:
+        """Assert that the blocks held are those in the tables of ``requests``, and that the parts agree."""
+        holders = Counter(block for r in requests for block in r.block_table if block != NULL_BLOCK)
+        self._pool.check_integrity(holders)
+        self._prefix_cache.check_integrity()

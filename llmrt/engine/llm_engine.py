@@ -1,0 +1,77 @@
+"""The engine: schedule, execute, update, emit. It knows tokens, not text. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from llmrt.engine.request import Request, RequestOutput, SamplingParams
+from llmrt.engine.scheduler import SampledToken, Scheduler, SchedulerOutput
+from llmrt.errors import ContextLengthError, RequestError
+
+
+class ModelRunner(Protocol):
+    """Computes a step: the scheduled tokens go through the model, and a token is chosen where a sequence ends."""
+
+    vocab_size: int
+
+    def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
+        """Choose a token for each request whose last known token is in the step."""
+        ...
+
+
+class LLMEngine:
+    """Any number of requests, computed side by side, one step at a time.
+
+    ``notices`` are lines for the person who started the engine, such as a context that had to be reduced.
+    """
+
+    def __init__(self, scheduler: Scheduler, runner: ModelRunner, notices: Sequence[str] = ()) -> None:
+        self.scheduler = scheduler
+        self.notices = list(notices)
+        self._runner = runner
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a prompt and its answer can have together."""
+        return self.scheduler.context_length
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below this."""
+        return self._runner.vocab_size
+
+    @property
+    def has_work(self) -> bool:
+        """Whether ``step`` would compute anything."""
+        return self.scheduler.num_running + self.scheduler.num_waiting > 0
+
+    def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
+        """Queue a request. Raises ``RequestError`` for values, tokens or a length that cannot be served."""
+        check_request(token_ids, params, self.vocab_size, self.context_length)
+        self.scheduler.add(Request(request_id, list(token_ids), params))
+
+    def abort(self, request_id: str) -> None:
+        """Forget a request; nothing more is emitted for it."""
+        self.scheduler.abort(request_id)
+
+    def step(self) -> list[RequestOutput]:
+        """Advance every running request; returns what each of them gained."""
+        scheduled = self.scheduler.schedule()
+        sampled = self._runner.execute(scheduled)
+        return self.scheduler.update(scheduled, sampled)
+
+
+def check_request(token_ids: Sequence[int], params: SamplingParams, vocab_size: int, context_length: int) -> None:
+    """Raise ``RequestError`` if an engine of this vocabulary and context cannot serve the request."""
+    if not token_ids:
+        raise RequestError("The prompt is empty: it has no tokens.", param="prompt")
+    for token_id in token_ids:
+        if not 0 <= token_id < vocab_size:
+            raise RequestError(
+                f"The prompt holds token {token_id}; this model has tokens 0 to {vocab_size - 1}.",
+                param="prompt",
+            )
+    if len(token_ids) >= context_length:
+        raise ContextLengthError(len(token_ids), context_length)
+    params.validate(vocab_size)

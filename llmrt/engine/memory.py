@@ -1,0 +1,108 @@
+"""How much fits: the context length and the number of KV blocks, from the memory at hand. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from llmrt.config import EngineConfig
+from llmrt.engine.kv.manager import peak_blocks
+from llmrt.errors import ConfigError, MemoryFitError
+from llmrt.model.config import ModelConfig
+from llmrt.model.tensor_slots import num_parameters
+
+# The interpreter, torch, activations of one step, and what the allocator keeps.
+WORKSPACE_BYTES = 500_000_000
+# A context below this serves nobody, so it is not reduced further in silence.
+SMALLEST_CONTEXT = 512
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What was decided. ``notices`` say what is less than the model could do."""
+
+    context_length: int
+    num_blocks: int
+    notices: tuple[str, ...] = ()
+
+
+def plan_memory(model: ModelConfig, config: EngineConfig, *, dtype: str, kv_dtype: str, available: int) -> MemoryPlan:
+    """Fit weights, KV cache and workspace into ``available`` bytes.
+
+    A context that was asked for is held or refused (``MemoryFitError``); the model's own is reduced, and that is said.
+    The pool holds one full context at least, and more requests beside it from half of what is left.
+    """
+    wanted = _wanted_context(model, config)
+    weights = num_parameters(model) * BYTES[dtype]
+    block_bytes = model.kv_values_per_token() * config.block_size * BYTES[kv_dtype]
+    room = (available - weights - WORKSPACE_BYTES) // block_bytes - 1  # the null block
+    context = _longest_context(wanted, room, model, config)
+    if context < min(wanted, SMALLEST_CONTEXT) or (config.context_length is not None and context < wanted):
+        needed = weights + WORKSPACE_BYTES + block_bytes * (_blocks(wanted, model, config) + 1)
+        raise MemoryFitError(_does_not_fit(model, config, weights, needed, available, context, wanted))
+    one = _blocks(context, model, config)
+    num_blocks = 1 + max(one, min(config.max_num_seqs * one, room // 2))
+    reduced = (
+        f"Context reduced from {wanted} to {context} tokens: {_gb(available)} of memory are available."
+        " A smaller --kv-dtype or --dtype leaves room for more."
+    )
+    return MemoryPlan(context, num_blocks, () if context == wanted else (reduced,))
+
+
+def available_memory() -> int:
+    """Bytes that this process may still use: what the system has left, or the control group's limit if that is less."""
+    system = psutil.virtual_memory().available
+    return min([system, *_cgroup_room(Path("/sys/fs/cgroup"))])
+
+
+def _cgroup_room(cgroup: Path) -> list[int]:
+    try:
+        limit = (cgroup / "memory.max").read_text().strip()
+        used = int((cgroup / "memory.current").read_text())
+        inactive = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    except OSError:
+        return []
+    reclaimable = int(inactive.get("inactive_file", 0))
+    return [] if limit == "max" else [max(0, int(limit) - used + reclaimable)]
+
+
+def _wanted_context(model: ModelConfig, config: EngineConfig) -> int:
+    if config.context_length is None:
+        return model.context_length
+    if not 1 < config.context_length <= model.max_context_length:
+        raise ConfigError(f"--ctx is {config.context_length}; this model takes 2 to {model.max_context_length} tokens.")
+    return config.context_length
+
+
+def _blocks(context: int, model: ModelConfig, config: EngineConfig) -> int:
+    return peak_blocks(context, config.max_num_batched_tokens, config.block_size, model.sliding_window)
+
+
+def _longest_context(wanted: int, room: int, model: ModelConfig, config: EngineConfig) -> int:
+    """The longest context up to ``wanted`` whose blocks fit into ``room``."""
+    if _blocks(wanted, model, config) <= room:
+        return wanted
+    return min(wanted, max(0, room) * config.block_size)
+
+
+def _does_not_fit(
+    model: ModelConfig,
+    config: EngineConfig,
+    weights: int,
+    needed: int,
+    available: int,
+    context: int,
+    wanted: int,
+) -> str:
+    need = f"{needed / 1e9:.1f} GB are needed ({_gb(weights)} of weights, the rest for {wanted} tokens and workspace)"
+    remedy = "Use a smaller model or --dtype"
+    if context >= min(SMALLEST_CONTEXT, model.context_length):
+        remedy = f"Use --ctx {context} or less, or a smaller --kv-dtype"
+    return f"Not enough memory: {need}, {_gb(available)} are available. {remedy}."
+
+
+def _gb(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB"

@@ -1,0 +1,164 @@
+"""Which requests compute how many tokens in the next step. Free of torch.
+
+There are no phases: a step is ``{request: num_tokens}``. Prefill, a chunk of it, what is left after a prefix hit
+and decode differ in the number alone. Each step
+
+1. gives one token to every request that is decoding, so that no prompt stops the others' answers;
+2. shares the rest of the token budget evenly between the prompts, the shortest first, so that a short one
+   beside a long one starts soon and the long one never starves;
+3. preempts the youngest request when blocks run out: its blocks are freed and its tokens computed again later.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmrt.engine.kv.manager import KVCacheManager
+from llmrt.engine.request import FinishReason, Request, RequestOutput, TokenLogprob
+
+
+@dataclass(frozen=True)
+class SampledToken:
+    """The token that a step chose for a request."""
+
+    token_id: int
+    logprob: TokenLogprob | None = None
+
+
+SchedulerOutput = dict[Request, int]
+
+
+class Scheduler:
+    """Owns the waiting and the running requests; ``kv`` owns their blocks."""
+
+    def __init__(
+        self, kv: KVCacheManager, *, max_num_seqs: int, max_num_batched_tokens: int, context_length: int
+    ) -> None:
+        assert max_num_batched_tokens >= max_num_seqs, "every decoding request takes a token of each step"
+        self.kv = kv
+        self.context_length = context_length
+        self.num_preemptions = 0
+        self._max_num_seqs = max_num_seqs
+        self._max_num_batched_tokens = max_num_batched_tokens
+        self._waiting: deque[Request] = deque()
+        self._running: list[Request] = []  # oldest first
+        self._by_id: dict[str, Request] = {}
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that hold no blocks yet, or no longer."""
+        return len(self._waiting)
+
+    @property
+    def num_running(self) -> int:
+        """Requests that take part in steps."""
+        return len(self._running)
+
+    def add(self, request: Request) -> None:
+        """Queue ``request``."""
+        assert request.request_id not in self._by_id
+        assert request.num_prompt_tokens < self.context_length
+        self._by_id[request.request_id] = request
+        self._waiting.append(request)
+
+    def abort(self, request_id: str) -> None:
+        """Forget the request and free its blocks; one that is unknown may just have ended, and is no error."""
+        request = self._by_id.get(request_id)
+        if request is not None:
+            self._remove(request)
+
+    def schedule(self) -> SchedulerOutput:
+        """Choose the next step's tokens and hold the blocks that they are written to."""
+        self._admit()
+        scheduled: SchedulerOutput = {}
+        for request in [r for r in self._running if r.num_uncomputed_tokens == 1]:
+            self._schedule(request, 1, scheduled)
+        prompts = sorted((r for r in self._running if r.num_uncomputed_tokens > 1), key=_num_uncomputed)
+        for i, request in enumerate(prompts):
+            budget = self._max_num_batched_tokens - sum(scheduled.values())
+            fair_share = -(-budget // (len(prompts) - i))
+            self._schedule(request, min(fair_share, request.num_uncomputed_tokens), scheduled)
+        assert scheduled or not self._running, "the pool holds one full context, so somebody can always go on"
+        return scheduled
+
+    def update(self, scheduled: SchedulerOutput, sampled: Mapping[Request, SampledToken]) -> list[RequestOutput]:
+        """Account for a step that was executed: computed tokens, chosen tokens, finished requests."""
+        outputs: list[RequestOutput] = []
+        for request, num_tokens in scheduled.items():
+            self.kv.mark_computed(request, num_tokens)
+            if request in sampled:
+                outputs.append(self._append(request, sampled[request]))
+        return outputs
+
+    def check_integrity(self) -> None:
+        """Assert that requests and blocks agree."""
+        assert set(self._by_id.values()) == {*self._waiting, *self._running}
+        assert all(not r.block_table and r.num_computed_tokens == 0 for r in self._waiting)
+        self.kv.check_integrity(self._running)
+
+    def _admit(self) -> None:
+        """Move waiting requests to the running ones, in order, while their prompts fit beside what is there."""
+        while self._waiting and len(self._running) < self._max_num_seqs:
+            request = self._waiting[0]
+            needed = self.kv.peak_blocks(len(request.token_ids) + 1, self._max_num_batched_tokens)
+            if self._running and needed > self.kv.num_free_blocks:
+                return
+            self._waiting.popleft()
+            self._running.append(request)
+            num_cached = self.kv.get_computed_blocks(request)
+            if request.num_output_tokens == 0:
+                request.num_cached_tokens = num_cached
+
+    def _schedule(self, request: Request, num_tokens: int, scheduled: SchedulerOutput) -> None:
+        """Add the request to the step if it can have blocks, taking them from younger requests if need be."""
+        if num_tokens == 0 or request not in self._running:  # preempted for a request before it
+            return
+        while not self.kv.allocate_slots(request, num_tokens):
+            victim = self._running[-1]
+            self._preempt(victim)
+            scheduled.pop(victim, None)
+            if victim is request:
+                return
+        scheduled[request] = num_tokens
+
+    def _preempt(self, request: Request) -> None:
+        self._running.remove(request)
+        self.kv.free(request)
+        self._waiting.appendleft(request)
+        self.num_preemptions += 1
+
+    def _append(self, request: Request, sampled: SampledToken) -> RequestOutput:
+        assert request.num_uncomputed_tokens == 0, "a token is chosen when all before it are computed"
+        request.token_ids.append(sampled.token_id)
+        finish_reason = self._finish_reason(request)
+        if finish_reason is not None:
+            self._remove(request)
+        return RequestOutput(
+            request_id=request.request_id,
+            token_ids=(sampled.token_id,),
+            finish_reason=finish_reason,
+            logprobs=None if sampled.logprob is None else (sampled.logprob,),
+            num_cached_tokens=request.num_cached_tokens,
+        )
+
+    def _finish_reason(self, request: Request) -> FinishReason | None:
+        params = request.params
+        if request.token_ids[-1] in params.stop_token_ids:
+            return "stop"
+        if request.num_output_tokens == params.max_tokens or len(request.token_ids) == self.context_length:
+            return "length"
+        return None
+
+    def _remove(self, request: Request) -> None:
+        del self._by_id[request.request_id]
+        if request in self._running:
+            self._running.remove(request)
+            self.kv.free(request)
+        else:
+            self._waiting.remove(request)
+
+
+def _num_uncomputed(request: Request) -> int:
+    return request.num_uncomputed_tokens

@@ -1,0 +1,28 @@
+"""How many threads the processor's share of this process is good for. Free of torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+
+def usable_cores() -> int:
+    """Physical cores, within this process's affinity and its control group's quota; at least 1."""
+    cores = min(psutil.cpu_count(logical=False) or 1, len(_affinity()))
+    return max(1, min([cores, *_quota(Path("/sys/fs/cgroup/cpu.max"))]))
+
+
+def _affinity() -> list[int]:
+    return (
+        psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else list(range(os.cpu_count() or 1))
+    )
+
+
+def _quota(file: Path) -> list[int]:
+    try:
+        quota, period = file.read_text().split()
+    except (OSError, ValueError):
+        return []
+    return [] if quota == "max" else [-(-int(quota) // int(period))]

@@ -1,0 +1,138 @@
+"""The engine as a process of its own: ``python -m llmrt.engine.worker --fd N``, N being a connected socket.
+
+torch is imported through ``build_engine`` alone, after the start record is there, so that everything that can
+be refused is refused at once. The process ends when the other side of the socket does, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from llmrt.config import EngineConfig
+from llmrt.engine.channel import Channel
+from llmrt.engine.messages import Abort, Failed, Outputs, Ready, Start, Submit, ToEngine
+from llmrt.engine.request import RequestOutput, SamplingParams
+from llmrt.errors import LlmrtError, RequestError
+
+
+class Engine(Protocol):
+    """What the worker asks of an engine."""
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of prompt and answer together."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below this."""
+        ...
+
+    @property
+    def notices(self) -> list[str]:
+        """Lines for the person who started the engine."""
+        ...
+
+    @property
+    def has_work(self) -> bool:
+        """Whether ``step`` would compute anything."""
+        ...
+
+    def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
+        """Queue a request; raises ``RequestError`` when it cannot be served."""
+        ...
+
+    def abort(self, request_id: str) -> None:
+        """Forget a request; unknown ids are ignored."""
+        ...
+
+    def step(self) -> list[RequestOutput]:
+        """Advance every running request."""
+        ...
+
+
+BuildEngine = Callable[[Path, EngineConfig], Engine]
+
+
+def main(build: BuildEngine | None = None) -> int:
+    """Serve the socket named on the command line until it closes; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m llmrt.engine.worker")
+    parser.add_argument("--fd", type=int, required=True, help="file descriptor of a connected socket")
+    sock = socket.socket(fileno=parser.parse_args().fd)
+    sock.set_inheritable(False)  # a compiler that is started here must not keep the channel open
+    # Ctrl+C and a service manager's SIGTERM reach the whole group; the parent decides when streams are done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, args=(sock.fileno(),), daemon=True).start()
+    try:
+        return serve(Channel(sock), build or _build_engine)
+    except (EOFError, ConnectionError):
+        return 0  # nobody listens any more
+    except LlmrtError as error:
+        print(f"llmrt: the engine stopped: {error}", file=sys.stderr)
+        return 1
+
+
+def serve(channel: Channel, build: BuildEngine) -> int:
+    """Build the engine that the first record asks for, say how that went, and run it."""
+    start, *rest = channel.receive(block=True)
+    assert isinstance(start, Start) and not rest
+    try:
+        engine = build(Path(start.model_path), start.config)
+    except LlmrtError as error:
+        channel.send(Failed(str(error)))
+        return 1
+    channel.send(Ready(engine.context_length, engine.vocab_size, engine.notices))
+    run(engine, channel)
+    return 0
+
+
+def run(engine: Engine, channel: Channel) -> None:
+    """Take records in, step, send outputs; sleeps only when there is nothing to compute. Ends by ``EOFError``."""
+    while True:
+        outputs: list[RequestOutput] = []
+        for record in channel.receive(block=not engine.has_work):
+            outputs += _apply(engine, record)
+        if engine.has_work:
+            outputs += engine.step()
+        if outputs:
+            channel.send(Outputs(outputs))
+
+
+def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
+    if isinstance(record, Abort):
+        engine.abort(record.request_id)
+        return []
+    assert isinstance(record, Submit)
+    try:
+        engine.add(record.request_id, record.token_ids, record.params)
+    except RequestError as error:
+        return [RequestOutput(record.request_id, (), finish_reason="error", error=str(error))]
+    return []
+
+
+def _build_engine(path: Path, config: EngineConfig) -> Engine:
+    from llmrt.engine.build import build_engine
+
+    return build_engine(path, config)
+
+
+def _exit_with_parent(fd: int) -> None:
+    """End the process once the socket hangs up: loading and long steps do not look at the channel."""
+    poller = select.poll()
+    poller.register(fd, 0)  # hang-up is reported without being asked for
+    poller.poll()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""A model on disk, as the loader sees it: a configuration, an inventory, and a stream of tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from llmrt.errors import CheckpointError
+from llmrt.model.config import ModelConfig
+from llmrt.model.families.family import TensorNames
+
+
+class StoredTensor(NamedTuple):
+    """What a file says it holds."""
+
+    shape: tuple[int, ...]
+    file: Path
+
+
+class Checkpoint(Protocol):
+    """A model's configuration and weights.
+
+    ``inventory`` is read from headers alone. ``load`` gives one tensor, in whatever float type it is stored as or
+    unpacked to; a caller that drops each before it asks for the next holds one tensor at a time.
+    """
+
+    config: ModelConfig
+    names: TensorNames
+    inventory: dict[str, StoredTensor]
+
+    def load(self, name: str) -> Tensor:
+        """The tensor ``name`` of the inventory."""
+        ...
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a directory of safetensors or in a .gguf file. Raises ``CheckpointError``."""
+    from llmrt.model.gguf_checkpoint import GgufCheckpoint
+    from llmrt.model.safetensors_checkpoint import SafetensorsCheckpoint
+
+    if path.is_dir():
+        return SafetensorsCheckpoint(path)
+    if path.suffix == ".gguf":
+        return GgufCheckpoint(path)
+    raise CheckpointError(f"{path} is neither a folder with config.json and safetensors nor a .gguf file.")

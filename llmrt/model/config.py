@@ -1,0 +1,109 @@
+"""What a decoder looks like, as numbers. Free of torch.
+
+One decoder serves every family; what a family has and others lack is optional data here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LinearScaling:
+    """Positions divided by ``factor``."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class Llama3Scaling:
+    """Low frequencies divided by ``factor``, high ones kept, those between blended (Llama 3.1)."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context: int
+
+
+@dataclass(frozen=True)
+class YarnScaling:
+    """YaRN (https://arxiv.org/abs/2309.00071): a ramp over the dimensions between both, and scaled attention."""
+
+    factor: float
+    original_context: int
+    attention_factor: float
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    truncate: bool = True
+
+
+@dataclass(frozen=True)
+class DynamicScaling:
+    """Dynamic NTK: a base that grows with the length of the sequence.
+
+    Here the length is the engine's context, so that what is cached agrees with what is computed anew.
+    """
+
+    factor: float
+    original_context: int
+
+
+@dataclass(frozen=True)
+class FrequencyDivisors:
+    """Each frequency divided by its own number, as GGUF files spell any scaling that was resolved beforehand."""
+
+    divisors: tuple[float, ...]
+
+
+RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | DynamicScaling | FrequencyDivisors
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """Rotary position embedding of base ``theta``, with the scaling that stretches it, if any."""
+
+    theta: float = 10000.0
+    scaling: RopeScaling | None = None
+
+
+@dataclass(frozen=True)
+class MoeConfig:
+    """``num_active`` of ``num_experts`` MLPs are used for a token."""
+
+    num_experts: int
+    num_active: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The decoder's shape. ``context_length`` is the longest sequence that the model was made for."""
+
+    family: str
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    norm_eps: float
+    context_length: int
+    rope: RopeConfig = RopeConfig()
+    sliding_window: int | None = None
+    moe: MoeConfig | None = None
+    tied_embeddings: bool = False
+    qkv_bias: bool = False
+    attention_output_bias: bool = False
+    mlp_bias: bool = False
+    dtype: str = "bf16"
+
+    @property
+    def max_context_length(self) -> int:
+        """The longest context that may be asked for; dynamic NTK stretches past what the model was made for."""
+        scaling = self.rope.scaling
+        stretch = scaling.factor if isinstance(scaling, DynamicScaling) else 1.0
+        return int(self.context_length * stretch)
+
+    def kv_values_per_token(self) -> int:
+        """Numbers that one token adds to the KV cache, over all layers."""
+        return 2 * self.num_layers * self.num_kv_heads * self.head_dim

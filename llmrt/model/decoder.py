@@ -1,0 +1,65 @@
+"""The one decoder: Llama, Mistral and Mixtral are values of its configuration."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from llmrt.model.attention import Attention
+from llmrt.model.config import ModelConfig
+from llmrt.model.embedding import Embedding
+from llmrt.model.forward_batch import ForwardBatch
+from llmrt.model.kv_cache import KVCache, LayerKVCache
+from llmrt.model.linear import Linear
+from llmrt.model.mlp import MLP
+from llmrt.model.moe import MoE
+from llmrt.model.norm import AddRMSNorm
+from llmrt.model.rope import cos_sin_table
+from llmrt.ops.types import OpSpec
+
+
+class DecoderLayer(nn.Module):
+    """Attention, then an MLP, each behind a norm of the residual stream."""
+
+    def __init__(self, config: ModelConfig, spec: OpSpec) -> None:
+        super().__init__()
+        self.attention_norm = AddRMSNorm(config.hidden_size, config.norm_eps, spec)
+        self.attention = Attention(config, spec)
+        self.mlp_norm = AddRMSNorm(config.hidden_size, config.norm_eps, spec)
+        if config.moe is None:
+            self.mlp = MLP(config.hidden_size, config.intermediate_size, spec, bias=config.mlp_bias)
+        else:
+            self.mlp = MoE(config.hidden_size, config.intermediate_size, config.moe, spec)
+
+    def forward(
+        self, x: Tensor, residual: Tensor | None, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache
+    ) -> tuple[Tensor, Tensor]:
+        """x is what the layer before adds to the residual stream; returns that pair for the next. All [T, hidden]."""
+        x, residual = self.attention_norm(x, residual)
+        x = self.attention(x, batch, cos_sin, kv)
+        x, residual = self.mlp_norm(x, residual)
+        return self.mlp(x), residual
+
+
+class Decoder(nn.Module):
+    """Token ids in, logits out. ``context_length`` is the longest sequence that positions are prepared for."""
+
+    cos_sin: Tensor
+
+    def __init__(self, config: ModelConfig, context_length: int, spec: OpSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = Embedding(config.vocab_size, config.hidden_size, spec)
+        self.layers = nn.ModuleList(DecoderLayer(config, spec) for _ in range(config.num_layers))
+        self.norm = AddRMSNorm(config.hidden_size, config.norm_eps, spec)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size, spec)
+        table = cos_sin_table(config.rope, config.head_dim, context_length)
+        self.register_buffer("cos_sin", table, persistent=False)
+
+    def forward(self, batch: ForwardBatch, kv: KVCache) -> Tensor:
+        """Logits of the rows in ``batch.logits_index``, [R, vocab_size]."""
+        x, residual = self.embedding(batch.input_ids), None
+        for layer, layer_kv in zip(self.layers, kv.layers, strict=True):
+            x, residual = layer(x, residual, batch, self.cos_sin, layer_kv)
+        rows = batch.logits_index
+        x, _ = self.norm(x[rows], None if residual is None else residual[rows])
+        return self.lm_head(x)

@@ -1,0 +1,47 @@
+"""What a model family is: how its config.json reads, and how its tensors are called. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmrt.model.config import ModelConfig
+from llmrt.model.fields import Fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorNames:
+    """How a checkpoint spells the decoder's tensors, without the ".weight" or ".bias" at the end.
+
+    ``layer`` and the names below it are joined; {i} is the layer and {e} the expert. An expert name without {e}
+    is one tensor for all experts of the layer. With ``interleaved_rope`` the rows of q and k are stored in the
+    order of RoPE over neighbouring pairs and are put into half-split order on loading.
+    """
+
+    embedding: str = "model.embed_tokens"
+    final_norm: str = "model.norm"
+    lm_head: str = "lm_head"
+    layer: str = "model.layers.{i}."
+    attention_norm: str = "input_layernorm"
+    q: str = "self_attn.q_proj"
+    k: str = "self_attn.k_proj"
+    v: str = "self_attn.v_proj"
+    attention_output: str = "self_attn.o_proj"
+    mlp_norm: str = "post_attention_layernorm"
+    gate: str = "mlp.gate_proj"
+    up: str = "mlp.up_proj"
+    down: str = "mlp.down_proj"
+    router: str = "block_sparse_moe.gate"
+    expert_gate: str = "block_sparse_moe.experts.{e}.w1"
+    expert_up: str = "block_sparse_moe.experts.{e}.w3"
+    expert_down: str = "block_sparse_moe.experts.{e}.w2"
+    interleaved_rope: bool = False
+
+
+@dataclass(frozen=True)
+class Family:
+    """``model_types`` as config.json names them, and how such a config becomes a ``ModelConfig``."""
+
+    model_types: tuple[str, ...]
+    read_config: Callable[[Fields], ModelConfig]
+    names: TensorNames = TensorNames()

@@ -1,0 +1,128 @@
+"""How a GGUF file spells configuration and tensors (its architecture "llama": Llama, Mistral and Mixtral alike)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from gguf import GGUFReader
+
+from llmrt.errors import CheckpointError
+from llmrt.model.config import (
+    FrequencyDivisors,
+    LinearScaling,
+    ModelConfig,
+    MoeConfig,
+    RopeConfig,
+    RopeScaling,
+    YarnScaling,
+)
+from llmrt.model.families.family import TensorNames
+from llmrt.text.gguf_metadata import read_list, read_value
+
+ARCHITECTURES = ("llama",)
+
+GGUF_NAMES = TensorNames(
+    embedding="token_embd",
+    final_norm="output_norm",
+    lm_head="output",
+    layer="blk.{i}.",
+    attention_norm="attn_norm",
+    q="attn_q",
+    k="attn_k",
+    v="attn_v",
+    attention_output="attn_output",
+    mlp_norm="ffn_norm",
+    gate="ffn_gate",
+    up="ffn_up",
+    down="ffn_down",
+    router="ffn_gate_inp",
+    expert_gate="ffn_gate_exps",
+    expert_up="ffn_up_exps",
+    expert_down="ffn_down_exps",
+    interleaved_rope=True,
+)
+
+
+def read_gguf_config(
+    reader: GGUFReader, tensors: Collection[str], rope_divisors: tuple[float, ...] | None
+) -> ModelConfig:
+    """The configuration in a file's metadata; which tensors are there tells of biases and of a tied head."""
+    architecture = read_value(reader, "general.architecture", str)
+    if architecture not in ARCHITECTURES:
+        raise CheckpointError(
+            f"GGUF field general.architecture is {architecture!r}; supported are {', '.join(ARCHITECTURES)}."
+        )
+    fields = _Fields(reader, architecture)
+    hidden_size, num_heads = fields.size("embedding_length"), fields.size("attention.head_count")
+    context_length = fields.size("context_length")
+    num_experts = fields.number("expert_count", 0)
+    return ModelConfig(
+        family="mixtral" if num_experts else "llama",
+        vocab_size=_vocab_size(reader, fields),
+        hidden_size=hidden_size,
+        num_layers=fields.size("block_count"),
+        num_heads=num_heads,
+        num_kv_heads=fields.number("attention.head_count_kv", num_heads),
+        head_dim=fields.number("attention.key_length", max(1, hidden_size // num_heads)),
+        intermediate_size=fields.size("feed_forward_length"),
+        norm_eps=fields.real("attention.layer_norm_rms_epsilon", 1e-5),
+        context_length=context_length,
+        rope=RopeConfig(fields.real("rope.freq_base", 10000.0), _scaling(fields, rope_divisors, context_length)),
+        sliding_window=fields.number("attention.sliding_window", 0) or None,
+        moe=MoeConfig(num_experts, fields.size("expert_used_count")) if num_experts else None,
+        tied_embeddings="output.weight" not in tensors,
+        qkv_bias="blk.0.attn_q.bias" in tensors,
+        attention_output_bias="blk.0.attn_output.bias" in tensors,
+        mlp_bias="blk.0.ffn_gate.bias" in tensors,
+    )
+
+
+class _Fields:
+    """The fields of one architecture: ``llama.block_count`` is its "block_count"."""
+
+    def __init__(self, reader: GGUFReader, architecture: str) -> None:
+        self._reader = reader
+        self._prefix = architecture
+
+    def number(self, name: str, default: int) -> int:
+        value = read_value(self._reader, f"{self._prefix}.{name}", int)
+        return default if value is None else value
+
+    def size(self, name: str) -> int:
+        value = self.number(name, 0)
+        if value <= 0:
+            raise CheckpointError(f"GGUF field {self._prefix}.{name} is missing or not above 0.")
+        return value
+
+    def real(self, name: str, default: float) -> float:
+        value = read_value(self._reader, f"{self._prefix}.{name}", float)
+        return default if value is None else value
+
+    def text(self, name: str, default: str) -> str:
+        return read_value(self._reader, f"{self._prefix}.{name}", str) or default
+
+
+def _vocab_size(reader: GGUFReader, fields: _Fields) -> int:
+    tokens = read_list(reader, "tokenizer.ggml.tokens", str)
+    return len(tokens) if tokens is not None else fields.size("vocab_size")
+
+
+def _scaling(fields: _Fields, divisors: tuple[float, ...] | None, context_length: int) -> RopeScaling | None:
+    if divisors is not None:
+        return FrequencyDivisors(divisors)
+    kind = fields.text("rope.scaling.type", "none")
+    factor = fields.real("rope.scaling.factor", 1.0)
+    match kind:
+        case "none":
+            return None
+        case "linear":
+            return LinearScaling(factor)
+        case "yarn":
+            return YarnScaling(
+                factor=factor,
+                original_context=fields.number("rope.scaling.original_context_length", context_length),
+                attention_factor=(0.1 * math.log(factor) + 1.0) * fields.real("rope.scaling.attn_factor", 1.0),
+            )
+        case _:
+            raise CheckpointError(f"GGUF field rope.scaling.type is {kind!r}; known are none, linear, yarn.")

@@ -1,0 +1,37 @@
+"""The families that are known, by the ``model_type`` of config.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmrt.errors import CheckpointError
+from llmrt.model.config import ModelConfig
+from llmrt.model.families.family import Family
+from llmrt.model.families.llama import LLAMA
+from llmrt.model.families.mistral import MISTRAL
+from llmrt.model.families.mixtral import MIXTRAL
+from llmrt.model.fields import Fields
+
+FAMILIES: dict[str, Family] = {
+    model_type: family for family in (LLAMA, MISTRAL, MIXTRAL) for model_type in family.model_types
+}
+
+
+def find_family(fields: Fields) -> Family:
+    """The family that config.json names. Raises ``CheckpointError`` that lists the known ones."""
+    model_type = fields.get("model_type", str, "")
+    if model_type not in FAMILIES:
+        architectures = ", ".join(fields.strings("architectures"))
+        named = f"model_type {model_type!r}" + (f" ({architectures})" if architectures else "")
+        raise CheckpointError(f"{fields.where}: {named} is not supported; known are {', '.join(FAMILIES)}.")
+    return FAMILIES[model_type]
+
+
+def read_model_config(fields: Fields) -> ModelConfig:
+    """The configuration that config.json describes."""
+    return find_family(fields).read_config(fields)
+
+
+def read_config_file(path: Path) -> ModelConfig:
+    """The configuration in the file at ``path``."""
+    return read_model_config(Fields.from_file(path))

@@ -1,0 +1,75 @@
+"""Reading typed fields out of a config.json, with errors that name the field. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llmrt.errors import CheckpointError
+from llmrt.text.model_files import read_json
+
+T = TypeVar("T", int, float, str, bool)
+
+
+class Fields:
+    """The object at the top of a JSON file, or one inside it; ``where`` is how errors call it."""
+
+    def __init__(self, raw: Mapping[str, Any], where: str) -> None:
+        self._raw = raw
+        self.where = where
+
+    @classmethod
+    def from_file(cls, path: Path) -> Fields:
+        """Read a JSON file. Raises ``CheckpointError`` if it is missing, not JSON, or not an object."""
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing.")
+        return cls(read_json(path), str(path))
+
+    def __contains__(self, name: str) -> bool:
+        return self._raw.get(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def is_null(self, name: str) -> bool:
+        """Whether the field is there and null."""
+        return name in self._raw and self._raw[name] is None
+
+    def get(self, name: str, kind: type[T], default: T) -> T:
+        """The field ``name``, or ``default`` if it is absent or null."""
+        return self.require(name, kind) if name in self else default
+
+    def require(self, name: str, kind: type[T]) -> T:
+        """The field ``name``. Raises ``CheckpointError`` if it is absent or of another kind."""
+        value = self._raw.get(name)
+        if value is None:
+            raise CheckpointError(f"{self.where}: the field {name} is missing.")
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return kind(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise CheckpointError(f"{self.where}: {name} is {value!r}, not of type {kind.__name__}.")
+        return value
+
+    def size(self, name: str, default: int | None = None) -> int:
+        """A field that counts something: an integer above 0."""
+        value = self.require(name, int) if default is None else self.get(name, int, default)
+        if value <= 0:
+            raise CheckpointError(f"{self.where}: {name} is {value}; it must be above 0.")
+        return value
+
+    def inside(self, name: str) -> Fields | None:
+        """The object under ``name``, None if it is absent or null."""
+        value = self._raw.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise CheckpointError(f"{self.where}: {name} is {value!r}, not an object.")
+        return Fields(value, f"{self.where}: {name}")
+
+    def strings(self, name: str) -> list[str]:
+        """A list of strings, empty if the field is absent."""
+        value = self._raw.get(name) or []
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise CheckpointError(f"{self.where}: {name} is not a list of strings.")
+        return value

@@ -1,0 +1,52 @@
+"""A .gguf file: its metadata is the configuration, its tensors are unpacked as they are loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType, ReaderTensor
+from gguf.quants import dequantize
+from torch import Tensor
+
+from llmrt.errors import CheckpointError
+from llmrt.model.checkpoint import StoredTensor
+from llmrt.model.families.gguf_fields import GGUF_NAMES, read_gguf_config
+from llmrt.text.gguf_metadata import open_gguf
+
+# Tensors of the file that are configuration, not weights.
+ROPE_FREQS = "rope_freqs.weight"
+
+
+class GgufCheckpoint:
+    """The model in ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        reader = open_gguf(path)
+        self._tensors = {tensor.name: tensor for tensor in reader.tensors}
+        self.inventory = {
+            name: StoredTensor(_shape(tensor), path) for name, tensor in self._tensors.items() if name != ROPE_FREQS
+        }
+        divisors = tuple(self.load(ROPE_FREQS).tolist()) if ROPE_FREQS in self._tensors else None
+        self.config = read_gguf_config(reader, self._tensors.keys(), divisors)
+        self.names = GGUF_NAMES
+
+    def load(self, name: str) -> Tensor:
+        """One tensor, unpacked to fp32 unless it is stored as fp16."""
+        tensor = self._tensors[name]
+        kind = GGMLQuantizationType(tensor.tensor_type)
+        if kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
+            return torch.from_numpy(np.array(tensor.data)).view(_shape(tensor))
+        try:
+            return torch.from_numpy(dequantize(tensor.data, kind)).view(_shape(tensor))
+        except NotImplementedError:
+            raise CheckpointError(
+                f"{self._path}: tensor {name} is of type {kind.name}, which the gguf library cannot unpack."
+            ) from None
+
+
+def _shape(tensor: ReaderTensor) -> tuple[int, ...]:
+    """GGUF counts dimensions from the innermost; torch from the outermost."""
+    return tuple(int(size) for size in reversed(tensor.shape.tolist()))

@@ -1,0 +1,129 @@
+"""Where each tensor of a checkpoint belongs in the decoder. Free of torch.
+
+The decoder keeps some matrices side by side that checkpoints keep apart, so that one product does their work:
+
+    attention.qkv.weight   rows  [ q: H * D | k: KVH * D | v: KVH * D ]
+    mlp.gate_up.weight     rows  [ gate: I | up: I ]
+    moe.gate_up_weight     [ expert, gate: I | up: I, hidden ]
+
+The table below is complete: what a checkpoint has beyond it is left over, what it lacks is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from llmrt.model.config import ModelConfig
+from llmrt.model.families.family import TensorNames
+
+EVERYTHING = slice(None)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """``index`` into the decoder's ``parameter``, where a tensor of ``shape`` goes.
+
+    ``interleaved_heads`` is the number of heads whose rows are stored in RoPE's pairwise order, 0 for none.
+    """
+
+    parameter: str
+    shape: tuple[int, ...]
+    index: tuple[slice | int, ...] = (EVERYTHING,)
+    interleaved_heads: int = 0
+
+
+def tensor_slots(config: ModelConfig, names: TensorNames) -> dict[str, Slot]:
+    """Every tensor that a checkpoint of this configuration has, by its name there."""
+    return dict(_all(config, names))
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """Numbers in the model; tied embeddings count once."""
+    return sum(math.prod(slot.shape) for slot in tensor_slots(config, TensorNames()).values())
+
+
+def num_active_parameters(config: ModelConfig) -> int:
+    """Numbers that one decoded token multiplies with: the active experts, and the embedding table as the head alone."""
+    table = config.vocab_size * config.hidden_size
+    total = num_parameters(config) - (0 if config.tied_embeddings else table)
+    if config.moe is None:
+        return total
+    expert = 3 * config.intermediate_size * config.hidden_size
+    return total - config.num_layers * (config.moe.num_experts - config.moe.num_active) * expert
+
+
+def _all(config: ModelConfig, names: TensorNames) -> Iterator[tuple[str, Slot]]:
+    hidden = config.hidden_size
+    yield f"{names.embedding}.weight", Slot("embedding.weight", (config.vocab_size, hidden))
+    for i in range(config.num_layers):
+        yield from _layer(config, names, names.layer.format(i=i), f"layers.{i}.")
+    yield f"{names.final_norm}.weight", Slot("norm.weight", (hidden,))
+    if not config.tied_embeddings:
+        yield f"{names.lm_head}.weight", Slot("lm_head.weight", (config.vocab_size, hidden))
+
+
+def _layer(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
+    hidden = config.hidden_size
+    yield f"{source}{names.attention_norm}.weight", Slot(f"{target}attention_norm.weight", (hidden,))
+    yield from _attention(config, names, source, f"{target}attention.")
+    yield f"{source}{names.mlp_norm}.weight", Slot(f"{target}mlp_norm.weight", (hidden,))
+    if config.moe is None:
+        yield from _mlp(config, names, source, f"{target}mlp.")
+    else:
+        yield from _moe(config, config.moe.num_experts, names, source, f"{target}mlp.")
+
+
+def _attention(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
+    row = 0
+    heads = {names.q: config.num_heads, names.k: config.num_kv_heads, names.v: config.num_kv_heads}
+    for name, num_heads in heads.items():
+        rows = num_heads * config.head_dim
+        interleaved = num_heads if names.interleaved_rope and name != names.v else 0
+        index = (slice(row, row + rows),)
+        weight = Slot(f"{target}qkv.weight", (rows, config.hidden_size), index, interleaved)
+        yield f"{source}{name}.weight", weight
+        if config.qkv_bias:
+            yield f"{source}{name}.bias", Slot(f"{target}qkv.bias", (rows,), index, interleaved)
+        row += rows
+    yield from _linear(
+        f"{source}{names.attention_output}",
+        f"{target}output",
+        (config.hidden_size, config.num_heads * config.head_dim),
+        config.attention_output_bias,
+    )
+
+
+def _mlp(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
+    inner, hidden = config.intermediate_size, config.hidden_size
+    for name, start in ((names.gate, 0), (names.up, inner)):
+        index = (slice(start, start + inner),)
+        yield f"{source}{name}.weight", Slot(f"{target}gate_up.weight", (inner, hidden), index)
+        if config.mlp_bias:
+            yield f"{source}{name}.bias", Slot(f"{target}gate_up.bias", (inner,), index)
+    yield from _linear(f"{source}{names.down}", f"{target}down", (hidden, inner), config.mlp_bias)
+
+
+def _moe(
+    config: ModelConfig, num_experts: int, names: TensorNames, source: str, target: str
+) -> Iterator[tuple[str, Slot]]:
+    inner, hidden = config.intermediate_size, config.hidden_size
+    yield from _linear(f"{source}{names.router}", f"{target}router", (num_experts, hidden), False)
+    matrices = (
+        (names.expert_gate, f"{target}gate_up_weight", (inner, hidden), slice(0, inner)),
+        (names.expert_up, f"{target}gate_up_weight", (inner, hidden), slice(inner, 2 * inner)),
+        (names.expert_down, f"{target}down_weight", (hidden, inner), EVERYTHING),
+    )
+    for name, parameter, shape, rows in matrices:
+        if "{e}" not in name:
+            yield f"{source}{name}.weight", Slot(parameter, (num_experts, *shape), (EVERYTHING, rows))
+            continue
+        for e in range(num_experts):
+            yield f"{source}{name.format(e=e)}.weight", Slot(parameter, shape, (e, rows))
+
+
+def _linear(source: str, target: str, shape: tuple[int, int], bias: bool) -> Iterator[tuple[str, Slot]]:
+    yield f"{source}.weight", Slot(f"{target}.weight", shape)
+    if bias:
+        yield f"{source}.bias", Slot(f"{target}.bias", shape[:1])

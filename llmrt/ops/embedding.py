@@ -1,0 +1,11 @@
+"""Rows of the embedding table.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.reference.embedding import embedding
+
+EMBEDDING = Op("embedding", (reference(embedding),))

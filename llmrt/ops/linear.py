@@ -1,0 +1,11 @@
+"""Dense matrix product.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.reference.linear import linear
+
+LINEAR = Op("linear", (reference(linear),))

@@ -1,0 +1,11 @@
+"""Route tokens to experts and mix what they give.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.reference.moe import moe_experts
+
+MOE_EXPERTS = Op("moe_experts", (reference(moe_experts),))

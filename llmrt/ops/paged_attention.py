@@ -1,0 +1,11 @@
+"""Attention over the paged KV cache.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.reference.paged_attention import paged_attention
+
+PAGED_ATTENTION = Op("paged_attention", (reference(paged_attention),))

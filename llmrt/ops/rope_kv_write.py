@@ -1,0 +1,11 @@
+"""Rotate queries and keys, write keys and values to the paged cache.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.reference.rope_kv_write import rope_kv_write
+
+ROPE_KV_WRITE = Op("rope_kv_write", (reference(rope_kv_write),))

@@ -1,0 +1,228 @@
+"""Scheduling and block accounting, on seeded random schedules with a scripted model. No torch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import pytest
+
+from llmrt.engine.kv.manager import KVCacheManager, peak_blocks
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.request import Request, RequestOutput, SamplingParams
+from llmrt.engine.scheduler import SampledToken, Scheduler, SchedulerOutput
+from llmrt.errors import ContextLengthError, RequestError
+
+VOCAB = 100
+CONTEXT = 64
+
+
+def next_token(token_ids: list[int]) -> int:
+    """The scripted model: a hash of the last tokens."""
+    return hash(tuple(token_ids[-3:])) % VOCAB
+
+
+class ScriptedRunner:
+    """Keeps its own record of what each cache slot holds, and checks every read against it."""
+
+    vocab_size = VOCAB
+
+    def __init__(self, block_size: int, sliding_window: int | None) -> None:
+        self.block_size = block_size
+        self.window = sliding_window
+        self.slots: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.steps: list[dict[str, int]] = []
+
+    def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
+        self.steps.append({request.request_id: n for request, n in scheduled.items()})
+        for request, num_tokens in scheduled.items():
+            for p in range(request.num_computed_tokens, request.num_computed_tokens + num_tokens):
+                self.slots[self._slot(request, p)] = tuple(request.token_ids[: p + 1])
+        for request, num_tokens in scheduled.items():
+            end = request.num_computed_tokens + num_tokens
+            first_query = request.num_computed_tokens
+            start = 0 if self.window is None else max(0, first_query - self.window + 1)
+            for p in range(start, end):
+                held = self.slots[self._slot(request, p)]
+                assert held == tuple(request.token_ids[: p + 1]), f"{request.request_id}: position {p} was overwritten"
+        ending = [r for r, n in scheduled.items() if r.num_computed_tokens + n == len(r.token_ids)]
+        return {request: SampledToken(next_token(request.token_ids)) for request in ending}
+
+    def _slot(self, request: Request, position: int) -> tuple[int, int]:
+        block = request.block_table[position // self.block_size]
+        assert block != 0, f"{request.request_id}: position {position} is in the null block"
+        return block, position % self.block_size
+
+
+def make_engine(
+    *, block_size: int = 4, window: int | None = None, extra_blocks: int = 0, budget: int = 8, max_num_seqs: int = 4
+) -> tuple[LLMEngine, ScriptedRunner]:
+    num_blocks = 1 + peak_blocks(CONTEXT, budget, block_size, window) + extra_blocks
+    kv = KVCacheManager(num_blocks, block_size, sliding_window=window)
+    runner = ScriptedRunner(block_size, window)
+    scheduler = Scheduler(kv, max_num_seqs=max_num_seqs, max_num_batched_tokens=budget, context_length=CONTEXT)
+    return LLMEngine(scheduler, runner), runner
+
+
+def expected_answer(prompt: list[int], max_tokens: int) -> list[int]:
+    token_ids = list(prompt)
+    while len(token_ids) < min(len(prompt) + max_tokens, CONTEXT):
+        token_ids.append(next_token(token_ids))
+    return token_ids[len(prompt) :]
+
+
+def collect(outputs: list[RequestOutput], into: dict[str, list[int]]) -> None:
+    for output in outputs:
+        into.setdefault(output.request_id, []).extend(output.token_ids)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_add_abort_step_keeps_every_block_and_answers_right(seed: int) -> None:
+    rng = random.Random(seed)
+    engine, _ = make_engine(
+        block_size=rng.choice([1, 4, 16]),
+        window=rng.choice([None, 5, 16]),
+        extra_blocks=rng.randrange(20),
+        budget=rng.choice([4, 8, 64]),
+    )
+    prompts: dict[str, tuple[list[int], int]] = {}
+    aborted: set[str] = set()
+    answers: dict[str, list[int]] = {}
+    shared = [rng.randrange(VOCAB) for _ in range(40)]
+    for _ in range(150):
+        if rng.random() < 0.3:
+            prefix = shared[: rng.randrange(40)]
+            prompt = [*prefix, *(rng.randrange(VOCAB) for _ in range(rng.randrange(1, 20)))]
+            request_id, max_tokens = str(len(prompts)), rng.randrange(1, 30)
+            prompts[request_id] = (prompt, max_tokens)
+            engine.add(request_id, prompt, SamplingParams(max_tokens=max_tokens))
+        if rng.random() < 0.05 and prompts:
+            victim = rng.choice(list(prompts))
+            engine.abort(victim)
+            aborted.add(victim)
+        if engine.has_work:
+            collect(engine.step(), answers)
+        engine.scheduler.check_integrity()
+    while engine.has_work:
+        collect(engine.step(), answers)
+        engine.scheduler.check_integrity()
+    pool = engine.scheduler.kv._pool
+    assert pool.num_free == pool.num_blocks - 1
+    for request_id, (prompt, max_tokens) in prompts.items():
+        if request_id not in aborted:
+            assert answers[request_id] == expected_answer(prompt, max_tokens)
+
+
+def test_tight_pools_do_preempt() -> None:
+    engine, _ = make_engine(extra_blocks=2)
+    for i in range(4):
+        engine.add(str(i), [i] * 10, SamplingParams(max_tokens=40))
+    while engine.has_work:
+        engine.step()
+    assert engine.scheduler.num_preemptions > 0
+
+
+def test_the_step_budget_holds_and_decodes_never_wait_for_a_prompt() -> None:
+    engine, runner = make_engine(extra_blocks=60, budget=8)
+    engine.add("chat", [1, 2], SamplingParams(max_tokens=30))
+    engine.step()
+    engine.add("long", list(range(60)), SamplingParams(max_tokens=2))
+    for _ in range(8):
+        engine.step()
+    assert all(sum(step.values()) <= 8 for step in runner.steps)
+    assert all(step["chat"] == 1 for step in runner.steps[1:])
+    assert [step.get("long") for step in runner.steps[1:9]] == [7] * 8
+
+
+def test_a_short_prompt_beside_a_long_one_starts_at_once() -> None:
+    engine, runner = make_engine(extra_blocks=60, budget=8)
+    engine.add("long", list(range(60)), SamplingParams(max_tokens=1))
+    engine.step()
+    engine.add("short", [1, 2, 3], SamplingParams(max_tokens=1))
+    outputs = engine.step()
+    assert [output.request_id for output in outputs] == ["short"]
+    assert runner.steps[1] == {"short": 3, "long": 5}
+
+
+@pytest.mark.parametrize("length", [4, 8, 16])
+def test_a_prompt_of_exactly_k_blocks_leaves_one_token_to_compute_when_it_is_cached(length: int) -> None:
+    engine, runner = make_engine(extra_blocks=60, budget=64)
+    prompt = list(range(length))
+    for name in ("cold", "warm"):
+        engine.add(name, prompt, SamplingParams(max_tokens=1))
+        outputs = engine.step()
+    assert runner.steps == [{"cold": length}, {"warm": 4}]
+    assert outputs[0].num_cached_tokens == length - 4
+
+
+def test_a_fully_cached_conversation_is_resumed_from_its_last_full_block() -> None:
+    engine, runner = make_engine(extra_blocks=60, budget=64)
+    engine.add("first", list(range(10)), SamplingParams(max_tokens=7))
+    answers: dict[str, list[int]] = {}
+    while engine.has_work:
+        collect(engine.step(), answers)
+    engine.add("second", [*range(10), *answers["first"], 5], SamplingParams(max_tokens=1))
+    engine.step()
+    assert runner.steps[-1] == {"second": 2}  # 18 tokens, 16 of them in full blocks
+
+
+def test_pages_left_of_the_window_are_given_back() -> None:
+    engine, _ = make_engine(block_size=4, window=8, budget=4)
+    engine.add("r", list(range(30)), SamplingParams(max_tokens=30))
+    held: list[int] = []
+    while engine.has_work:
+        engine.step()
+        held += [sum(block != 0 for block in r.block_table) for r in engine.scheduler._running]
+    assert max(held) <= peak_blocks(CONTEXT, 4, 4, 8) == 4
+
+
+def test_a_prefix_of_a_windowed_request_is_found_though_its_first_pages_are_gone() -> None:
+    engine, runner = make_engine(block_size=4, window=8, budget=64, extra_blocks=0)
+    prompt = list(range(40))
+    engine.add("cold", prompt, SamplingParams(max_tokens=1))
+    engine.step()
+    pool, cache = engine.scheduler.kv._pool, engine.scheduler.kv._prefix_cache
+    first_block = cache._block_by_key[next(iter(cache._block_by_key))]
+    cache.forget(first_block)  # as if it had been handed out again
+    assert pool.is_free(first_block)
+    engine.add("warm", prompt, SamplingParams(max_tokens=1))
+    engine.step()
+    assert runner.steps[-1] == {"warm": 4}
+
+
+def test_context_and_length_limits() -> None:
+    engine, _ = make_engine()
+    with pytest.raises(ContextLengthError, match=r"maximum context length is 64 tokens.*resulted in 64 tokens"):
+        engine.add("r", [1] * 64, SamplingParams())
+    with pytest.raises(RequestError, match="empty"):
+        engine.add("r", [], SamplingParams())
+    with pytest.raises(RequestError, match="token 100"):
+        engine.add("r", [100], SamplingParams())
+    engine.add("r", [1] * 60, SamplingParams(max_tokens=None))
+    outputs = [output for _ in range(20) if engine.has_work for output in engine.step()]
+    assert len(outputs) == 4
+    assert outputs[-1].finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("top_p", 0.0),
+        ("top_k", -1),
+        ("min_p", 1.5),
+        ("max_tokens", 0),
+        ("repetition_penalty", 0.0),
+        ("presence_penalty", 3.0),
+        ("logprobs", 21),
+        ("logit_bias", {100: 1.0}),
+        ("logit_bias", {5: 101.0}),
+    ],
+)
+def test_values_out_of_range_name_their_field(field: str, value: object) -> None:
+    engine, _ = make_engine()
+    with pytest.raises(RequestError) as caught:
+        engine.add("r", [1], SamplingParams(**{field: value}))  # type: ignore[arg-type]
+    assert caught.value.param == field
+    assert not engine.has_work

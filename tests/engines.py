@@ -1,0 +1,70 @@
+"""Driving an engine from a test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmrt.config import EngineConfig
+from llmrt.engine.batch_builder import build_batch
+from llmrt.engine.build import build_engine
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.model_runner import TorchModelRunner
+from llmrt.engine.request import Request, RequestOutput, SamplingParams
+from llmrt.model.forward_batch import ForwardBatch
+
+
+def open_engine(folder: Path, **settings: Any) -> LLMEngine:
+    """An fp32 engine with small blocks and small chunks, so that short prompts cross many borders."""
+    defaults = {"dtype": "fp32", "block_size": 8, "max_num_batched_tokens": 32, "prefix_caching": False}
+    return build_engine(folder, EngineConfig(**{**defaults, **settings}))
+
+
+def run(engine: LLMEngine) -> dict[str, list[RequestOutput]]:
+    """Step until nothing is left to do; every output, by request."""
+    outputs: dict[str, list[RequestOutput]] = {}
+    while engine.has_work:
+        for output in engine.step():
+            outputs.setdefault(output.request_id, []).append(output)
+        engine.scheduler.check_integrity()
+    return outputs
+
+
+def tokens(outputs: Sequence[RequestOutput]) -> list[int]:
+    """What was generated, in order."""
+    return [token for output in outputs for token in output.token_ids]
+
+
+def greedy(engine: LLMEngine, token_ids: Sequence[int], count: int) -> list[int]:
+    """The ``count`` likeliest tokens after the prompt."""
+    engine.add("greedy", token_ids, SamplingParams(temperature=0, max_tokens=count))
+    return tokens(run(engine)["greedy"])
+
+
+def score(engine: LLMEngine, token_ids: Sequence[int]) -> torch.Tensor:
+    """The logits of every position, [len(token_ids), V] fp32, through the engine's own scheduler, cache and decoder.
+
+    The engine must have prefix caching off, or positions found in the cache have no logits.
+    """
+    runner = engine._runner
+    assert isinstance(runner, TorchModelRunner)
+    request = Request("score", list(token_ids), SamplingParams(temperature=0, max_tokens=1))
+    scheduler = engine.scheduler
+    scheduler.add(request)
+    rows: list[torch.Tensor] = []
+    with torch.inference_mode():
+        while request.num_uncomputed_tokens:
+            scheduled = scheduler.schedule()
+            batch = build_batch(scheduled, scheduler.kv.block_size, torch.device("cpu"))
+            rows.append(runner._decoder(_all_rows(batch), runner._kv).float())
+            scheduler.update(scheduled, {})
+    scheduler.abort("score")
+    return torch.cat(rows)
+
+
+def _all_rows(batch: ForwardBatch) -> ForwardBatch:
+    fields = {**batch.__dict__, "logits_index": torch.arange(len(batch.input_ids))}
+    return ForwardBatch(**fields)
