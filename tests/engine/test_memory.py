@@ -1,0 +1,83 @@
+"""What fits into a given memory: a context that is asked for is held or refused, never cut in silence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from llmrt.config import EngineConfig
+from llmrt.engine.memory import WORKSPACE_BYTES, MemoryPlan, available_memory, plan_memory
+from llmrt.engine.threads import usable_cores
+from llmrt.errors import ConfigError, MemoryFitError
+from llmrt.model.config import ModelConfig
+from llmrt.model.tensor_slots import num_parameters
+
+MODEL = ModelConfig(
+    family="llama",
+    vocab_size=32000,
+    hidden_size=2048,
+    num_layers=22,
+    num_heads=32,
+    num_kv_heads=4,
+    head_dim=64,
+    intermediate_size=5632,
+    norm_eps=1e-5,
+    context_length=8192,
+)
+WEIGHTS = 2 * num_parameters(MODEL)
+TOKEN = 2 * MODEL.kv_values_per_token()
+
+
+def plan(available: int, model: ModelConfig = MODEL, **settings: int) -> MemoryPlan:
+    return plan_memory(model, EngineConfig(**settings), dtype="bf16", kv_dtype="bf16", available=available)  # type: ignore[arg-type]
+
+
+def test_the_shape_is_that_of_tinyllama() -> None:
+    assert num_parameters(MODEL) == 1_100_048_384
+
+
+def test_with_room_the_context_is_the_models_and_every_request_has_its_own() -> None:
+    made = plan(10**12)
+    assert made == MemoryPlan(8192, 1 + 8 * 128)
+
+
+def test_with_less_room_the_context_stays_and_requests_share() -> None:
+    made = plan(WEIGHTS + WORKSPACE_BYTES + TOKEN * 64 * 300)
+    assert made.context_length == 8192
+    assert 1 + 128 <= made.num_blocks <= 300
+    assert not made.notices
+
+
+def test_with_little_room_the_context_is_reduced_and_that_is_said() -> None:
+    made = plan(WEIGHTS + WORKSPACE_BYTES + TOKEN * 4000)
+    assert 3800 <= made.context_length <= 4000
+    assert f"reduced from 8192 to {made.context_length}" in made.notices[0]
+    assert made.num_blocks * 64 <= 4000
+
+
+def test_a_context_that_was_asked_for_is_never_reduced() -> None:
+    with pytest.raises(MemoryFitError, match=r"Not enough memory: 2\.9 GB are needed.*2\.8 GB are available.*--ctx 3\d\d\d"):
+        plan(WEIGHTS + WORKSPACE_BYTES + TOKEN * 4000, context_length=8192)
+
+
+def test_without_room_for_the_weights_the_message_says_so() -> None:
+    with pytest.raises(MemoryFitError, match=r"1\.0 GB are available. Use a smaller model or --dtype"):
+        plan(10**9)
+
+
+def test_a_context_beyond_the_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--ctx is 9000; this model takes 2 to 8192 tokens"):
+        plan(10**12, context_length=9000)
+
+
+def test_a_sliding_window_needs_pages_for_the_window_alone() -> None:
+    model = replace(MODEL, sliding_window=1024)
+    made = plan(WEIGHTS + WORKSPACE_BYTES + TOKEN * 64 * 40, model)
+    assert made.context_length == 8192
+    assert made.num_blocks <= 40
+
+
+def test_the_machine_is_read() -> None:
+    assert available_memory() > 0
+    assert usable_cores() >= 1

@@ -1,0 +1,200 @@
+"""GGUF files, written with the gguf library as llama.cpp's converter lays them out, load as the model they came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from gguf import GGMLQuantizationType as Kind
+from transformers import PreTrainedModel
+
+from llmrt.errors import CheckpointError
+from llmrt.model.checkpoint import open_checkpoint
+from llmrt.model.config import YarnScaling
+from llmrt.model.rope import inv_freq
+from tests.engines import greedy, open_engine, score
+from tests.model.test_parity import LLAMA3, ROPE, hf_greedy, hf_logits, prompt
+from tests.tiny import make_model
+
+SHAPE = {"hidden_size": 64, "intermediate_size": 96}
+NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "mlp.gate": "ffn_gate_inp",
+}
+
+
+def permute(weight: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """llama.cpp's order of the rows of q and k."""
+    halves = weight.reshape(num_heads, 2, weight.shape[0] // num_heads // 2, *weight.shape[1:])
+    return halves.swapaxes(1, 2).reshape(weight.shape)
+
+
+def gguf_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    config, out = model.config, {}
+    for name, tensor in model.state_dict().items():
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        if "q_proj" in name:
+            tensor = permute(tensor, config.num_attention_heads)
+        if "k_proj" in name:
+            tensor = permute(tensor, config.num_key_value_heads)
+        path, suffix = name.rsplit(".", 1)
+        if path.startswith("model.layers."):
+            _, _, layer, part = path.split(".", 3)
+            if part == "mlp.experts":  # [E, 2I, N] gate above up, or [E, N, I]
+                if suffix == "gate_up_proj":
+                    gate, up = tensor.chunk(2, dim=1)
+                    out[f"blk.{layer}.ffn_gate_exps.weight"], out[f"blk.{layer}.ffn_up_exps.weight"] = gate, up
+                else:
+                    out[f"blk.{layer}.ffn_down_exps.weight"] = tensor
+                continue
+            out[f"blk.{layer}.{NAMES[part]}.{suffix}"] = tensor
+        else:
+            out[f"{NAMES[path]}.{suffix}"] = tensor
+    return out
+
+
+def write_gguf(
+    model: PreTrainedModel,
+    path: Path,
+    kind: Kind = Kind.F32,
+    extra: dict[str, np.ndarray] | None = None,
+    architecture: str = "llama",
+) -> Path:
+    config = model.config
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    if getattr(config, "num_local_experts", None):
+        writer.add_expert_count(config.num_local_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+    rope = config.rope_parameters
+    if rope["rope_type"] in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
+        writer.add_rope_scaling_factor(rope["factor"])
+    if rope["rope_type"] == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    for name, tensor in gguf_tensors(model).items():
+        values = tensor.float().numpy()
+        stored = kind if values.ndim > 1 else Kind.F32
+        writer.add_tensor(name, gguf.quants.quantize(values, stored), raw_dtype=stored)
+    for name, values in (extra or {}).items():
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def round_weights(model: PreTrainedModel, kind: Kind) -> PreTrainedModel:
+    """The same model with each matrix quantized and dequantized by the gguf library."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "norm" not in name:
+                values = gguf.quants.quantize(parameter.numpy(), kind)
+                parameter.copy_(torch.from_numpy(gguf.quants.dequantize(values, kind)).view_as(parameter))
+    return model
+
+
+def check(model: PreTrainedModel, path: Path) -> None:
+    engine = open_engine(path)
+    token_ids = prompt(60)
+    assert (score(engine, token_ids) - hf_logits(model, token_ids)).abs().max() < 1e-4
+    assert greedy(engine, token_ids, 24) == hf_greedy(model, token_ids, 24)
+
+
+@pytest.mark.parametrize(
+    ("family", "fields"),
+    [
+        ("llama", {}),
+        ("llama", {"tie_word_embeddings": True}),
+        ("llama", {"attention_bias": True}),
+        ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 2.5, **ROPE}}),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, **ROPE}},
+        ),
+        ("mistral", {"sliding_window": None}),
+        ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    ],
+)
+def test_written_model_equals_transformers(family: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    model = make_model(family, **SHAPE, **fields)
+    check(model, write_gguf(model, tmp_path / "tiny.gguf"))
+
+
+@pytest.mark.parametrize("kind", [Kind.F16, Kind.BF16, Kind.Q4_0, Kind.Q4_1, Kind.Q5_0, Kind.Q5_1, Kind.Q8_0])
+def test_each_stored_type_is_unpacked_as_the_library_does(kind: Kind, tmp_path: Path) -> None:
+    model = make_model("llama", **SHAPE)
+    path = write_gguf(model, tmp_path / "tiny.gguf", kind)
+    check(round_weights(model, kind), path)
+
+
+def test_rope_freqs_are_llama3s_scaling_resolved(tmp_path: Path) -> None:
+    model = make_model("llama", **SHAPE, rope_parameters={"rope_type": "llama3", **LLAMA3, **ROPE})
+    plain = 10000.0 ** (-np.arange(0, 16, 2) / 16)
+    divisors = (plain / model.model.rotary_emb.inv_freq.numpy()).astype(np.float32)
+    check(model, write_gguf(model, tmp_path / "tiny.gguf", extra={"rope_freqs.weight": divisors}))
+
+
+def test_yarn_metadata_gives_the_papers_attention_factor(tmp_path: Path) -> None:
+    rope = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, **ROPE}
+    model = make_model("llama", **SHAPE, rope_parameters=rope)
+    config = open_checkpoint(write_gguf(model, tmp_path / "tiny.gguf")).config
+    assert isinstance(config.rope.scaling, YarnScaling)
+    assert config.rope.scaling.attention_factor == pytest.approx(0.1 * np.log(4.0) + 1)
+    torch.testing.assert_close(inv_freq(config.rope, 16, 256).float(), model.model.rotary_emb.inv_freq)
+
+
+def test_a_mixtral_files_numbers_are_read(tmp_path: Path) -> None:
+    model = make_model("mixtral", **SHAPE, num_local_experts=4, num_experts_per_tok=3)
+    config = open_checkpoint(write_gguf(model, tmp_path / "tiny.gguf")).config
+    assert config.moe is not None
+    assert (config.moe.num_experts, config.moe.num_active) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda data: data[:100], "not a GGUF file|ends at byte"),
+        (lambda data: data[:-200], "truncated|ends|not a GGUF"),
+        (lambda data: b"PK\x03\x04" + data[4:], "not a GGUF"),
+        (lambda data: b"", "not a GGUF"),
+    ],
+)
+def test_broken_files_are_one_clear_line(spoil: Any, message: str, tmp_path: Path) -> None:
+    path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf")
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        open_engine(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_architecture_names_those_that_are_known(tmp_path: Path) -> None:
+    path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", architecture="rwkv7")
+    with pytest.raises(CheckpointError, match=r"'rwkv7'; supported are llama"):
+        open_engine(path)

@@ -1,0 +1,90 @@
+"""Imports go one way, and what must start in an instant imports no torch. Read from the source, nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# From the top down: a layer may import those right of it, and the leaves.
+LAYERS = ["cli", "server", "engine", "model", "ops"]
+LEAVES = {"config", "errors", "presets", "text", "hub"}
+# Files of the layers that must stay free of torch; the leaves are as a whole.
+TORCH_FREE = [
+    "llmrt/cli/main.py",
+    "llmrt/cli/models.py",
+    "llmrt/server/**/*.py",
+    "llmrt/engine/messages.py",
+    "llmrt/engine/request.py",
+    "llmrt/engine/scheduler.py",
+    "llmrt/engine/llm_engine.py",
+    "llmrt/engine/memory.py",
+    "llmrt/engine/kv/*.py",
+    "llmrt/model/config.py",
+    "llmrt/model/fields.py",
+    "llmrt/model/tensor_slots.py",
+    "llmrt/model/families/*.py",
+]
+
+
+def modules() -> list[Path]:
+    return sorted((ROOT / "llmrt").rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+def layer_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "llmrt" and len(parts) > 1 else None
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    own = path.relative_to(ROOT / "llmrt").parts[0].removesuffix(".py")
+    for module in imports(path):
+        target = layer_of(module)
+        if target is None or target == own or target in LEAVES:
+            continue
+        if own in LAYERS:
+            assert target in LAYERS[LAYERS.index(own) :], f"{path}: {own} imports {module}"
+        else:
+            assert own not in LEAVES, f"{path}: the leaf {own} imports {module}"
+
+
+def test_kernels_know_nothing_of_llmrt() -> None:
+    for path in (ROOT / "kernels").rglob("*.py"):
+        assert not any(module.split(".")[0] == "llmrt" for module in imports(path)), path
+
+
+def torch_free() -> list[Path]:
+    leaves = [path for path in modules() if path.relative_to(ROOT / "llmrt").parts[0].removesuffix(".py") in LEAVES]
+    return leaves + [path for pattern in TORCH_FREE for path in sorted(ROOT.glob(pattern))]
+
+
+@pytest.mark.parametrize("path", torch_free(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_torch_is_not_named(path: Path) -> None:
+    assert not any(module.split(".")[0] in ("torch", "transformers") for module in imports(path))
+
+
+def test_no_torch_comes_in_by_a_back_door() -> None:
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in torch_free()]
+    code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
+
+
+def test_files_stay_small() -> None:
+    long = {str(path): n for path in modules() if (n := len(path.read_text().splitlines())) > 400}
+    assert not long
