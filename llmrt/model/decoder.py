@@ -34,10 +34,10 @@ class DecoderLayer(nn.Module):
         self, x: Tensor, residual: Tensor | None, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache
     ) -> tuple[Tensor, Tensor]:
         """x is what the layer before adds to the residual stream; returns that pair for the next. All [T, hidden]."""
-        x, residual = self.attention_norm(x, residual)
+        x, stream = self.attention_norm(x, residual)
         x = self.attention(x, batch, cos_sin, kv)
-        x, residual = self.mlp_norm(x, residual)
-        return self.mlp(x), residual
+        x, stream = self.mlp_norm(x, stream)
+        return self.mlp(x), stream
 
 
 class Decoder(nn.Module):

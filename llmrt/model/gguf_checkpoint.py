@@ -12,11 +12,8 @@ from torch import Tensor
 
 from llmrt.errors import CheckpointError
 from llmrt.model.checkpoint import StoredTensor
-from llmrt.model.families.gguf_fields import GGUF_NAMES, read_gguf_config
+from llmrt.model.families.gguf_fields import GGUF_NAMES, ROPE_FREQS, read_gguf_file
 from llmrt.text.gguf_metadata import open_gguf
-
-# Tensors of the file that are configuration, not weights.
-ROPE_FREQS = "rope_freqs.weight"
 
 
 class GgufCheckpoint:
@@ -29,8 +26,7 @@ class GgufCheckpoint:
         self.inventory = {
             name: StoredTensor(_shape(tensor), path) for name, tensor in self._tensors.items() if name != ROPE_FREQS
         }
-        divisors = tuple(self.load(ROPE_FREQS).tolist()) if ROPE_FREQS in self._tensors else None
-        self.config = read_gguf_config(reader, self._tensors.keys(), divisors)
+        self.config = read_gguf_file(path)
         self.names = GGUF_NAMES
 
     def load(self, name: str) -> Tensor:

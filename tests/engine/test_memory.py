@@ -57,7 +57,9 @@ def test_with_little_room_the_context_is_reduced_and_that_is_said() -> None:
 
 
 def test_a_context_that_was_asked_for_is_never_reduced() -> None:
-    with pytest.raises(MemoryFitError, match=r"Not enough memory: 2\.9 GB are needed.*2\.8 GB are available.*--ctx 3\d\d\d"):
+    with pytest.raises(
+        MemoryFitError, match=r"Not enough memory: 2\.9 GB are needed.*2\.8 GB are available.*--ctx 3\d\d\d"
+    ):
         plan(WEIGHTS + WORKSPACE_BYTES + TOKEN * 4000, context_length=8192)
 
 

@@ -66,9 +66,7 @@ def test_repetition_penalty_equals_transformers() -> None:
 
 
 def test_frequency_and_presence_penalties_and_bias_follow_openais_formula() -> None:
-    made = request(
-        [1, 2], [5, 5, 9], frequency_penalty=0.5, presence_penalty=0.25, logit_bias={9: -100.0, 3: 4.0}
-    )
+    made = request([1, 2], [5, 5, 9], frequency_penalty=0.5, presence_penalty=0.25, logit_bias={9: -100.0, 3: 4.0})
     expected = logits(1)
     expected[5] -= 2 * 0.5 + 0.25
     expected[9] -= 0.5 + 0.25 + 100

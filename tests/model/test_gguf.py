@@ -196,5 +196,5 @@ def test_broken_files_are_one_clear_line(spoil: Any, message: str, tmp_path: Pat
 
 def test_an_unknown_architecture_names_those_that_are_known(tmp_path: Path) -> None:
     path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", architecture="rwkv7")
-    with pytest.raises(CheckpointError, match=r"'rwkv7'; supported are llama"):
+    with pytest.raises(CheckpointError, match=r"tiny.gguf: .*'rwkv7'; supported are llama"):
         open_engine(path)

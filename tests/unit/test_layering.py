@@ -18,6 +18,8 @@ LEAVES = {"config", "errors", "presets", "text", "hub"}
 TORCH_FREE = [
     "llmrt/cli/main.py",
     "llmrt/cli/models.py",
+    "llmrt/cli/describe.py",
+    "llmrt/cli/tables.py",
     "llmrt/server/**/*.py",
     "llmrt/engine/messages.py",
     "llmrt/engine/request.py",
@@ -26,6 +28,7 @@ TORCH_FREE = [
     "llmrt/engine/memory.py",
     "llmrt/engine/kv/*.py",
     "llmrt/model/config.py",
+    "llmrt/model/config_files.py",
     "llmrt/model/fields.py",
     "llmrt/model/tensor_slots.py",
     "llmrt/model/families/*.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from pathlib import Path
 
 from gguf import GGUFReader
 
@@ -18,7 +18,7 @@ from llmrt.model.config import (
     YarnScaling,
 )
 from llmrt.model.families.family import TensorNames
-from llmrt.text.gguf_metadata import read_list, read_value
+from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
 
 ARCHITECTURES = ("llama",)
 
@@ -44,10 +44,23 @@ GGUF_NAMES = TensorNames(
 )
 
 
-def read_gguf_config(
-    reader: GGUFReader, tensors: Collection[str], rope_divisors: tuple[float, ...] | None
-) -> ModelConfig:
+# A tensor of the file that is configuration, not a weight: what each RoPE frequency is divided by.
+ROPE_FREQS = "rope_freqs.weight"
+
+
+def read_gguf_file(path: Path) -> ModelConfig:
+    """The configuration of the file at ``path``. Raises ``CheckpointError`` that names the file and the field."""
+    reader = open_gguf(path)
+    try:
+        return read_gguf_config(reader)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def read_gguf_config(reader: GGUFReader) -> ModelConfig:
     """The configuration in a file's metadata; which tensors are there tells of biases and of a tied head."""
+    tensors = {tensor.name: tensor.data for tensor in reader.tensors}
+    divisors = tuple(tensors[ROPE_FREQS].tolist()) if ROPE_FREQS in tensors else None
     architecture = read_value(reader, "general.architecture", str)
     if architecture not in ARCHITECTURES:
         raise CheckpointError(
@@ -68,7 +81,7 @@ def read_gguf_config(
         intermediate_size=fields.size("feed_forward_length"),
         norm_eps=fields.real("attention.layer_norm_rms_epsilon", 1e-5),
         context_length=context_length,
-        rope=RopeConfig(fields.real("rope.freq_base", 10000.0), _scaling(fields, rope_divisors, context_length)),
+        rope=RopeConfig(fields.real("rope.freq_base", 10000.0), _scaling(fields, divisors, context_length)),
         sliding_window=fields.number("attention.sliding_window", 0) or None,
         moe=MoeConfig(num_experts, fields.size("expert_used_count")) if num_experts else None,
         tied_embeddings="output.weight" not in tensors,

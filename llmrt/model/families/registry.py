@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from llmrt.errors import CheckpointError
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.family import Family
@@ -30,8 +28,3 @@ def find_family(fields: Fields) -> Family:
 def read_model_config(fields: Fields) -> ModelConfig:
     """The configuration that config.json describes."""
     return find_family(fields).read_config(fields)
-
-
-def read_config_file(path: Path) -> ModelConfig:
-    """The configuration in the file at ``path``."""
-    return read_model_config(Fields.from_file(path))

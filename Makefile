@@ -1,0 +1,59 @@
+# make chat   a conversation with a small model, from a fresh clone
+# make test   every test, from a fresh clone
+
+PYTHON ?= python3
+VENV ?= .venv
+MODEL ?= smollm2-135m
+# Where `image` installs.
+PREFIX ?= /opt/llmrt
+MODELS ?= /models
+
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+RUNTIME = $(VENV)/.installed
+TESTING = $(VENV)/.installed-test
+
+.PHONY: chat serve test lint format types image clean
+
+# With PROMPT, or with input from a pipe, it answers and exits. Greedy, so that the answer is the same every time.
+chat: $(RUNTIME)
+	@$(VENV)/bin/llmrt chat $(MODEL) --temperature 0 $(if $(PROMPT),--prompt "$(PROMPT)")
+
+serve: $(RUNTIME)
+	@$(VENV)/bin/llmrt serve $(MODEL)
+
+test: lint types
+	$(VENV)/bin/python -m pytest
+
+lint: $(TESTING)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/hadolint Dockerfile
+
+types: $(TESTING)
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+format: $(TESTING)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and "llmrt needs Python 3.11 or 3.12; this is %d.%d. Name another with PYTHON=python3.12." % sys.version_info[:2])'
+	@echo "Making the environment in $(VENV) (once; torch is the large part)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): $(VENV)/bin/python pyproject.toml constraints.txt
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(TESTING): $(RUNTIME)
+	@$(PIP) install --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+# For the Dockerfile: an environment that does not need the checkout, and the folder that becomes the volume.
+image:
+	$(PYTHON) -m venv $(PREFIX)
+	$(PREFIX)/bin/python -m pip install --no-cache-dir --disable-pip-version-check --quiet --constraint constraints.txt .
+	mkdir -p $(MODELS)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

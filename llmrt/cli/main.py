@@ -1,0 +1,77 @@
+"""The entry of ``llmrt``: the table of commands, and the one place where an error becomes an exit status.
+
+A command's module is imported when the command runs, so that ``llmrt --help`` stays instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from llmrt import __version__
+from llmrt.errors import LlmrtError
+
+# name -> (module:function, the line that `llmrt --help` shows)
+COMMANDS = {
+    "serve": ("llmrt.cli.serve:serve", "Serve a model over an OpenAI-compatible HTTP API."),
+    "chat": ("llmrt.cli.chat:chat", "Talk to a model in the terminal."),
+    "generate": ("llmrt.cli.generate:generate", "Complete one prompt and print the text."),
+    "bench": ("llmrt.cli.bench:bench", "Measure a model's speed on this machine."),
+    "pull": ("llmrt.cli.models:pull", "Fetch a model: an alias or a Hugging Face repository."),
+    "list": ("llmrt.cli.models:list_models", "List the models pulled and the aliases that can be."),
+    "show": ("llmrt.cli.models:show", "Show a model's licence, size and architecture."),
+    "rm": ("llmrt.cli.models:rm", "Delete a pulled model."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands from the table and loads the one that is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Put the real command in the place of its line in the table."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name in COMMANDS else command, rest
+
+
+def load_command(name: str) -> Any:
+    """Import a command of the table."""
+    module, function = COMMANDS[name][0].split(":")
+    single = typer.Typer(add_completion=False)
+    single.command(name)(getattr(importlib.import_module(module), function))
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"llmrt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(  # pyright: ignore[reportUnusedFunction] - typer keeps it
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Run large language models on the GPU or CPU you own."""
+
+
+def main() -> None:
+    """Run the command line: exit 0 on success, 1 on an error of one line, 2 on bad usage, 130 on Ctrl-C."""
+    try:
+        app()
+    except LlmrtError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,66 @@
+"""``llmrt pull | list | show | rm``: the models on this disk and the ones with an alias."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+
+from llmrt.cli import tables
+from llmrt.cli.describe import describe
+from llmrt.hub import store
+from llmrt.hub.remove import pulled, remove, sharers
+from llmrt.hub.sources import resolve
+from llmrt.presets import load_presets
+
+Model = Annotated[str, typer.Argument(help="An alias, org/name, org/name:file.gguf, a folder or a GGUF file.")]
+PulledModel = Annotated[str, typer.Argument(help="A pulled model, as `llmrt list` names it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def pull(
+    model: Annotated[str, typer.Argument(help="An alias (see `llmrt list`), org/name or org/name:file.gguf.")],
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")] = None,
+) -> None:
+    """Fetch a model, or say where it is when it was fetched before."""
+    resolve(model, revision=revision, report=_report)
+
+
+def _report(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def list_models(as_json: Json = False) -> None:
+    """List the models pulled, and the aliases that can be pulled with their computed sizes."""
+    manifests = store.load_all()
+    names = {manifest.name for manifest in manifests}
+    presets = [preset for preset in load_presets().values() if preset.alias not in names]
+    if as_json:
+        tables.print_json(tables.listing(manifests, presets))
+    else:
+        tables.print_pulled(manifests)
+        tables.print_available(presets)
+
+
+def show(model: Model, as_json: Json = False) -> None:
+    """Show a model's licence, source, size, architecture and files; nothing is downloaded."""
+    description = describe(model)
+    if as_json:
+        tables.print_json(description)
+    else:
+        tables.print_description(description)
+
+
+def rm(
+    model: PulledModel,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a pulled model's files."""
+    manifest = pulled(model)
+    others = sharers(manifest)
+    fate = f"its files stay for {', '.join(others)}" if others else f"{decimal(manifest.num_bytes)} are freed"
+    if not yes:
+        typer.confirm(f"Delete {model} from {manifest.folder}? ({fate})", abort=True, err=True)
+    remove(manifest)
+    typer.echo(f"deleted {model}: {fate}", err=True)

@@ -1,0 +1,74 @@
+"""Models that are on this disk already: a folder in Hugging Face's layout, or a GGUF file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from llmrt.errors import CheckpointError, ModelNotFoundError
+from llmrt.hub.artifact import ModelArtifact
+
+PICKLE_REFUSAL = (
+    "only pickled weights (.bin, .pt), which run code when they are opened and are refused; "
+    "use a safetensors or GGUF version of the model"
+)
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+INDEX = "model.safetensors.index.json"
+
+
+def local_artifact(model: str) -> ModelArtifact | None:
+    """The folder or file at ``model``; None when there is none and it may be a name instead.
+
+    Raises ModelNotFoundError for a missing path that can be nothing else, and CheckpointError for a folder or
+    file that is not a model.
+    """
+    if not model:  # Path("") would be the current folder
+        return None
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return _folder_artifact(model, path.absolute())
+    if path.is_file():
+        return _file_artifact(model, path.absolute())
+    if model.startswith((".", "/", "~")) or (model.endswith(".gguf") and ":" not in model):
+        raise ModelNotFoundError(f"there is no folder or file {model}")
+    return None
+
+
+def check_weights(folder: Path) -> None:
+    """Raise CheckpointError unless ``folder`` has a config.json and all of its safetensors."""
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder} has no config.json and no GGUF file: it is not a model")
+    if (folder / INDEX).is_file():
+        _check_shards(folder)
+    elif not any(folder.glob("*.safetensors")):
+        pickled = any(path.suffix in PICKLE_SUFFIXES for path in folder.iterdir())
+        raise CheckpointError(f"{folder} has " + (PICKLE_REFUSAL if pickled else "no safetensors"))
+
+
+def _check_shards(folder: Path) -> None:
+    try:
+        shards = set(json.loads((folder / INDEX).read_bytes())["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder / INDEX} has no readable weight_map") from error
+    for shard in sorted(shards):
+        if not (folder / shard).is_file():
+            raise CheckpointError(f"{folder / shard} is missing; {INDEX} names it")
+
+
+def _folder_artifact(model: str, folder: Path) -> ModelArtifact:
+    ggufs = sorted(folder.glob("*.gguf"))
+    if ggufs and not (folder / "config.json").is_file():
+        if len(ggufs) > 1:
+            names = ", ".join(path.name for path in ggufs)
+            raise CheckpointError(f"{folder} holds several GGUF files, name one of them: {names}")
+        return _file_artifact(model, ggufs[0])
+    check_weights(folder)
+    return ModelArtifact(model, folder, "folder", "local folder")
+
+
+def _file_artifact(model: str, path: Path) -> ModelArtifact:
+    if path.suffix in PICKLE_SUFFIXES:
+        raise CheckpointError(f"{path} holds {PICKLE_REFUSAL}")
+    if path.suffix != ".gguf":
+        raise CheckpointError(f"{path} is not a GGUF file; name a .gguf file or a folder with config.json")
+    return ModelArtifact(model, path, "file", "local file")
