@@ -1,0 +1,77 @@
+"""The sampling values that a model's publisher recommends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from llmrt.errors import CheckpointError
+from llmrt.text.model_files import JsonObject, read_json
+
+T = TypeVar("T", int, float)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationDefaults:
+    """None: the model does not say. The fields mean what they mean in ``SamplingParams``."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    max_new_tokens: int | None = None
+
+
+def load_generation_defaults(path: Path) -> GenerationDefaults:
+    """From generation_config.json of a model directory, or from the metadata of a .gguf file.
+
+    A generation_config.json that neither samples (``do_sample``) nor has a temperature recommends no sampling
+    values. Raises ``CheckpointError`` that names the field for a value of the wrong type.
+    """
+    return _from_gguf(path) if path.suffix == ".gguf" else _from_json(path / "generation_config.json")
+
+
+def _from_json(path: Path) -> GenerationDefaults:
+    config = read_json(path)
+    defaults = GenerationDefaults(
+        temperature=_number(path, config, "temperature"),
+        top_p=_number(path, config, "top_p"),
+        top_k=_integer(path, config, "top_k"),
+        min_p=_number(path, config, "min_p"),
+        repetition_penalty=_number(path, config, "repetition_penalty"),
+        max_new_tokens=_integer(path, config, "max_new_tokens"),
+    )
+    if defaults.temperature is None and config.get("do_sample") is not True:
+        return replace(defaults, top_p=None, top_k=None, min_p=None)
+    return defaults
+
+
+def _from_gguf(path: Path) -> GenerationDefaults:
+    from llmrt.text.gguf_metadata import open_gguf, read_value
+
+    reader = open_gguf(path)
+    return GenerationDefaults(
+        temperature=read_value(reader, "general.sampling.temp", float),
+        top_p=read_value(reader, "general.sampling.top_p", float),
+        top_k=read_value(reader, "general.sampling.top_k", int),
+        min_p=read_value(reader, "general.sampling.min_p", float),
+        repetition_penalty=read_value(reader, "general.sampling.penalty_repeat", float),
+    )
+
+
+def _number(path: Path, config: JsonObject, name: str) -> float | None:
+    value = config.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CheckpointError(f"{path}: {name} is {value!r}; expected a number.")
+    return float(value)
+
+
+def _integer(path: Path, config: JsonObject, name: str) -> int | None:
+    value = config.get(name)
+    if value is not None and type(value) is not int:
+        raise CheckpointError(f"{path}: {name} is {value!r}; expected a whole number.")
+    return value

@@ -1,0 +1,108 @@
+"""A vocabulary of the tokenizers library: tokenizer.json, or what was built from a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import tokenizers
+from tokenizers import AddedToken
+
+from llmrt.errors import TokenizerError
+from llmrt.text.model_files import all_special_texts, declared_tokens, end_token_ids, special_token_texts
+from llmrt.text.token_spelling import spelling_of
+from llmrt.text.tokenizer import check_text, decode_ids, unknown_token
+
+
+class HfTokenizer:
+    """``Tokenizer`` over a ``tokenizers.Tokenizer``, whose post-processor adds the special tokens."""
+
+    def __init__(
+        self, backend: tokenizers.Tokenizer, *, bos_token_id: int | None, eos_token_ids: frozenset[int]
+    ) -> None:
+        self._backend = backend
+        self._added = backend.get_added_tokens_decoder()
+        self._spelling = spelling_of(backend.decoder)
+        self.strips_leading_space = self._spelling.strips_leading_space
+        self.vocab_size = max(backend.get_vocab().values(), default=-1) + 1
+        self.bos_token_id = bos_token_id
+        self.eos_token_ids = eos_token_ids
+        named = eos_token_ids if bos_token_id is None else eos_token_ids | {bos_token_id}
+        self._special = named | {i for i, token in self._added.items() if token.special}
+
+    def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]:
+        """See ``Tokenizer.encode``."""
+        check_text(text)
+        backend = self._backend if parse_special else self._literal_backend
+        return backend.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """See ``Tokenizer.token_bytes``."""
+        if token_id in self._added:  # written as it is, outside the spelling of the vocabulary
+            return self._added[token_id].content.encode("utf-8")
+        return self._spelling.to_bytes(self.token_text(token_id))
+
+    def token_text(self, token_id: int) -> str:
+        """See ``Tokenizer.token_text``."""
+        text = self._backend.id_to_token(token_id) if 0 <= token_id < self.vocab_size else None
+        if text is None:
+            raise unknown_token(token_id, self.vocab_size)
+        return text
+
+    def is_special(self, token_id: int) -> bool:
+        """See ``Tokenizer.is_special``."""
+        return token_id in self._special
+
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+        """See ``Tokenizer.decode``."""
+        return decode_ids(self, ids, skip_special_tokens=skip_special_tokens)
+
+    @cached_property
+    def _literal_backend(self) -> tokenizers.Tokenizer:
+        """A copy that reads special tokens as text: the setting is the whole object's, not a call's."""
+        copy = tokenizers.Tokenizer.from_str(self._backend.to_str())
+        copy.encode_special_tokens = True
+        return copy
+
+
+def load_hf_tokenizer(directory: Path) -> HfTokenizer:
+    """The tokenizer of ``directory / "tokenizer.json"`` and the special tokens that the files beside it name.
+
+    As in transformers, tokenizer.json alone says what is added around a text: ``add_bos_token`` and
+    ``add_eos_token`` of tokenizer_config.json hold only where there is no tokenizer.json.
+    """
+    path = directory / "tokenizer.json"
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare exceptions
+        raise TokenizerError(f"{path} cannot be read: {error}.") from error
+    backend.no_truncation()
+    backend.no_padding()
+    _add_declared(backend, declared_tokens(directory, known=backend.get_added_tokens_decoder()))
+    _add_named(backend, all_special_texts(directory))
+    names = special_token_texts(directory)
+    bos, eos = (_id_of(backend, names.get(key)) for key in ("bos_token", "eos_token"))
+    return HfTokenizer(backend, bos_token_id=bos, eos_token_ids=end_token_ids(directory, eos))
+
+
+def _add_declared(backend: tokenizers.Tokenizer, declared: Mapping[int, AddedToken]) -> None:
+    for token_id, token in sorted(declared.items()):
+        backend.add_tokens([token])
+        if (actual := backend.token_to_id(token.content)) != token_id:
+            raise TokenizerError(
+                f"tokenizer_config.json gives {token.content!r} the id {token_id},"
+                f" but in tokenizer.json it is {actual}."
+            )
+
+
+def _add_named(backend: tokenizers.Tokenizer, texts: Iterable[str]) -> None:
+    """Make the named tokens special. A name without an id is no token that the model knows."""
+    added = {token.content for token in backend.get_added_tokens_decoder().values()}
+    for text in texts:
+        if text not in added and backend.token_to_id(text) is not None:
+            backend.add_tokens([AddedToken(text, special=True)])
+
+
+def _id_of(backend: tokenizers.Tokenizer, text: str | None) -> int | None:
+    return None if text is None else backend.token_to_id(text)

@@ -1,0 +1,49 @@
+"""Chat messages as clients send them, made into what chat templates expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmrt.errors import RequestError
+
+
+def normalize_messages(messages: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]:
+    """A copy of ``messages`` in which every ``content`` is a string.
+
+    The text parts of a content list are joined by newlines, the role "developer" is "system", and an
+    assistant's message without content (one that calls tools) has the empty string. Raises ``RequestError``
+    that names the message for a role or content that cannot be rendered.
+    """
+    return [_normalize(message, f"messages[{index}]") for index, message in enumerate(messages)]
+
+
+def _normalize(message: Mapping[str, object], where: str) -> dict[str, Any]:
+    role = message.get("role")
+    if not isinstance(role, str) or not role:
+        raise RequestError(f"{where}.role must be a string such as 'user'.", param=f"{where}.role")
+    content = message.get("content")
+    if content is None and role != "assistant":
+        raise RequestError(f"{where}.content is missing.", param=f"{where}.content")
+    role = "system" if role == "developer" else role
+    return {**message, "role": role, "content": _text(content, f"{where}.content")}
+
+
+def _text(content: object, where: str) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, Sequence):
+        raise RequestError(f"{where} must be a string or a list of parts.", param=where)
+    return "\n".join(_part_text(part, f"{where}[{index}]") for index, part in enumerate(content))
+
+
+def _part_text(part: object, where: str) -> str:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind != "text":
+        raise RequestError(f"{where} has the type {kind!r}; this model reads parts of type 'text' only.", param=where)
+    text = part.get("text") if isinstance(part, Mapping) else None
+    if not isinstance(text, str):
+        raise RequestError(f"{where}.text must be a string.", param=f"{where}.text")
+    return text

@@ -1,0 +1,68 @@
+"""What a model's publisher recommends, from either kind of file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from llmrt.errors import CheckpointError
+from llmrt.text.generation_defaults import GenerationDefaults, load_generation_defaults
+
+WriteJson = Callable[[str, object], Path]
+
+
+def test_a_model_without_recommendations(tmp_path: Path) -> None:
+    assert load_generation_defaults(tmp_path) == GenerationDefaults()
+
+
+@pytest.mark.parametrize(
+    ("config", "defaults"),
+    [
+        ({"eos_token_id": 2}, GenerationDefaults()),
+        ({"do_sample": False, "top_p": 0.9, "top_k": 50, "min_p": 0.1}, GenerationDefaults()),
+        ({"top_p": 0.9}, GenerationDefaults()),
+        ({"do_sample": True, "top_p": 0.9}, GenerationDefaults(top_p=0.9)),
+        (
+            {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 40, "min_p": 0.05},
+            GenerationDefaults(temperature=0.6, top_p=0.9, top_k=40, min_p=0.05),
+        ),
+        ({"temperature": 1, "top_p": None}, GenerationDefaults(temperature=1.0)),
+        (
+            {"repetition_penalty": 1.1, "max_new_tokens": 2048},
+            GenerationDefaults(repetition_penalty=1.1, max_new_tokens=2048),
+        ),
+    ],
+)
+def test_generation_config(
+    tmp_path: Path, write_json: WriteJson, config: dict[str, object], defaults: GenerationDefaults
+) -> None:
+    write_json("generation_config.json", config)
+    assert load_generation_defaults(tmp_path) == defaults
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"temperature": "hot"}, "generation_config.json: temperature is 'hot'; expected a number"),
+        ({"top_k": 2.5}, "generation_config.json: top_k is 2.5; expected a whole number"),
+        ({"min_p": True}, "generation_config.json: min_p is True; expected a number"),
+    ],
+)
+def test_a_value_of_another_type_is_named(
+    tmp_path: Path, write_json: WriteJson, config: dict[str, object], reason: str
+) -> None:
+    write_json("generation_config.json", config)
+    with pytest.raises(CheckpointError) as caught:
+        load_generation_defaults(tmp_path)
+    assert reason in str(caught.value)
+
+
+def test_gguf_metadata(write_gguf: Callable[[Mapping[str, object]], Path]) -> None:
+    values = {"temp": 0.5, "top_p": 0.75, "top_k": 20, "min_p": 0.25, "penalty_repeat": 1.5}
+    path = write_gguf({f"general.sampling.{name}": value for name, value in values.items()})
+    assert load_generation_defaults(path) == GenerationDefaults(
+        temperature=0.5, top_p=0.75, top_k=20, min_p=0.25, repetition_penalty=1.5
+    )
+    assert load_generation_defaults(write_gguf({"some.key": 1})) == GenerationDefaults()
