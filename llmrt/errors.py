@@ -43,6 +43,14 @@ class EngineDeadError(LlmrtError):
     """The engine process ended; the request was not answered in full."""
 
 
+class EngineLoadingError(LlmrtError):
+    """The engine process has not loaded its model yet."""
+
+
+class OverloadedError(LlmrtError):
+    """As many requests wait for the engine as the server lets wait."""
+
+
 class RequestError(LlmrtError):
     """A request holds a value that cannot be served.
 

@@ -1,1 +1,1 @@
-"""The HTTP process: OpenAI routes, streaming, and the client of the engine process. Free of torch."""
+"""The OpenAI-compatible HTTP server. Free of torch: the engine is a process of its own."""

@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+_SIZE = re.compile(r"([0-9]+)([kmKM]?)")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
+
+
+def parse_size(text: str | int) -> int:
+    """A number of tokens: "32768" and "32k" are the same. Raises ``typer.BadParameter`` for anything else."""
+    match = _SIZE.fullmatch(str(text))
+    size = int(match[1]) * _UNITS[match[2].lower()] if match else 0
+    if size < 1:
+        raise typer.BadParameter(f"{text!r} is not a number of tokens such as 4096 or 32k.")
+    return size
+
+
+class DtypeName(StrEnum):
+    """Number formats of weights, activations and the KV cache."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+Model = Annotated[str, typer.Argument(help="An alias, org/name, org/name:file.gguf, a folder or a GGUF file.")]
+Revision = Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")]
+Ctx = Annotated[
+    int | None,
+    typer.Option(
+        "--ctx",
+        parser=parse_size,
+        metavar="TOKENS",
+        help="Context length, such as 4096 or 32k; else what the model and the memory allow.",
+    ),
+]
+Dtype = Annotated[DtypeName, typer.Option(help="Weights and activations.")]
+KvDtype = Annotated[DtypeName, typer.Option(help="KV cache.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; else the cores that llmrt may use.")]
+MaxNumSeqs = Annotated[int, typer.Option(min=1, help="Requests computed side by side.")]

@@ -1,0 +1,21 @@
+"""The application: routes, error bodies and the request log around one engine."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from llmrt.server import errors
+from llmrt.server.middleware import RequestLog
+from llmrt.server.routes import chat, completions, models
+from llmrt.server.state import ServerState, set_state
+
+
+def create_app(state: ServerState) -> FastAPI:
+    """The ASGI application over ``state``, whose engine the caller starts and closes."""
+    app = FastAPI(title="llmrt", docs_url=None, redoc_url=None, openapi_url=None)
+    set_state(app, state)
+    errors.install(app)
+    app.add_middleware(RequestLog)
+    for module in (chat, completions, models):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,107 @@
+"""Every failure as an OpenAI error body: ``{"error": {"message", "type", "param", "code"}}``.
+
+The status decides what the OpenAI client does: it raises at once on 4xx, and tries 429 and 5xx twice more. So
+a client's fault is always 4xx, and a 5xx says whether and when to come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from llmrt.errors import (
+    EngineDeadError,
+    EngineLoadingError,
+    LlmrtError,
+    OverloadedError,
+    RequestError,
+    TemplateError,
+)
+
+INVALID_REQUEST = "invalid_request_error"
+_NO_RETRY = {"x-should-retry": "false"}
+_UNAVAILABLE: dict[type[LlmrtError], tuple[str, int]] = {  # its code, and the seconds to wait
+    EngineLoadingError: ("model_loading", 2),
+    EngineDeadError: ("engine_dead", 10),
+    OverloadedError: ("queue_full", 1),
+}
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What OpenAI clients read out of ``error``."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorEnvelope(msgspec.Struct, frozen=True):
+    """The body of an error response, and the data of an error event in a stream."""
+
+    error: ErrorBody
+
+
+@dataclass(frozen=True)
+class HttpError:
+    """How a failure is answered."""
+
+    status: int
+    body: ErrorBody
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def content(self) -> bytes:
+        """The JSON to send."""
+        return msgspec.json.encode(ErrorEnvelope(self.body))
+
+    def response(self) -> Response:
+        """The JSON response to send."""
+        return Response(self.content, self.status, self.headers, media_type="application/json")
+
+
+def describe(error: Exception) -> HttpError:
+    """The answer to ``error``; what is not an ``LlmrtError`` is a bug, of which the client learns no more."""
+    match error:
+        case RequestError():
+            status = 404 if error.code == "model_not_found" else 400
+            return HttpError(status, ErrorBody(str(error), INVALID_REQUEST, error.param, error.code))
+        case TemplateError():
+            return HttpError(400, ErrorBody(str(error), INVALID_REQUEST, "messages", "chat_template_error"))
+        case EngineDeadError() | EngineLoadingError() | OverloadedError():
+            code, seconds = _UNAVAILABLE[type(error)]
+            headers = {"retry-after": str(seconds), "retry-after-ms": str(1000 * seconds)}
+            return HttpError(503, ErrorBody(str(error), "service_unavailable", None, code), headers)
+        case LlmrtError():
+            return HttpError(500, ErrorBody(str(error), "server_error", None, None), _NO_RETRY)
+        case _:
+            message = "The server failed to answer this request; its log says why."
+            return HttpError(500, ErrorBody(message, "server_error", None, "internal_error"), _NO_RETRY)
+
+
+def install(app: FastAPI) -> None:
+    """Answer known errors of routes, and the framework's own (unknown path, wrong method), in this form."""
+    app.add_exception_handler(LlmrtError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    return describe(error).response()
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path}"
+    match error.status_code:
+        case 404:
+            message, code = f"Unknown path: {what}.", "unknown_url"
+        case 405:
+            message, code = f"Method not allowed: {what}.", "method_not_allowed"
+        case _:
+            message, code = error.detail, None
+    body = ErrorBody(message, INVALID_REQUEST, None, code)
+    return HttpError(error.status_code, body, error.headers or {}).response()

@@ -1,0 +1,96 @@
+"""What becomes of request fields that this server does not implement.
+
+- Fields that change nothing in the answer are accepted.
+- Fields that would change the answer are refused by name, unless their value asks for nothing.
+- Any other field is left aside and named in the response header ``x-llmrt-ignored``, so that a newer client
+  keeps working and its user can still see what had no effect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from llmrt.errors import RequestError
+
+HARMLESS = frozenset(
+    {
+        "metadata",
+        "parallel_tool_calls",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+        "verbosity",
+    }
+)
+
+UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for nothing
+    "add_generation_prompt": (True,),
+    "allowed_token_ids": ([],),
+    "audio": (),
+    "bad_words": ([],),
+    "best_of": (1,),
+    "documents": ([],),
+    "dry_multiplier": (0,),
+    "echo": (False,),
+    "function_call": ("none", "auto"),
+    "functions": ([],),
+    "grammar": ("",),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "guided_json": (),
+    "guided_regex": (),
+    "include_stop_str_in_output": (False,),
+    "json_schema": (),
+    "length_penalty": (1,),
+    "logits_processors": ([],),
+    "min_tokens": (0,),
+    "mirostat": (0,),
+    "modalities": (["text"],),
+    "prompt_logprobs": (),
+    "response_format": ({"type": "text"},),
+    "skip_special_tokens": (True,),
+    "structured_outputs": (),
+    "suffix": ("",),
+    "tfs_z": (1,),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "top_a": (0,),
+    "truncate_prompt_tokens": (),
+    "typical_p": (1,),
+    "use_beam_search": (False,),
+    "web_search_options": (),
+    "xtc_probability": (0,),
+}
+
+_MAX_NAMES = 20
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+def check_extra_fields(body: BaseModel) -> list[str]:
+    """The names of fields that have no effect. Raises ``RequestError`` for one that should have one."""
+    ignored: list[str] = []
+    for name, value in (body.model_extra or {}).items():
+        if value is None or name in HARMLESS:
+            continue
+        if name not in UNSUPPORTED:
+            ignored.append(name)
+        elif value not in UNSUPPORTED[name]:
+            raise RequestError(f"{name} is not supported by this server.", param=name)
+    return ignored
+
+
+def ignored_header(names: list[str]) -> dict[str, str]:
+    """``x-llmrt-ignored`` with the names, as far as a header can hold them."""
+    if not names:
+        return {}
+    shown = [_UNSAFE.sub("?", name)[:64] for name in names[:_MAX_NAMES]]
+    more = [f"and {len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
+    return {"x-llmrt-ignored": ", ".join(shown + more)}

@@ -1,0 +1,111 @@
+"""One admitted request: its job, what every body of its answer repeats, and the count of its tokens."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from llmrt.errors import RequestError
+from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.generation import Delta, Job, run
+from llmrt.server.responses import CachedTokens, Usage
+from llmrt.server.sampling import fit_max_tokens, sampling_params
+from llmrt.server.schemas import GenerationBody
+from llmrt.server.state import ServerState
+
+
+@dataclass
+class UsageCount:
+    """Counts while deltas pass. A prompt with several choices counts once, cached tokens as for its first."""
+
+    job: Job
+    completion_tokens: int = 0
+    cached_tokens: dict[int, int] = field(default_factory=dict[int, int])
+
+    def add(self, delta: Delta) -> None:
+        """Count one delta."""
+        self.completion_tokens += len(delta.token_ids)
+        if delta.index % self.job.n == 0:
+            known = self.cached_tokens.get(delta.index, 0)
+            self.cached_tokens[delta.index] = max(known, delta.num_cached_tokens)
+
+    @property
+    def usage(self) -> Usage:
+        """The count so far."""
+        prompt = sum(map(len, self.job.prompts))
+        cached = CachedTokens(sum(self.cached_tokens.values()))
+        return Usage(prompt, self.completion_tokens, prompt + self.completion_tokens, cached)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the response bodies of one request are made from. ``count`` is complete after ``deltas``."""
+
+    state: ServerState
+    body: GenerationBody
+    job: Job
+    count: UsageCount
+    headers: dict[str, str]
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        options = self.body.stream_options
+        return options is not None and bool(options.include_usage)
+
+    async def deltas(self) -> AsyncGenerator[Delta, None]:
+        """Run the job, counting what it gives."""
+        async with aclosing(run(self.state.engine, self.state.model.tokenizer, self.job)) as deltas:
+            async for delta in deltas:
+                self.count.add(delta)
+                yield delta
+
+
+def check_body(state: ServerState, body: GenerationBody) -> None:
+    """Raise for what can be refused before the prompt is looked at: no engine, a wrong model or field."""
+    _ = state.engine.info
+    state.model.check_name(body.model)
+    check_extra_fields(body)
+    if body.stream_options is not None and not body.stream:
+        raise RequestError("stream_options needs stream: true.", param="stream_options")
+
+
+def admit(
+    state: ServerState,
+    body: GenerationBody,
+    prompts: Sequence[list[int]],
+    *,
+    kind: str,
+    prompt_param: str,
+    max_tokens: int | None,
+    logprobs: int | None,
+    strip_leading_space: bool,
+) -> Reply:
+    """Turn a checked body into a job. ``kind`` begins the response's id.
+
+    Raises ``RequestError`` for values that cannot be served and ``OverloadedError`` when the queue is full.
+    """
+    engine = state.engine.info
+    fitted = [fit_max_tokens(len(prompt), max_tokens, engine.context_length, param=prompt_param) for prompt in prompts]
+    job = Job(
+        id=f"{kind}-{uuid.uuid4().hex}",
+        prompts=list(prompts),
+        max_tokens=fitted,
+        params=sampling_params(body, state.model, engine, logprobs=logprobs),
+        n=body.n or 1,
+        stop=body.stop,
+        strip_leading_space=strip_leading_space and state.model.tokenizer.strips_leading_space,
+    )
+    state.admit(job.num_choices)
+    headers = ignored_header(check_extra_fields(body)) | _clamp_header(fitted, max_tokens)
+    return Reply(state, body, job, UsageCount(job), headers)
+
+
+def _clamp_header(fitted: Sequence[int | None], asked: int | None) -> dict[str, str]:
+    """``x-llmrt-clamped`` where the context leaves less than was asked for; the least of several prompts."""
+    least = min((limit for limit in fitted if limit is not None), default=None)
+    return {} if least == asked else {"x-llmrt-clamped": f"max_tokens={least}"}

@@ -1,0 +1,145 @@
+"""``POST /v1/completions``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+from msgspec import UNSET, UnsetType
+
+from llmrt.errors import RequestError
+from llmrt.server.body import json_body
+from llmrt.server.generation import Answer, Delta, collect
+from llmrt.server.logprobs import completion_logprobs
+from llmrt.server.reply import Reply, admit, check_body
+from llmrt.server.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
+from llmrt.server.sampling import check_ids
+from llmrt.server.schemas import CompletionBody
+from llmrt.server.state import ServerState, State
+from llmrt.server.stream import EventStream, events, until_disconnect
+
+router = APIRouter()
+
+_DEFAULT_MAX_TOKENS = 16  # OpenAI's
+
+
+@dataclass(frozen=True)
+class _Completions:
+    """A reply and the text that each prompt's answers begin with."""
+
+    reply: Reply
+    echoes: list[str]
+
+    def echo(self, index: int) -> str:
+        return self.echoes[index // self.reply.job.n]
+
+
+@router.post("/v1/completions")
+async def completions(
+    request: Request, state: State, body: Annotated[CompletionBody, Depends(json_body(CompletionBody))]
+) -> Response:
+    """Continue one text or several, as a whole or as a stream."""
+    job = await _admit(state, body)
+    if body.stream:
+        stream = events(_chunks(job), ping_seconds=state.settings.ping_seconds)
+        return EventStream(stream, job.reply.headers)
+    return await until_disconnect(request, _respond(job))
+
+
+async def _admit(state: ServerState, body: CompletionBody) -> _Completions:
+    check_body(state, body)
+    if body.echo and body.logprobs is not None:
+        raise RequestError("logprobs of the prompt (echo: true) are not supported.", param="logprobs")
+    prompts = await asyncio.to_thread(_encode, state, body)
+    reply = admit(
+        state,
+        body,
+        prompts,
+        kind="cmpl",
+        prompt_param="prompt",
+        max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
+        logprobs=body.logprobs,
+        strip_leading_space=False,
+    )
+    return _Completions(reply, [_echo(state, body, prompt) for prompt in body.prompt])
+
+
+def _encode(state: ServerState, body: CompletionBody) -> list[list[int]]:
+    prompts: list[list[int]] = []
+    for prompt in body.prompt:
+        if isinstance(prompt, str):
+            special = body.add_special_tokens is not False
+            prompts.append(state.model.tokenizer.encode(prompt, add_special_tokens=special))
+        else:
+            check_ids(prompt, state.engine.info.vocab_size, "prompt")
+            prompts.append(prompt)
+    if not all(prompts):
+        raise RequestError("The prompt is empty: it has no tokens.", param="prompt")
+    return prompts
+
+
+def _echo(state: ServerState, body: CompletionBody, prompt: str | list[int]) -> str:
+    if not body.echo:
+        return ""
+    if isinstance(prompt, str):
+        return prompt
+    return state.model.tokenizer.decode(prompt, skip_special_tokens=False)
+
+
+async def _respond(job: _Completions) -> Response:
+    reply = job.reply
+    answers = await collect(reply.deltas(), reply.job.num_choices)
+    choices = [_choice(job, index, answer, first=True) for index, answer in enumerate(answers)]
+    body = msgspec.json.encode(_completion(reply, choices, reply.count.usage))
+    return Response(body, headers=reply.headers, media_type="application/json")
+
+
+async def _chunks(job: _Completions) -> AsyncGenerator[Completion, None]:
+    reply = job.reply
+    usage = None if reply.include_usage else UNSET
+    started: set[int] = set()
+    async with aclosing(reply.deltas()) as deltas:
+        async for delta in deltas:
+            choice = _choice(job, delta.index, delta, first=delta.index not in started)
+            started.add(delta.index)
+            yield _completion(reply, [choice], usage)
+    if reply.include_usage:
+        yield _completion(reply, [], reply.count.usage)
+
+
+def _choice(job: _Completions, index: int, part: Answer | Delta, *, first: bool) -> CompletionChoice:
+    """One choice from the whole answer, or from a delta; the ``first`` one has what comes before the answer."""
+    ids = bool(job.reply.body.return_token_ids)
+    prompt = job.reply.job.prompts[index // job.reply.job.n]
+    return CompletionChoice(
+        index=index,
+        text=job.echo(index) + part.text if first else part.text,
+        logprobs=_logprobs(job, index, part),
+        finish_reason=part.finish_reason,
+        token_ids=part.token_ids if ids else UNSET,
+        prompt_token_ids=prompt if ids and first else UNSET,
+    )
+
+
+def _logprobs(job: _Completions, index: int, part: Answer | Delta) -> CompletionLogprobs | None:
+    wanted = job.reply.job.params.logprobs
+    if wanted is None:
+        return None
+    tokenizer = job.reply.state.model.tokenizer
+    return completion_logprobs(tokenizer, part.logprobs, len(job.echo(index)), wanted)
+
+
+def _completion(reply: Reply, choices: list[CompletionChoice], usage: Usage | UnsetType | None) -> Completion:
+    return Completion(
+        id=reply.job.id,
+        created=reply.created,
+        model=reply.state.model.id,
+        system_fingerprint=reply.state.model.fingerprint,
+        choices=choices,
+        usage=usage,
+    )

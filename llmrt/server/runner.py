@@ -1,0 +1,142 @@
+"""Run the HTTP server and its engine together, until a signal or the engine's failure to load ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+
+import uvicorn
+
+from llmrt.config import EngineConfig
+from llmrt.errors import ConfigError
+from llmrt.hub.artifact import ModelArtifact
+from llmrt.server.app import create_app
+from llmrt.server.engine_client import EngineClient
+from llmrt.server.state import ServedModel, ServerSettings, ServerState, load_served_model
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_KEEP_ALIVE_SECONDS = 75  # longer than the clients' own limits, so that they never write to a closing socket
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket at the address, not listening yet; ``ConfigError`` if it cannot be had. Port 0 is any free one."""
+    try:
+        return _bound_socket(host, port)
+    except OSError as error:
+        raise ConfigError(
+            f"{host} port {port} cannot be used ({error.strerror}); choose another with --host and --port."
+        ) from error
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, proto, _, address = addresses[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+async def serve(
+    artifact: ModelArtifact,
+    config: EngineConfig,
+    sock: socket.socket,
+    *,
+    settings: ServerSettings,
+    report: Callable[[str], None],
+    name: str | None = None,
+    command: Sequence[str] | None = None,
+) -> None:
+    """Serve ``artifact`` on ``sock`` under the id ``name``; requests get status 503 until it is loaded.
+
+    ``report`` gets the engine's notices and the URL when it is. ``command`` stands in for the engine worker.
+    Raises ``LlmrtError`` when the model cannot be loaded.
+    """
+    engine = await EngineClient.start(artifact.path, config, command)
+    try:
+        model = await asyncio.to_thread(load_served_model, artifact, config, name)
+        server = _Server(ServerState(engine, model, settings))
+        announcing = asyncio.create_task(_announce(engine, model, sock, report))
+        announcing.add_done_callback(server.stop_unless_ready)
+        await server.serve(sockets=[sock])
+        if announcing.done():
+            announcing.result()
+        announcing.cancel()
+    finally:
+        await engine.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which finishes open answers on SIGINT and SIGTERM, and ends with an error those that take too long."""
+
+    def __init__(self, state: ServerState) -> None:
+        drain = state.settings.drain_seconds
+        super().__init__(
+            uvicorn.Config(
+                create_app(state),
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=int(drain) + 3,  # for clients that do not read
+            )
+        )
+        self._engine = state.engine
+        self._drain_seconds = drain
+
+    def stop_unless_ready(self, announcing: asyncio.Task[None]) -> None:
+        """Leave when there is no model to serve."""
+        if not announcing.cancelled() and announcing.exception() is not None:
+            self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take the signals, without raising them again at the end: being stopped is how a server ends well."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let open answers end, by themselves or else by the engine's end."""
+        ending = asyncio.create_task(self._end_answers())
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    async def _end_answers(self) -> None:
+        await asyncio.sleep(self._drain_seconds)
+        await self._engine.close()
+
+
+async def _announce(
+    engine: EngineClient, model: ServedModel, sock: socket.socket, report: Callable[[str], None]
+) -> None:
+    ready = await engine.ready()
+    for notice in ready.notices:
+        report(notice)
+    report(f"{model.id} is served at {_url(sock)} (context: {ready.context_length} tokens)")
+
+
+def _url(sock: socket.socket) -> str:
+    host, port, *_ = sock.getsockname()
+    if host in ("0.0.0.0", "::"):
+        host = "localhost"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -1,0 +1,76 @@
+"""From the fields of a request body to ``SamplingParams``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from llmrt.engine.messages import Ready
+from llmrt.engine.request import SamplingParams
+from llmrt.errors import ContextLengthError, RequestError
+from llmrt.server.schemas import GenerationBody
+from llmrt.server.state import ServedModel
+
+T = TypeVar("T")
+_SEEDS = 1 << 63  # a seed is a 63-bit number in the engine
+
+
+def sampling_params(body: GenerationBody, model: ServedModel, engine: Ready, *, logprobs: int | None) -> SamplingParams:
+    """What the body asks for, and the model's own defaults where it asks for nothing; ``max_tokens`` is left out.
+
+    Raises ``RequestError`` naming the first field with a value that cannot be served.
+    """
+    defaults, plain = model.defaults, SamplingParams()
+    params = SamplingParams(
+        temperature=_first(body.temperature, defaults.temperature, plain.temperature),
+        top_k=max(0, _first(body.top_k, defaults.top_k, plain.top_k)),
+        top_p=_first(body.top_p, defaults.top_p, plain.top_p),
+        min_p=_first(body.min_p, defaults.min_p, plain.min_p),
+        repetition_penalty=_first(body.repetition_penalty, defaults.repetition_penalty, plain.repetition_penalty),
+        frequency_penalty=_first(body.frequency_penalty, None, plain.frequency_penalty),
+        presence_penalty=_first(body.presence_penalty, None, plain.presence_penalty),
+        logit_bias=body.logit_bias,
+        seed=body.seed,
+        stop_token_ids=_stop_token_ids(body, model, engine.vocab_size),
+        logprobs=logprobs,
+    )
+    params.validate(engine.vocab_size)
+    return params
+
+
+def fit_max_tokens(num_prompt_tokens: int, max_tokens: int | None, context_length: int, *, param: str) -> int | None:
+    """``max_tokens``, reduced to what the context leaves; ``ContextLengthError`` if it leaves nothing.
+
+    ``param`` is the field that the prompt came from.
+    """
+    room = context_length - num_prompt_tokens
+    if room < 1:
+        raise ContextLengthError(num_prompt_tokens, context_length, param=param)
+    return None if max_tokens is None else min(max_tokens, room)
+
+
+def with_seed(params: SamplingParams, offset: int) -> SamplingParams:
+    """The parameters of the choice ``offset``: each has its own seed, and the same one every time."""
+    if params.seed is None:
+        return params
+    return replace(params, seed=(params.seed + offset) % _SEEDS)
+
+
+def _stop_token_ids(body: GenerationBody, model: ServedModel, vocab_size: int) -> frozenset[int]:
+    asked = frozenset(body.stop_token_ids or ())
+    check_ids(sorted(asked), vocab_size, "stop_token_ids")
+    return asked if body.ignore_eos else asked | model.tokenizer.eos_token_ids
+
+
+def check_ids(token_ids: Iterable[int], vocab_size: int, param: str) -> None:
+    """Raise ``RequestError`` for a token id that the model does not have."""
+    for token_id in token_ids:
+        if not 0 <= token_id < vocab_size:
+            raise RequestError(
+                f"{param} holds token {token_id}; this model has tokens 0 to {vocab_size - 1}.", param=param
+            )
+
+
+def _first(asked: T | None, default: T | None, plain: T) -> T:
+    return asked if asked is not None else default if default is not None else plain

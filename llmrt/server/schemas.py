@@ -1,0 +1,125 @@
+"""The request bodies of the OpenAI routes.
+
+Types are strict: a number in quotes is an error, not a number. ``null`` means that a field was not sent.
+Ranges of sampling values are checked by ``SamplingParams.validate``, those of other fields here. What happens
+to fields that are not listed here is the policy of ``llmrt.server.extra_fields``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeGuard
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from llmrt.engine.request import MAX_LOGPROBS
+
+MAX_CHOICES = 128  # OpenAI's limit of n
+
+
+def _stop_strings(value: object) -> tuple[str, ...]:
+    texts: object = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(texts, list):
+        raise ValueError("must be a string or a list of strings")
+    strings = tuple(text for text in texts if isinstance(text, str) and text)
+    if len(strings) != len(texts):
+        raise ValueError("must hold strings that are not empty")
+    return strings
+
+
+def _token_biases(value: object) -> dict[int, float]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError("must be an object of token ids and numbers")
+    biases: dict[int, float] = {}
+    for token_id, bias in value.items():
+        if not (isinstance(token_id, str) and token_id.isdecimal() and token_id.isascii()):
+            raise ValueError(f"has the key {token_id!r}; keys must be token ids")
+        if isinstance(bias, bool) or not isinstance(bias, int | float):
+            raise ValueError(f"gives token {token_id} a bias that is not a number")
+        biases[int(token_id)] = float(bias)
+    return biases
+
+
+def _prompts(value: object) -> list[str | list[int]]:
+    """A text or a list of token ids is one prompt; a list of these is several."""
+    items = value if isinstance(value, list) and not _is_token_ids(value) else [value]
+    prompts = [item for item in items if isinstance(item, str) or _is_token_ids(item)]
+    if len(prompts) != len(items):
+        raise ValueError("must be a string, a list of strings, token ids or lists of token ids")
+    if not prompts:
+        raise ValueError("must not be an empty list")
+    return prompts
+
+
+def _is_token_ids(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
+
+
+StopStrings = Annotated[tuple[str, ...], PlainValidator(_stop_strings)]
+TokenBiases = Annotated[dict[int, float], PlainValidator(_token_biases)]
+Prompts = Annotated[list[str | list[int]], PlainValidator(_prompts)]
+
+
+class StreamOptions(BaseModel):
+    """``include_obfuscation`` is padding that this server does not add."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    include_usage: bool | None = None
+
+
+class GenerationBody(BaseModel):
+    """What chat and text completions share. Sampling values not sent are the model's own defaults.
+
+    ``model`` may be left out: one model is served. From ``top_k`` on, the fields go beyond OpenAI's, named as
+    in vLLM: ``top_k`` 0 or -1 leaves every token in, ``ignore_eos`` goes on after an end-of-sequence token,
+    ``return_token_ids`` adds the ids of the prompt and of the answer.
+    """
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: TokenBiases = {}
+    seed: int | None = None
+    stop: StopStrings = ()
+
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    stop_token_ids: list[int] | None = None
+    ignore_eos: bool | None = None
+    return_token_ids: bool | None = None
+    add_special_tokens: bool | None = None
+
+
+class ChatBody(GenerationBody):
+    """``POST /v1/chat/completions``.
+
+    A last message of the assistant is continued: the answer holds only what comes after it.
+    ``continue_final_message: false`` asks for a new message instead. ``chat_template_kwargs`` are variables
+    for the model's chat template.
+    """
+
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
+    continue_final_message: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class CompletionBody(GenerationBody):
+    """``POST /v1/completions``. ``max_tokens`` is 16 unless it is sent, as in OpenAI's API."""
+
+    prompt: Prompts
+    echo: bool | None = None
+    logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)

@@ -1,0 +1,179 @@
+"""An engine process whose answers are known: the real worker around an engine that echoes.
+
+The answer to a chat is its last user message, that to a text is the text. One that begins with "@" is an
+order, see ``ScriptedEngine._answer``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from llmrt.config import EngineConfig
+from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
+from llmrt.engine.worker import main
+from llmrt.errors import CheckpointError, RequestError
+from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+
+CONTEXT_LENGTH = 512
+_LAST_USER = re.compile(r".*<\|im_start\|>user\n(.*?)<\|im_end\|>", re.DOTALL)
+
+
+@dataclass
+class Running:
+    params: SamplingParams
+    tokens: Iterator[int | None]  # None: a step without a token
+    room: int
+    num_cached: int
+    sizes: random.Random
+    given: list[int] = field(default_factory=list)
+
+
+class ScriptedEngine:
+    context_length = CONTEXT_LENGTH
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.vocab_size = tokenizer.vocab_size
+        self.notices = ["the engine is scripted"]
+        self._tokenizer = tokenizer
+        self._running: dict[str, Running] = {}
+        self._aborted: list[str] = []
+        self._seen: set[tuple[int, ...]] = set()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._running)
+
+    def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
+        prompt = self._tokenizer.decode(token_ids, skip_special_tokens=False)
+        user = _LAST_USER.match(prompt)
+        text = user[1] if user else prompt
+        if text.startswith("@reject"):
+            raise RequestError("the engine refuses this")
+        cached = len(token_ids) - 1 if tuple(token_ids) in self._seen else 0
+        self._seen.add(tuple(token_ids))
+        room = self.context_length - len(token_ids)
+        tokens = self._answer(text, token_ids, params)
+        sizes = random.Random(f"{params.seed} {text}")
+        self._running[request_id] = Running(params, tokens, room, cached, sizes)
+
+    def abort(self, request_id: str) -> None:
+        if self._running.pop(request_id, None):
+            self._aborted.append(request_id)
+
+    def step(self) -> list[RequestOutput]:
+        time.sleep(0.0005)
+        outputs = [self._advance(request_id, running) for request_id, running in [*self._running.items()]]
+        for output in outputs:
+            if output and output.finish_reason:
+                del self._running[output.request_id]
+        return [output for output in outputs if output]
+
+    def _advance(self, request_id: str, running: Running) -> RequestOutput | None:
+        new: list[int] = []
+        reason = None
+        while reason is None and len(new) < running.sizes.randint(1, 3):
+            token_id = next(running.tokens)
+            if token_id is None:
+                break
+            if token_id < 0:
+                return RequestOutput(request_id, (), finish_reason="error", error="the engine failed midway")
+            new.append(token_id)
+            running.given.append(token_id)
+            reason = self._finish_reason(token_id, running)
+        if not new:
+            return None
+        return RequestOutput(request_id, tuple(new), reason, self._logprobs(new, running.params), running.num_cached)
+
+    def _finish_reason(self, token_id: int, running: Running) -> str | None:
+        if token_id in running.params.stop_token_ids:
+            return "stop"
+        limit = min(running.room, running.params.max_tokens or running.room)
+        return "length" if len(running.given) >= limit else None
+
+    def _logprobs(self, token_ids: list[int], params: SamplingParams) -> tuple[TokenLogprob, ...] | None:
+        if params.logprobs is None:
+            return None
+        return tuple(
+            TokenLogprob(
+                token_id,
+                -0.25,
+                tuple(
+                    ((token_id + i) % self.vocab_size, -0.25 - i if i < 2 else float("-inf"))
+                    for i in range(params.logprobs)
+                ),
+            )
+            for token_id in token_ids
+        )
+
+    def _answer(self, text: str, prompt: Sequence[int], params: SamplingParams) -> Iterator[int | None]:
+        order, _, rest = text.partition(" ")
+        spam = itertools.cycle(self._tokenizer.encode("spam "))
+        match order:
+            case "@forever":
+                return spam
+            case "@hang":
+                return itertools.repeat(None)
+            case "@die":
+                return itertools.chain(itertools.islice(spam, 5), _die())
+            case "@fail":
+                return itertools.chain(itertools.islice(spam, 5), [-1])
+            case "@pause":  # seconds and the answer after them
+                seconds, _, answer = rest.partition(" ")
+                return itertools.chain(_silence(float(seconds)), self._say(answer))
+            case "@bytes":  # in hexadecimal, a token each
+                return itertools.chain(bytes.fromhex(rest), self._end())
+            case "@params":
+                return self._say(msgspec.json.encode(params).decode())
+            case "@prompt":  # what the template made of the messages
+                return self._say(self._tokenizer.decode(prompt, skip_special_tokens=False).replace("<|", "<"))
+            case "@running":
+                return self._say(msgspec.json.encode([*self._running]).decode())
+            case "@aborted":  # the last few
+                return self._say(msgspec.json.encode(self._aborted[-4:]).decode())
+            case "@random":
+                letters = random.Random(params.seed).choices("abcdefgh", k=24)
+                return self._say("".join(letters))
+            case _:
+                return self._say(text)
+
+    def _say(self, text: str) -> Iterator[int]:
+        """The text and its end, again and again if the end is not a stop token."""
+        tokens = self._tokenizer.encode(text, add_special_tokens=False, parse_special=False)
+        return itertools.chain(tokens, self._end(), itertools.cycle([*tokens, *self._end()]))
+
+    def _end(self) -> list[int]:
+        return sorted(self._tokenizer.eos_token_ids)[:1]
+
+
+def _silence(seconds: float) -> Iterator[None]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield None
+
+
+def _die() -> Iterator[int]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield 0
+
+
+def build(path: Path, config: EngineConfig) -> ScriptedEngine:
+    if config.device == "broken":
+        raise CheckpointError("the weights are not there")
+    if config.device == "slow":
+        time.sleep(60)
+    return ScriptedEngine(load_tokenizer(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main(build))

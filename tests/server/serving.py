@@ -1,0 +1,210 @@
+"""A tiny model directory, and the real server on it in a thread or in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import tokenizers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
+
+from llmrt.config import EngineConfig
+from llmrt.hub.artifact import ModelArtifact
+from llmrt.server import runner
+from llmrt.server.state import ServerSettings
+from llmrt.text.token_spelling import byte_level_bytes
+
+T = TypeVar("T")
+WORKER = [sys.executable, str(Path(__file__).with_name("scripted_worker.py"))]
+SPECIALS = ("<|im_end|>", "<|im_start|>", "<|endoftext|>")
+MERGES = ("h e", "l l", "he ll", "hell o", "t h", "th e", "Ġ the", "Ġ w", "s p", "a m", "S T")
+
+CHATML = """\
+{%- for message in messages -%}
+  {%- if message.role not in ('system', 'user', 'assistant', 'tool') -%}
+    {{- raise_exception('Unknown role: ' + message.role) -}}
+  {%- endif -%}
+  {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' + (opening | default('')) -}}{%- endif -%}
+"""
+
+
+def write_model(directory: Path, *, chat: bool = True) -> Path:
+    """Byte-level BPE in which token ``i`` below 256 is byte ``i``, ChatML, and defaults of its own."""
+    directory.mkdir(parents=True)
+    characters = {byte_level_bytes(c): c for c in pre_tokenizers.ByteLevel.alphabet()}
+    vocab = {characters[bytes([i])]: i for i in range(256)}
+    merges = [tuple(merge.split()) for merge in MERGES]
+    for merge in merges:
+        vocab.setdefault("".join(merge), len(vocab))
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=merges))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([AddedToken(text, special=True) for text in SPECIALS])
+    backend.save(str(directory / "tokenizer.json"))
+    config = {"eos_token": "<|im_end|>"} | ({"chat_template": CHATML} if chat else {})
+    (directory / "tokenizer_config.json").write_text(json.dumps(config))
+    defaults = {"do_sample": True, "temperature": 0.6, "top_p": 0.9}
+    (directory / "generation_config.json").write_text(json.dumps(defaults))
+    return directory
+
+
+def artifact_of(path: Path) -> ModelArtifact:
+    return ModelArtifact("tiny-alias", path, "wheel", "made by a test")
+
+
+@dataclass
+class Served:
+    url: str
+    reports: list[str]
+
+
+@contextmanager
+def serving(path: Path, settings: ServerSettings, config: EngineConfig | None = None) -> Iterator[Served]:
+    """The server in a thread, once it has its model (at once for one that never gets it)."""
+    sock = runner.bind("127.0.0.1", 0)
+    served = Served(f"http://127.0.0.1:{sock.getsockname()[1]}", [])
+    announced = threading.Event()
+    loop = asyncio.new_event_loop()
+
+    def report(line: str) -> None:
+        served.reports.append(line)
+        if "http://" in line:
+            announced.set()
+
+    config = config or EngineConfig()
+    task = loop.create_task(
+        runner.serve(artifact_of(path), config, sock, settings=settings, report=report, command=WORKER)
+    )
+    thread = threading.Thread(target=_run, args=(loop, task), daemon=True)
+    thread.start()
+    if config.device == "auto":
+        assert announced.wait(20)
+    try:
+        yield served
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(20)
+        sock.close()
+        assert not thread.is_alive()
+
+
+def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    try:
+        loop.run_until_complete(task)
+    except asyncio.CancelledError:
+        pass
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+SCRIPT = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from serving import WORKER, artifact_of
+from llmrt.config import EngineConfig
+from llmrt.server import runner
+from llmrt.server.state import ServerSettings
+asyncio.run(runner.serve(
+    artifact_of(Path({path!r})), EngineConfig(device={device!r}), runner.bind("127.0.0.1", 0),
+    settings=ServerSettings(drain_seconds={drain!r}), command=WORKER,
+    report=lambda line: print(line, flush=True),
+))
+"""
+
+
+def start_process(path: Path, *, device: str = "auto", drain: float = 0.3) -> subprocess.Popen[str]:
+    """The server as a process of its own; its lines are on stdout."""
+    here = str(Path(__file__).parent)
+    code = SCRIPT.format(here=here, path=str(path), device=device, drain=drain)
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_url(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "http://" in line:
+            return line[line.index("http://") :].split()[0].removesuffix("/v1")
+    raise AssertionError(process.communicate()[1])
+
+
+def chat(http: httpx.Client, text: str, **fields: object) -> httpx.Response:
+    """Ask for a chat answer whose request ends with ``text``."""
+    body = {"messages": [{"role": "user", "content": text}], **fields}
+    return http.post("/v1/chat/completions", json=body)
+
+
+def content(response: httpx.Response) -> str:
+    assert response.status_code == 200, response.text
+    return response.json()["choices"][0]["message"]["content"]
+
+
+def records(response: httpx.Response) -> list[dict[str, Any]]:
+    """The JSON of every event of a whole stream, which must end as OpenAI's does."""
+    assert response.status_code == 200, response.text
+    *events, done, rest = response.text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    return [json.loads(event.removeprefix("data: ")) for event in events if event != ": ping"]
+
+
+def streamed_text(response: httpx.Response, index: int = 0) -> str:
+    choices = [choice for record in records(response) for choice in record["choices"]]
+    return "".join(
+        choice["text"] if "text" in choice else choice["delta"].get("content", "")
+        for choice in choices
+        if choice["index"] == index
+    )
+
+
+def aborted(http: httpx.Client) -> list[str]:
+    """The engine requests that were aborted last."""
+    return json.loads(content(chat(http, "@aborted")))
+
+
+def running(http: httpx.Client) -> list[str]:
+    """The requests that the engine works on."""
+    return json.loads(content(chat(http, "@running")))
+
+
+def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"} and error["message"]
+    assert "\n" not in error["message"] and "Traceback" not in error["message"]
+    return error
+
+
+def eventually(condition: Callable[[], T], seconds: float = 10) -> T:
+    """The first true value of ``condition``."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it never became true"
+        time.sleep(0.005)
+    return value
+
+
+def children_of(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process lives; one that ended and was not collected does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False

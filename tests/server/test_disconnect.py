@@ -1,0 +1,97 @@
+"""Pings while nothing comes, and an engine that is freed when nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import httpx
+import msgspec
+import openai
+import pytest
+from serving import Served, aborted, chat, content, error_of, eventually, running
+
+from llmrt.server.stream import DONE, PING, events
+
+
+def body(text: str, **fields: object) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": text}], **fields}
+
+
+def test_c34_closing_a_stream_frees_the_engine(client: openai.OpenAI, http: httpx.Client) -> None:
+    stream = client.chat.completions.create(
+        model="tiny-alias", messages=[{"role": "user", "content": "@forever"}], stream=True, n=2
+    )
+    first = next(iter(stream))
+    stream.close()
+    eventually(lambda: {f"{first.id}-0", f"{first.id}-1"} <= {*aborted(http)})
+
+
+def test_c34_c35_headers_and_pings_before_the_first_token(server: Served, http: httpx.Client) -> None:
+    before = aborted(http)
+    with http.stream("POST", "/v1/chat/completions", json=body("@hang", stream=True)) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        lines = response.iter_lines()
+        assert [next(lines) for _ in range(4)] == [": ping", "", ": ping", ""]
+    eventually(lambda: aborted(http) != before)
+
+
+@pytest.mark.parametrize("text", ["@hang", "@forever"])
+def test_c34_a_client_that_leaves_without_a_stream(server: Served, http: httpx.Client, text: str) -> None:
+    before = aborted(http)[-1]
+    data = json.dumps(body(text)).encode()
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    with socket.create_connection((host, int(port))) as sock:
+        sock.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+        eventually(lambda: running(http))
+    eventually(lambda: not running(http))
+    assert aborted(http)[-1] != before
+
+
+def test_c34_a_body_that_never_ends_harms_nobody(
+    server: Served, http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "llmrt.server")
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as sock:
+        sock.sendall(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{")
+    eventually(lambda: "POST /v1/completions closed" in caplog.text)
+    assert "Traceback" not in caplog.text
+    assert content(chat(http, "hi")) == "hi"
+
+
+def test_c35_a_stream_goes_on_after_pings(client: openai.OpenAI, http: httpx.Client) -> None:
+    raw = chat(http, "@pause 0.15 hello", stream=True).text
+    assert raw.startswith(": ping\n\n") and "hello" in raw
+    stream = client.chat.completions.create(
+        model="tiny-alias", messages=[{"role": "user", "content": "@pause 0.15 hello"}], stream=True
+    )
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hello"
+
+
+async def _slow_records(number: int) -> AsyncGenerator[msgspec.Struct, None]:
+    for _ in range(number):
+        await asyncio.sleep(0.03)
+        yield msgspec.defstruct("Record", [("a", int, 1)])()
+
+
+@pytest.mark.parametrize("ping_seconds", [0, 0.01])
+async def test_c35_pings_can_be_turned_off(ping_seconds: float) -> None:
+    async with aclosing(events(_slow_records(2), ping_seconds=ping_seconds)) as stream:
+        got = [event async for event in stream]
+    assert [event for event in got if event != PING] == [b'data: {"a":1}\n\n'] * 2 + [DONE]
+    assert (PING in got) == (ping_seconds > 0)
+
+
+def test_c42_a_full_queue_is_refused_at_once(http: httpx.Client) -> None:
+    with http.stream("POST", "/v1/chat/completions", json=body("@hang", stream=True, n=16)) as response:
+        lines = response.iter_lines()
+        next(lines)
+        refused = chat(http, "hi")
+        assert error_of(refused, 503)["code"] == "queue_full"
+        assert refused.headers["retry-after"] == "1" and refused.headers["retry-after-ms"] == "1000"
+    eventually(lambda: chat(http, "hi").status_code == 200)

@@ -1,0 +1,146 @@
+"""The engine as a process: its death, its loading, and that it never outlives the server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from serving import (
+    WORKER,
+    artifact_of,
+    chat,
+    children_of,
+    content,
+    error_of,
+    eventually,
+    is_running,
+    serving,
+    start_process,
+    streamed_text,
+    wait_for_url,
+)
+
+from llmrt.config import EngineConfig
+from llmrt.errors import ConfigError, LlmrtError
+from llmrt.server import runner
+from llmrt.server.state import ServerSettings
+
+
+def test_c11_c42_an_engine_that_is_killed_ends_its_streams_and_new_requests(model_path: Path) -> None:
+    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+        client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="x", max_retries=0)
+        with http.stream("POST", "/v1/completions", json={"prompt": "@hang", "stream": True}) as other:
+            stream = client.chat.completions.create(
+                model="tiny-alias", messages=[{"role": "user", "content": "@die"}], stream=True
+            )
+            with pytest.raises(openai.APIError, match="ended with status -9"):
+                for _ in stream:
+                    pass
+            assert "ended with status -9" in other.read().decode()
+        for refused in (http.get("/health"), http.get("/v1/models"), chat(http, "hi")):
+            assert error_of(refused, 503)["code"] == "engine_dead"
+            assert int(refused.headers["retry-after"]) > 0
+        with pytest.raises(openai.InternalServerError):
+            client.models.list()
+
+
+def test_c11_an_answer_that_is_not_streamed_dies_with_the_engine(model_path: Path) -> None:
+    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+        assert error_of(chat(http, "@die"), 503)["code"] == "engine_dead"
+
+
+def test_c42_requests_while_the_model_is_loaded(model_path: Path) -> None:
+    config = EngineConfig(device="slow")
+    with serving(model_path, ServerSettings(), config) as served, httpx.Client(base_url=served.url) as http:
+        response = eventually(lambda: _response(http, "/health"))
+        assert error_of(response, 503)["code"] == "model_loading"
+        for refused in (chat(http, "hi"), chat(http, "hi", stream=True), http.get("/v1/models")):
+            assert error_of(refused, 503)["code"] == "model_loading"
+            assert refused.headers["retry-after"] and refused.headers["retry-after-ms"]
+        assert error_of(chat(http, "hi", temperature="x"), 400)
+    assert served.reports == []
+
+
+def _response(http: httpx.Client, path: str) -> httpx.Response | None:
+    try:
+        return http.get(path)
+    except httpx.ConnectError:
+        return None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_c42_signals_drain_streams(model_path: Path, number: signal.Signals) -> None:
+    server = start_process(model_path)
+    with httpx.Client(base_url=wait_for_url(server)) as http:
+        (worker,) = children_of(server.pid)
+        body = {"prompt": "@pause 0.1 done", "stream": True}
+        hanging = {"prompt": "@hang", "stream": True}
+        with (
+            http.stream("POST", "/v1/completions", json=body) as short,
+            http.stream("POST", "/v1/completions", json=hanging) as endless,
+        ):
+            server.send_signal(number)
+            os.kill(worker, number)  # a terminal and a service manager signal the whole group
+            short.read()
+            endless.read()
+    assert streamed_text(short) == "done"
+    assert '"The server is shutting down."' in endless.text
+    _, errors = server.communicate(timeout=10)
+    assert (server.returncode, errors) == (0, "")
+    assert not is_running(worker)
+
+
+def test_a_server_that_is_killed_takes_its_engine_along(model_path: Path) -> None:
+    server = start_process(model_path)
+    with httpx.Client(base_url=wait_for_url(server)) as http:
+        (worker,) = children_of(server.pid)
+        with http.stream("POST", "/v1/completions", json={"prompt": "@forever", "stream": True}):
+            server.kill()
+    eventually(lambda: not is_running(worker))
+    server.communicate()
+
+
+def test_an_engine_that_is_still_loading_does_not_outlive_the_server(model_path: Path) -> None:
+    server = start_process(model_path, device="slow")
+    (worker,) = eventually(lambda: children_of(server.pid))
+    eventually(lambda: b"scripted_worker" in Path(f"/proc/{worker}/cmdline").read_bytes())
+    server.kill()
+    eventually(lambda: not is_running(worker))
+    server.communicate()
+
+
+async def test_a_model_that_cannot_be_loaded_ends_the_server(model_path: Path) -> None:
+    reports: list[str] = []
+    with runner.bind("127.0.0.1", 0) as sock, pytest.raises(LlmrtError) as caught:
+        await runner.serve(
+            artifact_of(model_path),
+            EngineConfig(device="broken"),
+            sock,
+            settings=ServerSettings(),
+            report=reports.append,
+            command=WORKER,
+        )
+    assert (str(caught.value), reports) == ("the weights are not there", [])
+
+
+def test_the_address_is_checked_before_anything_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"127\.0\.0\.1 port {port} .*--port"):
+            runner.bind("127.0.0.1", port)
+    with pytest.raises(ConfigError, match="--host"):
+        runner.bind("no.such.host.invalid", 0)
+
+
+def test_the_url_is_reported_with_the_engines_notices(model_path: Path) -> None:
+    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+        assert content(chat(http, "hi")) == "hi"
+    assert served.reports == [
+        "the engine is scripted",
+        f"tiny-alias is served at {served.url}/v1 (context: 512 tokens)",
+    ]

@@ -1,0 +1,240 @@
+"""Every fault of a client is a 4xx that names the field, and is sent once."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from serving import Served, chat, content, error_of
+
+from llmrt.server.extra_fields import UNSUPPORTED
+from llmrt.server.schemas import ChatBody, CompletionBody
+
+CHAT = "/v1/chat/completions"
+USER = [{"role": "user", "content": "hi"}]
+
+HARMLESS: dict[str, Any] = {
+    "store": True,
+    "metadata": {"a": "b"},
+    "user": "me",
+    "service_tier": "auto",
+    "prompt_cache_key": "k",
+    "prompt_cache_retention": "24h",
+    "safety_identifier": "s",
+    "verbosity": "low",
+    "parallel_tool_calls": True,
+    "prediction": {"type": "content", "content": "x"},
+    "tools": [],
+    "tool_choice": "none",
+    "response_format": {"type": "text"},
+    "modalities": ["text"],
+    "logit_bias": None,
+    "stop": None,
+    "audio": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"temperature": 3}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": "0.5"}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.5}, "top_p"),
+        ({"min_p": 2}, "min_p"),
+        ({"top_k": -2}, "top_k"),
+        ({"top_k": 10**6}, "top_k"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty"),
+        ({"presence_penalty": -3}, "presence_penalty"),
+        ({"n": 0}, "n"),
+        ({"n": 1.5}, "n"),
+        ({"n": 129}, "n"),
+        ({"n": 17}, "n"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"seed": "x"}, "seed"),
+        ({"stop": ""}, "stop"),
+        ({"stop": ["a", ""]}, "stop"),
+        ({"stop": ["a", 1]}, "stop"),
+        ({"stop": 5}, "stop"),
+        ({"stop_token_ids": [10**6]}, "stop_token_ids"),
+        ({"stop_token_ids": "a"}, "stop_token_ids"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream": None, "stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"logprobs": 3}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": -1}, "top_logprobs"),
+        ({"logprobs": False, "top_logprobs": 2}, "top_logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logit_bias": {"99999": 1}}, "logit_bias"),
+        ({"logit_bias": {"a": 1}}, "logit_bias"),
+        ({"logit_bias": {"-1": 1}}, "logit_bias"),
+        ({"logit_bias": {"5": 101}}, "logit_bias"),
+        ({"logit_bias": {"5": "1"}}, "logit_bias"),
+        ({"logit_bias": [5]}, "logit_bias"),
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [{}]}, "messages[0].role"),
+        ({"messages": [{"role": 3, "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
+        ({"audio": {"voice": "a", "format": "mp3"}}, "audio"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"best_of": 2}, "best_of"),
+        ({"guided_json": {}}, "guided_json"),
+        ({"min_tokens": 5}, "min_tokens"),
+    ],
+)
+def test_c38_c39_faults_name_their_field(http: httpx.Client, fields: dict[str, Any], param: str) -> None:
+    for stream in (False, True):
+        response = http.post(CHAT, json={"messages": USER, "stream": stream, **fields})
+        error = error_of(response, 400)
+        assert (error["param"], error["type"]) == (param, "invalid_request_error")
+        assert "x-should-retry" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe{}",
+        b'{"messages": [{"role": "user", "content": "\xe9"}]}',
+        b'{"messages": [{"role": "user", "content": "\\ud800"}]}',
+        b"[" * 5000,
+        '{"messages": []}'.encode("utf-16"),
+    ],
+)
+def test_c39_bodies_that_are_no_json_object(http: httpx.Client, body: bytes) -> None:
+    for path in (CHAT, "/v1/completions"):
+        error = error_of(http.post(path, content=body, headers={"content-type": "application/json"}), 400)
+        assert error["code"] in ("invalid_json", "invalid_body")
+
+
+def test_c39_not_a_number(http: httpx.Client) -> None:
+    body = json.dumps({"messages": USER, "temperature": float("nan")}).encode()
+    assert error_of(http.post(CHAT, content=body), 400)["param"] == "temperature"
+
+
+def test_c39_content_type_method_and_path(http: httpx.Client) -> None:
+    body = json.dumps({"messages": USER}).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        error_of(http.post(CHAT, content=body, headers={"content-type": kind}), 415)
+    for kind in ("application/json; charset=utf-8", "application/vnd.api+json", "Application/JSON"):
+        assert http.post(CHAT, content=body, headers={"content-type": kind}).status_code == 200
+    assert http.post(CHAT, content=body).status_code == 200
+    assert error_of(http.get(CHAT), 405)["code"] == "method_not_allowed"
+    assert error_of(http.delete("/v1/models"), 405)
+    assert error_of(http.get("/v1/nothing"), 404)["code"] == "unknown_url"
+    assert error_of(http.post("/"), 404)
+
+
+def test_c8_no_body_is_a_fault_of_the_server(http: httpx.Client) -> None:
+    """Every field with values of every kind, in both routes: an answer or a 400 that names a field."""
+    rng = random.Random(0)
+    values: list[Any] = [None, True, -1, 0, 1, 2.5, 10**30, -(10**400), 1e308, "", "x", "5", [], ["x"], [1], [[2]]]
+    values += [{}, {"5": 1}, {"self": 1}, {"type": "text"}, [{}], [{"role": "user", "content": "hi"}], "\u0000"]
+    names = sorted({*ChatBody.model_fields, *CompletionBody.model_fields, *UNSUPPORTED, "content", "role"})
+    for _ in range(250):
+        body: dict[str, Any] = {"messages": USER, "prompt": "hi", "max_tokens": 2}
+        message: dict[str, Any] = {"role": "user", "content": "hi"}
+        for name in rng.sample(names, k=2):
+            (message if name in ("content", "role") else body)[name] = rng.choice(values)
+        body["messages"] = body["messages"] if body["messages"] != USER else [message]
+        path = rng.choice([CHAT, "/v1/completions"])
+        response = http.post(path, json=body)
+        if response.status_code != 200:
+            assert response.status_code in (400, 404), (body, response.text)
+            assert error_of(response, response.status_code)["param"], (body, response.text)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_c16_context_overflow_before_any_bytes(client: openai.OpenAI, stream: bool) -> None:
+    messages: Any = [{"role": "user", "content": "x" * 600}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="tiny-alias", messages=messages, stream=stream)
+    error: Any = caught.value
+    assert (error.type, error.param, error.code) == (
+        "invalid_request_error",
+        "messages",
+        "context_length_exceeded",
+    )
+    assert "maximum context length is 512 tokens" in error.message
+    assert "resulted in 619 tokens" in error.message
+
+
+def test_c17_the_longest_prompt_that_fits_is_answered_whole(http: httpx.Client) -> None:
+    overhead = chat(http, "x", max_tokens=1).json()["usage"]["prompt_tokens"] - 1
+    fits = chat(http, "x" * (511 - overhead)).json()
+    assert fits["usage"]["prompt_tokens"] == 511 and fits["choices"][0]["finish_reason"] == "length"
+    error_of(chat(http, "x" * (512 - overhead)), 400)
+
+
+def test_c19_unknown_model(client: openai.OpenAI, http: httpx.Client) -> None:
+    messages: Any = USER
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.chat.completions.create(model="gpt-4", messages=messages)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("gpt-4")
+    for name in ("tiny-alias", "tiny-chat", None):
+        answer = chat(http, "hi", model=name)
+        assert answer.json()["model"] == "tiny-alias"
+
+
+def test_c8_c9_a_bad_request_is_sent_once(server: Served) -> None:
+    sent: list[httpx.Request] = []
+    requests: Any = openai.DefaultHttpxClient(event_hooks={"request": [sent.append]})
+    messages: Any = USER
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="x", http_client=requests)
+    with client, pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model="tiny-alias", messages=messages, temperature=9)
+    assert len(sent) == 1
+
+
+def test_c33_harmless_fields_change_nothing(http: httpx.Client) -> None:
+    response = chat(http, "hi", **HARMLESS)
+    assert content(response) == "hi" and "x-llmrt-ignored" not in response.headers
+
+
+def test_c33_other_unknown_fields_are_named_in_a_header(http: httpx.Client) -> None:
+    response = chat(http, "hi", reasoning_effort="low", **{"made up\r\nx: y": 1})
+    assert content(response) == "hi"
+    assert response.headers["x-llmrt-ignored"] == "reasoning_effort, made?up??x??y"
+    many = chat(http, "hi", **{f"field{i}": i for i in range(30)})
+    assert many.headers["x-llmrt-ignored"].endswith("field19, and 10 more")
+
+
+def test_c11_the_engine_refuses_or_fails(client: openai.OpenAI, http: httpx.Client) -> None:
+    assert error_of(chat(http, "@reject"), 400)["message"] == "the engine refuses this"
+    failed = chat(http, "@fail")
+    assert error_of(failed, 500)["message"] == "the engine failed midway"
+    assert failed.headers["x-should-retry"] == "false"
+    messages: Any = [{"role": "user", "content": "@fail"}]
+    stream = client.chat.completions.create(model="tiny-alias", messages=messages, stream=True)
+    with pytest.raises(openai.APIError, match="the engine failed midway"):
+        for _ in stream:
+            pass
+    raw = chat(http, "@reject", stream=True)
+    assert raw.status_code == 200 and "[DONE]" not in raw.text
+    error = json.loads(raw.text.strip().removeprefix("data: "))["error"]
+    assert error["message"] == "the engine refuses this"

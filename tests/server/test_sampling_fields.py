@@ -1,0 +1,67 @@
+"""What reaches the engine as ``SamplingParams``: the scripted engine answers with them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import openai
+from serving import chat, content
+
+
+def params(http: httpx.Client, **fields: Any) -> dict[str, Any]:
+    return json.loads(content(chat(http, "@params", **fields)))
+
+
+def test_fields_not_sent_are_the_models_defaults(http: httpx.Client) -> None:
+    got = params(http)
+    assert (got["temperature"], got["top_p"], got["top_k"], got["min_p"]) == (0.6, 0.9, 0, 0)
+    assert (got["seed"], got["max_tokens"], got["logprobs"]) == (None, None, None)
+    assert params(http, temperature=None, top_p=None) == got
+
+
+def test_fields_sent_win(http: httpx.Client) -> None:
+    asked: dict[str, Any] = {
+        "temperature": 0,
+        "top_p": 0.5,
+        "top_k": 40,
+        "min_p": 0.05,
+        "repetition_penalty": 1.1,
+        "frequency_penalty": -0.5,
+        "presence_penalty": 0.5,
+        "seed": 12,
+    }
+    got = params(http, **asked, logit_bias={"7": -100, "8": 2.5}, max_completion_tokens=300)
+    assert {name: got[name] for name in asked} == asked
+    assert got["logit_bias"] == {"7": -100.0, "8": 2.5} and got["max_tokens"] == 300
+    assert params(http, top_k=-1)["top_k"] == 0
+
+
+def test_the_models_end_tokens_stop_unless_ignored(http: httpx.Client) -> None:
+    (end,) = params(http)["stop_token_ids"]
+    assert sorted(params(http, stop_token_ids=[5])["stop_token_ids"]) == [5, end]
+    fields = {"ignore_eos": True, "stop_token_ids": [ord("]")]}
+    assert content(chat(http, "@params", **fields)).endswith('"stop_token_ids":[93')
+
+
+def test_logprobs_count_alternatives(http: httpx.Client) -> None:
+    assert params(http, logprobs=True)["logprobs"] == 0
+    assert params(http, logprobs=True, top_logprobs=3)["logprobs"] == 3
+
+
+def test_extras_come_by_extra_body(client: openai.OpenAI) -> None:
+    completion = client.chat.completions.create(
+        model="tiny-alias",
+        messages=[{"role": "user", "content": "@params"}],
+        extra_body={"top_k": 5, "min_p": 0.2},
+    )
+    got = json.loads(completion.choices[0].message.content or "")
+    assert (got["top_k"], got["min_p"]) == (5, 0.2)
+
+
+def test_special_tokens_around_a_text_are_a_choice(http: httpx.Client) -> None:
+    for value in (True, False):
+        body = {"prompt": "a", "add_special_tokens": value, "return_token_ids": True}
+        answer = http.post("/v1/completions", json=body).json()
+        assert answer["choices"][0]["prompt_token_ids"] == [*b"a"]  # this tokenizer has none to add

@@ -1,0 +1,69 @@
+"""``llmrt serve``: its options, and what it imports."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from llmrt.cli import serve as serve_command
+from llmrt.cli.options import parse_size
+from llmrt.config import EngineConfig
+from llmrt.errors import ConfigError
+
+app = typer.Typer()
+app.command()(serve_command.serve)
+
+
+@pytest.mark.parametrize(("text", "size"), [("32768", 32768), ("32k", 32768), ("1K", 1024), ("1m", 1 << 20), ("1", 1)])
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "0k", "k", "-1", "1.5k", "32kb", "3 2", "٣"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="tokens"):
+        parse_size(text)
+
+
+def test_a_port_in_use_is_one_clear_line_before_anything_else() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(app, ["no-such-model", "--port", str(port)])
+    assert isinstance(result.exception, ConfigError)
+    assert str(port) in str(result.exception) and "--port" in str(result.exception)
+
+
+def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmrt.server import runner
+
+    calls = []
+
+    async def record(artifact: object, config: EngineConfig, sock: object, **rest: object) -> None:
+        calls.append((config, rest))
+
+    monkeypatch.setattr(runner, "serve", record)
+    monkeypatch.setattr("llmrt.hub.sources.resolve", lambda model, **_: model)
+    arguments = ["m", "--ctx", "2k", "--dtype", "bf16", "--kv-dtype", "fp16", "--threads", "3"]
+    arguments += ["--device", "cpu", "--max-num-seqs", "4", "--port", "0", "--served-model-name", "mine"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    ((config, rest),) = calls
+    assert config == EngineConfig(
+        context_length=2048, dtype="bf16", kv_dtype="fp16", threads=3, device="cpu", max_num_seqs=4
+    )
+    assert rest["name"] == "mine"
+
+
+def test_the_http_process_is_free_of_torch() -> None:
+    code = (
+        "import sys, llmrt.server.app, llmrt.server.runner, llmrt.cli.serve, llmrt.engine.worker,"
+        " llmrt.text.hf_tokenizer, llmrt.hub.sources;"
+        "print(sorted({'torch', 'transformers'} & {name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,110 @@
+"""``/v1/completions``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from serving import error_of, records, streamed_text
+
+
+def complete(http: httpx.Client, **body: Any) -> httpx.Response:
+    return http.post("/v1/completions", json={"max_tokens": 40, **body})
+
+
+def texts(response: httpx.Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    choices = response.json()["choices"]
+    assert [choice["index"] for choice in choices] == [*range(len(choices))]
+    return [choice["text"] for choice in choices]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("hello", ["hello"]),
+        (["hello", "☃"], ["hello", "☃"]),
+        ([*b"ids"], ["ids"]),
+        ([[*b"one"], [*b"two"]], ["one", "two"]),
+        (["text", [*b"ids"]], ["text", "ids"]),
+    ],
+)
+def test_c41_forms_of_prompt(http: httpx.Client, prompt: Any, expected: list[str]) -> None:
+    assert texts(complete(http, prompt=prompt)) == expected
+    stream = complete(http, prompt=prompt, stream=True)
+    assert [streamed_text(stream, index) for index in range(len(expected))] == expected
+
+
+def test_c41_shape(client: openai.OpenAI, http: httpx.Client) -> None:
+    whole = client.completions.create(model="tiny-alias", prompt="hello")
+    assert whole.object == "text_completion" and whole.id.startswith("cmpl-")
+    assert whole.choices[0].finish_reason == "stop" and whole.usage is not None
+    chunks = [*client.completions.create(model="tiny-alias", prompt="hello", stream=True)]
+    assert len({chunk.id for chunk in chunks}) == 1 and chunks[-1].choices[0].finish_reason == "stop"
+    *_, last = records(complete(http, prompt="hello", stream=True, stream_options={"include_usage": True}))
+    assert last["choices"] == [] and last["usage"]["total_tokens"] == whole.usage.total_tokens
+
+
+def test_c41_n_choices_of_each_prompt(http: httpx.Client) -> None:
+    response = complete(http, prompt=["@random", "@random"], n=2, seed=3)
+    a, b, c, d = texts(response)
+    assert (a, b) == (c, d) and a != b
+    assert response.json()["usage"]["prompt_tokens"] == 2 * len("@random")
+    stream = complete(http, prompt=["@random", "@random"], n=2, seed=3, stream=True)
+    assert [streamed_text(stream, index) for index in range(4)] == [a, b, c, d]
+
+
+def test_c41_echo(http: httpx.Client) -> None:
+    body = {"prompt": ["he said ☃", [*b"ids"]], "echo": True, "n": 2}
+    expected = ["he said ☃" * 2] * 2 + ["idsids"] * 2
+    assert texts(complete(http, **body)) == expected
+    stream = complete(http, stream=True, **body)
+    assert [streamed_text(stream, index) for index in range(4)] == expected
+    assert error_of(complete(http, prompt="x", echo=True, logprobs=1), 400)["param"] == "logprobs"
+
+
+def test_c41_sixteen_tokens_unless_asked(http: httpx.Client) -> None:
+    answer = http.post("/v1/completions", json={"prompt": "@forever"}).json()
+    assert answer["usage"]["completion_tokens"] == 16
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
+def test_c41_token_ids(http: httpx.Client) -> None:
+    whole = complete(http, prompt=["a", "bc"], return_token_ids=True).json()["choices"]
+    assert [choice["prompt_token_ids"] for choice in whole] == [[*b"a"], [*b"bc"]]
+    assert whole[1]["token_ids"][:2] == [*b"bc"]
+    stream = records(complete(http, prompt=["a"], return_token_ids=True, stream=True))
+    assert [("prompt_token_ids" in record["choices"][0]) for record in stream].count(True) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "prompt"),
+        ({"prompt": None}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [[]]}, "prompt"),
+        ({"prompt": ["a", 3]}, "prompt"),
+        ({"prompt": [1, True]}, "prompt"),
+        ({"prompt": [99_999]}, "prompt"),
+        ({"prompt": [-1]}, "prompt"),
+        ({"prompt": {"text": "a"}}, "prompt"),
+        ({"prompt": "a", "suffix": "b"}, "suffix"),
+        ({"prompt": "a", "best_of": 3}, "best_of"),
+        ({"prompt": "a", "logprobs": 21}, "logprobs"),
+        ({"prompt": "a", "logprobs": True}, "logprobs"),
+        ({"prompt": "a", "max_tokens": 0}, "max_tokens"),
+        ({"prompt": ["a"] * 17}, "n"),
+    ],
+)
+def test_c41_faults(http: httpx.Client, body: dict[str, Any], param: str) -> None:
+    assert error_of(complete(http, **body), 400)["param"] == param
+
+
+def test_c16_overflow_names_the_prompt(http: httpx.Client) -> None:
+    error = error_of(complete(http, prompt=["short", "x" * 600], stream=True), 400)
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+    assert "512" in error["message"] and "600" in error["message"]
