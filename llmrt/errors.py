@@ -69,8 +69,7 @@ class ContextLengthError(RequestError):
     def __init__(self, num_tokens: int, context_length: int, *, param: str = "messages") -> None:
         super().__init__(
             f"This model's maximum context length is {context_length} tokens, "
-            f"but the prompt resulted in {num_tokens} tokens. Shorten the prompt"
-            " or serve the model with a larger --ctx.",
+            f"but the prompt resulted in {num_tokens} tokens. Shorten the prompt or use a larger --ctx.",
             param=param,
             code="context_length_exceeded",
         )

@@ -35,9 +35,8 @@ def assemble_engine(checkpoint: Checkpoint, config: EngineConfig, progress: Prog
     _check(config)
     device = torch.device("cpu")
     torch.set_num_threads(config.threads or usable_cores())
-    dtype = _choose(config.dtype, "--dtype", _natural_dtype(checkpoint.config))
-    kv_dtype = _choose(config.kv_dtype, "--kv-dtype", dtype)
     model = checkpoint.config
+    dtype, kv_dtype = resolve_dtypes(model, config)
     plan = plan_memory(model, config, dtype=dtype, kv_dtype=kv_dtype, available=available_memory())
     decoder = load_decoder(checkpoint, plan.context_length, OpSpec(device.type, DTYPES[dtype]), progress)
     kv = KVCache.allocate(model, plan.num_blocks, config.block_size, DTYPES[kv_dtype], device)
@@ -53,6 +52,12 @@ def assemble_engine(checkpoint: Checkpoint, config: EngineConfig, progress: Prog
         context_length=plan.context_length,
     )
     return LLMEngine(scheduler, TorchModelRunner(decoder, kv, config.block_size, device), plan.notices)
+
+
+def resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]:
+    """The types of weights and of the KV cache that an engine of this configuration has."""
+    dtype = _choose(config.dtype, "--dtype", _natural_dtype(model))
+    return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype)
 
 
 def _check(config: EngineConfig) -> None:

@@ -7,6 +7,15 @@ from pathlib import Path
 
 import psutil
 
+# Turns of libgomp's waiting loop before a thread sleeps. Its default spins for some 15 ms, so that one other busy
+# process takes decoding from 30 to 2 tok/s; with this it goes from 28 to 12.
+SPIN_COUNT = "6000"
+
+
+def limit_spinning() -> None:
+    """Make torch's threads yield soon when they wait. It is read when torch is imported, so call this before."""
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
 
 def usable_cores() -> int:
     """Physical cores, within this process's affinity and its control group's quota; at least 1."""

@@ -21,6 +21,7 @@ from llmrt.config import EngineConfig
 from llmrt.engine.channel import Channel
 from llmrt.engine.messages import Abort, Failed, Outputs, Ready, Start, Submit, ToEngine
 from llmrt.engine.request import RequestOutput, SamplingParams
+from llmrt.engine.threads import limit_spinning
 from llmrt.errors import LlmrtError, RequestError
 
 
@@ -121,6 +122,7 @@ def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
 
 
 def _build_engine(path: Path, config: EngineConfig) -> Engine:
+    limit_spinning()
     from llmrt.engine.build import build_engine
 
     return build_engine(path, config)

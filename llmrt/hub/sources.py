@@ -25,7 +25,8 @@ def resolve(model: str, *, revision: str | None = None, allow_download: bool = T
         raise ConfigError(f"--revision {revision} has no meaning for the local path {model}")
     if artifact is None:
         artifact = _stored_artifact(_manifest(model, revision, allow_download, report))
-    report(f"using {artifact.name}: {artifact.detail}, {artifact.path}")
+    where = "" if str(artifact.path) == artifact.name else f", {artifact.path}"
+    report(f"using {artifact.name}: {artifact.detail}{where}")
     return artifact
 
 

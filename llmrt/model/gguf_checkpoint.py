@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gguf import GGMLQuantizationType, ReaderTensor
 from gguf.quants import dequantize
@@ -33,14 +35,20 @@ class GgufCheckpoint:
         """One tensor, unpacked to fp32 unless it is stored as fp16."""
         tensor = self._tensors[name]
         kind = GGMLQuantizationType(tensor.tensor_type)
+        values = self._read(tensor)
         if kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
-            return torch.from_numpy(np.array(tensor.data)).view(_shape(tensor))
+            return torch.from_numpy(values).view(_shape(tensor))
         try:
-            return torch.from_numpy(dequantize(tensor.data, kind)).view(_shape(tensor))
+            return torch.from_numpy(dequantize(values, kind)).view(_shape(tensor))
         except NotImplementedError:
             raise CheckpointError(
                 f"{self._path}: tensor {name} is of type {kind.name}, which the gguf library cannot unpack."
             ) from None
+
+    def _read(self, tensor: ReaderTensor) -> npt.NDArray[Any]:
+        """The stored bytes, read and not mapped: pages of a map would stay in memory beside the weights made of them."""
+        data = tensor.data
+        return np.fromfile(self._path, data.dtype, data.size, offset=int(tensor.data_offset)).reshape(data.shape)
 
 
 def _shape(tensor: ReaderTensor) -> tuple[int, ...]:

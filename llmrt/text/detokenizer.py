@@ -47,7 +47,7 @@ class Detokenizer:
             return ""
         for token_id in token_ids:
             self.token_offsets.append(self._num_decoded)
-            if not (self._skip_special_tokens and self._tokenizer.is_special(token_id)):
+            if self._has_text(token_id):
                 self._decode(self._tokenizer.token_bytes(token_id))
         return self._release(self._first_undecided())
 
@@ -57,6 +57,12 @@ class Detokenizer:
             return ""
         self._decode(b"", final=True)
         return self._release(len(self._withheld))
+
+    def _has_text(self, token_id: int) -> bool:
+        """False for hidden special tokens, and for ids that exist because the embedding table is padded."""
+        if token_id >= self._tokenizer.vocab_size:
+            return False
+        return not (self._skip_special_tokens and self._tokenizer.is_special(token_id))
 
     def _decode(self, data: bytes, *, final: bool = False) -> None:
         text = self._decoder.decode(data, final)

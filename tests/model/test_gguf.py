@@ -1,4 +1,4 @@
-"""GGUF files, written with the gguf library as llama.cpp's converter lays them out, load as the model they came from."""
+"""GGUF files, laid out as llama.cpp's converter does and written by the gguf library, load as the model they were."""
 
 from __future__ import annotations
 

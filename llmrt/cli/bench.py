@@ -1,0 +1,123 @@
+"""``llmrt bench``: how fast a model runs on this machine."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from llmrt.cli.bench_report import Report, make_report, print_report
+from llmrt.cli.bench_target import FALLBACK, Target, chosen_target, named_target, random_target, smallest_alias
+from llmrt.cli.loading import load_engine
+from llmrt.cli.measure import DEFAULT_REPEAT, LONG_RUN_SECONDS, Workload, measure
+from llmrt.cli.options import Device, Dtype, DtypeName, KvDtype, Revision, Threads, parse_size
+from llmrt.cli.progress import progress_bar
+from llmrt.cli.tables import print_json
+from llmrt.cli.terminal import say
+from llmrt.config import EngineConfig
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.errors import ConfigError, MemoryFitError
+
+DEFAULT_PROMPT = 512
+
+
+def bench(
+    model: Annotated[
+        str | None, typer.Argument(help="A model as for chat; else the largest pulled one that has the context.")
+    ] = None,
+    prompt: Annotated[
+        int | None, typer.Option(parser=parse_size, metavar="TOKENS", help=f"Length of the prompt; {DEFAULT_PROMPT}.")
+    ] = None,
+    gen: Annotated[int, typer.Option(min=1, help="Tokens generated after the prompt.")] = 128,
+    ctx: Annotated[
+        int | None,
+        typer.Option(parser=parse_size, metavar="TOKENS", help="Fill this context: the prompt is what --gen leaves."),
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Take the shape of MODEL alone: an alias, or a config.json.")
+    ] = False,
+    repeat: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"Runs; else {DEFAULT_REPEAT}, or one that takes more than {LONG_RUN_SECONDS:.0f} seconds."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures, settings and machine as JSON.")] = False,
+    dtype: Dtype = DtypeName.auto,
+    kv_dtype: KvDtype = DtypeName.auto,
+    device: Device = "auto",
+    threads: Threads = None,
+    revision: Revision = None,
+) -> None:
+    """Measure a model's speed on this machine: prefill and decode of one request, without the prefix cache."""
+    workload = _workload(prompt, gen, ctx)
+    target = _target(model, random_weights, workload, revision)
+    _check_length(target, workload)
+    config = EngineConfig(
+        context_length=workload.num_tokens,
+        dtype=dtype,
+        kv_dtype=kv_dtype,
+        device=device,
+        threads=threads,
+        max_num_seqs=1,
+        prefix_caching=False,
+    )
+    report = _measured(target, config, workload, repeat)
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report)
+
+
+def _workload(prompt: int | None, gen: int, ctx: int | None) -> Workload:
+    """Raises ``ConfigError`` for lengths that contradict each other."""
+    if ctx is None:
+        return Workload(DEFAULT_PROMPT if prompt is None else prompt, gen)
+    if prompt is not None:
+        raise ConfigError("--ctx fills a context and so sets the prompt's length; leave out --prompt or --ctx.")
+    if ctx <= gen:
+        raise ConfigError(f"--ctx is {ctx}, which leaves no prompt before the {gen} tokens of --gen.")
+    return Workload(ctx - gen, gen)
+
+
+def _target(model: str | None, random_weights: bool, workload: Workload, revision: str | None) -> Target:
+    if revision is not None and (model is None or random_weights):
+        raise ConfigError(f"--revision {revision} names the files of MODEL, and none are read; leave it out.")
+    if model is not None:
+        return random_target(model) if random_weights else named_target(model, revision)
+    target = random_target(FALLBACK, "no model is named") if random_weights else chosen_target(workload.num_tokens)
+    say(f"measuring {target.name}, {target.detail}: {target.reason}")
+    return target
+
+
+def _check_length(target: Target, workload: Workload) -> None:
+    most = target.config.max_context_length
+    if workload.num_tokens > most:
+        raise ConfigError(
+            f"{workload.num_prompt_tokens} tokens of prompt and {workload.num_output_tokens} generated are"
+            f" {workload.num_tokens}; {target.name} takes at most {most}. Use a smaller --ctx, --prompt or --gen."
+        )
+
+
+def _measured(target: Target, config: EngineConfig, workload: Workload, repeat: int | None) -> Report:
+    start = time.perf_counter()
+    engine = _loaded(target, config, workload)
+    load_seconds = time.perf_counter() - start
+    with progress_bar("measuring", "tokens") as bar:
+        runs = measure(engine, workload, chunk=config.max_num_batched_tokens, repeat=repeat, bar=bar)
+    if repeat is None and len(runs) == 1:
+        say(f"note: one run alone, for it took more than {LONG_RUN_SECONDS:.0f} seconds; --repeat asks for more")
+    return make_report(target, config, workload, runs, load_seconds)
+
+
+def _loaded(target: Target, config: EngineConfig, workload: Workload) -> LLMEngine:
+    try:
+        return load_engine(target.open_checkpoint, config)
+    except MemoryFitError as error:
+        if target.reason is None:
+            raise
+        raise MemoryFitError(
+            f"{target.name} was measured because {target.reason}. {error}"
+            f" Or name a smaller model, such as: llmrt bench {smallest_alias(workload.num_tokens)} --random-weights"
+        ) from error

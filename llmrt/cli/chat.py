@@ -1,0 +1,158 @@
+"""``llmrt chat``: a conversation with a model, in the terminal or in one line of a script."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from typing import Annotated, Protocol
+
+import typer
+
+from llmrt.cli.chat_commands import is_command, run_command
+from llmrt.cli.conversation import Conversation, length_note
+from llmrt.cli.options import Ctx, Device, Dtype, DtypeName, KvDtype, Model, Revision, Threads
+from llmrt.cli.sampling import MaxTokens, MinP, Seed, Temperature, TopK, TopP, override, recommended
+from llmrt.cli.session import Session, find_model
+from llmrt.cli.terminal import complain, end_line, read_stdin, say, write
+from llmrt.config import EngineConfig
+from llmrt.errors import ContextLengthError, LlmrtError, RequestError
+
+
+def chat(
+    model: Model,
+    prompt: Annotated[
+        str | None, typer.Option(help="Answer this one message and exit; else a message from a pipe, if there is one.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="The system message: how the model should answer.")] = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    seed: Seed = None,
+    max_tokens: MaxTokens = None,
+    ctx: Ctx = None,
+    dtype: Dtype = DtypeName.auto,
+    kv_dtype: KvDtype = DtypeName.auto,
+    device: Device = "auto",
+    threads: Threads = None,
+    revision: Revision = None,
+) -> None:
+    """Talk to a model in the terminal.
+
+    Sampling that is not given is as the model's publisher recommends, else temperature 0.7 and top-p 0.95.
+    """
+    message = _single_message(prompt)
+    local = find_model(model, revision)
+    _ = local.chat_template  # a model without one is refused before its weights load
+    params = override(
+        recommended(local.defaults),
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        seed=seed,
+        max_tokens=max_tokens,
+        stop_token_ids=local.tokenizer.eos_token_ids,
+    )
+    params.validate(local.tokenizer.vocab_size)
+    config = EngineConfig(
+        context_length=ctx, dtype=dtype, kv_dtype=kv_dtype, device=device, threads=threads, max_num_seqs=1
+    )
+    conversation = Conversation(Session.open(local, config), params, system)
+    if message is not None:
+        answer_once(conversation, message)
+    else:
+        _talk_on_terminal(conversation)
+
+
+class Editor(Protocol):
+    """What ``talk`` asks of ``llmrt.cli.line_editor.LineEditor``."""
+
+    def read(self) -> str | None:
+        """The next message; None to leave. Raises ``KeyboardInterrupt`` at Ctrl+C."""
+        ...
+
+
+def answer_once(conversation: Conversation, message: str) -> None:
+    """Print the answer alone on stdout. Raises ``LlmrtError``."""
+    _print_answer(conversation, message)
+
+
+def talk(conversation: Conversation, editor: Editor) -> None:
+    """Read and answer until the user leaves. Ctrl+C ends an answer or a line, never the conversation."""
+    staying = True
+    while staying:
+        try:
+            staying = _turn(conversation, editor.read())
+        except KeyboardInterrupt:
+            say("(Ctrl+D or /exit leaves)")
+
+
+def _turn(conversation: Conversation, line: str | None) -> bool:
+    """Act on what was typed; False to leave."""
+    if line is None:
+        return False
+    try:
+        if is_command(line):
+            return _command(conversation, line)
+        if line.strip():
+            _interruptible_answer(conversation, line)
+    except ContextLengthError as error:
+        complain(LlmrtError(_context_is_full(error)))
+    except LlmrtError as error:
+        complain(error)
+    return True
+
+
+def _command(conversation: Conversation, line: str) -> bool:
+    reply = run_command(conversation, line)
+    if reply is not None:
+        say(reply)
+    return reply is not None
+
+
+def _interruptible_answer(conversation: Conversation, line: str) -> None:
+    before = len(conversation.messages)
+    try:
+        _print_answer(conversation, line)
+    except KeyboardInterrupt:
+        write("\n")
+        kept = len(conversation.messages) > before
+        say("(stopped)" if kept else "(stopped before the answer began; the message is not kept)")
+
+
+def _print_answer(conversation: Conversation, message: str) -> None:
+    piece = ""
+    with closing(conversation.ask(message)) as pieces:
+        for piece in pieces:
+            write(piece)
+    end_line(piece)
+    session = conversation.session
+    if note := length_note(session.last, conversation.params, session.context_length):
+        say(note)
+
+
+def _context_is_full(error: ContextLengthError) -> str:
+    return (
+        f"The conversation has {error.num_tokens} tokens with this message, the context {error.context_length}:"
+        " /clear begins anew (Up brings the message back), --ctx gives a longer context."
+    )
+
+
+def _single_message(prompt: str | None) -> str | None:
+    """The message of --prompt or of a pipe; None for a conversation on the terminal."""
+    if prompt is None and sys.stdin.isatty() and sys.stdout.isatty():
+        return None
+    if prompt is None and sys.stdin.isatty():
+        say("Type the message; Ctrl+D on a line of its own ends it.")
+    message = read_stdin("The message") if prompt is None else prompt
+    if not message.strip():
+        raise RequestError("The message is empty; give one with --prompt or through a pipe.", param="prompt")
+    return message
+
+
+def _talk_on_terminal(conversation: Conversation) -> None:
+    from llmrt.cli.line_editor import LineEditor, open_history
+
+    say("/help lists the commands, Ctrl+D leaves.")
+    talk(conversation, LineEditor(open_history()))

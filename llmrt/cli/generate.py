@@ -1,0 +1,101 @@
+"""``llmrt generate``: one completion of a plain text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Annotated, Any
+
+import typer
+
+from llmrt.cli.conversation import length_note
+from llmrt.cli.options import Ctx, Device, Dtype, DtypeName, KvDtype, Model, Revision, Threads
+from llmrt.cli.sampling import MinP, Seed, TopK, TopP, override
+from llmrt.cli.session import Session, find_model
+from llmrt.cli.tables import print_json
+from llmrt.cli.terminal import end_line, read_stdin, say, write
+from llmrt.config import EngineConfig
+from llmrt.engine.request import SamplingParams
+from llmrt.errors import RequestError
+
+
+def generate(
+    model: Model,
+    prompt: Annotated[str | None, typer.Argument(help="The text to continue; - or none reads it from a pipe.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="End after so many tokens.")] = 128,
+    temperature: Annotated[float, typer.Option(help="How freely tokens are drawn, 0 to 2; 0 is the likeliest.")] = 0.0,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    seed: Seed = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print text, token ids, usage and timings as JSON.")] = False,
+    ctx: Ctx = None,
+    dtype: Dtype = DtypeName.auto,
+    kv_dtype: KvDtype = DtypeName.auto,
+    device: Device = "auto",
+    threads: Threads = None,
+    revision: Revision = None,
+) -> None:
+    """Continue one plain text, without a chat template, and print what follows."""
+    text = _prompt_text(prompt)
+    local = find_model(model, revision)
+    params = override(
+        SamplingParams(temperature=temperature, max_tokens=max_tokens, stop_token_ids=local.tokenizer.eos_token_ids),
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        seed=seed,
+    )
+    params.validate(local.tokenizer.vocab_size)
+    config = EngineConfig(
+        context_length=ctx, dtype=dtype, kv_dtype=kv_dtype, device=device, threads=threads, max_num_seqs=1
+    )
+    session = Session.open(local, config)
+    if as_json:
+        print_json(completion(session, text, params, stop or ()))
+    else:
+        _print_completion(session, text, params, stop or ())
+
+
+def completion(session: Session, prompt: str, params: SamplingParams, stop: Sequence[str]) -> dict[str, Any]:
+    """What ``--json`` prints: times in seconds, None where there was no token to time."""
+    with closing(session.stream(session.encode(prompt), params, stop=stop)) as pieces:
+        text = "".join(pieces)
+    last = session.last
+    assert last is not None
+    return {
+        "model": session.model.name,
+        "text": text,
+        "token_ids": last.token_ids,
+        "finish_reason": last.finish_reason,
+        "stop": last.stop,
+        "usage": {
+            "prompt_tokens": last.num_prompt_tokens,
+            "cached_tokens": last.num_cached_tokens,
+            "completion_tokens": last.num_output_tokens,
+        },
+        "timings": {
+            "time_to_first_token_seconds": last.time_to_first_token,
+            "decode_tokens_per_second": last.decode_rate,
+        },
+    }
+
+
+def _print_completion(session: Session, prompt: str, params: SamplingParams, stop: Sequence[str]) -> None:
+    piece = ""
+    with closing(session.stream(session.encode(prompt), params, stop=stop)) as pieces:
+        for piece in pieces:
+            write(piece)
+    end_line(piece)
+    if note := length_note(session.last, params, session.context_length):
+        say(note)
+
+
+def _prompt_text(prompt: str | None) -> str:
+    if prompt is not None and prompt != "-":
+        return prompt
+    if prompt is None and sys.stdin.isatty():
+        raise RequestError("PROMPT is missing: write it after the model, or send it through a pipe.", param="prompt")
+    return read_stdin("The prompt")

@@ -1,0 +1,33 @@
+"""From a checkpoint to an engine in this process, shown as it loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from llmrt.cli.progress import progress_bar
+from llmrt.cli.terminal import say
+from llmrt.config import EngineConfig
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.threads import limit_spinning
+from llmrt.model.tensor_slots import num_parameters
+
+if TYPE_CHECKING:
+    from llmrt.model.checkpoint import Checkpoint
+
+
+def load_engine(open_checkpoint: Callable[[], Checkpoint], config: EngineConfig) -> LLMEngine:
+    """Build the engine, with a progress bar while its weights load, and print its notices on stderr.
+
+    Raises ``LlmrtError`` for a checkpoint or a setting that cannot work.
+    """
+    limit_spinning()
+    with progress_bar("loading", "parameters") as bar:
+        from llmrt.engine.build import assemble_engine  # torch, a second or two
+
+        checkpoint = open_checkpoint()
+        bar.begin(num_parameters(checkpoint.config))
+        engine = assemble_engine(checkpoint, config, bar.advance)
+    for notice in engine.notices:
+        say(f"note: {notice}")
+    return engine

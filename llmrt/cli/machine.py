@@ -1,0 +1,63 @@
+"""What a measurement ran on."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from llmrt import __version__
+from llmrt.engine.threads import usable_cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """``cores`` are physical, ``usable_cores`` those within this process's share; memory is in bytes."""
+
+    processor: str
+    cores: int | None
+    logical_cores: int | None
+    usable_cores: int
+    memory_bytes: int
+    system: str
+    python: str
+    torch: str
+    llmrt: str
+
+
+def this_machine() -> Machine:
+    """Imports torch, whose version is part of it."""
+    import torch
+
+    return Machine(
+        processor=processor_name(Path("/proc/cpuinfo")),
+        cores=psutil.cpu_count(logical=False),
+        logical_cores=psutil.cpu_count(),
+        usable_cores=usable_cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        system=platform.platform(),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        llmrt=__version__,
+    )
+
+
+def processor_name(cpuinfo: Path) -> str:
+    """The model that the kernel names, else what Python knows."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
+    return next(names, platform.processor() or platform.machine())
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has held at once."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB

@@ -1,0 +1,83 @@
+"""Sampling on the command line: options, what they default to, and ``/set``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from llmrt.engine.request import SamplingParams
+from llmrt.errors import RequestError
+from llmrt.text.generation_defaults import GenerationDefaults
+
+Temperature = Annotated[float | None, typer.Option(help="How freely tokens are drawn, 0 to 2; 0 is the likeliest.")]
+TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens of this joint probability.")]
+TopK = Annotated[int | None, typer.Option(help="Draw from so many of the likeliest tokens; 0 for all.")]
+MinP = Annotated[float | None, typer.Option(help="Drop tokens this much less likely than the likeliest.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed draws the same answer.")]
+MaxTokens = Annotated[int | None, typer.Option(help="End an answer after so many tokens.")]
+
+CHAT_FALLBACK = SamplingParams(temperature=0.7, top_p=0.95)
+_DRAWING = ("temperature", "top_p", "top_k", "min_p")
+_SETTABLE: dict[str, Callable[[str], float]] = {
+    "temperature": float,
+    "top_p": float,
+    "top_k": int,
+    "min_p": float,
+    "repetition_penalty": float,
+    "frequency_penalty": float,
+    "presence_penalty": float,
+    "seed": int,
+    "max_tokens": int,
+}
+_UNSET = "none"
+_CAN_BE_UNSET = ("seed", "max_tokens")
+
+
+def recommended(defaults: GenerationDefaults) -> SamplingParams:
+    """What the model's publisher recommends for a conversation; how to draw is ``CHAT_FALLBACK`` where they do not say.
+
+    Publishers who name one of the values that steer the draw mean the neutral value of the others.
+    """
+    drawing = {name: getattr(defaults, name) for name in _DRAWING}
+    says_nothing = all(value is None for value in drawing.values())
+    if defaults.top_k is not None:
+        drawing["top_k"] = max(0, defaults.top_k)  # some write -1 for all tokens
+    params = override(CHAT_FALLBACK if says_nothing else SamplingParams(), **drawing)
+    return override(params, repetition_penalty=defaults.repetition_penalty)
+
+
+def override(params: SamplingParams, **options: Any) -> SamplingParams:
+    """``params`` with the options that were given, those that are not None."""
+    return replace(params, **{name: value for name, value in options.items() if value is not None})
+
+
+def set_value(params: SamplingParams, name: str, text: str, vocab_size: int) -> SamplingParams:
+    """``params`` with the value that a user typed. Raises ``RequestError`` naming what is wrong with it."""
+    name = name.replace("-", "_")
+    if name not in _SETTABLE:
+        raise RequestError(f"There is no setting {name!r}; the settings are {', '.join(_SETTABLE)}.")
+    changed = replace(params, **{name: _value(name, text)})
+    changed.validate(vocab_size)
+    return changed
+
+
+def describe(params: SamplingParams) -> str:
+    """The settings that ``set_value`` knows, one a line."""
+    values = {name: getattr(params, name) for name in _SETTABLE}
+    width = max(map(len, values))
+    return "\n".join(f"{name:{width}}  {_UNSET if value is None else value}" for name, value in values.items())
+
+
+def _value(name: str, text: str) -> float | None:
+    if name in _CAN_BE_UNSET and text == _UNSET:
+        return None
+    kind = _SETTABLE[name]
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        wanted += f" or {_UNSET}" if name in _CAN_BE_UNSET else ""
+        raise RequestError(f"{name} is {text!r}; it must be {wanted}.", param=name) from None

@@ -1,0 +1,139 @@
+"""A model in this process: its engine, tokenizer and chat template together, text in and text out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmrt.cli.answer import Answer, Statistics
+from llmrt.cli.interrupt import interrupts_deferred
+from llmrt.cli.loading import load_engine
+from llmrt.cli.terminal import say
+from llmrt.config import EngineConfig
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.request import SamplingParams
+from llmrt.errors import RequestError, TemplateError
+from llmrt.hub.sources import resolve
+from llmrt.text.chat_template import ChatTemplate, load_chat_template
+from llmrt.text.generation_defaults import GenerationDefaults, load_generation_defaults
+from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from llmrt.model.checkpoint import Checkpoint
+
+_REQUEST_ID = "session"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel:
+    """A model on this disk, with what it takes to read and write its tokens; base models have no ``template``."""
+
+    name: str
+    path: Path
+    tokenizer: Tokenizer
+    template: ChatTemplate | None
+    defaults: GenerationDefaults
+
+    def open_checkpoint(self) -> Checkpoint:
+        """Its configuration and weights; imports torch."""
+        from llmrt.model.checkpoint import open_checkpoint
+
+        return open_checkpoint(self.path)
+
+    @property
+    def chat_template(self) -> ChatTemplate:
+        """The template. Raises ``TemplateError`` saying what to do with a model that has none."""
+        if self.template is None:
+            raise TemplateError(
+                f"{self.name} has no chat template, so it cannot hold a conversation;"
+                f" let it continue plain text with: llmrt generate {self.name} PROMPT"
+            )
+        return self.template
+
+
+def find_model(model: str, revision: str | None = None) -> LocalModel:
+    """Find ``model``, fetching it where needed, and read its text side; no weights yet. Raises ``LlmrtError``."""
+    artifact = resolve(model, revision=revision, report=say)
+    return LocalModel(
+        name=artifact.name,
+        path=artifact.path,
+        tokenizer=load_tokenizer(artifact.path),
+        template=load_chat_template(artifact.path),
+        defaults=load_generation_defaults(artifact.path),
+    )
+
+
+class Session:
+    """One answer at a time. ``last`` has the statistics of the latest one, also of one that was stopped."""
+
+    def __init__(self, model: LocalModel, engine: LLMEngine) -> None:
+        self.model = model
+        self.last: Statistics | None = None
+        self._engine = engine
+
+    @classmethod
+    def open(cls, model: LocalModel, config: EngineConfig) -> Session:
+        """Load the weights. Raises ``LlmrtError`` for a checkpoint or a setting that cannot work."""
+        return cls(model, load_engine(model.open_checkpoint, config))
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a prompt and its answer can have together."""
+        return self._engine.context_length
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below this."""
+        return self._engine.vocab_size
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a plain text, with what the model expects before it."""
+        return self.model.tokenizer.encode(_checked(text))
+
+    def encode_messages(self, messages: Sequence[Mapping[str, object]]) -> list[int]:
+        """The tokens of a conversation, up to where the answer begins. Raises ``TemplateError``."""
+        text = self.model.chat_template.render(messages)
+        return self.model.tokenizer.encode(_checked(text), add_special_tokens=False)
+
+    def stream(
+        self,
+        token_ids: Sequence[int],
+        params: SamplingParams,
+        *,
+        stop: Sequence[str] = (),
+        strip_leading_space: bool = False,
+    ) -> Generator[str]:
+        """The text that follows ``token_ids``, as it comes, up to the first string of ``stop``.
+
+        Closing the generator, or Ctrl+C between two steps of the engine, drops the request.
+        ``strip_leading_space`` is for an answer that begins a text of its own, with vocabularies that put a
+        space there. Raises ``RequestError`` for a prompt or parameters that cannot be served.
+        """
+        tokenizer = self.model.tokenizer
+        strip = strip_leading_space and tokenizer.strips_leading_space
+        answer = Answer(tokenizer, params.stop_token_ids, stop, strip_leading_space=strip)
+        start = time.perf_counter()
+        self._engine.add(_REQUEST_ID, token_ids, params)
+        try:
+            while answer.finish_reason is None:
+                with interrupts_deferred():
+                    outputs = self._engine.step()
+                now = time.perf_counter()
+                for output in outputs:
+                    if text := answer.advance(output, now):
+                        yield text
+        finally:
+            self._engine.abort(_REQUEST_ID)
+            self.last = answer.statistics(len(token_ids), start)
+
+
+def _checked(text: str) -> str:
+    """Raise ``RequestError`` for a text that came from bytes that are not UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestError(f"The text is not valid UTF-8 at character {error.start}.") from error
+    return text

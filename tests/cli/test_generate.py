@@ -1,0 +1,117 @@
+"""``llmrt generate`` continues a text with the engine's own tokens."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmrt.cli.generate import generate
+from llmrt.cli.terminal import write
+from llmrt.config import EngineConfig
+from llmrt.engine.build import build_engine
+from llmrt.errors import RequestError
+from llmrt.text.tokenizer import load_tokenizer
+from tests.cli.conftest import CommandLine
+from tests.engines import greedy
+
+PROMPT = "hello the world"
+OPTIONS = ("--max-tokens", "12", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def tokens(tiny: Path) -> list[int]:
+    """What the engine says by itself."""
+    engine = build_engine(tiny, EngineConfig(threads=1, prefix_caching=False))
+    return greedy(engine, load_tokenizer(tiny).encode(PROMPT), 12)
+
+
+def as_json(llmrt: CommandLine, *arguments: str) -> dict[str, Any]:
+    status, out, _ = llmrt("generate", *arguments, *OPTIONS, "--json")
+    assert status == 0
+    return json.loads(out)
+
+
+def test_json_has_the_engines_tokens(tiny: Path, llmrt: CommandLine, tokens: list[int]) -> None:
+    tokenizer = load_tokenizer(tiny)
+    assert not tokenizer.eos_token_ids & set(tokens)
+    result = as_json(llmrt, str(tiny), PROMPT)
+    assert result["token_ids"] == tokens
+    assert result["text"] == tokenizer.decode(tokens)
+    assert (result["finish_reason"], result["stop"]) == ("length", None)
+    prompt_tokens = len(tokenizer.encode(PROMPT))
+    assert result["usage"] == {"prompt_tokens": prompt_tokens, "cached_tokens": 0, "completion_tokens": 12}
+    assert all(value > 0 for value in result["timings"].values())
+
+
+def test_text_goes_to_stdout_and_the_limit_to_stderr(tiny: Path, llmrt: CommandLine, tokens: list[int]) -> None:
+    status, out, err = llmrt("generate", str(tiny), PROMPT, *OPTIONS)
+    assert (status, out) == (0, load_tokenizer(tiny).decode(tokens) + "\n")
+    assert "--max-tokens 12" in err
+
+
+def test_stop_ends_before_the_text(tiny: Path, llmrt: CommandLine, tokens: list[int]) -> None:
+    text = load_tokenizer(tiny).decode(tokens)
+    result = as_json(llmrt, str(tiny), PROMPT, "--stop", "never there", "--stop", text[4:6])
+    assert result["text"] == text[: text.index(text[4:6])]
+    assert (result["finish_reason"], result["stop"]) == ("stop", text[4:6])
+    assert result["token_ids"] == tokens[: len(result["token_ids"])]
+
+
+@pytest.mark.parametrize("argument", [(), ("-",)])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_the_prompt_may_come_through_a_pipe(
+    tiny: Path, llmrt: CommandLine, tokens: list[int], argument: tuple[str, ...], end: str
+) -> None:
+    status, out, _ = llmrt("generate", str(tiny), *argument, *OPTIONS, stdin=(PROMPT + end).encode())
+    assert (status, out) == (0, load_tokenizer(tiny).decode(tokens) + "\n")
+
+
+def test_an_argument_goes_before_a_pipe(tiny: Path, llmrt: CommandLine, tokens: list[int]) -> None:
+    _, out, _ = llmrt("generate", str(tiny), PROMPT, *OPTIONS, stdin=b"something else")
+    assert out == load_tokenizer(tiny).decode(tokens) + "\n"
+
+
+def test_the_same_seed_draws_the_same_text(tiny: Path, llmrt: CommandLine) -> None:
+    drawn = {
+        seed: [as_json(llmrt, str(tiny), PROMPT, "--temperature", "2", "--seed", seed)["token_ids"] for _ in range(2)]
+        for seed in ("1", "2")
+    }
+    assert drawn["1"][0] == drawn["1"][1] and drawn["2"][0] == drawn["2"][1]
+    assert drawn["1"][0] != drawn["2"][0]
+
+
+def test_characters_that_stdout_lacks_are_shown_as_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding="ascii"))
+    write("5 €, é")
+    assert data.getvalue() == b"5 \\u20ac, \\xe9"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("hi", "--stop", ""), "stop holds an empty string"),
+        (("hi", "--top-k", "271"), "top_k is 271"),
+        (("hi", "--max-tokens", "0"), "max_tokens is 0"),
+        (("",), "The prompt is empty"),
+        ((PROMPT * 100,), "maximum context length is 512"),
+        (("a\udcff",), "not valid UTF-8 at character 1"),
+    ],
+)
+def test_what_cannot_be_continued_is_one_line(
+    tiny: Path, llmrt: CommandLine, arguments: tuple[str, ...], message: str
+) -> None:
+    status, out, err = llmrt("generate", str(tiny), *arguments, "--threads", "1")
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].startswith("error: ") and message in err.splitlines()[-1]
+
+
+def test_no_prompt_and_no_pipe(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    with pytest.raises(RequestError, match="PROMPT is missing"):
+        generate(str(tiny))

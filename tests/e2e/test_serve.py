@@ -1,0 +1,72 @@
+"""``llmrt serve`` with the real model and the real client: from the shell to an answer, and within its memory."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from openai import OpenAI
+
+from llmrt.model.config_files import read_config
+from llmrt.model.tensor_slots import num_parameters
+
+LLMRT = [sys.executable, "-c", "from llmrt.cli.main import main; main()"]
+CONTEXT = 2048
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+@pytest.fixture(scope="module")
+def server(smollm2: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    command = [*LLMRT, "serve", "smollm2-135m", "--port", str(port), "--ctx", str(CONTEXT), "--dtype", "fp32"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "is served at" in process.stdout.readline()
+    yield process, f"http://127.0.0.1:{port}/v1"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def client(server: tuple[subprocess.Popen[str], str]) -> OpenAI:
+    return OpenAI(base_url=server[1], api_key="none", _strict_response_validation=True)
+
+
+def test_an_answer_whole_and_streamed(client: OpenAI) -> None:
+    whole = client.chat.completions.create(model="smollm2-135m", messages=QUESTION, temperature=0)
+    assert whole.choices[0].message.content == "The capital of France is Paris."
+    assert whole.choices[0].finish_reason == "stop"
+    stream = client.chat.completions.create(model="smollm2-135m", messages=QUESTION, temperature=0, stream=True)
+    pieces = [chunk.choices[0].delta.content or "" for chunk in stream]
+    assert "".join(pieces) == whole.choices[0].message.content
+    assert len(pieces) > 4
+
+
+def test_a_completion_of_token_ids_is_that_of_their_text(client: OpenAI) -> None:
+    ask = {"model": "smollm2-135m", "temperature": 0, "max_tokens": 6, "extra_body": {"return_token_ids": True}}
+    by_text = client.completions.create(prompt="The capital of France is", **ask)
+    assert by_text.choices[0].text.startswith(" Paris")
+    ids = by_text.choices[0].model_extra["prompt_token_ids"]
+    by_ids = client.completions.create(prompt=ids, **ask)
+    assert by_ids.choices[0].model_extra["token_ids"] == by_text.choices[0].model_extra["token_ids"]
+
+
+def test_memory_is_weights_cache_and_500_mb(
+    server: tuple[subprocess.Popen[str], str], client: OpenAI, smollm2: Path
+) -> None:
+    prompt = [1 + i % 1000 for i in range(CONTEXT - 20)]
+    client.completions.create(model="smollm2-135m", prompt=prompt, max_tokens=4)
+    processes = [psutil.Process(server[0].pid), *psutil.Process(server[0].pid).children()]
+    assert len(processes) == 2
+    config = read_config(smollm2)
+    weights, cache = 4 * num_parameters(config), 4 * config.kv_values_per_token() * CONTEXT
+    engine = max(process.memory_info().rss for process in processes)
+    assert engine < weights + cache + 500e6
