@@ -46,7 +46,7 @@ class GgufCheckpoint:
             ) from None
 
     def _read(self, tensor: ReaderTensor) -> npt.NDArray[Any]:
-        """The stored bytes, read and not mapped: pages of a map would stay in memory beside the weights made of them."""
+        """The stored bytes, read and not mapped: a map's pages would stay in memory beside the weights made of them."""
         data = tensor.data
         return np.fromfile(self._path, data.dtype, data.size, offset=int(tensor.data_offset)).reshape(data.shape)
 
