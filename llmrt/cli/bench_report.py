@@ -17,6 +17,7 @@ from llmrt.cli.measure import Run, Workload, median
 from llmrt.cli.progress import compact
 from llmrt.cli.tables import PIPE_WIDTH
 from llmrt.config import EngineConfig
+from llmrt.engine.threads import usable_cores
 from llmrt.model.tensor_slots import num_parameters
 
 
@@ -38,6 +39,7 @@ class Settings:
     prompt_tokens: int
     output_tokens: int
     context_length: int
+    quant: str
     dtype: str
     kv_dtype: str
     threads: int
@@ -73,7 +75,6 @@ def make_report(
     target: Target, config: EngineConfig, workload: Workload, runs: Sequence[Run], load_seconds: float
 ) -> Report:
     """Put a measurement that was just made together; imports torch."""
-    import torch
 
     from llmrt.engine.build import resolve_dtypes
 
@@ -91,9 +92,10 @@ def make_report(
             prompt_tokens=workload.num_prompt_tokens,
             output_tokens=workload.num_output_tokens,
             context_length=workload.num_tokens,
+            quant=config.quant,
             dtype=dtype,
             kv_dtype=kv_dtype,
-            threads=torch.get_num_threads(),
+            threads=config.threads or usable_cores(),
             batched_tokens=config.max_num_batched_tokens,
             prefix_caching=config.prefix_caching,
             repeat=len(runs),
@@ -152,11 +154,11 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
 
 def _circumstances(report: Report) -> list[str]:
     machine, settings = report.machine, report.settings
+    weights = settings.dtype if settings.quant == "none" else settings.quant
     cores = f"{machine.cores or machine.logical_cores or '?'} cores"
     return [
         f"{machine.processor}, {cores}, {settings.threads} threads, {decimal(machine.memory_bytes)} of memory",
-        f"dtype {settings.dtype}, KV cache {settings.kv_dtype}, torch {machine.torch}, llmrt {machine.llmrt},"
-        f" {report.date}",
+        f"weights {weights}, KV cache {settings.kv_dtype}, torch {machine.torch}, llmrt {machine.llmrt}, {report.date}",
         f"median of {settings.repeat} runs" if settings.repeat > 1 else "one run",
     ]
 

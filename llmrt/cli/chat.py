@@ -10,7 +10,7 @@ import typer
 
 from llmrt.cli.chat_commands import is_command, run_command
 from llmrt.cli.conversation import Conversation, length_note
-from llmrt.cli.options import Ctx, Device, Dtype, DtypeName, KvDtype, Model, Revision, Threads
+from llmrt.cli.options import Ctx, Device, Dtype, DtypeName, KvDtype, Model, Quant, QuantName, Revision, Threads
 from llmrt.cli.sampling import MaxTokens, MinP, Seed, Temperature, TopK, TopP, override, recommended
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.terminal import complain, end_line, read_stdin, say, write
@@ -31,6 +31,7 @@ def chat(
     seed: Seed = None,
     max_tokens: MaxTokens = None,
     ctx: Ctx = None,
+    quant: Quant = QuantName.none,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = DtypeName.auto,
     device: Device = "auto",
@@ -56,7 +57,7 @@ def chat(
     )
     params.validate(local.tokenizer.vocab_size)
     config = EngineConfig(
-        context_length=ctx, dtype=dtype, kv_dtype=kv_dtype, device=device, threads=threads, max_num_seqs=1
+        context_length=ctx, quant=quant, dtype=dtype, kv_dtype=kv_dtype, device=device, threads=threads, max_num_seqs=1
     )
     conversation = Conversation(Session.open(local, config), params, system)
     if message is not None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from llmrt.cli.conversation import length_note
-from llmrt.cli.options import Ctx, Device, Dtype, DtypeName, KvDtype, Model, Revision, Threads
+from llmrt.cli.options import Ctx, Device, Dtype, DtypeName, KvDtype, Model, Quant, QuantName, Revision, Threads
 from llmrt.cli.sampling import MinP, Seed, TopK, TopP, override
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.tables import print_json
@@ -32,6 +32,7 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print text, token ids, usage and timings as JSON.")] = False,
     ctx: Ctx = None,
+    quant: Quant = QuantName.none,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = DtypeName.auto,
     device: Device = "auto",
@@ -50,7 +51,7 @@ def generate(
     )
     params.validate(local.tokenizer.vocab_size)
     config = EngineConfig(
-        context_length=ctx, dtype=dtype, kv_dtype=kv_dtype, device=device, threads=threads, max_num_seqs=1
+        context_length=ctx, quant=quant, dtype=dtype, kv_dtype=kv_dtype, device=device, threads=threads, max_num_seqs=1
     )
     session = Session.open(local, config)
     if as_json:

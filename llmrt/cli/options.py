@@ -30,6 +30,14 @@ class DtypeName(StrEnum):
     fp16 = "fp16"
 
 
+class QuantName(StrEnum):
+    """Formats of the weights."""
+
+    none = "none"
+    int8 = "int8"
+    int4 = "int4"
+
+
 Model = Annotated[str, typer.Argument(help="An alias, org/name, org/name:file.gguf, a folder or a GGUF file.")]
 Revision = Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")]
 Ctx = Annotated[
@@ -42,6 +50,7 @@ Ctx = Annotated[
     ),
 ]
 Dtype = Annotated[DtypeName, typer.Option(help="Weights and activations.")]
+Quant = Annotated[QuantName, typer.Option(help="Quantize the weights as they are loaded.")]
 KvDtype = Annotated[DtypeName, typer.Option(help="KV cache.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; else the cores that llmrt may use.")]

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from llmrt.cli.options import Ctx, Device, Dtype, DtypeName, KvDtype, MaxNumSeqs, Model, Revision, Threads
+from llmrt.cli.options import (
+    Ctx,
+    Device,
+    Dtype,
+    DtypeName,
+    KvDtype,
+    MaxNumSeqs,
+    Model,
+    Quant,
+    QuantName,
+    Revision,
+    Threads,
+)
 from llmrt.config import EngineConfig
 
 
@@ -17,6 +29,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     ctx: Ctx = None,
+    quant: Quant = QuantName.none,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = DtypeName.auto,
     device: Device = "auto",
@@ -38,6 +51,7 @@ def serve(
         artifact = resolve(model, revision=revision, report=lambda line: typer.echo(line, err=True))
         config = EngineConfig(
             context_length=ctx,
+            quant=quant,
             dtype=dtype,
             kv_dtype=kv_dtype,
             device=device,

@@ -42,7 +42,7 @@ def build_batch(scheduled: SchedulerOutput, block_size: int, device: torch.devic
         cu_seqlens_q=tensor([0, *ends]),
         seq_lens=tensor([r.num_computed_tokens + n for r, n in scheduled.items()]),
         block_table=tensor(_padded([r.block_table for r in scheduled])),
-        logits_index=tensor(last_rows),
+        logits_index=None if len(last_rows) == len(input_ids) else tensor(last_rows),
     )
 
 

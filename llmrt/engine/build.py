@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine.kv.manager import KVCacheManager
+from llmrt.engine.decode_tape import DecodeTapes
+from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.memory import available_memory, plan_memory
+from llmrt.engine.memory import available_memory, plan_memory, weight_bytes
 from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.threads import usable_cores
@@ -19,7 +20,9 @@ from llmrt.model.config import ModelConfig
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import Progress, load_decoder
 from llmrt.model.tensor_slots import num_parameters
+from llmrt.ops.native import NOT_BUILT, native_library
 from llmrt.ops.types import OpSpec
+from llmrt.quant.recipe import RECIPES, Recipe
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALL_MODEL = 500_000_000
@@ -34,11 +37,13 @@ def assemble_engine(checkpoint: Checkpoint, config: EngineConfig, progress: Prog
     """Decide what fits, load the weights, and join scheduler and runner."""
     _check(config)
     device = torch.device("cpu")
-    torch.set_num_threads(config.threads or usable_cores())
-    model = checkpoint.config
+    model, recipe = checkpoint.config, _recipe(config.quant)
     dtype, kv_dtype = resolve_dtypes(model, config)
-    plan = plan_memory(model, config, dtype=dtype, kv_dtype=kv_dtype, available=available_memory())
-    decoder = load_decoder(checkpoint, plan.context_length, OpSpec(device.type, DTYPES[dtype]), progress)
+    notices = _set_threads(config.threads or usable_cores(), native=recipe is not None)
+    weights = weight_bytes(model, dtype, recipe)
+    plan = plan_memory(model, config, weights=weights, kv_dtype=kv_dtype, available=available_memory())
+    spec = OpSpec(device.type, DTYPES[dtype], packed=recipe is not None)
+    decoder = load_decoder(checkpoint, plan.context_length, spec, progress, recipe)
     kv = KVCache.allocate(model, plan.num_blocks, config.block_size, DTYPES[kv_dtype], device)
     scheduler = Scheduler(
         KVCacheManager(
@@ -51,13 +56,39 @@ def assemble_engine(checkpoint: Checkpoint, config: EngineConfig, progress: Prog
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
         context_length=plan.context_length,
     )
-    return LLMEngine(scheduler, TorchModelRunner(decoder, kv, config.block_size, device), plan.notices)
+    max_blocks = blocks_for(plan.context_length, config.block_size)
+    tapes = DecodeTapes(decoder, kv, max_blocks) if recipe is not None and native_library() is not None else None
+    runner = TorchModelRunner(decoder, kv, config.block_size, device, tapes)
+    return LLMEngine(scheduler, runner, [*notices, *plan.notices])
 
 
 def resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]:
-    """The types of weights and of the KV cache that an engine of this configuration has."""
-    dtype = _choose(config.dtype, "--dtype", _natural_dtype(model))
-    return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype)
+    """The types of what is not quantized and of the KV cache that an engine of this configuration has."""
+    if config.quant == "none":
+        dtype = _choose(config.dtype, "--dtype", _natural_dtype(model))
+        return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype)
+    if config.dtype not in ("auto", "fp32"):
+        raise ConfigError(
+            f"--dtype {config.dtype} does not go with --quant {config.quant}: activations are fp32 there."
+        )
+    return "fp32", _choose(config.kv_dtype, "--kv-dtype", "fp16")
+
+
+def _recipe(quant: str) -> Recipe | None:
+    if quant == "none":
+        return None
+    if quant not in RECIPES:
+        raise ConfigError(f"--quant is {quant!r}; it must be one of none, {', '.join(RECIPES)}.")
+    return RECIPES[quant]
+
+
+def _set_threads(threads: int, *, native: bool) -> list[str]:
+    """Give the threads to torch or to the native kernels; returns what the person should know."""
+    library = native_library() if native else None
+    torch.set_num_threads(threads if library is None else 1)
+    if library is not None:
+        library.set_threads(threads)
+    return [f"{NOT_BUILT}; this will be slow."] if native and library is None else []
 
 
 def _check(config: EngineConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from llmrt.config import EngineConfig
 from llmrt.engine.kv.manager import peak_blocks
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
-from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.families.family import TensorNames
+from llmrt.model.tensor_slots import tensor_slots
+from llmrt.quant.recipe import Recipe
 
 # The interpreter, torch, activations of one step, and what the allocator keeps.
 WORKSPACE_BYTES = 500_000_000
@@ -29,14 +32,22 @@ class MemoryPlan:
     notices: tuple[str, ...] = ()
 
 
-def plan_memory(model: ModelConfig, config: EngineConfig, *, dtype: str, kv_dtype: str, available: int) -> MemoryPlan:
-    """Fit weights, KV cache and workspace into ``available`` bytes.
+def weight_bytes(model: ModelConfig, dtype: str, recipe: Recipe | None = None) -> int:
+    """Bytes of the weights in memory, those that ``recipe`` names quantized, the others in ``dtype``."""
+    total = 0.0
+    for slot in tensor_slots(model, TensorNames()).values():
+        scheme = recipe.scheme(slot.role) if recipe and slot.role else None
+        total += math.prod(slot.shape) * (scheme.bits_per_weight / 8 if scheme else BYTES[dtype])
+    return math.ceil(total)
+
+
+def plan_memory(model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, available: int) -> MemoryPlan:
+    """Fit ``weights`` bytes of them, KV cache and workspace into ``available`` bytes.
 
     A context that was asked for is held or refused (``MemoryFitError``); the model's own is reduced, and that is said.
     The pool holds one full context at least, and more requests beside it from half of what is left.
     """
     wanted = _wanted_context(model, config)
-    weights = num_parameters(model) * BYTES[dtype]
     block_bytes = model.kv_values_per_token() * config.block_size * BYTES[kv_dtype]
     room = (available - weights - WORKSPACE_BYTES) // block_bytes - 1  # the null block
     context = _longest_context(wanted, room, model, config)
@@ -98,7 +109,7 @@ def _does_not_fit(
     wanted: int,
 ) -> str:
     need = f"{needed / 1e9:.1f} GB are needed ({_gb(weights)} of weights, the rest for {wanted} tokens and workspace)"
-    remedy = "Use a smaller model or --dtype"
+    remedy = "Use a smaller model, --quant or --dtype"
     if context >= min(SMALLEST_CONTEXT, model.context_length):
         remedy = f"Use --ctx {context} or less, or a smaller --kv-dtype"
     return f"Not enough memory: {need}, {_gb(available)} are available. {remedy}."

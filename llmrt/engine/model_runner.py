@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from llmrt.engine.batch_builder import build_batch, ends_in_step
+from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.request import Request
 from llmrt.engine.sampler import sample
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
 from llmrt.model.decoder import Decoder
+from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
 
 
 class TorchModelRunner:
-    """Runs ``decoder`` over ``kv``, whose pages hold ``block_size`` tokens each."""
+    """Runs ``decoder`` over ``kv``, whose pages hold ``block_size`` tokens each; decode steps by ``tapes`` if given."""
 
-    def __init__(self, decoder: Decoder, kv: KVCache, block_size: int, device: torch.device) -> None:
+    def __init__(
+        self, decoder: Decoder, kv: KVCache, block_size: int, device: torch.device, tapes: DecodeTapes | None = None
+    ) -> None:
         self.vocab_size = decoder.config.vocab_size
         self._decoder = decoder
         self._kv = kv
         self._block_size = block_size
         self._device = device
+        self._tapes = tapes
 
     @torch.inference_mode()
     def execute(self, scheduled: SchedulerOutput) -> dict[Request, SampledToken]:
         """Compute the scheduled tokens; choose a token for each request that ends in the step."""
         batch = build_batch(scheduled, self._block_size, self._device)
         ending = [request for request, num_tokens in scheduled.items() if ends_in_step(request, num_tokens)]
-        logits = self._decoder(batch, self._kv)
+        logits = self._forward(batch)
         return dict(zip(ending, sample(logits, ending), strict=True)) if ending else {}
+
+    def _forward(self, batch: ForwardBatch) -> Tensor:
+        decoding = batch.logits_index is None and len(batch.input_ids) == len(batch.seq_lens)
+        if decoding and self._tapes is not None and self._tapes.possible:
+            logits = self._tapes.run(batch)
+            if logits is not None:
+                return logits
+        return self._decoder(batch, self._kv)

@@ -24,8 +24,8 @@ class Attention(nn.Module):
         self.output = Linear(heads * head_dim, config.hidden_size, spec, bias=config.attention_output_bias)
         self._scale = head_dim**-0.5
         self._sliding_window = config.sliding_window
-        self._rope_kv_write = resolve(ROPE_KV_WRITE, spec)
-        self._paged_attention = resolve(PAGED_ATTENTION, spec)
+        self._rope_kv_write = resolve(ROPE_KV_WRITE, spec.of_size(head_dim))
+        self._paged_attention = resolve(PAGED_ATTENTION, spec.of_size(head_dim))
 
     def forward(self, x: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
         """x [T, hidden] -> [T, hidden]; keys and values of the T tokens are in ``kv`` afterwards."""

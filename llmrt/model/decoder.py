@@ -56,10 +56,12 @@ class Decoder(nn.Module):
         self.register_buffer("cos_sin", table, persistent=False)
 
     def forward(self, batch: ForwardBatch, kv: KVCache) -> Tensor:
-        """Logits of the rows in ``batch.logits_index``, [R, vocab_size]."""
+        """Logits of the rows in ``batch.logits_index``, [R, vocab_size] (of all T rows if it is None)."""
         x, residual = self.embedding(batch.input_ids), None
         for layer, layer_kv in zip(self.layers, kv.layers, strict=True):
             x, residual = layer(x, residual, batch, self.cos_sin, layer_kv)
         rows = batch.logits_index
-        x, _ = self.norm(x[rows], None if residual is None else residual[rows])
+        if rows is not None and residual is not None:
+            x, residual = x[rows], residual[rows]
+        x, _ = self.norm(x, residual)
         return self.lm_head(x)

@@ -15,8 +15,11 @@ from torch import Tensor
 from llmrt.errors import CheckpointError
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.decoder import Decoder
+from llmrt.model.packed_pieces import PackedPieces
 from llmrt.model.tensor_slots import Slot, tensor_slots
 from llmrt.ops.types import OpSpec
+from llmrt.quant.quantize import quantize
+from llmrt.quant.recipe import Recipe
 
 # Tables that old checkpoints carry although they follow from the configuration.
 DERIVED = (".rotary_emb.inv_freq",)
@@ -24,28 +27,47 @@ DERIVED = (".rotary_emb.inv_freq",)
 Progress = Callable[[int], None]
 
 
-def load_decoder(
-    checkpoint: Checkpoint, context_length: int, spec: OpSpec, progress: Progress = lambda _: None
-) -> Decoder:
-    """Build the decoder and fill it. ``progress`` is told the numbers of each tensor as it is done.
+def _ignore(num_values: int) -> None:
+    del num_values
 
-    Raises ``CheckpointError`` that names file and tensor for what is missing, left over, misshapen or not finite.
+
+def load_decoder(
+    checkpoint: Checkpoint,
+    context_length: int,
+    spec: OpSpec,
+    progress: Progress = _ignore,
+    recipe: Recipe | None = None,
+) -> Decoder:
+    """Build the decoder and fill it, its matrices quantized by ``recipe`` if there is one.
+
+    ``progress`` is told the numbers of each tensor as it is done. Raises ``CheckpointError`` that names file and
+    tensor for what is missing, left over, misshapen or not finite.
     """
     slots = tensor_slots(checkpoint.config, checkpoint.names)
     check_inventory(checkpoint, slots)
     decoder = Decoder(checkpoint.config, context_length, spec)
-    weights: dict[str, Tensor] = {}
+    dense: dict[str, Tensor] = {}
+    packed = PackedPieces()
     for name in checkpoint.inventory:
         if name not in slots:
             continue
-        tensor = checkpoint.load(name)
+        slot, tensor = slots[name], checkpoint.load(name)
         check_finite(checkpoint, name, tensor)
-        _place(weights, decoder, slots[name], tensor, spec)
+        if slot.interleaved_heads:
+            tensor = half_split(tensor, slot.interleaved_heads)
+        scheme = recipe.scheme(slot.role) if recipe and slot.role else None
+        if scheme is not None:
+            packed.add(slot, quantize(tensor, scheme, spec))
+        else:
+            _place(dense, decoder, slot, tensor, spec)
         progress(tensor.numel())
     if checkpoint.config.tied_embeddings:
         _check_tied_head(checkpoint)
-        weights["lm_head.weight"] = weights["embedding.weight"]
-    decoder.load_state_dict(weights, assign=True, strict=True)
+        packed.tie("embedding.weight", "lm_head.weight")
+        if "embedding.weight" in dense:
+            dense["lm_head.weight"] = dense["embedding.weight"]
+    packed.replace_modules(decoder, dense, spec)
+    decoder.load_state_dict(dense, assign=True, strict=True)
     decoder.cos_sin = decoder.cos_sin.to(spec.device)
     return decoder
 
@@ -99,8 +121,6 @@ def _place(weights: dict[str, Tensor], decoder: Decoder, slot: Slot, tensor: Ten
     if slot.parameter not in weights:
         shape = decoder.get_buffer(slot.parameter).shape
         weights[slot.parameter] = torch.empty(shape, dtype=spec.dtype, device=spec.device)
-    if slot.interleaved_heads:
-        tensor = half_split(tensor, slot.interleaved_heads)
     weights[slot.parameter][slot.index].copy_(tensor)
 
 

@@ -17,7 +17,7 @@ class MLP(nn.Module):
         super().__init__()
         self.gate_up = Linear(hidden_size, 2 * intermediate_size, spec, bias=bias)
         self.down = Linear(intermediate_size, hidden_size, spec, bias=bias)
-        self._silu_mul = resolve(SILU_MUL, spec)
+        self._silu_mul = resolve(SILU_MUL, spec.of_size(intermediate_size))
 
     def forward(self, x: Tensor) -> Tensor:
         """x [T, hidden] -> [T, hidden]."""

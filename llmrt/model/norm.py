@@ -19,7 +19,7 @@ class AddRMSNorm(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.empty(size, dtype=spec.dtype, device="meta"))
         self._eps = eps
-        self._add_rms_norm = resolve(ADD_RMS_NORM, spec)
+        self._add_rms_norm = resolve(ADD_RMS_NORM, spec.of_size(size))
 
     def forward(self, x: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor]:
         """x [T, N], residual [T, N] or None at the start -> (normed, residual), both [T, N]."""

@@ -25,13 +25,16 @@ EVERYTHING = slice(None)
 class Slot:
     """``index`` into the decoder's ``parameter``, where a tensor of ``shape`` goes.
 
-    ``interleaved_heads`` is the number of heads whose rows are stored in RoPE's pairwise order, 0 for none.
+    ``interleaved_heads`` is the number of heads whose rows are stored in RoPE's pairwise order, 0 for none. ``role``
+    is what a quantizer goes by: q, k, v, attention_output, gate, up, down, embedding or lm_head; None for what is
+    never quantized.
     """
 
     parameter: str
     shape: tuple[int, ...]
     index: tuple[slice | int, ...] = (EVERYTHING,)
     interleaved_heads: int = 0
+    role: str | None = None
 
 
 def tensor_slots(config: ModelConfig, names: TensorNames) -> dict[str, Slot]:
@@ -56,12 +59,12 @@ def num_active_parameters(config: ModelConfig) -> int:
 
 def _all(config: ModelConfig, names: TensorNames) -> Iterator[tuple[str, Slot]]:
     hidden = config.hidden_size
-    yield f"{names.embedding}.weight", Slot("embedding.weight", (config.vocab_size, hidden))
+    yield f"{names.embedding}.weight", Slot("embedding.weight", (config.vocab_size, hidden), role="embedding")
     for i in range(config.num_layers):
         yield from _layer(config, names, names.layer.format(i=i), f"layers.{i}.")
     yield f"{names.final_norm}.weight", Slot("norm.weight", (hidden,))
     if not config.tied_embeddings:
-        yield f"{names.lm_head}.weight", Slot("lm_head.weight", (config.vocab_size, hidden))
+        yield f"{names.lm_head}.weight", Slot("lm_head.weight", (config.vocab_size, hidden), role="lm_head")
 
 
 def _layer(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
@@ -77,12 +80,12 @@ def _layer(config: ModelConfig, names: TensorNames, source: str, target: str) ->
 
 def _attention(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
     row = 0
-    heads = {names.q: config.num_heads, names.k: config.num_kv_heads, names.v: config.num_kv_heads}
-    for name, num_heads in heads.items():
+    q, kv = config.num_heads, config.num_kv_heads
+    for role, name, num_heads in (("q", names.q, q), ("k", names.k, kv), ("v", names.v, kv)):
         rows = num_heads * config.head_dim
-        interleaved = num_heads if names.interleaved_rope and name != names.v else 0
+        interleaved = num_heads if names.interleaved_rope and role != "v" else 0
         index = (slice(row, row + rows),)
-        weight = Slot(f"{target}qkv.weight", (rows, config.hidden_size), index, interleaved)
+        weight = Slot(f"{target}qkv.weight", (rows, config.hidden_size), index, interleaved, role)
         yield f"{source}{name}.weight", weight
         if config.qkv_bias:
             yield f"{source}{name}.bias", Slot(f"{target}qkv.bias", (rows,), index, interleaved)
@@ -92,24 +95,25 @@ def _attention(config: ModelConfig, names: TensorNames, source: str, target: str
         f"{target}output",
         (config.hidden_size, config.num_heads * config.head_dim),
         config.attention_output_bias,
+        "attention_output",
     )
 
 
 def _mlp(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
     inner, hidden = config.intermediate_size, config.hidden_size
-    for name, start in ((names.gate, 0), (names.up, inner)):
+    for role, name, start in (("gate", names.gate, 0), ("up", names.up, inner)):
         index = (slice(start, start + inner),)
-        yield f"{source}{name}.weight", Slot(f"{target}gate_up.weight", (inner, hidden), index)
+        yield f"{source}{name}.weight", Slot(f"{target}gate_up.weight", (inner, hidden), index, role=role)
         if config.mlp_bias:
             yield f"{source}{name}.bias", Slot(f"{target}gate_up.bias", (inner,), index)
-    yield from _linear(f"{source}{names.down}", f"{target}down", (hidden, inner), config.mlp_bias)
+    yield from _linear(f"{source}{names.down}", f"{target}down", (hidden, inner), config.mlp_bias, "down")
 
 
 def _moe(
     config: ModelConfig, num_experts: int, names: TensorNames, source: str, target: str
 ) -> Iterator[tuple[str, Slot]]:
     inner, hidden = config.intermediate_size, config.hidden_size
-    yield from _linear(f"{source}{names.router}", f"{target}router", (num_experts, hidden), False)
+    yield from _linear(f"{source}{names.router}", f"{target}router", (num_experts, hidden), False, None)
     matrices = (
         (names.expert_gate, f"{target}gate_up_weight", (inner, hidden), slice(0, inner)),
         (names.expert_up, f"{target}gate_up_weight", (inner, hidden), slice(inner, 2 * inner)),
@@ -123,7 +127,9 @@ def _moe(
             yield f"{source}{name.format(e=e)}.weight", Slot(parameter, shape, (e, rows))
 
 
-def _linear(source: str, target: str, shape: tuple[int, int], bias: bool) -> Iterator[tuple[str, Slot]]:
-    yield f"{source}.weight", Slot(f"{target}.weight", shape)
+def _linear(
+    source: str, target: str, shape: tuple[int, int], bias: bool, role: str | None
+) -> Iterator[tuple[str, Slot]]:
+    yield f"{source}.weight", Slot(f"{target}.weight", shape, role=role)
     if bias:
         yield f"{source}.bias", Slot(f"{target}.bias", shape[:1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, ParamSpec, TypeVar
 
 import torch
@@ -14,10 +14,20 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class OpSpec:
-    """Where an operation will run: ``device`` as torch names its type, and the ``dtype`` of activations."""
+    """Where an operation will run: ``device`` as torch names its type, and the ``dtype`` of activations.
+
+    ``packed`` says that the model's matrices are quantized, ``size`` is the innermost dimension of the operation's
+    tensors (0 where it does not matter).
+    """
 
     device: str
     dtype: torch.dtype
+    packed: bool = False
+    size: int = 0
+
+    def of_size(self, size: int) -> OpSpec:
+        """The same with another ``size``."""
+        return replace(self, size=size)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def test_the_figures_agree(tiny: Path, llmrt: CommandLine) -> None:
         "prompt_tokens": 40,
         "output_tokens": 5,
         "context_length": 45,
+        "quant": "none",
         "dtype": "fp32",
         "kv_dtype": "fp32",
         "threads": 1,

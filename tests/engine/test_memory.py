@@ -30,7 +30,7 @@ TOKEN = 2 * MODEL.kv_values_per_token()
 
 
 def plan(available: int, model: ModelConfig = MODEL, **settings: int) -> MemoryPlan:
-    return plan_memory(model, EngineConfig(**settings), dtype="bf16", kv_dtype="bf16", available=available)  # type: ignore[arg-type]
+    return plan_memory(model, EngineConfig(**settings), weights=WEIGHTS, kv_dtype="bf16", available=available)  # type: ignore[arg-type]
 
 
 def test_the_shape_is_that_of_tinyllama() -> None:
@@ -64,7 +64,7 @@ def test_a_context_that_was_asked_for_is_never_reduced() -> None:
 
 
 def test_without_room_for_the_weights_the_message_says_so() -> None:
-    with pytest.raises(MemoryFitError, match=r"1\.0 GB are available. Use a smaller model or --dtype"):
+    with pytest.raises(MemoryFitError, match=r"1\.0 GB are available. Use a smaller model, --quant or --dtype"):
         plan(10**9)
 
 

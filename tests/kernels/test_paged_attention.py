@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
-
-from llmrt_kernels.reference.paged_attention import paged_attention
 
 BLOCK = 8
 
@@ -29,10 +28,11 @@ def expected_row(
 @pytest.mark.parametrize("window", [None, 1, 5, 16])
 @pytest.mark.parametrize("heads", [(1, 1), (4, 4), (8, 2), (6, 1)], ids=str)
 @pytest.mark.parametrize("head_dim", [16, 20, 80])
-def test_equals_the_formula(head_dim: int, heads: tuple[int, int], window: int | None) -> None:
+def test_equals_the_formula(ops: SimpleNamespace, head_dim: int, heads: tuple[int, int], window: int | None) -> None:
+    head_dim = head_dim if ops.name == "reference" else -(-head_dim // 16) * 16
     num_heads, num_kv_heads = heads
     generator = torch.Generator().manual_seed(head_dim + num_heads)
-    new_and_total = [(1, 1), (1, 8), (1, 9), (1, 30), (5, 5), (8, 8), (9, 17), (3, 40)]
+    new_and_total = [(1, 1), (1, 8), (1, 9), (1, 30), (5, 5), (8, 8), (9, 17), (3, 40), (1, 700), (70, 300)]
     tables, pages, requests = [], itertools.count(1), []
     num_blocks = 1 + sum(-(-total // BLOCK) for _, total in new_and_total)
     order = (torch.randperm(num_blocks - 1, generator=generator) + 1).tolist()
@@ -49,7 +49,7 @@ def test_equals_the_formula(head_dim: int, heads: tuple[int, int], window: int |
     width = max(map(len, tables))
     starts = list(itertools.accumulate((new for new, _ in new_and_total), initial=0))
     q = torch.randn(starts[-1], num_heads, head_dim, generator=generator)
-    out = paged_attention(
+    out = ops.paged_attention(
         q,
         k_cache,
         v_cache,
@@ -62,4 +62,4 @@ def test_equals_the_formula(head_dim: int, heads: tuple[int, int], window: int |
     for start, (new, total, k, v) in zip(starts, requests, strict=False):
         for i in range(new):
             expected = expected_row(q[start + i], k, v, total - new + i, 0.3, window)
-            torch.testing.assert_close(out[start + i].double(), expected, atol=2e-6, rtol=1e-5)
+            torch.testing.assert_close(out[start + i].double(), expected, atol=5e-6, rtol=2e-5)

@@ -1,0 +1,159 @@
+// The C ABI of llmrt's CPU kernels.
+//
+// A call is a function and the address of its arguments. llmrt_run executes a list of calls on the thread pool, one
+// after the other: every thread enters every call, takes its share, and meets the others at a barrier. A list that is
+// kept and run again is a tape: it is to the CPU what a captured graph is to a GPU. Arguments are plain structs that
+// the caller owns; pointers in them must stay valid as long as the list is run.
+//
+// Letters in shapes: T tokens, B requests, H query heads, KVH key/value heads, D head dimension, N rows and K columns
+// of a weight, G values that share a scale. Tensors are contiguous, activations fp32, indices int64.
+#pragma once
+
+#include <cstdint>
+
+#define LLMRT_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace llmrt {
+class Context;
+}
+
+using llmrt_function = void (*)(const void* args, llmrt::Context& context);
+
+struct llmrt_call {
+  llmrt_function function;
+  const void* args;
+};
+
+// How keys and values are stored.
+enum llmrt_dtype : int32_t { LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2 };
+
+// y[t, n] = sum_k x[t, k] w[n, k] + bias[n], with w = scale * (code - zero) in blocks of 16 rows:
+//
+//   bits 4   data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
+//   bits 8   data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
+//   scales [N/16, K/G, 16] fp16; zeros [N/16, K/G, 16] uint8, or null where every zero is 8 (bits 4) or 128 (bits 8)
+//
+// x is quantized to int8 with a scale for each G values first; `codes` [T, K], `code_scales` and `code_sums` [T, K/G]
+// hold that.
+struct llmrt_linear_args {
+  const float* x;
+  float* y;
+  const uint8_t* data;
+  const uint16_t* scales;
+  const uint8_t* zeros;
+  const float* bias;
+  int8_t* codes;
+  float* code_scales;
+  int32_t* code_sums;
+  int64_t tokens;
+  int64_t x_stride;  // floats from one token of x to the next; columns x_columns..columns count as zero
+  int64_t x_columns;
+  int64_t columns;  // K, a multiple of G
+  int64_t rows;     // N
+  int64_t y_stride;
+  int32_t bits;
+  int32_t group;
+};
+
+// out[t] = row token_ids[t] of an int8 table packed as above.
+struct llmrt_embedding_args {
+  const int64_t* token_ids;
+  const uint8_t* data;
+  const uint16_t* scales;
+  float* out;
+  int64_t tokens;
+  int64_t columns;      // K of the packed table
+  int64_t out_columns;  // values of a row that are wanted
+  int32_t group;
+};
+
+// total = x + residual (x alone if residual is null); normed = total / sqrt(mean(total^2) + eps) * weight. All [T, N].
+struct llmrt_add_rms_norm_args {
+  const float* x;
+  const float* residual;
+  const float* weight;
+  float* normed;
+  float* total;
+  int64_t tokens;
+  int64_t size;
+  float eps;
+};
+
+// y[t, i] = silu(gate_up[t, i]) * gate_up[t, size + i].
+struct llmrt_silu_mul_args {
+  const float* gate_up;
+  float* y;
+  int64_t tokens;
+  int64_t size;
+};
+
+// Rotate queries and keys (half-split RoPE) and store keys and values. qkv [T, (H + 2 KVH) D] -> q [T, H, D];
+// caches [blocks, KVH, block_size, D]; cos_sin [P, 2, D/2].
+struct llmrt_rope_kv_write_args {
+  const float* qkv;
+  const int64_t* positions;
+  const float* cos_sin;
+  const int64_t* slot_mapping;
+  void* k_cache;
+  void* v_cache;
+  float* q;
+  int64_t tokens;
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t block_size;
+  int32_t cache_dtype;
+};
+
+// Causal grouped-query attention over pages; see the reference for the formula. q, out [T, H, D]; block_table
+// [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [units, H/KVH, D + 2] holds the pieces of long
+// single-token requests, a unit for each request, kv head and chunk of keys.
+struct llmrt_paged_attention_args {
+  const float* q;
+  const void* k_cache;
+  const void* v_cache;
+  const int64_t* block_table;
+  const int64_t* cu_seqlens_q;
+  const int64_t* seq_lens;
+  float* out;
+  float* partial;
+  int64_t requests;
+  int64_t table_width;
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t block_size;
+  int64_t max_chunks;      // chunks that `partial` has room for, a request and kv head
+  int64_t sliding_window;  // 0 for none
+  float scale;
+  int32_t cache_dtype;
+};
+
+// Quantizes weight [rows, columns] into `data` and `scales`, laid out as for llmrt_linear_args with columns padded to
+// `packed_columns`, a multiple of the group; every zero is 8 (bits 4) or 128 (bits 8).
+struct llmrt_quantize_args {
+  const float* weight;
+  uint8_t* data;
+  uint16_t* scales;
+  int64_t rows;
+  int64_t columns;
+  int64_t packed_columns;
+  int32_t bits;
+  int32_t group;
+};
+
+// Runs the calls on all threads; returns when the last is done. Not reentrant: one caller at a time.
+LLMRT_EXPORT void llmrt_run(const llmrt_call* calls, int64_t count);
+
+// The implementation of an op for the chosen instruction set, or null if there is no such op.
+LLMRT_EXPORT llmrt_function llmrt_find(const char* op);
+
+// Chooses an instruction set by name; null takes the best that the processor has. Returns the name chosen, or null
+// if this build or this processor lacks the one asked for.
+LLMRT_EXPORT const char* llmrt_choose_isa(const char* name);
+
+// The instruction sets that this build and this processor share, best first, separated by commas.
+LLMRT_EXPORT const char* llmrt_available_isas();
+
+// Sets the number of threads, the caller among them.
+LLMRT_EXPORT void llmrt_set_threads(int32_t threads);

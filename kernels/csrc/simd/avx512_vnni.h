@@ -1,0 +1,80 @@
+// Sixteen lanes as one AVX-512 register; VNNI's dot product of unsigned and signed bytes.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace llmrt::LLMRT_ISA {
+
+using Float = __m512;   // 16 floats
+using Int = __m512i;    // 16 int32
+using Bytes = __m512i;  // 64 bytes
+
+// Tokens that one tile of the matrix product keeps in registers, beside two blocks of 16 rows.
+constexpr int kTileTokens = 6;
+constexpr int kTileBlocks = 2;
+// The same for the products of attention: rows, and vectors of 16 columns.
+constexpr int kMatmulRows = 6;
+constexpr int kMatmulVectors = 4;
+
+inline Float set1(float x) { return _mm512_set1_ps(x); }
+inline Float load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, Float x) { _mm512_storeu_ps(p, x); }
+inline Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
+inline Float sub(Float a, Float b) { return _mm512_sub_ps(a, b); }
+inline Float mul(Float a, Float b) { return _mm512_mul_ps(a, b); }
+inline Float div(Float a, Float b) { return _mm512_div_ps(a, b); }
+inline Float max(Float a, Float b) { return _mm512_max_ps(a, b); }
+inline Float min(Float a, Float b) { return _mm512_min_ps(a, b); }
+inline Float abs(Float a) { return _mm512_abs_ps(a); }
+inline Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }    // a b + c
+inline Float fnma(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
+inline float sum(Float a) { return _mm512_reduce_add_ps(a); }
+inline float max(Float a) { return _mm512_reduce_max_ps(a); }
+
+inline Int iset1(int32_t x) { return _mm512_set1_epi32(x); }
+inline Int iadd(Int a, Int b) { return _mm512_add_epi32(a, b); }
+inline Float to_float(Int a) { return _mm512_cvtepi32_ps(a); }
+inline Int to_int(Float a) { return _mm512_cvtps_epi32(a); }  // to nearest
+inline Float as_float(Int a) { return _mm512_castsi512_ps(a); }
+inline Int shift_left(Int a, int bits) { return _mm512_slli_epi32(a, bits); }
+inline int32_t isum(Int a) { return _mm512_reduce_add_epi32(a); }
+inline void store_int8(int8_t* p, Int a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a));
+}
+
+inline Float load_fp16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline void store_fp16(uint16_t* p, Float x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+inline Float load_uint8(const uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+inline Float load_bf16(const uint16_t* p) {
+  return as_float(
+      shift_left(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+}
+inline void store_bf16(uint16_t* p, Float x) {  // to nearest even
+  const Int bits = _mm512_castps_si512(x);
+  const Int odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const Int rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+}
+
+inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+inline Bytes low_nibbles(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
+inline Bytes high_nibbles(Bytes b) { return _mm512_and_si512(_mm512_srli_epi16(b, 4), _mm512_set1_epi8(15)); }
+
+// acc[i] += sum over c of w[4i + c] x[c]: the bytes of w unsigned, those of x signed and the same for every lane.
+inline Int dot4(Int acc, Bytes w, const int8_t* x) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+  return _mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(four));
+}
+inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
+
+}  // namespace llmrt::LLMRT_ISA

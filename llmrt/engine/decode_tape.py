@@ -1,0 +1,104 @@
+"""Decode steps as tapes: the step is described once and then run again in one native call.
+
+A tape is made for each number of requests, the first time it is needed. It reads its inputs from tensors that stay
+where they are, and leaves the logits where they were; everything between is native calls, or there is no tape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from llmrt.model.decoder import Decoder
+from llmrt.model.forward_batch import ForwardBatch
+from llmrt.model.kv_cache import KVCache
+from llmrt_kernels.cpu.tape import Tape, record
+
+
+class _NotOnTapeError(Exception):
+    """torch computed something that a tape would miss."""
+
+
+class _NativeOnly(TorchDispatchMode):
+    """Raises when torch computes; it may make room, and look at what is there in another shape."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called by torch in the place of each of its operations."""
+        result = func(*args, **(kwargs or {}))
+        harmless = func.__name__.startswith("empty") or _is_view(result, args)
+        if func._schema.is_mutable or not harmless:
+            raise _NotOnTapeError(func.__name__)
+        return result
+
+
+def _is_view(result: object, args: tuple[object, ...]) -> bool:
+    source = args[0] if args else None
+    if not isinstance(result, Tensor) or not isinstance(source, Tensor):
+        return False
+    return result.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    batch: ForwardBatch
+    tape: Tape
+    logits: Tensor
+
+
+class DecodeTapes:
+    """Runs ``decoder`` over batches of one token a request; ``max_blocks`` is the widest block table."""
+
+    def __init__(self, decoder: Decoder, kv: KVCache, max_blocks: int) -> None:
+        self._decoder = decoder
+        self._kv = kv
+        self._max_blocks = max_blocks
+        self._recorded: dict[int, _Recorded] = {}
+        self.possible = True
+
+    def run(self, batch: ForwardBatch) -> Tensor | None:
+        """Logits [B, V], valid until the next run; None if this decoder cannot be recorded."""
+        recorded = self._recorded.get(len(batch.input_ids))
+        if recorded is None:
+            return self._record(batch)
+        _overwrite(recorded.batch, batch)
+        recorded.tape.run()
+        return recorded.logits
+
+    def _record(self, batch: ForwardBatch) -> Tensor | None:
+        own = _copy(batch, self._max_blocks)
+        try:
+            with record() as tape, _NativeOnly():
+                logits = self._decoder(own, self._kv)
+        except _NotOnTapeError:
+            self.possible = False
+            return None
+        self._recorded[len(batch.input_ids)] = _Recorded(own, tape, logits)
+        return logits
+
+
+def _copy(batch: ForwardBatch, max_blocks: int) -> ForwardBatch:
+    """The same batch in tensors of its own, its block table as wide as it may become."""
+    return ForwardBatch(
+        input_ids=batch.input_ids.clone(),
+        positions=batch.positions.clone(),
+        slot_mapping=batch.slot_mapping.clone(),
+        cu_seqlens_q=batch.cu_seqlens_q.clone(),
+        seq_lens=batch.seq_lens.clone(),
+        block_table=F.pad(batch.block_table, (0, max_blocks - batch.block_table.shape[1])),
+        logits_index=None,
+    )
+
+
+def _overwrite(own: ForwardBatch, batch: ForwardBatch) -> None:
+    """Put the next step's numbers where the tape reads them; cu_seqlens_q is that of any step of as many requests."""
+    own.input_ids.copy_(batch.input_ids)
+    own.positions.copy_(batch.positions)
+    own.slot_mapping.copy_(batch.slot_mapping)
+    own.seq_lens.copy_(batch.seq_lens)
+    own.block_table[:, : batch.block_table.shape[1]] = batch.block_table

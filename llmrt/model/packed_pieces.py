@@ -1,0 +1,70 @@
+"""Quantized tensors on their way into a decoder: gathered by the matrix they are part of, joined, and put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from llmrt.model.decoder import Decoder
+from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
+from llmrt.model.tensor_slots import Slot
+from llmrt.ops.types import OpSpec
+from llmrt.quant.packed_weight import PackedWeight
+
+BLOCK = 16  # rows that are packed together
+
+
+class PackedPieces:
+    """Pieces of matrices by the decoder's parameter and the row where each begins."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[str, dict[int, PackedWeight]] = {}
+
+    def add(self, slot: Slot, piece: PackedWeight) -> None:
+        """Keep a piece for the place that ``slot`` names."""
+        rows = slot.index[0]
+        assert isinstance(rows, slice)
+        self._pieces.setdefault(slot.parameter, {})[rows.start or 0] = piece
+
+    def tie(self, source: str, target: str) -> None:
+        """Let one parameter be another."""
+        if source in self._pieces:
+            self._pieces[target] = self._pieces[source]
+
+    def replace_modules(self, decoder: Decoder, dense: dict[str, Tensor], spec: OpSpec) -> None:
+        """Put packed layers in the place of dense ones; their biases are taken out of ``dense``."""
+        for parameter, pieces in self._pieces.items():
+            name = parameter.removesuffix(".weight")
+            in_order = [pieces[row] for row in sorted(pieces)]
+            if name == "embedding":
+                (table,) = in_order
+                decoder.set_submodule(name, PackedEmbedding(table, spec))
+            else:
+                bias = dense.pop(f"{name}.bias", None)
+                decoder.set_submodule(name, PackedLinear(join(in_order), bias, spec))
+
+
+def join(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:
+    """Make one of neighbours of the same scheme where their borders are borders of blocks, for fewer products."""
+    keyed = groupby(pieces, key=lambda piece: (piece.scheme, piece.shape[0] % BLOCK == 0))
+    return [piece for (_, whole), group in keyed for piece in (_concatenate(list(group)) if whole else group)]
+
+
+def _concatenate(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:
+    if len(pieces) == 1:
+        return list(pieces)
+    first = pieces[0]
+    zeros = [piece.zeros for piece in pieces if piece.zeros is not None]
+    rows = sum(piece.shape[0] for piece in pieces)
+    return [
+        PackedWeight(
+            torch.cat([piece.data for piece in pieces]),
+            torch.cat([piece.scales for piece in pieces]),
+            torch.cat(zeros) if zeros else None,
+            first.scheme,
+            (rows, first.shape[1]),
+        )
+    ]

@@ -1,0 +1,13 @@
+"""Matrix product with packed weights.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.native import native
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.cpu import linear
+from llmrt_kernels.reference.linear_packed import linear_packed
+
+LINEAR_PACKED = Op("linear_packed", (native(linear.linear_packed), reference(linear_packed)))

@@ -1,0 +1,13 @@
+"""Choosing codes and scales for a weight.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.native import native
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.cpu import quantize as cpu
+from llmrt_kernels.reference.quantize import quantize
+
+QUANTIZE = Op("quantize", (native(cpu.quantize), reference(quantize)))

@@ -1,0 +1,1 @@
+"""Quantization: schemes, choosing codes and scales, packing them for the kernels."""

@@ -1,0 +1,29 @@
+"""A quantized weight as the kernels read it. The layout is drawn in ``llmrt_kernels/reference/linear_packed.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from llmrt.quant.scheme import QuantScheme
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """Stands for a matrix of ``shape`` (N rows, K columns), padded to blocks of 16 rows and whole groups.
+
+    ``data`` uint8 [N/16, K/8 or K/4, 64]; ``scales`` fp16 [N/16, K/G, 16]; ``zeros`` uint8 likewise, None if symmetric.
+    """
+
+    data: Tensor
+    scales: Tensor
+    zeros: Tensor | None
+    scheme: QuantScheme
+    shape: tuple[int, int]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that one product with it reads."""
+        tensors = [self.data, self.scales, *([] if self.zeros is None else [self.zeros])]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

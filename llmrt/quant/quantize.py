@@ -1,0 +1,29 @@
+"""From a weight to its packed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from llmrt.ops.quantize import QUANTIZE
+from llmrt.ops.registry import resolve
+from llmrt.ops.types import OpSpec
+from llmrt.quant.packed_weight import PackedWeight
+from llmrt.quant.scheme import QuantScheme
+
+# Rows are quantized in strips, so that what is held in fp32 beside the weight stays below this.
+STRIP_VALUES = 16_000_000
+BLOCK = 16
+
+
+def quantize(weight: Tensor, scheme: QuantScheme, spec: OpSpec) -> PackedWeight:
+    """Quantize and pack ``weight`` [N, K], of any float type, where ``spec`` says."""
+    rows, columns = weight.shape
+    fn = resolve(QUANTIZE, spec)
+    strip = max(BLOCK, STRIP_VALUES // columns // BLOCK * BLOCK)
+    parts = [
+        fn(weight[start : start + strip].float().contiguous(), bits=scheme.bits, group=scheme.group)
+        for start in range(0, rows, strip)
+    ]
+    data, scales = (torch.cat(tensors) if len(parts) > 1 else tensors[0] for tensors in zip(*parts, strict=True))
+    return PackedWeight(data, scales, None, scheme, (rows, columns))

@@ -1,0 +1,117 @@
+"""The native path: what it computes, that a tape computes the same, and that nothing depends on the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from llmrt.config import EngineConfig
+from llmrt.engine.build import build_engine
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.model_runner import TorchModelRunner
+from llmrt.engine.request import SamplingParams
+from llmrt.errors import ConfigError
+from llmrt.ops import native
+from llmrt_kernels.cpu.library import load
+from tests.engines import greedy, open_engine, run, score, tokens
+from tests.tiny import make_model, save_model
+
+FAMILIES = {
+    "llama": ("llama", {"attention_bias": True}),
+    "tied": ("llama", {"tie_word_embeddings": True}),
+    "mistral": ("mistral", {"sliding_window": 16}),
+}
+# Sizes that the native kernels serve; K is not a multiple of the group.
+SHAPE = {"hidden_size": 160, "intermediate_size": 224, "head_dim": 32, "num_attention_heads": 4}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    family, fields = FAMILIES[request.param]
+    return save_model(make_model(family, **SHAPE, **fields), tmp_path_factory.mktemp(request.param))
+
+
+def prompt(length: int, seed: int = 0) -> list[int]:
+    generator = torch.Generator().manual_seed(1000 * seed + length)
+    return torch.randint(3, 128, (length,), generator=generator).tolist()
+
+
+def on_reference(folder: Path, monkeypatch: pytest.MonkeyPatch, quant: str) -> LLMEngine:
+    monkeypatch.setenv("LLMRT_KERNELS", "reference")
+    engine = open_engine(folder, quant=quant, kv_dtype="fp32")
+    monkeypatch.delenv("LLMRT_KERNELS")
+    return engine
+
+
+@pytest.mark.parametrize("quant", ["int8", "int4"])
+def test_native_logits_are_near_the_references_on_the_same_weights(
+    folder: Path, quant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They differ by the rounding of activations to int8 alone."""
+    expected = score(on_reference(folder, monkeypatch, quant), prompt(60))
+    native = score(open_engine(folder, quant=quant, kv_dtype="fp32"), prompt(60))
+    assert (native - expected).norm() / expected.norm() < 0.15
+
+
+def test_int8_is_near_full_precision(folder: Path) -> None:
+    full = score(open_engine(folder), prompt(40))
+    int8 = score(open_engine(folder, quant="int8"), prompt(40))
+    assert (int8 - full).norm() / full.norm() < 0.15
+
+
+def test_a_tape_gives_the_same_bits_as_the_calls_one_by_one(folder: Path) -> None:
+    taped, called = (open_engine(folder, quant="int4") for _ in range(2))
+    runner = called._runner
+    assert isinstance(runner, TorchModelRunner)
+    runner._tapes = None
+    for engine in (taped, called):
+        for i in range(3):
+            engine.add(str(i), prompt(10 + 7 * i), SamplingParams(temperature=0, max_tokens=20 + i, logprobs=0))
+    outputs = [run(engine) for engine in (taped, called)]
+    assert outputs[0] == outputs[1]
+    runner = taped._runner
+    assert isinstance(runner, TorchModelRunner)
+    assert runner._tapes is not None
+    assert runner._tapes.possible
+    assert {1, 2, 3} >= set(runner._tapes._recorded) >= {3}
+
+
+@pytest.mark.parametrize("quant", ["int8", "int4"])
+def test_a_request_alone_equals_it_among_seven_others(folder: Path, quant: str) -> None:
+    engine = open_engine(folder, quant=quant)
+    alone = greedy(engine, prompt(33), 40)
+    engine.add("watched", prompt(33), SamplingParams(temperature=0, max_tokens=40))
+    for i in range(7):
+        engine.add(
+            f"other{i}", prompt(5 + 9 * i, seed=i), SamplingParams(temperature=0.8, seed=i, max_tokens=10 + 5 * i)
+        )
+    assert tokens(run(engine)["watched"]) == alone
+
+
+def test_threads_do_not_change_a_bit(folder: Path) -> None:
+    rows = [score(open_engine(folder, quant="int4", threads=n), prompt(50)) for n in (1, 2, 5)]
+    assert torch.equal(rows[0], rows[1])
+    assert torch.equal(rows[0], rows[2])
+
+
+def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="--quant is 'int3'; it must be one of none, int8, int4"):
+        build_engine(folder, EngineConfig(quant="int3"))
+    with pytest.raises(ConfigError, match="--dtype bf16 does not go with --quant int4"):
+        build_engine(folder, EngineConfig(quant="int4", dtype="bf16"))
+    monkeypatch.setenv("LLMRT_ISA", "mmx")
+    load.cache_clear()
+    with pytest.raises(ConfigError, match=r"LLMRT_ISA is 'mmx'; this machine has .*generic"):
+        build_engine(folder, EngineConfig(quant="int4"))
+    monkeypatch.delenv("LLMRT_ISA")
+    load.cache_clear()
+
+
+def test_without_the_library_it_runs_and_says_that_it_is_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = greedy(open_engine(folder, quant="int8", kv_dtype="fp32"), prompt(9), 4)
+    monkeypatch.setattr(native, "load", lambda: None)
+    engine = open_engine(folder, quant="int8", kv_dtype="fp32")
+    assert "without a C++ compiler" in engine.notices[0]
+    assert greedy(engine, prompt(9), 4)[0] == expected[0]
