@@ -36,7 +36,8 @@ class PackedPieces:
 
     def replace_modules(self, decoder: Decoder, dense: dict[str, Tensor], spec: OpSpec) -> None:
         """Put packed layers in the place of dense ones; their biases are taken out of ``dense``."""
-        for parameter, pieces in self._pieces.items():
+        while self._pieces:  # taken out one by one, so that what is joined is not held twice
+            parameter, pieces = self._pieces.popitem()
             name = parameter.removesuffix(".weight")
             in_order = [pieces[row] for row in sorted(pieces)]
             if name == "embedding":
