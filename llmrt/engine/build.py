@@ -37,7 +37,8 @@ def assemble_engine(checkpoint: Checkpoint, config: EngineConfig, progress: Prog
     """Decide what fits, load the weights, and join scheduler and runner."""
     _check(config)
     device = torch.device("cpu")
-    model, recipe = checkpoint.config, _recipe(config.quant)
+    model = checkpoint.config
+    recipe = _recipe(config.quant, model)
     dtype, kv_dtype = resolve_dtypes(model, config)
     notices = _set_threads(config.threads or usable_cores(), native=recipe is not None)
     weights = weight_bytes(model, dtype, recipe)
@@ -74,9 +75,11 @@ def resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]:
     return "fp32", _choose(config.kv_dtype, "--kv-dtype", "fp16")
 
 
-def _recipe(quant: str) -> Recipe | None:
+def _recipe(quant: str, model: ModelConfig) -> Recipe | None:
     if quant == "none":
         return None
+    if model.moe is not None:
+        raise ConfigError(f"--quant {quant} does not serve mixture-of-experts models such as this one; use none.")
     if quant not in RECIPES:
         raise ConfigError(f"--quant is {quant!r}; it must be one of none, {', '.join(RECIPES)}.")
     return RECIPES[quant]

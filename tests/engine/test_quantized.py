@@ -109,6 +109,12 @@ def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.Monk
     load.cache_clear()
 
 
+def test_experts_are_refused(tmp_path: Path) -> None:
+    mixtral = save_model(make_model("mixtral", num_local_experts=4), tmp_path)
+    with pytest.raises(ConfigError, match="--quant int8 does not serve mixture-of-experts models"):
+        build_engine(mixtral, EngineConfig(quant="int8"))
+
+
 def test_without_the_library_it_runs_and_says_that_it_is_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = greedy(open_engine(folder, quant="int8", kv_dtype="fp32"), prompt(9), 4)
     monkeypatch.setattr(native, "load", lambda: None)
