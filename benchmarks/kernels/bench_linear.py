@@ -111,9 +111,7 @@ def main() -> None:
     library.set_threads(options.threads)
     bandwidth = read_bandwidth(options.threads)
     print(f"{library.isa}, {options.threads} threads, read bandwidth {bandwidth / 1e9:.1f} GB/s")
-    print(
-        f"{'shape':14} {'scheme':8} {'tokens':>6} {'us':>9} {'GOP/s':>7} {'GB/s':>6} {'of bandwidth':>12} {'x torch':>8}"
-    )
+    print("shape          scheme   tokens        us   GOP/s   GB/s of bandwidth  x torch")
     rows: list[Row] = []
     for name, shape in SHAPES.items():
         for tokens in TOKENS:
