@@ -24,35 +24,51 @@ struct llmrt_call {
   const void* args;
 };
 
-// How keys and values are stored.
-enum llmrt_dtype : int32_t { LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2 };
+// Activations [T, K] in int8, a scale for each G values, padded to whole groups: x = scale code.
+struct llmrt_codes {
+  int8_t* codes;   // [T, K + 64]: rows 4096 bytes apart would meet at the same places of the first cache
+  float* scales;   // [T, K/G]
+  int32_t* sums;   // [T, K/G], of the codes of a group
+  int64_t columns; // K, a multiple of G
+  int64_t group;   // G
+};
 
-// y[t, n] = sum_k x[t, k] w[n, k] + bias[n], with w = scale * (code - zero) in blocks of 16 rows:
+// A packed matrix, w = scale (code - zero) with the zero 8 (bits 4) or 128 (bits 8), in blocks of 16 rows:
 //
 //   bits 4   data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
 //   bits 8   data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
-//   scales [N/16, K/G, 16] fp16; zeros [N/16, K/G, 16] uint8, or null where every zero is 8 (bits 4) or 128 (bits 8)
-//
-// x is quantized to int8 with a scale for each G values first; `codes` [T, K], `code_scales` and `code_sums` [T, K/G]
-// hold that.
-struct llmrt_linear_args {
-  const float* x;
-  float* y;
+//   scales [N/16, K/G, 16] fp16
+struct llmrt_matrix {
   const uint8_t* data;
   const uint16_t* scales;
-  const uint8_t* zeros;
-  const float* bias;
-  int8_t* codes;
-  float* code_scales;
-  int32_t* code_sums;
-  int64_t tokens;
-  int64_t x_stride;  // floats from one token of x to the next; columns x_columns..columns count as zero
-  int64_t x_columns;
-  int64_t columns;  // K, a multiple of G
-  int64_t rows;     // N
-  int64_t y_stride;
-  int32_t bits;
-  int32_t group;
+  int64_t rows;
+  int64_t bits;
+};
+
+// Matrices one above the other, of widths that may differ; all but the last have a multiple of 16 rows.
+constexpr int kMaxPieces = 4;
+struct llmrt_weight {
+  llmrt_matrix pieces[kMaxPieces];
+  int64_t num_pieces;
+  int64_t rows;
+  const float* bias;  // [rows] or null
+};
+
+// How keys and values are stored. Floats: both [blocks, KVH, block_size, D]. int8: a page [block_size, D] is
+//
+//   keys    [block_size/16, D/4, 16, 4] uint8: the packed matrix of 16 rows above, code = round(k / scale) + 128
+//   values  [block_size/4, D/16, 16, 4] int8: 4 neighbouring tokens' values of a dimension stand together
+//   scales  [blocks, KVH, block_size] fp32 of each
+enum llmrt_dtype : int64_t { LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3 };
+struct llmrt_cache {
+  void* k;
+  void* v;
+  float* k_scales;
+  float* v_scales;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t block_size;
+  int64_t dtype;
 };
 
 // out[t] = row token_ids[t] of an int8 table packed as above.
@@ -64,69 +80,77 @@ struct llmrt_embedding_args {
   int64_t tokens;
   int64_t columns;      // K of the packed table
   int64_t out_columns;  // values of a row that are wanted
-  int32_t group;
+  int64_t group;
 };
 
-// total = x + residual (x alone if residual is null); normed = total / sqrt(mean(total^2) + eps) * weight. All [T, N].
-struct llmrt_add_rms_norm_args {
+// y = codes of x / sqrt(mean(x^2) + eps) * weight. x [T, N].
+struct llmrt_rms_norm_args {
   const float* x;
-  const float* residual;
   const float* weight;
-  float* normed;
-  float* total;
+  llmrt_codes y;
   int64_t tokens;
   int64_t size;
   float eps;
 };
 
-// y[t, i] = silu(gate_up[t, i]) * gate_up[t, size + i].
-struct llmrt_silu_mul_args {
-  const float* gate_up;
-  float* y;
+// y = codes of x [T, N].
+struct llmrt_quantize_rows_args {
+  const float* x;
+  llmrt_codes y;
   int64_t tokens;
   int64_t size;
 };
 
-// Rotate queries and keys (half-split RoPE) and store keys and values. qkv [T, (H + 2 KVH) D] -> q [T, H, D];
-// caches [blocks, KVH, block_size, D]; cos_sin [P, 2, D/2].
-struct llmrt_rope_kv_write_args {
-  const float* qkv;
+// y[t, n] = sum_k x[t, k] w[n, k] + bias[n] + residual[t, n], the last two if there are any. y, residual [T, N].
+struct llmrt_linear_args {
+  llmrt_codes x;
+  llmrt_weight weight;
+  const float* residual;
+  float* y;
+  int64_t tokens;
+};
+
+// y = codes of silu(x Wg^T) * (x Wu^T), with Wg above Wu in `weight` [2 I, K]. y [T, I].
+struct llmrt_gated_linear_args {
+  llmrt_codes x;
+  llmrt_weight weight;
+  llmrt_codes y;
+  int64_t tokens;
+};
+
+// The product with W [(H + 2 KVH) D, K]; queries and keys rotated (half-split RoPE), keys and values written to the
+// cache. q [T, H, D]; cos_sin [P, 2, D/2].
+struct llmrt_rotary_linear_args {
+  llmrt_codes x;
+  llmrt_weight weight;
   const int64_t* positions;
   const float* cos_sin;
   const int64_t* slot_mapping;
-  void* k_cache;
-  void* v_cache;
+  llmrt_cache cache;
   float* q;
   int64_t tokens;
   int64_t heads;
-  int64_t kv_heads;
-  int64_t head_dim;
-  int64_t block_size;
-  int32_t cache_dtype;
 };
 
 // Causal grouped-query attention over pages; see the reference for the formula. q, out [T, H, D]; block_table
 // [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [units, H/KVH, D + 2] holds the pieces of long
-// single-token requests, a unit for each request, kv head and chunk of keys.
+// single-token requests, a unit for each request, kv head and chunk of keys. `codes` is `out` quantized.
 struct llmrt_paged_attention_args {
   const float* q;
-  const void* k_cache;
-  const void* v_cache;
+  llmrt_cache cache;
   const int64_t* block_table;
   const int64_t* cu_seqlens_q;
   const int64_t* seq_lens;
   float* out;
   float* partial;
+  llmrt_codes codes;
+  int64_t tokens;
   int64_t requests;
   int64_t table_width;
   int64_t heads;
-  int64_t kv_heads;
-  int64_t head_dim;
-  int64_t block_size;
   int64_t max_chunks;      // chunks that `partial` has room for, a request and kv head
   int64_t sliding_window;  // 0 for none
   float scale;
-  int32_t cache_dtype;
 };
 
 // Quantizes weight [rows, columns] into `data` and `scales`, laid out as for llmrt_linear_args with columns padded to

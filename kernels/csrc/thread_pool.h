@@ -57,7 +57,9 @@ class Context {
       if (total > 0) body(int64_t{0}, total);
       return;
     }
-    for (int64_t begin = barrier_.take(run); begin < total; begin = barrier_.take(run))
+    // The first run is each thread's own, the others go to whoever is free.
+    const int64_t own = run * threads;
+    for (int64_t begin = run * thread; begin < total; begin = own + barrier_.take(run))
       body(begin, begin + run < total ? begin + run : total);
   }
 

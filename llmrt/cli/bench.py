@@ -11,7 +11,18 @@ from llmrt.cli.bench_report import Report, make_report, print_report
 from llmrt.cli.bench_target import FALLBACK, Target, chosen_target, named_target, random_target, smallest_alias
 from llmrt.cli.loading import load_engine
 from llmrt.cli.measure import DEFAULT_REPEAT, LONG_RUN_SECONDS, Workload, measure
-from llmrt.cli.options import Device, Dtype, DtypeName, KvDtype, Quant, QuantName, Revision, Threads, parse_size
+from llmrt.cli.options import (
+    Device,
+    Dtype,
+    DtypeName,
+    KvDtype,
+    KvDtypeName,
+    Quant,
+    QuantName,
+    Revision,
+    Threads,
+    parse_size,
+)
 from llmrt.cli.progress import progress_bar
 from llmrt.cli.tables import print_json
 from llmrt.cli.terminal import say
@@ -46,7 +57,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print figures, settings and machine as JSON.")] = False,
     quant: Quant = QuantName.none,
     dtype: Dtype = DtypeName.auto,
-    kv_dtype: KvDtype = DtypeName.auto,
+    kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
     threads: Threads = None,
     revision: Revision = None,

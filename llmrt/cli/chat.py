@@ -10,7 +10,19 @@ import typer
 
 from llmrt.cli.chat_commands import is_command, run_command
 from llmrt.cli.conversation import Conversation, length_note
-from llmrt.cli.options import Ctx, Device, Dtype, DtypeName, KvDtype, Model, Quant, QuantName, Revision, Threads
+from llmrt.cli.options import (
+    Ctx,
+    Device,
+    Dtype,
+    DtypeName,
+    KvDtype,
+    KvDtypeName,
+    Model,
+    Quant,
+    QuantName,
+    Revision,
+    Threads,
+)
 from llmrt.cli.sampling import MaxTokens, MinP, Seed, Temperature, TopK, TopP, override, recommended
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.terminal import complain, end_line, read_stdin, say, write
@@ -33,7 +45,7 @@ def chat(
     ctx: Ctx = None,
     quant: Quant = QuantName.none,
     dtype: Dtype = DtypeName.auto,
-    kv_dtype: KvDtype = DtypeName.auto,
+    kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
     threads: Threads = None,
     revision: Revision = None,

@@ -10,7 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from llmrt.cli.conversation import length_note
-from llmrt.cli.options import Ctx, Device, Dtype, DtypeName, KvDtype, Model, Quant, QuantName, Revision, Threads
+from llmrt.cli.options import (
+    Ctx,
+    Device,
+    Dtype,
+    DtypeName,
+    KvDtype,
+    KvDtypeName,
+    Model,
+    Quant,
+    QuantName,
+    Revision,
+    Threads,
+)
 from llmrt.cli.sampling import MinP, Seed, TopK, TopP, override
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.tables import print_json
@@ -34,7 +46,7 @@ def generate(
     ctx: Ctx = None,
     quant: Quant = QuantName.none,
     dtype: Dtype = DtypeName.auto,
-    kv_dtype: KvDtype = DtypeName.auto,
+    kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
     threads: Threads = None,
     revision: Revision = None,

@@ -22,12 +22,22 @@ def parse_size(text: str | int) -> int:
 
 
 class DtypeName(StrEnum):
-    """Number formats of weights, activations and the KV cache."""
+    """Number formats of weights and activations."""
 
     auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
     fp16 = "fp16"
+
+
+class KvDtypeName(StrEnum):
+    """Number formats of the KV cache."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+    int8 = "int8"
 
 
 class QuantName(StrEnum):
@@ -51,7 +61,7 @@ Ctx = Annotated[
 ]
 Dtype = Annotated[DtypeName, typer.Option(help="Weights and activations.")]
 Quant = Annotated[QuantName, typer.Option(help="Quantize the weights as they are loaded.")]
-KvDtype = Annotated[DtypeName, typer.Option(help="KV cache.")]
+KvDtype = Annotated[KvDtypeName, typer.Option(help="KV cache; int8 goes with --quant.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; else the cores that llmrt may use.")]
 MaxNumSeqs = Annotated[int, typer.Option(min=1, help="Requests computed side by side.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -21,10 +22,13 @@ from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import Progress, load_decoder
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.ops.native import NOT_BUILT, native_library
+from llmrt.ops.paged_attention import PAGED_ATTENTION
+from llmrt.ops.registry import resolve
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES, Recipe
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+KV_DTYPES = {**DTYPES, "int8": torch.uint8}
 SMALL_MODEL = 500_000_000
 
 
@@ -43,9 +47,10 @@ def assemble_engine(checkpoint: Checkpoint, config: EngineConfig, progress: Prog
     notices = _set_threads(config.threads or usable_cores(), native=recipe is not None)
     weights = weight_bytes(model, dtype, recipe)
     plan = plan_memory(model, config, weights=weights, kv_dtype=kv_dtype, available=available_memory())
-    spec = OpSpec(device.type, DTYPES[dtype], packed=recipe is not None)
+    spec = OpSpec(device.type, DTYPES[dtype], group=recipe.group if recipe else 0, granule=model.granule)
+    _check_kv_dtype(kv_dtype, spec)
     decoder = load_decoder(checkpoint, plan.context_length, spec, progress, recipe)
-    kv = KVCache.allocate(model, plan.num_blocks, config.block_size, DTYPES[kv_dtype], device)
+    kv = KVCache.allocate(model, plan.num_blocks, config.block_size, KV_DTYPES[kv_dtype], device)
     scheduler = Scheduler(
         KVCacheManager(
             plan.num_blocks,
@@ -67,12 +72,12 @@ def resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]:
     """The types of what is not quantized and of the KV cache that an engine of this configuration has."""
     if config.quant == "none":
         dtype = _choose(config.dtype, "--dtype", _natural_dtype(model))
-        return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype)
+        return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype, KV_DTYPES)
     if config.dtype not in ("auto", "fp32"):
         raise ConfigError(
             f"--dtype {config.dtype} does not go with --quant {config.quant}: activations are fp32 there."
         )
-    return "fp32", _choose(config.kv_dtype, "--kv-dtype", "fp16")
+    return "fp32", _choose(config.kv_dtype, "--kv-dtype", "fp16", KV_DTYPES)
 
 
 def _recipe(quant: str, model: ModelConfig) -> Recipe | None:
@@ -102,12 +107,20 @@ def _check(config: EngineConfig) -> None:
             raise ConfigError(f"{flag} is {value}; it must be at least 1.")
 
 
-def _choose(value: str, flag: str, natural: str) -> str:
+def _choose(value: str, flag: str, natural: str, known: Iterable[str] = DTYPES) -> str:
     if value == "auto":
         return natural
-    if value not in DTYPES:
-        raise ConfigError(f"{flag} is {value!r}; it must be one of auto, {', '.join(DTYPES)}.")
+    if value not in known:
+        raise ConfigError(f"{flag} is {value!r}; it must be one of auto, {', '.join(known)}.")
     return value
+
+
+def _check_kv_dtype(kv_dtype: str, spec: OpSpec) -> None:
+    """An int8 cache has an order of bytes that the native kernels alone know."""
+    native, reference = PAGED_ATTENTION.candidates
+    if kv_dtype == "int8" and resolve(PAGED_ATTENTION, spec) is reference.fn:
+        reason = native.supports(spec) or "LLMRT_KERNELS is reference"
+        raise ConfigError(f"--kv-dtype int8 needs the native kernels, and {reason}. Use fp16, or --quant int4 or int8.")
 
 
 def _natural_dtype(model: ModelConfig) -> str:

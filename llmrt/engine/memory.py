@@ -20,7 +20,8 @@ from llmrt.quant.recipe import Recipe
 WORKSPACE_BYTES = 500_000_000
 # A context below this serves nobody, so it is not reduced further in silence.
 SMALLEST_CONTEXT = 512
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+KV_SCALE_BYTES = 4  # of an int8 cache, for each token and head
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ def weight_bytes(model: ModelConfig, dtype: str, recipe: Recipe | None = None) -
     return math.ceil(total)
 
 
+def kv_bytes_per_token(model: ModelConfig, kv_dtype: str) -> int:
+    """What a token adds to the KV cache, over all layers."""
+    scales = 2 * model.num_layers * model.num_kv_heads * KV_SCALE_BYTES if kv_dtype == "int8" else 0
+    return model.kv_values_per_token() * BYTES[kv_dtype] + scales
+
+
 def plan_memory(model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, available: int) -> MemoryPlan:
     """Fit ``weights`` bytes of them, KV cache and workspace into ``available`` bytes.
 
@@ -48,7 +55,7 @@ def plan_memory(model: ModelConfig, config: EngineConfig, *, weights: int, kv_dt
     The pool holds one full context at least, and more requests beside it from half of what is left.
     """
     wanted = _wanted_context(model, config)
-    block_bytes = model.kv_values_per_token() * config.block_size * BYTES[kv_dtype]
+    block_bytes = config.block_size * kv_bytes_per_token(model, kv_dtype)
     room = (available - weights - WORKSPACE_BYTES) // block_bytes - 1  # the null block
     context = _longest_context(wanted, room, model, config)
     if context < min(wanted, SMALLEST_CONTEXT) or (config.context_length is not None and context < wanted):

@@ -5,6 +5,7 @@ One decoder serves every family; what a family has and others lack is optional d
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -103,6 +104,11 @@ class ModelConfig:
         scaling = self.rope.scaling
         stretch = scaling.factor if isinstance(scaling, DynamicScaling) else 1.0
         return int(self.context_length * stretch)
+
+    @property
+    def granule(self) -> int:
+        """What divides every size of the model, and half of a head."""
+        return math.gcd(self.hidden_size, self.intermediate_size, self.head_dim // 2)
 
     def kv_values_per_token(self) -> int:
         """Numbers that one token adds to the KV cache, over all layers."""

@@ -12,7 +12,7 @@ from llmrt.model.kv_cache import KVCache, LayerKVCache
 from llmrt.model.linear import Linear
 from llmrt.model.mlp import MLP
 from llmrt.model.moe import MoE
-from llmrt.model.norm import AddRMSNorm
+from llmrt.model.norm import RMSNorm
 from llmrt.model.rope import cos_sin_table
 from llmrt.ops.types import OpSpec
 
@@ -22,22 +22,18 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: ModelConfig, spec: OpSpec) -> None:
         super().__init__()
-        self.attention_norm = AddRMSNorm(config.hidden_size, config.norm_eps, spec)
+        self.attention_norm = RMSNorm(config.hidden_size, config.norm_eps, spec)
         self.attention = Attention(config, spec)
-        self.mlp_norm = AddRMSNorm(config.hidden_size, config.norm_eps, spec)
+        self.mlp_norm = RMSNorm(config.hidden_size, config.norm_eps, spec)
         if config.moe is None:
             self.mlp = MLP(config.hidden_size, config.intermediate_size, spec, bias=config.mlp_bias)
         else:
             self.mlp = MoE(config.hidden_size, config.intermediate_size, config.moe, spec)
 
-    def forward(
-        self, x: Tensor, residual: Tensor | None, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache
-    ) -> tuple[Tensor, Tensor]:
-        """x is what the layer before adds to the residual stream; returns that pair for the next. All [T, hidden]."""
-        x, stream = self.attention_norm(x, residual)
-        x = self.attention(x, batch, cos_sin, kv)
-        x, stream = self.mlp_norm(x, stream)
-        return self.mlp(x), stream
+    def forward(self, stream: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
+        """The residual stream before this layer, and after it. [T, hidden] -> [T, hidden]."""
+        stream = self.attention(self.attention_norm(stream), stream, batch, cos_sin, kv)
+        return self.mlp(self.mlp_norm(stream), stream)
 
 
 class Decoder(nn.Module):
@@ -50,18 +46,16 @@ class Decoder(nn.Module):
         self.config = config
         self.embedding = Embedding(config.vocab_size, config.hidden_size, spec)
         self.layers = nn.ModuleList(DecoderLayer(config, spec) for _ in range(config.num_layers))
-        self.norm = AddRMSNorm(config.hidden_size, config.norm_eps, spec)
+        self.norm = RMSNorm(config.hidden_size, config.norm_eps, spec)
         self.lm_head = Linear(config.hidden_size, config.vocab_size, spec)
         table = cos_sin_table(config.rope, config.head_dim, context_length)
         self.register_buffer("cos_sin", table, persistent=False)
 
     def forward(self, batch: ForwardBatch, kv: KVCache) -> Tensor:
         """Logits of the rows in ``batch.logits_index``, [R, vocab_size] (of all T rows if it is None)."""
-        x, residual = self.embedding(batch.input_ids), None
+        stream = self.embedding(batch.input_ids)
         for layer, layer_kv in zip(self.layers, kv.layers, strict=True):
-            x, residual = layer(x, residual, batch, self.cos_sin, layer_kv)
-        rows = batch.logits_index
-        if rows is not None and residual is not None:
-            x, residual = x[rows], residual[rows]
-        x, _ = self.norm(x, residual)
-        return self.lm_head(x)
+            stream = layer(stream, batch, self.cos_sin, layer_kv)
+        if batch.logits_index is not None:
+            stream = stream[batch.logits_index]
+        return self.lm_head(self.norm(stream))

@@ -12,10 +12,16 @@ from llmrt.model.config import ModelConfig
 
 @dataclass(frozen=True)
 class LayerKVCache:
-    """One layer's pages. ``k`` and ``v`` are [num_blocks, KVH, block_size, D]."""
+    """One layer's pages. ``k`` and ``v`` are [num_blocks, KVH, block_size, D].
+
+    An int8 cache is uint8 in its kernels' own order of bytes, with a scale for each token and head, fp32
+    [num_blocks, KVH, block_size].
+    """
 
     k: Tensor
     v: Tensor
+    k_scales: Tensor | None = None
+    v_scales: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,10 @@ class KVCache:
         """Reserve the pages. On a CPU the system commits memory as they are first written."""
         shape = (num_blocks, config.num_kv_heads, block_size, config.head_dim)
 
-        def pages() -> Tensor:
-            return torch.empty(shape, dtype=dtype, device=device)
+        def layer() -> LayerKVCache:
+            k, v = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
+            if dtype != torch.uint8:
+                return LayerKVCache(k, v)
+            return LayerKVCache(k, v, *(torch.empty(shape[:3], device=device) for _ in range(2)))
 
-        return cls(tuple(LayerKVCache(pages(), pages()) for _ in range(config.num_layers)))
+        return cls(tuple(layer() for _ in range(config.num_layers)))

@@ -1,12 +1,19 @@
-"""A matrix product whose weight decides how it is computed."""
+"""Products with a weight, and what is computed right behind them.
+
+Each has a packed twin in ``packed_linear.py`` that takes its place when the weight is quantized.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from llmrt.model.forward_batch import ForwardBatch
+from llmrt.model.kv_cache import LayerKVCache
 from llmrt.ops.linear import LINEAR
 from llmrt.ops.registry import resolve
+from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
+from llmrt.ops.silu_mul import SILU_MUL
 from llmrt.ops.types import OpSpec
 
 
@@ -22,6 +29,33 @@ class Linear(nn.Module):
         self.register_buffer("bias", torch.empty(out_features, dtype=spec.dtype, device="meta") if bias else None)
         self._linear = resolve(LINEAR, spec)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Multiply. x [T, in_features] -> [T, out_features]."""
-        return self._linear(x, self.weight, self.bias)
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Multiply, and add to the residual stream. x [T, in_features] -> [T, out_features]."""
+        return self._linear(x, self.weight, self.bias, residual)
+
+
+class GatedLinear(Linear):
+    """The first half of SwiGLU: W is the gate's matrix above that of what it gates."""
+
+    def __init__(self, in_features: int, inner_features: int, spec: OpSpec, *, bias: bool = False) -> None:
+        super().__init__(in_features, 2 * inner_features, spec, bias=bias)
+        self._silu_mul = resolve(SILU_MUL, spec)
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """silu(gate) * up. x [T, in_features] -> [T, inner_features]."""
+        return self._silu_mul(self._linear(x, self.weight, self.bias))
+
+
+class RotaryLinear(Linear):
+    """Queries, keys and values in one product; what attention reads is rotated and in the cache afterwards."""
+
+    def __init__(self, in_features: int, out_features: int, spec: OpSpec, *, bias: bool = False) -> None:
+        super().__init__(in_features, out_features, spec, bias=bias)
+        self._rope_kv_write = resolve(ROPE_KV_WRITE, spec)
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache
+    ) -> Tensor:
+        """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards."""
+        qkv = self._linear(x, self.weight, self.bias)
+        return self._rope_kv_write(qkv, batch.positions, cos_sin, batch.slot_mapping, kv.k, kv.v)

@@ -27,9 +27,9 @@ class MoE(nn.Module):
         self._num_active = moe.num_active
         self._moe_experts = resolve(MOE_EXPERTS, spec)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [T, hidden] -> [T, hidden]."""
-        return self._moe_experts(x, self.router(x), self.gate_up_weight, self.down_weight, self._num_active)
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """x, residual [T, hidden] -> residual + what the experts make of x."""
+        return residual + self._moe_experts(x, self.router(x), self.gate_up_weight, self.down_weight, self._num_active)
 
 
 def _unfilled(experts: int, rows: int, columns: int, spec: OpSpec) -> Tensor:

@@ -1,4 +1,4 @@
-"""RMSNorm over the residual stream."""
+"""RMSNorm of the residual stream."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from llmrt.ops.registry import resolve
-from llmrt.ops.rms_norm import ADD_RMS_NORM
-from llmrt.ops.types import OpSpec
+from llmrt.ops.rms_norm import RMS_NORM
+from llmrt.ops.types import Activations, OpSpec
 
 
-class AddRMSNorm(nn.Module):
-    """Adds a layer's output to the residual stream and normalises the sum for the next layer."""
+class RMSNorm(nn.Module):
+    """Normalises the residual stream for the product that follows."""
 
     weight: Tensor
 
@@ -19,8 +19,9 @@ class AddRMSNorm(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.empty(size, dtype=spec.dtype, device="meta"))
         self._eps = eps
-        self._add_rms_norm = resolve(ADD_RMS_NORM, spec.of_size(size))
+        self._group = spec.group
+        self._rms_norm = resolve(RMS_NORM, spec)
 
-    def forward(self, x: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x [T, N], residual [T, N] or None at the start -> (normed, residual), both [T, N]."""
-        return self._add_rms_norm(x, residual, self.weight, self._eps)
+    def forward(self, x: Tensor) -> Activations:
+        """x [T, N] -> [T, N]."""
+        return self._rms_norm(x, self.weight, self._eps, self._group)

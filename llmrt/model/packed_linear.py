@@ -1,54 +1,78 @@
-"""Layers whose weights are quantized and packed."""
+"""Layers whose weights are quantized and packed, each in the place of the dense one of the same name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
-import torch
 from torch import Tensor, nn
 
+from llmrt.model.forward_batch import ForwardBatch
+from llmrt.model.kv_cache import LayerKVCache
 from llmrt.ops.embedding_packed import EMBEDDING_PACKED
+from llmrt.ops.gated_linear_packed import GATED_LINEAR_PACKED
 from llmrt.ops.linear_packed import LINEAR_PACKED
 from llmrt.ops.registry import resolve
-from llmrt.ops.types import OpSpec
+from llmrt.ops.rotary_linear_packed import ROTARY_LINEAR_PACKED
+from llmrt.ops.types import Activations, OpSpec
 from llmrt.quant.packed_weight import PackedWeight
+from llmrt_kernels.packed import Weight
 
 
-class PackedLinear(nn.Module):
-    """y = x W^T + b, with W in pieces of consecutive rows: parts of one matrix may be kept at different widths."""
+class PackedModule(nn.Module):
+    """A weight in pieces of consecutive rows: parts of one matrix may be kept at different widths."""
 
     def __init__(self, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__()
-        ends = list(accumulate(piece.shape[0] for piece in pieces))
-        rows = [slice(end - piece.shape[0], end) for piece, end in zip(pieces, ends, strict=True)]
-        self._pieces = list(zip(rows, pieces, strict=True))
-        self._out_features = ends[-1]
-        self._bias = bias
-        self._linear_packed = resolve(LINEAR_PACKED, spec)
+        assert all(piece.scheme.group == spec.group for piece in pieces)
+        self.pieces = list(pieces)
+        self.bias = bias
+        self._weight = Weight(tuple(piece.matrix for piece in pieces), spec.group, bias)
 
-    @property
-    def pieces(self) -> list[PackedWeight]:
-        """The parts of the matrix, from its first rows to its last."""
-        return [piece for _, piece in self._pieces]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Multiply. x [T, in_features] -> [T, out_features]."""
-        out = torch.empty(x.shape[0], self._out_features, dtype=x.dtype)
-        for rows, piece in self._pieces:
-            bias = None if self._bias is None else self._bias[rows]
-            scheme = piece.scheme
-            self._linear_packed(
-                x,
-                piece.data,
-                piece.scales,
-                piece.zeros,
-                bias,
-                out[:, rows],
-                bits=scheme.bits,
-                group=scheme.group,
-            )
-        return out
+class PackedLinear(PackedModule):
+    """y = x W^T + b."""
+
+    def __init__(self, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> None:
+        super().__init__(pieces, bias, spec)
+        self._linear = resolve(LINEAR_PACKED, spec)
+
+    def forward(self, x: Activations, residual: Tensor | None = None) -> Tensor:
+        """Multiply, and add to the residual stream. x [T, in_features] -> [T, out_features]."""
+        return self._linear(x, self._weight, residual)
+
+
+class PackedGatedLinear(PackedModule):
+    """The first half of SwiGLU."""
+
+    def __init__(self, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> None:
+        super().__init__(pieces, bias, spec)
+        self._gated_linear = resolve(GATED_LINEAR_PACKED, spec)
+
+    def forward(self, x: Activations) -> Activations:
+        """silu(gate) * up. x [T, in_features] -> [T, inner_features]."""
+        return self._gated_linear(x, self._weight)
+
+
+class PackedRotaryLinear(PackedModule):
+    """Queries, keys and values."""
+
+    def __init__(self, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> None:
+        super().__init__(pieces, bias, spec)
+        self._rotary_linear = resolve(ROTARY_LINEAR_PACKED, spec)
+
+    def forward(self, x: Activations, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
+        """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards."""
+        return self._rotary_linear(
+            x,
+            self._weight,
+            batch.positions,
+            cos_sin,
+            batch.slot_mapping,
+            kv.k,
+            kv.v,
+            kv.k_scales,
+            kv.v_scales,
+        )
 
 
 class PackedEmbedding(nn.Module):
@@ -57,9 +81,9 @@ class PackedEmbedding(nn.Module):
     def __init__(self, table: PackedWeight, spec: OpSpec) -> None:
         super().__init__()
         self.table = table
+        self._weight = Weight((table.matrix,), table.scheme.group)
         self._embedding_packed = resolve(EMBEDDING_PACKED, spec)
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """token_ids [T] -> [T, hidden_size]."""
-        table = self.table
-        return self._embedding_packed(token_ids, table.data, table.scales, table.shape[1], group=table.scheme.group)
+        return self._embedding_packed(token_ids, self._weight, self.table.shape[1])

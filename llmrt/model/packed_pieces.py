@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from llmrt.model.decoder import Decoder
-from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
+from llmrt.model.linear import GatedLinear, RotaryLinear
+from llmrt.model.packed_linear import PackedEmbedding, PackedGatedLinear, PackedLinear, PackedRotaryLinear
 from llmrt.model.tensor_slots import Slot
 from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 
 BLOCK = 16  # rows that are packed together
+PACKED = {GatedLinear: PackedGatedLinear, RotaryLinear: PackedRotaryLinear}
 
 
 class PackedPieces:
@@ -45,7 +47,8 @@ class PackedPieces:
                 decoder.set_submodule(name, PackedEmbedding(table, spec))
             else:
                 bias = dense.pop(f"{name}.bias", None)
-                decoder.set_submodule(name, PackedLinear(join(in_order), bias, spec))
+                packed = PACKED.get(type(decoder.get_submodule(name)), PackedLinear)
+                decoder.set_submodule(name, packed(join(in_order), bias, spec))
 
 
 def join(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:
@@ -58,13 +61,11 @@ def _concatenate(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:
     if len(pieces) == 1:
         return list(pieces)
     first = pieces[0]
-    zeros = [piece.zeros for piece in pieces if piece.zeros is not None]
     rows = sum(piece.shape[0] for piece in pieces)
     return [
         PackedWeight(
             torch.cat([piece.data for piece in pieces]),
             torch.cat([piece.scales for piece in pieces]),
-            torch.cat(zeros) if zeros else None,
             first.scheme,
             (rows, first.shape[1]),
         )

@@ -10,4 +10,4 @@ from llmrt.ops.types import Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.linear_packed import embedding_packed
 
-EMBEDDING_PACKED = Op("embedding_packed", (native(linear.embedding_packed), reference(embedding_packed)))
+EMBEDDING_PACKED = Op("embedding_packed", (native(linear.embedding), reference(embedding_packed)))

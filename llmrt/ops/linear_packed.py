@@ -10,4 +10,4 @@ from llmrt.ops.types import Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.linear_packed import linear_packed
 
-LINEAR_PACKED = Op("linear_packed", (native(linear.linear_packed), reference(linear_packed)))
+LINEAR_PACKED = Op("linear_packed", (native(linear.linear), reference(linear_packed)))

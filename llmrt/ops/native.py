@@ -21,8 +21,11 @@ def native_library() -> Library | None:
         raise ConfigError(str(error)) from None
 
 
-def native(fn: Callable[P, R], *, multiple: int = 1) -> Implementation[P, R]:
-    """A native kernel; ``multiple`` divides the sizes that it serves."""
+GRANULE = 16  # the lanes that kernels compute at a time
+
+
+def native(fn: Callable[P, R]) -> Implementation[P, R]:
+    """A native kernel. They hand int8 activations to each other, so all of a model's ops are native or none is."""
 
     def supports(spec: OpSpec) -> str | None:
         if spec.device != "cpu":
@@ -33,8 +36,8 @@ def native(fn: Callable[P, R], *, multiple: int = 1) -> Implementation[P, R]:
             return "the weights are not quantized, so torch multiplies, and its threads would fight with these"
         if spec.dtype != torch.float32:
             return f"activations are fp32, not {spec.dtype}"
-        if spec.size % multiple:
-            return f"{spec.size} is not a multiple of {multiple}"
+        if spec.granule % GRANULE:
+            return f"the model's sizes are multiples of {spec.granule} alone; these kernels take multiples of {GRANULE}"
         return None
 
     return Implementation("cpu", fn, supports)

@@ -10,4 +10,4 @@ from llmrt.ops.types import Op, reference
 from llmrt_kernels.cpu import attention
 from llmrt_kernels.reference.paged_attention import paged_attention
 
-PAGED_ATTENTION = Op("paged_attention", (native(attention.paged_attention, multiple=16), reference(paged_attention)))
+PAGED_ATTENTION = Op("paged_attention", (native(attention.paged_attention), reference(paged_attention)))

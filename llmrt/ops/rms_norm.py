@@ -1,4 +1,4 @@
-"""Add to the residual stream and normalise.
+"""Normalise the rows that a product takes.
 
 The contract is the reference's signature and docstring.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from llmrt.ops.native import native
 from llmrt.ops.types import Op, reference
-from llmrt_kernels.cpu import elementwise
-from llmrt_kernels.reference.rms_norm import add_rms_norm
+from llmrt_kernels.cpu import linear
+from llmrt_kernels.reference.rms_norm import rms_norm
 
-ADD_RMS_NORM = Op("add_rms_norm", (native(elementwise.add_rms_norm, multiple=16), reference(add_rms_norm)))
+RMS_NORM = Op("rms_norm", (native(linear.rms_norm), reference(rms_norm)))

@@ -5,9 +5,7 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
-from llmrt.ops.native import native
 from llmrt.ops.types import Op, reference
-from llmrt_kernels.cpu import attention
 from llmrt_kernels.reference.rope_kv_write import rope_kv_write
 
-ROPE_KV_WRITE = Op("rope_kv_write", (native(attention.rope_kv_write, multiple=32), reference(rope_kv_write)))
+ROPE_KV_WRITE = Op("rope_kv_write", (reference(rope_kv_write),))

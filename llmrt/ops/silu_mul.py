@@ -5,9 +5,7 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
-from llmrt.ops.native import native
 from llmrt.ops.types import Op, reference
-from llmrt_kernels.cpu import elementwise
 from llmrt_kernels.reference.silu_mul import silu_mul
 
-SILU_MUL = Op("silu_mul", (native(elementwise.silu_mul, multiple=16), reference(silu_mul)))
+SILU_MUL = Op("silu_mul", (reference(silu_mul),))

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Generic, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# What goes into a product: a tensor [T, K], or what one backend's kernels hand to each other in its place.
+Activations = Any
+
 
 @dataclass(frozen=True)
 class OpSpec:
     """Where an operation will run: ``device`` as torch names its type, and the ``dtype`` of activations.
 
-    ``packed`` says that the model's matrices are quantized, ``size`` is the innermost dimension of the operation's
-    tensors (0 where it does not matter).
+    ``group`` activations share a scale where matrices are quantized and products take int8; 0 where nothing is.
+    ``granule`` divides every size of the model and half of its head dimension.
     """
 
     device: str
     dtype: torch.dtype
-    packed: bool = False
-    size: int = 0
+    group: int = 0
+    granule: int = 16
 
-    def of_size(self, size: int) -> OpSpec:
-        """The same with another ``size``."""
-        return replace(self, size=size)
+    @property
+    def packed(self) -> bool:
+        """Whether the model's matrices are quantized."""
+        return self.group > 0
 
 
 @dataclass(frozen=True)

@@ -26,4 +26,4 @@ def quantize(weight: Tensor, scheme: QuantScheme, spec: OpSpec) -> PackedWeight:
         for start in range(0, rows, strip)
     ]
     data, scales = (torch.cat(tensors) if len(parts) > 1 else tensors[0] for tensors in zip(*parts, strict=True))
-    return PackedWeight(data, scales, None, scheme, (rows, columns))
+    return PackedWeight(data, scales, scheme, (rows, columns))

@@ -17,6 +17,12 @@ class Recipe:
     name: str
     schemes: Mapping[str, QuantScheme]
 
+    @property
+    def group(self) -> int:
+        """Values that share a scale, of weights and of the activations that they are multiplied with."""
+        (group,) = {scheme.group for scheme in self.schemes.values()}
+        return group
+
     def scheme(self, role: str) -> QuantScheme | None:
         """How matrices of ``role`` are quantized, None for not at all."""
         assert role in ROLES, role

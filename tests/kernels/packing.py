@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Packed:
-    """A packed weight, and the matrix that it stands for in float64."""
-
-    data: Tensor
-    scales: Tensor
-    zeros: Tensor | None
-    bits: int
-    group: int
-    dense: Tensor
+from llmrt_kernels.packed import Codes, Matrix, Weight
 
 
 @cache
-def random_packed(rows: int, columns: int, bits: int, group: int, *, zeros: bool, seed: int = 0) -> Packed:
-    """Random codes, scales and zeros for a weight [rows, columns], padded to whole groups with zero weights."""
+def random_matrix(rows: int, columns: int, bits: int, group: int, seed: int = 0) -> tuple[Matrix, Tensor]:
+    """Random codes and scales for a matrix [rows, columns], and what it stands for in float64.
+
+    Padding to whole groups has weights of zero.
+    """
     generator = torch.Generator().manual_seed(seed)
     blocks, groups = -(-rows // 16), -(-columns // group)
-    padded = groups * group
-    codes = torch.randint(0, 1 << bits, (blocks * 16, padded), generator=generator)
+    zero = 1 << (bits - 1)
+    codes = torch.randint(0, 1 << bits, (blocks * 16, groups * group), generator=generator)
     scales = (torch.rand(blocks * 16, groups, generator=generator) * 0.1 + 0.01).half()
-    zero = torch.full((blocks * 16, groups), 1 << (bits - 1))
-    if zeros:
-        zero = torch.randint(0, 16, (blocks * 16, groups), generator=generator)
-    codes[:, columns:] = zero[:, -1:]
-    dense = (codes - zero.repeat_interleave(group, 1)).double() * scales.double().repeat_interleave(group, 1)
-    return Packed(
-        data=_lines(codes, bits),
-        scales=_by_block(scales),
-        zeros=_by_block(zero.to(torch.uint8)) if zeros else None,
-        bits=bits,
-        group=group,
-        dense=dense[:rows, :columns],
-    )
+    codes[:, columns:] = zero
+    dense = (codes - zero).double() * scales.double().repeat_interleave(group, 1)
+    by_block = scales.unflatten(0, (-1, 16)).transpose(1, 2).contiguous()
+    return Matrix(_lines(codes, bits), by_block, bits, rows), dense[:rows, :columns]
 
 
-def _by_block(values: Tensor) -> Tensor:
-    return values.unflatten(0, (-1, 16)).transpose(1, 2).contiguous()
+def random_weight(
+    rows: tuple[int, ...], columns: int, bits: tuple[int, ...], group: int, *, bias: bool = False, seed: int = 0
+) -> tuple[Weight, Tensor]:
+    """Matrices of ``rows`` and ``bits`` each, one above the other, and what they stand for in float64."""
+    pieces = [random_matrix(n, columns, b, group, seed + i) for i, (n, b) in enumerate(zip(rows, bits, strict=True))]
+    generator = torch.Generator().manual_seed(seed)
+    bias_values = torch.randn(sum(rows), generator=generator) if bias else None
+    return Weight(tuple(m for m, _ in pieces), group, bias_values), torch.cat([dense for _, dense in pieces])
+
+
+def meant(codes: Codes, columns: int) -> Tensor:
+    """What int8 activations stand for, [T, columns] float64."""
+    values = codes.codes[:, : codes.columns].double().unflatten(1, (-1, codes.group))
+    assert torch.equal(codes.sums, codes.codes[:, : codes.columns].unflatten(1, (-1, codes.group)).sum(-1).int())
+    return (values * codes.scales.double().unsqueeze(2)).flatten(1)[:, :columns]
 
 
 def _lines(codes: Tensor, bits: int) -> Tensor:

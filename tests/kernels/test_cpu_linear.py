@@ -4,71 +4,155 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
-from llmrt_kernels.cpu.linear import embedding_packed, linear_packed
-from tests.kernels.packing import Packed, random_packed
+from llmrt.model.config import RopeConfig
+from llmrt.model.rope import cos_sin_table
+from llmrt_kernels.cpu.linear import embedding, gated_linear, linear, quantize_rows, rms_norm, rotary_linear
+from llmrt_kernels.packed import Weight
+from llmrt_kernels.reference.rope_kv_write import rotate
+from tests.kernels.packing import meant, random_matrix, random_weight
 
 pytestmark = pytest.mark.usefixtures("isa")
 
-
-def quantized(x: Tensor, group: int) -> Tensor:
-    """What the kernel makes of its input: int8 with a scale for each group, as float64."""
-    columns = x.shape[1]
-    padded = torch.nn.functional.pad(x, (0, -columns % group)).unflatten(1, (-1, group))
-    scale = padded.abs().amax(-1, keepdim=True) / 127
-    inverse = torch.where(scale > 0, 127 / padded.abs().amax(-1, keepdim=True), 0.0)
-    return ((padded * inverse).round().double() * scale.double()).flatten(1)[:, :columns]
+ROWS_AND_COLUMNS = [((16,), 64), ((1,), 32), ((48, 50), 96), ((32, 16, 33), 208), ((100,), 576)]
 
 
-def run(x: Tensor, weight: Packed, bias: Tensor | None = None) -> Tensor:
-    wide = torch.full((x.shape[0], weight.dense.shape[0] + 5), float("nan"))
-    out = wide[:, : weight.dense.shape[0]]
-    linear_packed(x, weight.data, weight.scales, weight.zeros, bias, out, bits=weight.bits, group=weight.group)
-    assert wide[:, weight.dense.shape[0] :].isnan().all(), "written past the rows"
-    return out
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(16, 64), (1, 32), (50, 96), (33, 200), (100, 576)])
-@pytest.mark.parametrize("tokens", [1, 2, 5, 6, 7, 13])
-@pytest.mark.parametrize(("bits", "zeros"), [(4, False), (4, True), (8, False)])
-@pytest.mark.parametrize("group", [32, 64])
-def test_equals_the_formula(rows: int, columns: int, tokens: int, bits: int, zeros: bool, group: int) -> None:
-    weight = random_packed(rows, columns, bits, group, zeros=zeros, seed=rows + bits)
+def inputs(tokens: int, columns: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(tokens)
-    x = torch.randn(tokens, columns, generator=generator) * torch.rand(tokens, 1, generator=generator) * 10
-    bias = torch.randn(rows, generator=generator) if tokens % 2 else None
-    expected = quantized(x, group) @ weight.dense.T + (0 if bias is None else bias.double())
-    error = (run(x, weight, bias).double() - expected).norm() / expected.norm()
-    assert error < 1e-6
+    return torch.randn(tokens, columns, generator=generator) * torch.rand(tokens, 1, generator=generator) * 10
+
+
+def relative(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((actual.double() - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize(("tokens", "columns"), [(1, 16), (3, 64), (9, 208), (2, 576)])
+@pytest.mark.parametrize("group", [32, 64])
+def test_activations_are_rounded_to_127_steps_of_their_group(tokens: int, columns: int, group: int) -> None:
+    x = inputs(tokens, columns)
+    codes = quantize_rows(x, group)
+    padded = torch.nn.functional.pad(x, (0, -columns % group)).unflatten(1, (-1, group))
+    scale = padded.abs().amax(-1) / 127
+    torch.testing.assert_close(codes.scales, scale)
+    error = (meant(codes, columns) - x).abs()
+    assert (error <= 0.501 * scale.repeat_interleave(group, 1)[:, :columns]).all()
+
+
+@pytest.mark.parametrize(("rows", "columns"), ROWS_AND_COLUMNS)
+@pytest.mark.parametrize("tokens", [1, 2, 5, 8, 9, 13])
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("group", [32, 64])
+def test_linear_equals_the_formula(rows: tuple[int, ...], columns: int, tokens: int, bits: int, group: int) -> None:
+    widths = tuple(bits if i % 2 == 0 else 12 - bits for i in range(len(rows)))
+    weight, dense = random_weight(rows, columns, widths, group, bias=tokens % 2 == 1, seed=sum(rows) + bits)
+    x = quantize_rows(inputs(tokens, columns), group)
+    residual = inputs(tokens, dense.shape[0]) if tokens % 3 else None
+    expected = meant(x, columns) @ dense.T
+    expected += (0 if weight.bias is None else weight.bias) + (0 if residual is None else residual)
+    assert relative(linear(x, weight, residual), expected) < 1e-6
 
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_quantizing_the_activations_costs_little(bits: int) -> None:
-    weight = random_packed(64, 512, bits, 32, zeros=False)
-    x = torch.randn(4, 512, generator=torch.Generator().manual_seed(0))
-    expected = x.double() @ weight.dense.T
-    assert (run(x, weight).double() - expected).norm() / expected.norm() < 1e-2
+    weight, dense = random_weight((64,), 512, (bits,), 32)
+    x = inputs(4, 512)
+    assert relative(linear(quantize_rows(x, 32), weight), x.double() @ dense.T) < 1e-2
 
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_token_does_not_depend_on_those_beside_it(bits: int) -> None:
-    weight = random_packed(70, 576, bits, 64, zeros=bits == 4)
-    x = torch.randn(29, 576, generator=torch.Generator().manual_seed(1))
-    together = run(x, weight)
+    weight, _ = random_weight((70,), 576, (bits,), 64)
+    x = inputs(29, 576)
+    together = linear(quantize_rows(x, 64), weight)
     for i in range(29):
-        assert torch.equal(run(x[i : i + 1].contiguous(), weight)[0], together[i])
+        assert torch.equal(linear(quantize_rows(x[i : i + 1].contiguous(), 64), weight)[0], together[i])
 
 
 def test_extremes() -> None:
-    weight = random_packed(16, 64, 8, 32, zeros=False)
+    weight, dense = random_weight((16,), 64, (8,), 32)
     for x in (torch.zeros(1, 64), torch.full((1, 64), 1e30), torch.full((1, 64), 1e-30)):
-        expected = x.double() @ weight.dense.T
-        assert (run(x, weight).double() - expected).norm() <= 1e-5 * expected.norm()
+        expected = x.double() @ dense.T
+        assert (linear(quantize_rows(x, 32), weight).double() - expected).norm() <= 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize(("tokens", "size"), [(1, 16), (3, 160), (11, 576), (2, 4096)])
+def test_norm_equals_the_formula(tokens: int, size: int) -> None:
+    x, weight = inputs(tokens, size), torch.randn(size, generator=torch.Generator().manual_seed(size))
+    wide = x.double()
+    expected = wide / (wide.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * weight.double()
+    codes = rms_norm(x, weight, 1e-5, 64)
+    exact = meant(quantize_rows(expected.float(), 64), size)
+    assert (meant(codes, size) - exact).abs().max() <= 1.01 * codes.scales.max()
+    assert relative(meant(codes, size), exact) < 2e-3
+
+
+@pytest.mark.parametrize("tokens", [1, 4, 17])
+@pytest.mark.parametrize(("size", "group"), [(64, 64), (224, 64), (48, 32)])
+def test_gated_linear_equals_the_formula(tokens: int, size: int, group: int) -> None:
+    weight, dense = random_weight((size, size), 96, (4, 8), group, bias=tokens == 4)
+    x = quantize_rows(inputs(tokens, 96) / 10, group)
+    gate, up = (meant(x, 96) @ dense.T + (0 if weight.bias is None else weight.bias)).chunk(2, dim=1)
+    expected = gate * gate.sigmoid() * up
+    codes = gated_linear(x, weight)
+    assert codes.columns >= size
+    assert (meant(codes, size) - expected).abs().max() <= 0.51 * codes.scales.max()
+    assert relative(meant(codes, size), expected) < 2e-2
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(2, 1, 32), (4, 2, 64), (3, 3, 96)])
+@pytest.mark.parametrize("kv_dtype", [torch.float32, torch.bfloat16, torch.float16, torch.uint8])
+def test_rotary_linear_equals_the_formula(heads: int, kv_heads: int, head_dim: int, kv_dtype: torch.dtype) -> None:
+    block, tokens = 16, 9
+    rows = ((heads + kv_heads) * head_dim, kv_heads * head_dim)
+    weight, dense = random_weight(rows, 96, (4, 8), 32, bias=True)
+    x = quantize_rows(inputs(tokens, 96), 32)
+    positions = torch.tensor([0, 1, 2, 7, 100, 1000, 3, 4, 5])
+    slots = torch.tensor([30, 31, 32, 4, 17, 6, 96, 64, 65])
+    shape = (7, kv_heads, block, head_dim)
+    k, v = (torch.full(shape, 77, dtype=kv_dtype) for _ in range(2))
+    k_scales, v_scales = (torch.full(shape[:3], 1.0) for _ in range(2)) if kv_dtype == torch.uint8 else (None, None)
+    table = cos_sin_table(RopeConfig(), head_dim, 2048)
+    q = rotary_linear(x, weight, positions, table, slots, k, v, k_scales, v_scales)
+    product = (meant(x, 96) @ dense.T + weight.bias).float().unflatten(1, (-1, head_dim))
+    cos, sin = table[positions].unsqueeze(2).unbind(1)
+    expected_q, expected_k = (
+        rotate(product[:, :heads], cos, sin),
+        rotate(product[:, heads : heads + kv_heads], cos, sin),
+    )
+    expected_v = product[:, heads + kv_heads :]
+    scale = float(product.abs().max())
+    torch.testing.assert_close(q, expected_q, atol=1e-6 * scale, rtol=1e-5)
+    tolerance = {torch.float32: 1e-6, torch.bfloat16: 4e-3, torch.float16: 5e-4, torch.uint8: 4e-3}[kv_dtype] * scale
+    for t, slot in enumerate(slots.tolist()):
+        page = slot // block
+        for h in range(kv_heads):
+            stored = [
+                stored_rows(pages_of[slot // block, h], None if s is None else s[slot // block, h], is_key)[
+                    slot % block
+                ]
+                for pages, s, is_key in ((k, k_scales, True), (v, v_scales, False))
+            ]
+            for actual, expected in zip(stored, (expected_k[t, h], expected_v[t, h]), strict=True):
+                torch.testing.assert_close(actual, expected, atol=tolerance, rtol=0)
+    if kv_dtype != torch.uint8:
+        untouched = torch.ones(7 * block, dtype=torch.bool)
+        untouched[slots] = False
+        assert (k.transpose(1, 2).flatten(0, 1)[untouched] == 77).all()
+
+
+def stored_rows(page: torch.Tensor, scales: torch.Tensor | None, is_key: bool) -> torch.Tensor:
+    """A page [block_size, D] as fp32 rows; an int8 one from the layout drawn at ``llmrt_cache``."""
+    if scales is None:
+        return page.float()
+    size, dim = page.shape
+    if is_key:
+        rows = page.view(size // 16, dim // 4, 16, 4).transpose(1, 2).reshape(size, dim).float() - 128
+    else:
+        rows = page.view(torch.int8).view(size // 4, dim // 16, 16, 4).permute(0, 3, 1, 2).reshape(size, dim).float()
+    return rows * scales.unsqueeze(1)
 
 
 def test_rows_of_a_table() -> None:
-    table = random_packed(50, 100, 8, 32, zeros=False)
+    matrix, dense = random_matrix(50, 100, 8, 32)
     ids = torch.tensor([49, 0, 17, 17, 16])
-    rows = embedding_packed(ids, table.data, table.scales, 100, group=32)
-    torch.testing.assert_close(rows.double(), table.dense[ids])
+    torch.testing.assert_close(embedding(ids, Weight((matrix,), 32), 100).double(), dense[ids])

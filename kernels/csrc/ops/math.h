@@ -3,20 +3,23 @@
 
 namespace llmrt::LLMRT_ISA {
 
-// e^x for x <= 88, 0 below -87: 2^n times a polynomial in the rest (Cephes expf; error below 2 units in the last place).
-inline Float exp(Float x) {
-  const Float clamped = max(min(x, set1(88.0f)), set1(-87.0f));
-  const Int n = to_int(mul(clamped, set1(1.44269504f)));
-  const Float whole = to_float(n);
-  const Float r = fnma(whole, set1(-2.12194440e-4f), fnma(whole, set1(0.693359375f), clamped));
-  Float p = set1(1.9875691500e-4f);
-  p = fma(p, r, set1(1.3981999507e-3f));
-  p = fma(p, r, set1(8.3334519073e-3f));
-  p = fma(p, r, set1(4.1665795894e-2f));
-  p = fma(p, r, set1(1.6666665459e-1f));
-  p = fma(p, r, set1(5.0000001201e-1f));
-  p = add(fma(mul(p, r), r, r), set1(1.0f));
+// 2^x for x <= 127, 0 below -126: 2^n times the Taylor polynomial of 2^r in |r| <= 1/2 (error below 2e-7 of the value).
+inline Float exp2(Float x) {
+  const Float clamped = max(min(x, set1(127.0f)), set1(-127.0f));
+  const Int n = to_int(clamped);
+  const Float r = sub(clamped, to_float(n));
+  Float p = set1(1.5403530e-4f);
+  p = fma(p, r, set1(1.3333558e-3f));
+  p = fma(p, r, set1(9.6181291e-3f));
+  p = fma(p, r, set1(5.5504109e-2f));
+  p = fma(p, r, set1(2.4022651e-1f));
+  p = fma(p, r, set1(6.9314718e-1f));
+  p = fma(p, r, set1(1.0f));
   return mul(p, as_float(shift_left(iadd(n, iset1(127)), 23)));
 }
+
+constexpr float kLog2E = 1.44269504f;
+
+inline Float exp(Float x) { return exp2(mul(x, set1(kLog2E))); }
 
 }  // namespace llmrt::LLMRT_ISA

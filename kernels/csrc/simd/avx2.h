@@ -19,7 +19,6 @@ struct Bytes {
 };
 
 constexpr int kTileTokens = 3;
-constexpr int kTileBlocks = 1;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;
 
@@ -78,6 +77,10 @@ inline void store_int8(int8_t* p, Int x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(narrow(x.a), narrow(x.b)));
 }
 
+inline void store_uint8(uint8_t* p, Int x) {  // of values that are 0..255
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(narrow(x.a), narrow(x.b)));
+}
+
 inline Float load_fp16(const uint16_t* p) {
   const auto* q = reinterpret_cast<const __m128i*>(p);
   return {_mm256_cvtph_ps(_mm_loadu_si128(q)), _mm256_cvtph_ps(_mm_loadu_si128(q + 1))};
@@ -109,6 +112,7 @@ inline void store_bf16(uint16_t* p, Float x) {
   _mm_storeu_si128(q + 1, round_bf16(x.b));
 }
 
+inline void prefetch(const void* p) { __builtin_prefetch(p); }
 inline Bytes load_bytes(const uint8_t* p) {
   const auto* q = reinterpret_cast<const __m256i*>(p);
   return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
@@ -127,6 +131,19 @@ inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) {
   const __m256i all = _mm256_set1_epi32(four), ones = _mm256_set1_epi16(1);
   return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(_mm256_maddubs_epi16(w.a, all), ones)),
           _mm256_add_epi32(acc.b, _mm256_madd_epi16(_mm256_maddubs_epi16(w.b, all), ones))};
+}
+// The same with the bytes of w signed and those of x unsigned, whose nibbles are multiplied apart.
+inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+  const __m256i low = _mm256_set1_epi32(four & 0x0f0f0f0f), high = _mm256_set1_epi32((four >> 4) & 0x0f0f0f0f);
+  const __m256i ones = _mm256_set1_epi16(1);
+  const auto half = [&](__m256i sum, __m256i bytes) {
+    const __m256i tens = _mm256_madd_epi16(_mm256_maddubs_epi16(high, bytes), ones);
+    sum = _mm256_add_epi32(sum, _mm256_slli_epi32(tens, 4));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(low, bytes), ones));
+  };
+  return {half(acc.a, w.a), half(acc.b, w.b)};
 }
 // A full byte times a signed byte can overflow the 16-bit sum, so its nibbles are multiplied apart.
 inline Int dot4(Int acc, Bytes w, const int8_t* x) {

@@ -12,9 +12,8 @@ using Float = __m512;   // 16 floats
 using Int = __m512i;    // 16 int32
 using Bytes = __m512i;  // 64 bytes
 
-// Tokens that one tile of the matrix product keeps in registers, beside two blocks of 16 rows.
-constexpr int kTileTokens = 6;
-constexpr int kTileBlocks = 2;
+// Tokens that one tile of the matrix product keeps in registers.
+constexpr int kTileTokens = 8;
 // The same for the products of attention: rows, and vectors of 16 columns.
 constexpr int kMatmulRows = 6;
 constexpr int kMatmulVectors = 4;
@@ -45,6 +44,10 @@ inline void store_int8(int8_t* p, Int a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a));
 }
 
+inline void store_uint8(uint8_t* p, Int a) {  // of values that are 0..255
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+}
+
 inline Float load_fp16(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
@@ -65,6 +68,7 @@ inline void store_bf16(uint16_t* p, Float x) {  // to nearest even
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
 
+inline void prefetch(const void* p) { __builtin_prefetch(p); }
 inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline Bytes low_nibbles(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes b) { return _mm512_and_si512(_mm512_srli_epi16(b, 4), _mm512_set1_epi8(15)); }
@@ -74,6 +78,12 @@ inline Int dot4(Int acc, Bytes w, const int8_t* x) {
   int32_t four;
   std::memcpy(&four, x, 4);
   return _mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(four));
+}
+// The same with the bytes of w signed and those of x unsigned.
+inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+  return _mm512_dpbusd_epi32(acc, _mm512_set1_epi32(four), w);
 }
 inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
 

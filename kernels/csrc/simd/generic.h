@@ -19,7 +19,6 @@ struct Bytes {
 };
 
 constexpr int kTileTokens = 1;
-constexpr int kTileBlocks = 1;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;
 
@@ -100,6 +99,10 @@ inline void store_int8(int8_t* p, Int a) {
   for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(a.v[i] > 127 ? 127 : a.v[i] < -128 ? -128 : a.v[i]);
 }
 
+inline void store_uint8(uint8_t* p, Int a) {  // of values that are 0..255
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<uint8_t>(a.v[i]);
+}
+
 inline float widen_fp16(uint16_t h) {
   const uint32_t sign = (h & 0x8000u) << 16, exponent = (h >> 10) & 31, mantissa = h & 1023;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
@@ -139,6 +142,7 @@ inline void store_bf16(uint16_t* p, Float x) {  // to nearest even
   }
 }
 
+inline void prefetch(const void* p) { __builtin_prefetch(p); }
 inline Bytes load_bytes(const uint8_t* p) {
   Bytes out;
   for (int i = 0; i < 64; ++i) out.v[i] = p[i];
@@ -156,6 +160,14 @@ inline Int dot4(Int acc, Bytes w, const int8_t* x) {
   return lanes<Int>([&](int i) {
     const uint8_t* four = w.v + 4 * i;
     return acc.v[i] + four[0] * x[0] + four[1] * x[1] + four[2] * x[2] + four[3] * x[3];
+  });
+}
+inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
+  return lanes<Int>([&](int i) {
+    const uint8_t* four = w.v + 4 * i;
+    int32_t total = acc.v[i];
+    for (int c = 0; c < 4; ++c) total += static_cast<int8_t>(four[c]) * x[c];
+    return total;
   });
 }
 inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }

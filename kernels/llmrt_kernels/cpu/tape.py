@@ -13,19 +13,21 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from llmrt_kernels.cpu.library import Call, load
+from llmrt_kernels.cpu.structs import tensors_of
+from llmrt_kernels.packed import Codes, Weight
 
 
 class Tape:
     """Calls in order, and everything that they point to."""
 
     def __init__(self) -> None:
-        self._recorded: list[tuple[int, ctypes.Structure, tuple[Tensor | None, ...]]] = []
+        self._recorded: list[tuple[int, ctypes.Structure, tuple[Tensor, ...]]] = []
         self._calls: ctypes.Array[Call] | None = None
 
     def __len__(self) -> int:
         return len(self._recorded)
 
-    def append(self, function: int, args: ctypes.Structure, tensors: Iterable[Tensor | None]) -> None:
+    def append(self, function: int, args: ctypes.Structure, tensors: Iterable[Tensor]) -> None:
         """Add a call. ``tensors`` are those whose addresses ``args`` holds."""
         self._recorded.append((function, args, tuple(tensors)))
         self._calls = None
@@ -54,11 +56,14 @@ def record() -> Generator[Tape]:
         _recording = None
 
 
-def submit(op: str, args: ctypes.Structure, *tensors: Tensor | None) -> None:
-    """Execute one kernel now, and put it on the tape that is being recorded, if any."""
+def submit(op: str, args: ctypes.Structure, *operands: Codes | Weight | Tensor | None) -> None:
+    """Execute one kernel now, and put it on the tape that is being recorded, if any.
+
+    ``operands`` are those whose addresses ``args`` holds.
+    """
     library = load()
     assert library is not None
     function = library.find(op)
     library.run((Call * 1)(Call(function, ctypes.addressof(args))), 1)
     if _recording is not None:
-        _recording.append(function, args, tensors)
+        _recording.append(function, args, tensors_of(*operands))

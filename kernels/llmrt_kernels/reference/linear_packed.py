@@ -2,14 +2,20 @@
 
 bits 4   data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
 bits 8   data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
-scales   [N/16, K/G, 16] fp16; zeros the same in uint8, or None where every zero is 8 (bits 4) or 128 (bits 8)
+scales   [N/16, K/G, 16] fp16; the zero is 8 (bits 4) or 128 (bits 8)
+
+Here the weight is unpacked and multiplied as it is: the truth that kernels with int8 activations come near to.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from llmrt_kernels.packed import Matrix, Weight
+from llmrt_kernels.reference.linear import linear
+from llmrt_kernels.reference.rope_kv_write import rope_kv_write
+from llmrt_kernels.reference.silu_mul import silu_mul
 
 
 def unpack_codes(data: Tensor, bits: int) -> Tensor:
@@ -20,31 +26,44 @@ def unpack_codes(data: Tensor, bits: int) -> Tensor:
     return lines.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
-def dequantize(data: Tensor, scales: Tensor, zeros: Tensor | None, *, bits: int, group: int) -> Tensor:
-    """The weight that is meant, [N padded to 16, K padded to the group] fp32."""
-    codes = unpack_codes(data, bits).float().unflatten(1, (-1, group))
-    scale = scales.transpose(1, 2).flatten(0, 1).float().unsqueeze(2)
-    if zeros is None:
-        return ((codes - (1 << (bits - 1))) * scale).flatten(1)
-    return ((codes - zeros.transpose(1, 2).flatten(0, 1).float().unsqueeze(2)) * scale).flatten(1)
+def dequantize(matrix: Matrix, group: int) -> Tensor:
+    """The matrix that is meant, [N, K padded to the group] fp32."""
+    codes = unpack_codes(matrix.data, matrix.bits).float().unflatten(1, (-1, group))
+    scale = matrix.scales.transpose(1, 2).flatten(0, 1).float().unsqueeze(2)
+    return ((codes - (1 << (matrix.bits - 1))) * scale).flatten(1)[: matrix.rows]
 
 
-def linear_packed(
+def linear_packed(x: Tensor, weight: Weight, residual: Tensor | None = None) -> Tensor:
+    """x W^T + bias + residual. x [T, K], residual [T, N] -> [T, N]."""
+    dense = torch.cat([dequantize(piece, weight.group) for piece in weight.pieces])[:, : x.shape[1]]
+    return linear(x, dense.to(x.dtype), weight.bias, residual)
+
+
+def gated_linear_packed(x: Tensor, weight: Weight) -> Tensor:
+    """silu(gate) * up of the product with ``weight`` [2 I, K], gate above up. x [T, K] -> [T, I]."""
+    return silu_mul(linear_packed(x, weight))
+
+
+def rotary_linear_packed(
     x: Tensor,
-    data: Tensor,
-    scales: Tensor,
-    zeros: Tensor | None,
-    bias: Tensor | None,
-    out: Tensor,
-    *,
-    bits: int,
-    group: int,
-) -> None:
-    """Write x W^T + b into ``out``. x [T, K], out [T, N], which may be a column range of a wider tensor; bias [N]."""
-    weight = dequantize(data, scales, zeros, bits=bits, group=group)[: out.shape[1], : x.shape[1]]
-    out.copy_(F.linear(x, weight.to(x.dtype), bias))
+    weight: Weight,
+    positions: Tensor,
+    cos_sin: Tensor,
+    slot_mapping: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    k_scales: Tensor | None,
+    v_scales: Tensor | None,
+) -> Tensor:
+    """Queries, keys and values of ``weight`` [(H + 2 KVH) D, K]. x [T, K] -> rotated queries [T, H, D].
+
+    Keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``. The scales are those of an
+    int8 cache, which this does not serve.
+    """
+    assert k_scales is None and v_scales is None
+    return rope_kv_write(linear_packed(x, weight), positions, cos_sin, slot_mapping, k_cache, v_cache)
 
 
-def embedding_packed(token_ids: Tensor, data: Tensor, scales: Tensor, hidden_size: int, *, group: int) -> Tensor:
-    """Rows of an int8 table. token_ids [T] int64 -> [T, hidden_size] fp32."""
-    return dequantize(data, scales, None, bits=8, group=group)[token_ids, :hidden_size]
+def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int) -> Tensor:
+    """Rows of an int8 table of one piece. token_ids [T] int64 -> [T, hidden_size] fp32."""
+    return dequantize(table.pieces[0], table.group)[token_ids, :hidden_size]

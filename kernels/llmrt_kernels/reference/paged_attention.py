@@ -19,18 +19,24 @@ def paged_attention(
     q: Tensor,
     k_cache: Tensor,
     v_cache: Tensor,
+    k_scales: Tensor | None,
+    v_scales: Tensor | None,
     block_table: Tensor,
     cu_seqlens_q: Tensor,
     seq_lens: Tensor,
     scale: float,
     sliding_window: int | None,
+    group: int = 0,
 ) -> Tensor:
-    """Attend. q [T, H, D] -> [T, H, D]; the queries of request b are rows cu_seqlens_q[b] to cu_seqlens_q[b+1].
+    """Attend. q [T, H, D] -> [T, H D]; the queries of request b are rows cu_seqlens_q[b] to cu_seqlens_q[b+1].
 
     k_cache, v_cache [blocks, KVH, block_size, D]; block_table [B, N]; cu_seqlens_q [B+1]; seq_lens [B], all keys
     of the request with the new ones, which are in the cache already. Entries of block_table left of the window
-    are never read.
+    are never read. The scales are those of an int8 cache, which this does not serve. Where the product that follows
+    takes int8 activations, ``group`` of them share a scale; here they stay what they are.
     """
+    assert k_scales is None and v_scales is None
+    del group
     out = torch.empty_like(q)
     starts, lengths = cu_seqlens_q.tolist(), seq_lens.tolist()
     for b, kv_len in enumerate(lengths):
@@ -50,7 +56,7 @@ def paged_attention(
             scale=scale,
             enable_gqa=True,
         )[0].transpose(0, 1)
-    return out
+    return out.flatten(1)
 
 
 def _gather(cache: Tensor, blocks: Tensor, start: int, end: int, dtype: torch.dtype) -> Tensor:

@@ -1,0 +1,51 @@
+// Activations to int8, a scale for each group: x = scale code, scale = largest / 127.
+#pragma once
+
+#include <algorithm>
+
+#include "llmrt_cpu.h"
+#include "thread_pool.h"
+
+namespace llmrt::LLMRT_ISA {
+
+constexpr int64_t kMaxGroup = 64;
+
+inline int64_t groups_of(const llmrt_codes& y) { return y.columns / y.group; }
+inline int64_t stride_of(const llmrt_codes& y) { return y.columns + 64; }
+
+// Group g of token t from `count` values at x, a multiple of 16; what is missing to a whole group counts as zero.
+inline void quantize_group(const float* x, int64_t count, const llmrt_codes& y, int64_t t, int64_t g) {
+  Float most = abs(load(x));
+  for (int64_t i = 16; i < count; i += 16) most = max(most, abs(load(x + i)));
+  const float largest = max(most);
+  const Float inverse = set1(largest > 0 ? 127.0f / largest : 0.0f);
+  int8_t* codes = y.codes + t * stride_of(y) + g * y.group;
+  Int total = iset1(0);
+  for (int64_t i = 0; i < y.group; i += 16) {
+    const Int code = i < count ? to_int(mul(load(x + i), inverse)) : iset1(0);
+    store_int8(codes + i, code);
+    total = iadd(total, code);
+  }
+  y.scales[t * groups_of(y) + g] = largest / 127.0f;
+  y.sums[t * groups_of(y) + g] = isum(total);
+}
+
+// Quantizes what `value(t, i)` gives for the sixteen columns from i on, for all tokens; `size` is a multiple of 16.
+template <class Value>
+inline void quantize_rows(const llmrt_codes& y, int64_t tokens, int64_t size, Context& context, Value value) {
+  const int64_t groups = groups_of(y), total = tokens * groups;
+  context.share(total, std::max<int64_t>(4, total / (4 * context.threads)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t t = i / groups, g = i % groups, count = std::min(y.group, size - g * y.group);
+      float values[kMaxGroup];
+      for (int64_t j = 0; j < count; j += 16) store(values + j, value(t, g * y.group + j));
+      quantize_group(values, count, y, t, g);
+    }
+  });
+}
+
+inline void quantize_rows(const llmrt_quantize_rows_args& a, Context& context) {
+  quantize_rows(a.y, a.tokens, a.size, context, [&](int64_t t, int64_t i) { return load(a.x + t * a.size + i); });
+}
+
+}  // namespace llmrt::LLMRT_ISA

@@ -1,0 +1,13 @@
+"""Queries, and keys and values to the cache, with packed weights.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.native import native
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.cpu import linear
+from llmrt_kernels.reference.linear_packed import rotary_linear_packed
+
+ROTARY_LINEAR_PACKED = Op("rotary_linear_packed", (native(linear.rotary_linear), reference(rotary_linear_packed)))
