@@ -110,7 +110,8 @@ struct llmrt_linear_args {
   int64_t tokens;
 };
 
-// y = codes of silu(x Wg^T) * (x Wu^T), with Wg above Wu in `weight` [2 I, K]. y [T, I].
+// y [T, I] = codes of silu(x Wg^T) * (x Wu^T). `weight` [2 I, K] has, for each group of y, its rows of Wg and then
+// those of Wu.
 struct llmrt_gated_linear_args {
   llmrt_codes x;
   llmrt_weight weight;

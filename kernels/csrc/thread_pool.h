@@ -2,6 +2,7 @@
 // oversubscribed machine goes on at its own pace instead of burning the core that another thread needs.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -50,17 +51,21 @@ class Context {
   // Every thread must call it, for everything before it to be visible to all after it.
   void barrier() { barrier_.wait(); }
 
-  // Gives out [0, total) in runs of at most `run` until nothing is left; shares follow the threads' actual speed.
+  // Work that costs the same everywhere: each thread has a stretch of [0, total) of its own, so that it reads one
+  // stretch of memory, and an eighth is left for whoever is done first, `grain` at a time.
   template <class Body>
-  void share(int64_t total, int64_t run, Body body) {
-    if (threads == 1) {
-      if (total > 0) body(int64_t{0}, total);
-      return;
-    }
-    // The first run is each thread's own, the others go to whoever is free.
-    const int64_t own = run * threads;
-    for (int64_t begin = run * thread; begin < total; begin = own + barrier_.take(run))
-      body(begin, begin + run < total ? begin + run : total);
+  void share(int64_t total, int64_t grain, Body body) {
+    const int64_t own = std::max(grain, total * 7 / 8 / threads / grain * grain);
+    if (thread * own < total) body(thread * own, std::min(total, (thread + 1) * own));
+    for (int64_t begin = threads * own + barrier_.take(grain); begin < total;
+         begin = threads * own + barrier_.take(grain))
+      body(begin, std::min(total, begin + grain));
+  }
+
+  // Work whose parts differ: calls body(i) for each i below `total`, in order, whoever is free.
+  template <class Body>
+  void deal(int64_t total, Body body) {
+    for (int64_t i = barrier_.take(1); i < total; i = barrier_.take(1)) body(i);
   }
 
   const int32_t thread;

@@ -48,7 +48,29 @@ class PackedPieces:
             else:
                 bias = dense.pop(f"{name}.bias", None)
                 packed = PACKED.get(type(decoder.get_submodule(name)), PackedLinear)
+                if packed is PackedGatedLinear:
+                    gate, up = in_order
+                    in_order = [interleave(gate, up)]
+                    bias = None if bias is None else interleave_rows(*bias.chunk(2), gate.scheme.group)
                 decoder.set_submodule(name, packed(join(in_order), bias, spec))
+
+
+def interleave(gate: PackedWeight, up: PackedWeight) -> PackedWeight:
+    """One weight of two of the same shape and scheme: a group's worth of rows of each in turn.
+
+    The rows are padded to whole blocks.
+    """
+    assert (gate.scheme, gate.shape) == (up.scheme, up.shape)
+    blocks = gate.scheme.group // BLOCK
+    data = interleave_rows(gate.data, up.data, blocks)
+    scales = interleave_rows(gate.scales, up.scales, blocks)
+    return PackedWeight(data, scales, gate.scheme, (len(data) * BLOCK, gate.shape[1]))
+
+
+def interleave_rows(first: Tensor, second: Tensor, run: int) -> Tensor:
+    """``run`` rows of each in turn."""
+    pairs = zip(first.split(run), second.split(run), strict=True)
+    return torch.cat([rows for pair in pairs for rows in pair])
 
 
 def join(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:

@@ -89,9 +89,13 @@ def test_norm_equals_the_formula(tokens: int, size: int) -> None:
 @pytest.mark.parametrize("tokens", [1, 4, 17])
 @pytest.mark.parametrize(("size", "group"), [(64, 64), (224, 64), (48, 32)])
 def test_gated_linear_equals_the_formula(tokens: int, size: int, group: int) -> None:
-    weight, dense = random_weight((size, size), 96, (4, 8), group, bias=tokens == 4)
+    weight, dense = random_weight((2 * size,), 96, (4,), group, bias=tokens == 4)
     x = quantize_rows(inputs(tokens, 96) / 10, group)
-    gate, up = (meant(x, 96) @ dense.T + (0 if weight.bias is None else weight.bias)).chunk(2, dim=1)
+    product = meant(x, 96) @ dense.T + (0 if weight.bias is None else weight.bias)
+    rows = torch.arange(2 * size)
+    in_group, groups = rows % (2 * group), rows // (2 * group)
+    is_gate = in_group < torch.minimum(torch.tensor(group), size - groups * group)
+    gate, up = product[:, is_gate], product[:, ~is_gate]
     expected = gate * gate.sigmoid() * up
     codes = gated_linear(x, weight)
     assert codes.columns >= size
@@ -127,9 +131,7 @@ def test_rotary_linear_equals_the_formula(heads: int, kv_heads: int, head_dim: i
         page = slot // block
         for h in range(kv_heads):
             stored = [
-                stored_rows(pages_of[slot // block, h], None if s is None else s[slot // block, h], is_key)[
-                    slot % block
-                ]
+                stored_rows(pages[page, h], None if s is None else s[page, h], is_key)[slot % block]
                 for pages, s, is_key in ((k, k_scales, True), (v, v_scales, False))
             ]
             for actual, expected in zip(stored, (expected_k[t, h], expected_v[t, h]), strict=True):

@@ -145,7 +145,7 @@ def test_native_int8_is_near_the_formula(head_dim: int, heads: tuple[int, int], 
     errors: list[float] = []
     problem.check(out, lambda actual, expected: errors.append(float((actual - expected).norm() / expected.norm())))
     assert max(errors) < 0.08
-    assert sum(errors) / len(errors) < 0.012
+    assert sum(errors) / len(errors) < 0.015
 
 
 def int8_pages(problem: Problem, rows: list[Tensor], *, keys: bool) -> tuple[Tensor, Tensor]:

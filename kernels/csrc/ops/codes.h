@@ -34,7 +34,7 @@ inline void quantize_group(const float* x, int64_t count, const llmrt_codes& y, 
 template <class Value>
 inline void quantize_rows(const llmrt_codes& y, int64_t tokens, int64_t size, Context& context, Value value) {
   const int64_t groups = groups_of(y), total = tokens * groups;
-  context.share(total, std::max<int64_t>(4, total / (4 * context.threads)), [&](int64_t begin, int64_t end) {
+  context.share(total, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t t = i / groups, g = i % groups, count = std::min(y.group, size - g * y.group);
       float values[kMaxGroup];

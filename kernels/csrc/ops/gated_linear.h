@@ -1,5 +1,5 @@
 // The first half of SwiGLU (https://arxiv.org/abs/2002.05202): y = g / (1 + e^-g) u, g = x Wg^T, u = x Wu^T, quantized
-// for the product that follows. A unit of work is one group of y.
+// for the product that follows. A unit of work is one group of y; its rows of both matrices stand together in memory.
 #pragma once
 
 #include <algorithm>
@@ -20,15 +20,14 @@ inline void gated_linear(const llmrt_gated_linear_args& a, Context& context) {
       const int64_t first = g * a.y.group, count = std::min(a.y.group, size - first);
       for_tiles(a.tokens, [&]<int kTokens>(int64_t token) {
         float values[kTokens][kMaxGroup];
-        // All of gate, then all of up: one stream of weights at a time.
         for (int64_t i = 0; i < count; i += 16) {
           Float gate[kTokens];
-          product(a.x, token, a.weight, first + i, gate);
+          product(a.x, token, a.weight, 2 * first + i, gate);
           for (int t = 0; t < kTokens; ++t) store(values[t] + i, silu(gate[t]));
         }
         for (int64_t i = 0; i < count; i += 16) {
           Float up[kTokens];
-          product(a.x, token, a.weight, size + first + i, up);
+          product(a.x, token, a.weight, 2 * first + count + i, up);
           for (int t = 0; t < kTokens; ++t) store(values[t] + i, mul(load(values[t] + i), up[t]));
         }
         for (int t = 0; t < kTokens; ++t) quantize_group(values[t], count, a.y, token + t, g);

@@ -11,7 +11,7 @@ namespace llmrt::LLMRT_ISA {
 
 inline void linear(const llmrt_linear_args& a, Context& context) {
   const int64_t rows = a.weight.rows, blocks = (rows + 15) / 16;
-  context.share(blocks, std::max<int64_t>(1, blocks / (8 * context.threads)), [&](int64_t begin, int64_t end) {
+  context.share(blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin * 16; row < std::min(end * 16, rows); row += 16) {
       for_tiles(a.tokens, [&]<int kTokens>(int64_t token) {
         Float result[kTokens];

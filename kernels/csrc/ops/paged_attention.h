@@ -131,17 +131,15 @@ inline void attend_all(const llmrt_paged_attention_args& a, Context& context) {
   const int64_t kv_heads = a.cache.kv_heads;
   int64_t total = 0;
   for (int64_t b = 0; b < a.requests; ++b) total += units_of(a, b) * kv_heads;
-  context.share(total, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      int64_t b = 0, at = i;
-      while (at >= units_of(a, b) * kv_heads) at -= units_of(a, b++) * kv_heads;
-      // The longest units, the last queries of a prompt, come first, so that no thread ends long after the others.
-      const int64_t unit = units_of(a, b) - 1 - at / kv_heads, kv_head = at % kv_heads;
-      if (queries_of(a, b) > 1)
-        attend_queries<Tile>(a, b, kv_head, unit, scratch);
-      else
-        attend_chunk<Tile>(a, b, kv_head, unit + chunks_of(a, b).first, scratch);
-    }
+  context.deal(total, [&](int64_t at) {
+    int64_t b = 0;
+    while (at >= units_of(a, b) * kv_heads) at -= units_of(a, b++) * kv_heads;
+    // The longest units, the last queries of a prompt, come first, so that no thread ends long after the others.
+    const int64_t unit = units_of(a, b) - 1 - at / kv_heads, kv_head = at % kv_heads;
+    if (queries_of(a, b) > 1)
+      attend_queries<Tile>(a, b, kv_head, unit, scratch);
+    else
+      attend_chunk<Tile>(a, b, kv_head, unit + chunks_of(a, b).first, scratch);
   });
 }
 

@@ -57,7 +57,7 @@ def linear(x: Codes, weight: Weight, residual: Tensor | None = None) -> Tensor:
 
 
 def gated_linear(x: Codes, weight: Weight) -> Codes:
-    """x [T, K], weight [2 I, K], gate above up -> silu(gate) * up, [T, I] in int8."""
+    """x [T, K], weight [2 I, K], rows ordered as in the reference -> silu(gate) * up, [T, I] in int8."""
     y = empty_codes(x.num_tokens, weight.rows // 2, x.group)
     args = GatedLinearArgs(CodesArgs.of(x), WeightArgs.of(weight), CodesArgs.of(y), x.num_tokens)
     submit("gated_linear", args, x, weight, y)

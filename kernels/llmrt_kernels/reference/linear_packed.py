@@ -40,8 +40,12 @@ def linear_packed(x: Tensor, weight: Weight, residual: Tensor | None = None) -> 
 
 
 def gated_linear_packed(x: Tensor, weight: Weight) -> Tensor:
-    """silu(gate) * up of the product with ``weight`` [2 I, K], gate above up. x [T, K] -> [T, I]."""
-    return silu_mul(linear_packed(x, weight))
+    """silu(gate) * up of the product with ``weight`` [2 I, K]. x [T, K] -> [T, I], I a multiple of 16.
+
+    For each group of G outputs (the last may be shorter) ``weight`` has their rows of gate, then those of up.
+    """
+    parts = [part.chunk(2, dim=1) for part in linear_packed(x, weight).split(2 * weight.group, dim=1)]
+    return silu_mul(torch.cat([gate for gate, _ in parts] + [up for _, up in parts], dim=1))
 
 
 def rotary_linear_packed(
