@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine.batch_builder import build_batch
+from llmrt.engine.batch_builder import lay_out
 from llmrt.engine.build import build_engine
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.model_runner import TorchModelRunner
@@ -58,7 +58,7 @@ def score(engine: LLMEngine, token_ids: Sequence[int]) -> torch.Tensor:
     with torch.inference_mode():
         while request.num_uncomputed_tokens:
             scheduled = scheduler.schedule()
-            batch = build_batch(scheduled, scheduler.kv.block_size, torch.device("cpu"))
+            batch = lay_out(scheduled, scheduler.kv.block_size).batch(torch.device("cpu"))
             rows.append(runner._decoder(_all_rows(batch), runner._kv).float())
             scheduler.update(scheduled, {})
     scheduler.abort("score")

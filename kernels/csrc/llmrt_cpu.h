@@ -154,6 +154,15 @@ struct llmrt_paged_attention_args {
   float scale;
 };
 
+// out[t] = the index of the largest of x[t], the first of equals. x [T, N]; finds [T, N / 4096 rounded up].
+struct llmrt_argmax_args {
+  const float* x;
+  int64_t* finds;
+  int64_t* out;
+  int64_t tokens;
+  int64_t size;
+};
+
 // Quantizes weight [rows, columns] into `data` and `scales`, laid out as for llmrt_linear_args with columns padded to
 // `packed_columns`, a multiple of the group; every zero is 8 (bits 4) or 128 (bits 8).
 struct llmrt_quantize_args {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
@@ -14,17 +15,47 @@ from llmrt.engine.scheduler import SchedulerOutput
 from llmrt.model.forward_batch import ForwardBatch
 
 
+@dataclass(frozen=True)
+class BatchRows:
+    """A step's numbers as lists, named as in ``ForwardBatch``; ``last_rows`` are those that end a request's tokens."""
+
+    input_ids: list[int]
+    positions: list[int]
+    slot_mapping: list[int]
+    cu_seqlens_q: list[int]
+    seq_lens: list[int]
+    block_tables: list[list[int]]
+    last_rows: list[int]
+
+    @property
+    def is_decode(self) -> bool:
+        """Whether every request has one token, and a token is chosen for each."""
+        return len(self.last_rows) == len(self.input_ids) == len(self.seq_lens)
+
+    def batch(self, device: torch.device) -> ForwardBatch:
+        """The same as tensors."""
+
+        def tensor(values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
+            return torch.tensor(values, dtype=torch.int64, device=device)
+
+        return ForwardBatch(
+            input_ids=tensor(self.input_ids),
+            positions=tensor(self.positions),
+            slot_mapping=tensor(self.slot_mapping),
+            cu_seqlens_q=tensor(self.cu_seqlens_q),
+            seq_lens=tensor(self.seq_lens),
+            block_table=tensor(_padded(self.block_tables)),
+            logits_index=None if len(self.last_rows) == len(self.input_ids) else tensor(self.last_rows),
+        )
+
+
 def ends_in_step(request: Request, num_tokens: int) -> bool:
     """Whether the request's last known token is computed, so that the next can be chosen."""
     return num_tokens == request.num_uncomputed_tokens
 
 
-def build_batch(scheduled: SchedulerOutput, block_size: int, device: torch.device) -> ForwardBatch:
+def lay_out(scheduled: SchedulerOutput, block_size: int) -> BatchRows:
     """Lay the scheduled tokens of all requests one after the other."""
-
-    def tensor(values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=device)
-
     input_ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
@@ -34,15 +65,14 @@ def build_batch(scheduled: SchedulerOutput, block_size: int, device: torch.devic
         positions += span
         slots += [request.block_table[p // block_size] * block_size + p % block_size for p in span]
     ends = list(accumulate(scheduled.values()))
-    last_rows = [end - 1 for (r, n), end in zip(scheduled.items(), ends, strict=True) if ends_in_step(r, n)]
-    return ForwardBatch(
-        input_ids=tensor(input_ids),
-        positions=tensor(positions),
-        slot_mapping=tensor(slots),
-        cu_seqlens_q=tensor([0, *ends]),
-        seq_lens=tensor([r.num_computed_tokens + n for r, n in scheduled.items()]),
-        block_table=tensor(_padded([r.block_table for r in scheduled])),
-        logits_index=None if len(last_rows) == len(input_ids) else tensor(last_rows),
+    return BatchRows(
+        input_ids,
+        positions,
+        slots,
+        [0, *ends],
+        [r.num_computed_tokens + n for r, n in scheduled.items()],
+        [r.block_table for r in scheduled],
+        [end - 1 for (r, n), end in zip(scheduled.items(), ends, strict=True) if ends_in_step(r, n)],
     )
 
 

@@ -6,13 +6,15 @@ where they are, and leaves the logits where they were; everything between is nat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from llmrt.engine.batch_builder import BatchRows
 from llmrt.model.decoder import Decoder
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
@@ -44,11 +46,25 @@ def _is_view(result: object, args: tuple[object, ...]) -> bool:
     return result.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
 
 
-@dataclass(frozen=True)
 class _Recorded:
-    batch: ForwardBatch
-    tape: Tape
-    logits: Tensor
+    """A tape with the tensors that it reads, as arrays, and the logits that it leaves."""
+
+    def __init__(self, batch: ForwardBatch, tape: Tape, logits: Tensor) -> None:
+        self.tape = tape
+        self.logits = logits
+        self._inputs = [t.numpy() for t in (batch.input_ids, batch.positions, batch.slot_mapping, batch.seq_lens)]
+        self._block_table = batch.block_table.numpy()
+
+    def write(self, rows: BatchRows) -> None:
+        """Put the next step's numbers where the tape reads them; cu_seqlens_q is that of any step of as many requests.
+
+        What a shorter table leaves of an older one behind it is never read.
+        """
+        values = (rows.input_ids, rows.positions, rows.slot_mapping, rows.seq_lens)
+        for own, new in zip(self._inputs, values, strict=True):
+            own[:] = new
+        for own, table in zip(self._block_table, rows.block_tables, strict=True):
+            own[: len(table)] = table
 
 
 class DecodeTapes:
@@ -61,44 +77,23 @@ class DecodeTapes:
         self._recorded: dict[int, _Recorded] = {}
         self.possible = True
 
-    def run(self, batch: ForwardBatch) -> Tensor | None:
+    def run(self, rows: BatchRows) -> Tensor | None:
         """Logits [B, V], valid until the next run; None if this decoder cannot be recorded."""
-        recorded = self._recorded.get(len(batch.input_ids))
+        recorded = self._recorded.get(len(rows.input_ids))
         if recorded is None:
-            return self._record(batch)
-        _overwrite(recorded.batch, batch)
+            return self._record(rows)
+        recorded.write(rows)
         recorded.tape.run()
         return recorded.logits
 
-    def _record(self, batch: ForwardBatch) -> Tensor | None:
-        own = _copy(batch, self._max_blocks)
+    def _record(self, rows: BatchRows) -> Tensor | None:
+        batch = rows.batch(torch.device("cpu"))
+        own = replace(batch, block_table=F.pad(batch.block_table, (0, self._max_blocks - batch.block_table.shape[1])))
         try:
             with record() as tape, _NativeOnly():
                 logits = self._decoder(own, self._kv)
         except _NotOnTapeError:
             self.possible = False
             return None
-        self._recorded[len(batch.input_ids)] = _Recorded(own, tape, logits)
+        self._recorded[len(rows.input_ids)] = _Recorded(own, tape, logits)
         return logits
-
-
-def _copy(batch: ForwardBatch, max_blocks: int) -> ForwardBatch:
-    """The same batch in tensors of its own, its block table as wide as it may become."""
-    return ForwardBatch(
-        input_ids=batch.input_ids.clone(),
-        positions=batch.positions.clone(),
-        slot_mapping=batch.slot_mapping.clone(),
-        cu_seqlens_q=batch.cu_seqlens_q.clone(),
-        seq_lens=batch.seq_lens.clone(),
-        block_table=F.pad(batch.block_table, (0, max_blocks - batch.block_table.shape[1])),
-        logits_index=None,
-    )
-
-
-def _overwrite(own: ForwardBatch, batch: ForwardBatch) -> None:
-    """Put the next step's numbers where the tape reads them; cu_seqlens_q is that of any step of as many requests."""
-    own.input_ids.copy_(batch.input_ids)
-    own.positions.copy_(batch.positions)
-    own.slot_mapping.copy_(batch.slot_mapping)
-    own.seq_lens.copy_(batch.seq_lens)
-    own.block_table[:, : batch.block_table.shape[1]] = batch.block_table

@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from llmrt.engine.batch_builder import build_batch, ends_in_step
+from llmrt.engine.batch_builder import BatchRows, ends_in_step, lay_out
 from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.request import Request
 from llmrt.engine.sampler import sample
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
 from llmrt.model.decoder import Decoder
-from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
+from llmrt.ops.argmax import ARGMAX
+from llmrt.ops.registry import resolve
 
 
 class TorchModelRunner:
@@ -27,19 +28,18 @@ class TorchModelRunner:
         self._block_size = block_size
         self._device = device
         self._tapes = tapes
+        self._argmax = resolve(ARGMAX, decoder.spec)
 
     @torch.inference_mode()
     def execute(self, scheduled: SchedulerOutput) -> dict[Request, SampledToken]:
         """Compute the scheduled tokens; choose a token for each request that ends in the step."""
-        batch = build_batch(scheduled, self._block_size, self._device)
         ending = [request for request, num_tokens in scheduled.items() if ends_in_step(request, num_tokens)]
-        logits = self._forward(batch)
-        return dict(zip(ending, sample(logits, ending), strict=True)) if ending else {}
+        logits = self._forward(lay_out(scheduled, self._block_size))
+        return dict(zip(ending, sample(logits, ending, self._argmax), strict=True)) if ending else {}
 
-    def _forward(self, batch: ForwardBatch) -> Tensor:
-        decoding = batch.logits_index is None and len(batch.input_ids) == len(batch.seq_lens)
-        if decoding and self._tapes is not None and self._tapes.possible:
-            logits = self._tapes.run(batch)
+    def _forward(self, rows: BatchRows) -> Tensor:
+        if self._tapes is not None and self._tapes.possible and rows.is_decode:
+            logits = self._tapes.run(rows)
             if logits is not None:
                 return logits
-        return self._decoder(batch, self._kv)
+        return self._decoder(rows.batch(self._device), self._kv)

@@ -44,6 +44,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, context_length: int, spec: OpSpec) -> None:
         super().__init__()
         self.config = config
+        self.spec = spec
         self.embedding = Embedding(config.vocab_size, config.hidden_size, spec)
         self.layers = nn.ModuleList(DecoderLayer(config, spec) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_eps, spec)

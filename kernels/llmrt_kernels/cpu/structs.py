@@ -118,6 +118,12 @@ class PagedAttentionArgs(ctypes.Structure):
     )
 
 
+class ArgmaxArgs(ctypes.Structure):
+    """``llmrt_argmax_args``."""
+
+    _fields_ = _fields(("x finds out", P), ("tokens size", I64))
+
+
 class QuantizeArgs(ctypes.Structure):
     """``llmrt_quantize_args``."""
 
