@@ -36,6 +36,10 @@ class TorchModelRunner:
         logits = self._forward(batch)
         return dict(zip(ending, sample(logits, ending), strict=True)) if ending else {}
 
+    def randomize_cache(self) -> None:
+        """See ``KVCache.randomize``."""
+        self._kv.randomize()
+
     def _forward(self, batch: ForwardBatch) -> Tensor:
         decoding = batch.logits_index is None and len(batch.input_ids) == len(batch.seq_lens)
         if decoding and self._tapes is not None and self._tapes.possible:
