@@ -44,7 +44,7 @@ def main() -> None:
             "rows": _resumed(options.json, own, peer, settings) if options.resume else {},
         }
         todo = [row for row in rows if row.key not in report["rows"]]
-        for (shape, _, _), group in groupby(todo, key=_loading):
+        for (shape, _), group in groupby(todo, key=_loading):
             for row, figures in _measured(shape, list(group), own, peer, options):
                 report["rows"][row.key] = figures
                 print("\n".join(_lines(row, figures)), flush=True)
@@ -55,15 +55,15 @@ def main() -> None:
     print(f"8 bit dot products {limits['int8_operations_per_second'] / 1e9:.0f} GOP/s, {options.threads} threads")
 
 
-def _loading(row: Row) -> tuple[str, int, bool]:
-    """Rows that one load serves."""
-    return row.shape, row.batch, row.depth > 0
+def _loading(row: Row) -> tuple[str, bool]:
+    """Rows that one load serves: a deep context has a load of its own."""
+    return row.shape, row.depth > 0
 
 
 def _measured(
     shape: str, rows: Sequence[Row], own: Client, peer: Client, options: argparse.Namespace
 ) -> Iterator[tuple[Row, dict[str, Any]]]:
-    context, sequences = max(row.context for row in rows), rows[0].batch
+    context, sequences = max(row.context for row in rows), max(row.batch for row in rows)
     common = {"context": context, "sequences": sequences, "threads": options.threads}
     try:
         loaded = own.ask("load", shape=shape, quant=options.quant, **common)

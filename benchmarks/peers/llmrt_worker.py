@@ -96,9 +96,14 @@ def read_bytes(config: ModelConfig, quant: str) -> int:
 
 
 def commit() -> str:
-    """The commit of the checkout, marked if files differ from it."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip()
+    """The last commit of the checkout that changed llmrt or its kernels, marked if their files differ from it."""
+    code = ("llmrt", "kernels")
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments, "--", *code], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    return git("log", "-1", "--format=%h") + ("-dirty" if git("status", "--porcelain") else "")
 
 
 def main() -> None:
