@@ -31,7 +31,13 @@ RESULTS = ROOT / "benchmarks/results"
 
 def main() -> None:
     """Measure the rows that are wanted, writing the JSON after each."""
-    options = _options()
+    try:
+        _compare(_options())
+    except WorkerError as error:
+        raise SystemExit(f"{error} What was measured so far is kept; --resume goes on from there.") from None
+
+
+def _compare(options: argparse.Namespace) -> None:
     rows = [row for row in ROWS if not options.rows or row.key in options.rows]
     settings = {"threads": options.threads, "quant": options.quant, "type": options.type, "kv": options.kv}
     with llmrt_client() as own, llama_cpp_client(options.peer_python) as peer:
@@ -47,7 +53,7 @@ def main() -> None:
         for (shape, _), group in groupby(todo, key=_loading):
             for row, figures in _measured(shape, list(group), own, peer, options):
                 report["rows"][row.key] = figures
-                print("\n".join(_lines(row, figures)), flush=True)
+                print(*_lines(row, figures), sep="\n", flush=True)
                 _write(options.json, report)
     _write(options.json, report)
     limits = report["limits"]
@@ -64,6 +70,7 @@ def _measured(
     shape: str, rows: Sequence[Row], own: Client, peer: Client, options: argparse.Namespace
 ) -> Iterator[tuple[Row, dict[str, Any]]]:
     context, sequences = max(row.context for row in rows), max(row.batch for row in rows)
+    todo = list(rows)
     common = {"context": context, "sequences": sequences, "threads": options.threads}
     try:
         loaded = own.ask("load", shape=shape, quant=options.quant, **common)
@@ -72,9 +79,10 @@ def _measured(
         for row in rows:
             limits = Limits(options.pairs, options.seconds)
             figures = measure_pairs(row, own, peer, limits)
+            todo.remove(row)
             yield row, {**_about(row, loaded, loaded_peer), "file": file.name, **figures}
     except WorkerError as error:
-        for row in rows:
+        for row in todo:
             yield row, {**asdict(row), "skipped": str(error)}
     finally:
         own.ask("unload")
@@ -119,6 +127,8 @@ def _resumed(file: Path, own: Client, peer: Client, settings: dict[str, Any]) ->
 
 
 def _write(file: Path, report: dict[str, Any]) -> None:
+    rows = report["rows"]
+    report["rows"] = {row.key: rows[row.key] for row in ROWS if row.key in rows}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=1) + "\n")
 
@@ -127,7 +137,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--rows", nargs="+", choices=[row.key for row in ROWS], metavar="KEY", help="these rows alone")
-    which.add_argument("--quick", action="store_const", const=QUICK, dest="rows", help="the small shapes at short depth")
+    which.add_argument(
+        "--quick", action="store_const", const=QUICK, dest="rows", help="the small shapes at short depth"
+    )
     parser.add_argument("--json", type=Path, default=RESULTS / "compare.json")
     parser.add_argument("--resume", action="store_true", help="keep the rows that the JSON file has")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of runs for a row at most")

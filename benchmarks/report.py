@@ -77,12 +77,12 @@ def _compared(row: Json) -> Iterator[tuple[str, ...]]:
 def _machine(report: Json) -> str:
     machine, limits, settings = report["machine"], report["limits"], report["settings"]
     return (
-        f"{machine['processor']}, {settings['threads']} threads; {limits['read_bytes_per_second'] / 1e9:.0f} GB/s of read"
-        f" bandwidth and {limits['int8_operations_per_second'] / 1e12:.2f} T operations/s of 8 bit dot products, measured"
-        f" in the same run. llmrt {report['llmrt']['version']} (commit {report['llmrt']['commit']}) with"
+        f"{machine['processor']}, {settings['threads']} threads; {limits['read_bytes_per_second'] / 1e9:.0f} GB/s of"
+        f" read bandwidth and {limits['int8_operations_per_second'] / 1e12:.2f} T operations/s of 8 bit dot products,"
+        f" measured in the same run. llmrt {report['llmrt']['version']} (commit {report['llmrt']['commit']}) with"
         f" `--quant {settings['quant']}`, {report['llama_cpp']['version']} built for this processor with"
-        f" {settings['type']} files, flash attention and a KV cache of {settings['kv']}. Runs alternate; the ratio is the"
-        " median of the pairs', with the smallest and the largest."
+        f" {settings['type']} files, flash attention and a KV cache of {settings['kv']}. Runs alternate; the ratio"
+        " is the median of the pairs', with the smallest and the largest."
     )
 
 
@@ -108,7 +108,9 @@ def sharing(report: Json) -> str:
         )
         for each in report["shapes"].values()
     ]
-    return _table(("decode", "alone", "kept with twice as many threads as cores", "kept by each of two processes"), rows)
+    return _table(
+        ("decode", "alone", "kept with twice as many threads as cores", "kept by each of two processes"), rows
+    )
 
 
 SECTIONS = {"compare": compare, "startup": startup, "sharing": sharing}

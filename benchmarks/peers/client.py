@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +22,7 @@ class Client:
 
     def __init__(self, command: list[str]) -> None:
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT)
 
     def __enter__(self) -> Self:
         return self
@@ -35,10 +36,8 @@ class Client:
     def ask(self, op: str, **fields: Any) -> dict[str, Any]:
         """One question, one answer. Raises ``WorkerError``."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):  # a worker that died has no answer either
             print(json.dumps({"op": op, **fields}), file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            pass
         line = self._process.stdout.readline()
         if not line:
             raise WorkerError(f"the worker ended ({self._process.wait()}) instead of answering {op}")

@@ -138,9 +138,7 @@ class Worker:
     def _decode(self, tokens: Any, positions: Any, sequences: Any, wanted: Any) -> None:
         batch = lib.llama_batch_init(len(tokens), 0, 1)
         batch.n_tokens = len(tokens)
-        for i, (token, position, sequence, logits) in enumerate(
-            zip(tokens, positions, sequences, wanted, strict=True)
-        ):
+        for i, (token, position, sequence, logits) in enumerate(zip(tokens, positions, sequences, wanted, strict=True)):
             batch.token[i], batch.pos[i], batch.logits[i] = token, position, logits
             batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
         status = lib.llama_decode(self._context, batch)

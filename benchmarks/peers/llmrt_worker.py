@@ -1,6 +1,6 @@
 """llmrt as a worker process: the same questions and answers as ``llama_cpp_worker.py``.
 
-    load     alias or path, layers, context, sequences, threads, quant, random
+load     alias or path, layers, context, sequences, threads, quant, random
 """
 
 from __future__ import annotations
@@ -45,7 +45,12 @@ class Worker:
         from llmrt.ops.native import native_library
 
         library = native_library()
-        return {"engine": "llmrt", "version": __version__, "commit": commit(), "isa": library.isa if library else "torch"}
+        return {
+            "engine": "llmrt",
+            "version": __version__,
+            "commit": commit(),
+            "isa": library.isa if library else "torch",
+        }
 
     def load(self, shape: str, context: int, sequences: int, threads: int, quant: str) -> dict[str, Any]:
         """Build the engine with the weights of the alias, or random ones in its shape."""

@@ -40,7 +40,7 @@ Blocks = npt.NDArray[np.uint8]
 
 
 def write_random_gguf(path: Path, config: ModelConfig, kind: Kind = Kind.Q4_0, seed: int = 0) -> Path:
-    """Write a model of ``config`` to ``path``, its matrices of the types that llama.cpp's quantizer gives for ``kind``."""
+    """Write a model of ``config``, its matrices of the types that llama.cpp's quantizer gives for ``kind``."""
     writer = gguf.GGUFWriter(path, "llama")
     _add_shape(writer, config, kind)
     _add_vocabulary(writer, config.vocab_size)
@@ -115,7 +115,7 @@ def _kind_of(name: str, slot: Slot, config: ModelConfig, kind: Kind) -> Kind:
 
 def _pool(kind: Kind, rng: np.random.Generator) -> Blocks:
     """Random blocks [blocks, bytes of one]."""
-    block_size, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+    _, block_bytes = gguf.GGML_QUANT_SIZES[kind]
     if kind in (Kind.F32, Kind.F16, Kind.BF16):
         values = rng.normal(0, DEVIATION, _POOL_BLOCKS).astype(np.float32)
         return gguf.quantize(values, kind).view(np.uint8).reshape(-1, block_bytes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """``prompt`` tokens in and ``gen`` out, at ``depth``, for ``batch`` sequences of a shape; ``metrics`` are reported."""
+    """``prompt`` tokens in, ``gen`` out, at ``depth``, for ``batch`` sequences of a shape; ``metrics`` are reported."""
 
     key: str
     shape: str

@@ -28,9 +28,7 @@ class Shape:
         preset = find_preset(self.alias)
         assert preset is not None, self.alias
         config = preset_config(preset)
-        return replace(
-            config, context_length=self.context_length, num_layers=self.num_layers or config.num_layers
-        )
+        return replace(config, context_length=self.context_length, num_layers=self.num_layers or config.num_layers)
 
 
 SHAPES = {

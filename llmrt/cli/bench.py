@@ -49,7 +49,9 @@ def bench(
     depth: Annotated[
         int | None,
         typer.Option(
-            parser=parse_size, metavar="TOKENS", help="Begin behind so many tokens, not computed but random in the cache."
+            parser=parse_size,
+            metavar="TOKENS",
+            help="Begin behind so many tokens, not computed but random in the cache.",
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Requests side by side; rates are of all together.")] = 1,

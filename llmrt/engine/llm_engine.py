@@ -60,7 +60,7 @@ class LLMEngine:
         self.scheduler.abort(request_id)
 
     def fill(self, depth: int) -> None:
-        """Take the first ``depth`` tokens of every request for computed, their keys and values random: for measuring."""
+        """For measuring: take the first ``depth`` tokens of every request for computed, with random keys and values."""
         self._runner.randomize_cache()
         while True:
             scheduled = self.scheduler.schedule()
