@@ -53,7 +53,7 @@ class KVCache:
         for layer in self.layers:
             for pages in (layer.k, layer.v):
                 page = torch.randn(pages.shape[1:])
-                page = page if pages.is_floating_point() else page * 32 + 128
+                page = page if pages.is_floating_point() else (page * 32 + 128).clamp(0, 255)
                 pages.copy_(page.to(pages.dtype).expand_as(pages))
             for scales in (layer.k_scales, layer.v_scales):
                 if scales is not None:
