@@ -39,7 +39,8 @@ def main() -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     rows = [row for row in ROWS if not options.rows or row.key in options.rows]
-    settings = {"threads": options.threads, "quant": options.quant, "type": options.type, "kv": options.kv}
+    settings = {"threads": options.threads, "quant": options.quant, "type": options.type}
+    settings |= {"kv_dtype": options.kv_dtype, "kv": options.kv}
     with llmrt_client() as own, llama_cpp_client(options.peer_python) as peer:
         report = {
             "llmrt": own.ask("info"),
@@ -73,7 +74,7 @@ def _measured(
     todo = list(rows)
     common = {"context": context, "sequences": sequences, "threads": options.threads}
     try:
-        loaded = own.ask("load", shape=shape, quant=options.quant, **common)
+        loaded = own.ask("load", shape=shape, quant=options.quant, kv=options.kv_dtype, **common)
         file = model_file(shape, options.type, peer)
         loaded_peer = peer.ask("load", path=str(file), kv=options.kv, **common)
         for row in rows:
@@ -93,6 +94,7 @@ def _about(row: Row, own: dict[str, Any], peer: dict[str, Any]) -> dict[str, Any
     return {
         **asdict(row),
         "title": SHAPES[row.shape].title,
+        "llmrt_kv": own["kv"],
         "llmrt_read_bytes": own["read_bytes"],
         "llama_cpp_read_bytes": peer["read_bytes"],
         "llama_cpp_file_bytes": peer["file_bytes"],
@@ -146,6 +148,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=45, help="begin no pair after so long on a row")
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--quant", default="int4", help="of llmrt")
+    parser.add_argument("--kv-dtype", default="auto", help="llmrt's KV cache")
     parser.add_argument("--type", default="Q4_0", help="of llama.cpp's file")
     parser.add_argument("--kv", choices=("f16", "q8_0"), default="f16", help="llama.cpp's KV cache")
     parser.add_argument("--peer-python", type=Path, default=ROOT / ".venv-peers/bin/python")

@@ -35,7 +35,7 @@ def measure_shape(shape: str, threads: int, quant: str, repeat: int) -> dict[str
     with ExitStack() as stack:
         first, second, crowded = clients = [stack.enter_context(llmrt_client()) for _ in range(3)]
         for client, count in zip(clients, (threads, threads, 2 * threads), strict=True):
-            client.ask("load", shape=shape, context=512, sequences=1, threads=count, quant=quant)
+            client.ask("load", shape=shape, context=512, sequences=1, threads=count, quant=quant, kv="auto")
             decode_rate(client, shape)
         pool = stack.enter_context(ThreadPoolExecutor(2))
         rounds = [

@@ -1,6 +1,6 @@
 """llmrt as a worker process: the same questions and answers as ``llama_cpp_worker.py``.
 
-load     alias or path, layers, context, sequences, threads, quant, random
+load     shape, context (tokens of a sequence), sequences, threads, quant, kv (auto, fp16 ...)
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Worker:
             "isa": library.isa if library else "torch",
         }
 
-    def load(self, shape: str, context: int, sequences: int, threads: int, quant: str) -> dict[str, Any]:
+    def load(self, shape: str, context: int, sequences: int, threads: int, quant: str, kv: str) -> dict[str, Any]:
         """Build the engine with the weights of the alias, or random ones in its shape."""
         wanted = SHAPES[shape]
         config = EngineConfig(
@@ -60,8 +60,11 @@ class Worker:
             threads=threads,
             max_num_seqs=sequences,
             quant=quant,
+            kv_dtype=kv,
             prefix_caching=False,
         )
+        from llmrt.engine.build import resolve_dtypes  # torch is not part of what is timed
+
         start = time.perf_counter()
         if wanted.real:
             self.engine = load_engine(named_target(wanted.alias, None).open_checkpoint, config)
@@ -69,8 +72,10 @@ class Worker:
             from llmrt.model.random_checkpoint import RandomCheckpoint
 
             self.engine = load_engine(lambda: RandomCheckpoint(wanted.config), config)
+        seconds = time.perf_counter() - start
         self.chunk = config.max_num_batched_tokens
-        return {"seconds": time.perf_counter() - start, "read_bytes": read_bytes(wanted.config, quant)}
+        _, kv_dtype = resolve_dtypes(wanted.config, config)
+        return {"seconds": seconds, "read_bytes": read_bytes(wanted.config, quant), "kv": kv_dtype}
 
     def unload(self) -> dict[str, Any]:
         """Free it."""
