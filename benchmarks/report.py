@@ -47,7 +47,7 @@ def read(file: Path) -> Json:
 def compare(report: Json) -> str:
     """Both engines' rates and their ratio, row by row."""
     rows = [cells for row in report["rows"].values() for cells in _compared(row)]
-    table = _table(("", "", "llmrt tok/s", "llama.cpp tok/s", "ratio"), rows)
+    table = _table(("", "", "llmrt tok/s", "llama.cpp tok/s", "ratio", "weights read, GB/s"), rows)
     return "\n\n".join([_machine(report), table])
 
 
@@ -68,10 +68,13 @@ def what(row: Json, metric: str) -> str:
 
 def _compared(row: Json) -> Iterator[tuple[str, ...]]:
     for _, timed, figures in comparisons({"rows": {"": row}}):
+        own, peer = figures["llmrt_median"], figures["llama_cpp_median"]
         low, high = figures["ratio_min"], figures["ratio_max"]
         spread = f" ({low:.2f} to {high:.2f})" if len(figures["ratios"]) > 1 else ""
         ratio = f"**{figures['ratio_median']:.2f}**{spread}"
-        yield row["title"], timed, _rate(figures["llmrt_median"]), _rate(figures["llama_cpp_median"]), ratio
+        read = f"{own * row['llmrt_read_bytes'] / 1e9:.1f} : {peer * row['llama_cpp_read_bytes'] / 1e9:.1f}"
+        alone = timed == "decode"  # several requests share a read, and a deep cache is read beside the weights
+        yield row["title"], timed, _rate(own), _rate(peer), ratio, read if alone else ""
 
 
 def _machine(report: Json) -> str:

@@ -35,9 +35,12 @@ def test_ratios_are_of_the_pairs(monkeypatch: Any) -> None:
     prefill = figures["prefill"]
     assert prefill["ratios"] == [1, 3, 0.5]
     assert (prefill["llmrt_median"], prefill["llama_cpp_median"], prefill["ratio_median"]) == (200, 100, 1)
-    table = compare({**HEAD, "rows": {"key": {**row.__dict__, "title": "Model", **figures}}}).splitlines()
-    assert table[-2] == "| Model | prefill of 512 tokens behind 8192 | 200 | 100 | **1.00** (0.50 to 3.00) |"
-    assert table[-1] == "| Model | decode behind 8192 | 400 | 200 | **1.00** (0.50 to 3.00) |"
+    about = {**row.__dict__, "title": "Model", "llmrt_read_bytes": 1e8, "llama_cpp_read_bytes": 2e8}
+    table = compare({**HEAD, "rows": {"key": {**about, **figures}}}).splitlines()
+    assert table[-2] == "| Model | prefill of 512 tokens behind 8192 | 200 | 100 | **1.00** (0.50 to 3.00) |  |"
+    assert table[-1] == "| Model | decode behind 8192 | 400 | 200 | **1.00** (0.50 to 3.00) |  |"
+    shallow = compare({**HEAD, "rows": {"key": {**about, **figures, "depth": 0}}}).splitlines()
+    assert shallow[-1] == "| Model | decode | 400 | 200 | **1.00** (0.50 to 3.00) | 40.0 : 40.0 |"
 
 
 HEAD: dict[str, Any] = {
