@@ -12,7 +12,11 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 RUNTIME = $(VENV)/.installed
 TESTING = $(VENV)/.installed-test
 
-.PHONY: chat serve test lint format types image clean
+# The environment that llama.cpp is measured in.
+PEERS ?= .venv-peers
+BENCHING = $(VENV)/.installed-bench
+
+.PHONY: chat serve test lint format types image clean peers compare report
 
 # With PROMPT, or with input from a pipe, it answers and exits. Greedy, so that the answer is the same every time.
 chat: $(RUNTIME)
@@ -49,6 +53,28 @@ $(TESTING): $(RUNTIME)
 	@$(PIP) install --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
+# llama.cpp, built from source for this processor; some minutes.
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	@$(PYTHON) -m venv $(PEERS)
+	CMAKE_ARGS="-DGGML_NATIVE=ON" $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install \
+		--no-binary llama-cpp-python --requirement $<
+	@touch $@
+
+# Every figure of README.md beside llama.cpp: half an hour on an idle machine.
+compare: $(RUNTIME) peers
+	$(VENV)/bin/python -m benchmarks.compare --peer-python $(PEERS)/bin/python
+	$(VENV)/bin/python -m benchmarks.startup --peer-python $(PEERS)/bin/python
+	$(VENV)/bin/python -m benchmarks.sharing
+
+report: $(BENCHING)
+	$(VENV)/bin/python -m benchmarks.report
+
+$(BENCHING): $(RUNTIME)
+	@$(PIP) install --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
 # For the Dockerfile: an environment that does not need the checkout, and the folder that becomes the volume.
 image:
 	$(PYTHON) -m venv $(PREFIX)
@@ -56,4 +82,4 @@ image:
 	mkdir -p $(MODELS)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .ruff_cache

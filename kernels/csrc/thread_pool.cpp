@@ -1,5 +1,6 @@
 #include "thread_pool.h"
 
+#include <algorithm>
 #include <chrono>
 
 #if defined(__x86_64__)
@@ -12,6 +13,9 @@ namespace {
 // Long enough to meet the next call of a decode step without a system call, short enough to be cheap when another
 // process has the core: the longest wait between two calls of a 135M model is some tens of microseconds.
 constexpr auto kSpin = std::chrono::microseconds(60);
+
+constexpr int64_t kTapeCalls = 16;   // a list of this many calls is a tape
+constexpr int64_t kMostAlone = 256;  // tapes that are run alone before all threads are tried again
 
 void relax() {
 #if defined(__x86_64__)
@@ -30,20 +34,27 @@ void Signal::advance() {
   woken_.notify_all();
 }
 
-void Signal::wait_past(uint32_t old) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
-  do {
+int64_t Signal::wait_past(uint32_t old) {
+  using Clock = std::chrono::steady_clock;
+  const auto changed = [&] {
     for (int i = 0; i < 32; ++i) {
-      if (value() != old) return;
+      if (value() != old) return true;
       relax();
     }
-  } while (std::chrono::steady_clock::now() < deadline);
+    return false;
+  };
+  if (changed()) return 0;
+  const auto start = Clock::now();
+  const auto waited = [&] { return std::chrono::nanoseconds(Clock::now() - start); };
+  while (waited() < kSpin)
+    if (changed()) return waited().count();
   sleepers_.fetch_add(1);
   {
     std::unique_lock lock(mutex_);
     woken_.wait(lock, [&] { return value_.load() != old; });
   }
   sleepers_.fetch_sub(1);
+  return waited().count();
 }
 
 void Barrier::reset(int32_t threads) {
@@ -63,7 +74,8 @@ void Barrier::wait() {
     next_.store(0, std::memory_order_relaxed);
     generation_.advance();
   } else {
-    generation_.wait_past(generation);
+    const int64_t waited = generation_.wait_past(generation);
+    if (waited > 0) waited_.fetch_add(waited, std::memory_order_relaxed);
   }
 }
 
@@ -80,6 +92,33 @@ void ThreadPool::resize(int32_t threads) {
 }
 
 void ThreadPool::run(const llmrt_call* calls, int64_t count) {
+  const bool tape = count >= kTapeCalls;
+  if (tape && alone_ > 0) {
+    --alone_;
+    run_alone(calls, count);
+    return;
+  }
+  const auto start = std::chrono::steady_clock::now();
+  barrier_.take_waited();
+  run_all(calls, count);
+  if (!tape) return;
+  const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;
+  const int64_t threads = static_cast<int64_t>(workers_.size()) + 1;
+  const int64_t worked = threads * elapsed.count() - barrier_.take_waited();
+  penalty_ = worked < elapsed.count() ? std::clamp<int64_t>(2 * penalty_, 8, kMostAlone) : 0;
+  alone_ = penalty_;
+}
+
+void ThreadPool::run_alone(const llmrt_call* calls, int64_t count) {
+  Barrier barrier;
+  Context context(barrier, 0, 1);
+  for (int64_t i = 0; i < count; ++i) {
+    calls[i].function(calls[i].args, context);
+    barrier.wait();
+  }
+}
+
+void ThreadPool::run_all(const llmrt_call* calls, int64_t count) {
   calls_ = calls;
   count_ = count;
   epoch_.advance();

@@ -1,5 +1,7 @@
 // A pool whose threads run one list of calls together. Waiting spins for a bounded time, then sleeps, so that an
-// oversubscribed machine goes on at its own pace instead of burning the core that another thread needs.
+// oversubscribed machine goes on at its own pace instead of burning the core that another thread needs. A tape, whose
+// calls are short, is run by the caller alone while the threads together get less done than one would: when another
+// process has the cores, the threads of this one are seldom there at the same time, and most of it is waiting.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +21,8 @@ class Signal {
  public:
   uint32_t value() const { return value_.load(std::memory_order_acquire); }
   void advance();
-  void wait_past(uint32_t old);
+  // Returns the nanoseconds that it took, 0 for a short time.
+  int64_t wait_past(uint32_t old);
 
  private:
   // Both are read and written in one total order, so either the waiter sees the new value or the other sees the sleeper.
@@ -34,12 +37,15 @@ class Barrier {
  public:
   void reset(int32_t threads);
   void wait();
+  // Nanoseconds that all threads have waited since the last call.
+  int64_t take_waited() { return waited_.exchange(0, std::memory_order_relaxed); }
   int64_t take(int64_t count) { return next_.fetch_add(count, std::memory_order_relaxed); }
 
  private:
   alignas(64) std::atomic<int32_t> arrived_{0};
   Signal generation_;
   alignas(64) std::atomic<int64_t> next_{0};
+  std::atomic<int64_t> waited_{0};
   int32_t threads_ = 1;
 };
 
@@ -84,6 +90,8 @@ class ThreadPool {
 
  private:
   void work(int32_t thread, uint32_t seen);
+  void run_all(const llmrt_call* calls, int64_t count);
+  void run_alone(const llmrt_call* calls, int64_t count);
   void execute(int32_t thread);
   void stop();
 
@@ -92,6 +100,8 @@ class ThreadPool {
   const llmrt_call* calls_ = nullptr;
   int64_t count_ = 0;
   bool stopping_ = false;
+  int64_t alone_ = 0;    // tapes that the caller is to run alone
+  int64_t penalty_ = 0;  // how many it was the last time
   Signal epoch_;
 };
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -45,6 +46,15 @@ def bench(
         int | None,
         typer.Option(parser=parse_size, metavar="TOKENS", help="Fill this context: the prompt is what --gen leaves."),
     ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_size,
+            metavar="TOKENS",
+            help="Begin behind so many tokens, not computed but random in the cache.",
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Requests side by side; rates are of all together.")] = 1,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Take the shape of MODEL alone: an alias, or a config.json.")
     ] = False,
@@ -62,8 +72,8 @@ def bench(
     threads: Threads = None,
     revision: Revision = None,
 ) -> None:
-    """Measure a model's speed on this machine: prefill and decode of one request, without the prefix cache."""
-    workload = _workload(prompt, gen, ctx)
+    """Measure a model's speed on this machine: prefill and decode, without the prefix cache."""
+    workload = replace(_workload(prompt, gen, ctx, depth or 0), batch=batch)
     target = _target(model, random_weights, workload, revision)
     _check_length(target, workload)
     config = EngineConfig(
@@ -73,7 +83,7 @@ def bench(
         kv_dtype=kv_dtype,
         device=device,
         threads=threads,
-        max_num_seqs=1,
+        max_num_seqs=batch,
         prefix_caching=False,
     )
     report = _measured(target, config, workload, repeat)
@@ -83,15 +93,15 @@ def bench(
         print_report(report)
 
 
-def _workload(prompt: int | None, gen: int, ctx: int | None) -> Workload:
+def _workload(prompt: int | None, gen: int, ctx: int | None, depth: int) -> Workload:
     """Raises ``ConfigError`` for lengths that contradict each other."""
     if ctx is None:
-        return Workload(DEFAULT_PROMPT if prompt is None else prompt, gen)
+        return Workload(DEFAULT_PROMPT if prompt is None else prompt, gen, depth)
     if prompt is not None:
         raise ConfigError("--ctx fills a context and so sets the prompt's length; leave out --prompt or --ctx.")
-    if ctx <= gen:
+    if ctx <= gen + depth:
         raise ConfigError(f"--ctx is {ctx}, which leaves no prompt before the {gen} tokens of --gen.")
-    return Workload(ctx - gen, gen)
+    return Workload(ctx - gen - depth, gen, depth)
 
 
 def _target(model: str | None, random_weights: bool, workload: Workload, revision: str | None) -> Target:
@@ -107,9 +117,11 @@ def _target(model: str | None, random_weights: bool, workload: Workload, revisio
 def _check_length(target: Target, workload: Workload) -> None:
     most = target.config.max_context_length
     if workload.num_tokens > most:
+        parts = f"{workload.num_prompt_tokens} tokens of prompt and {workload.num_output_tokens} generated"
+        at_depth = f" at a depth of {workload.depth}" if workload.depth else ""
         raise ConfigError(
-            f"{workload.num_prompt_tokens} tokens of prompt and {workload.num_output_tokens} generated are"
-            f" {workload.num_tokens}; {target.name} takes at most {most}. Use a smaller --ctx, --prompt or --gen."
+            f"{parts}{at_depth} are {workload.num_tokens}; {target.name} takes at most {most}."
+            f" Use a smaller --ctx, {'--depth, ' if workload.depth else ''}--prompt or --gen."
         )
 
 

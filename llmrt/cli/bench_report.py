@@ -38,6 +38,8 @@ class Settings:
 
     prompt_tokens: int
     output_tokens: int
+    depth: int
+    batch: int
     context_length: int
     quant: str
     dtype: str
@@ -91,6 +93,8 @@ def make_report(
         settings=Settings(
             prompt_tokens=workload.num_prompt_tokens,
             output_tokens=workload.num_output_tokens,
+            depth=workload.depth,
+            batch=workload.batch,
             context_length=workload.num_tokens,
             quant=config.quant,
             dtype=dtype,
@@ -130,15 +134,17 @@ def print_report(report: Report) -> None:
 
 def _figures(report: Report) -> list[tuple[str, str, str]]:
     settings, results, runs = report.settings, report.results, report.results.runs
+    at_depth = f" at a depth of {settings.depth}" if settings.depth else ""
+    side_by_side = f", {settings.batch} requests" if settings.batch > 1 else ""
     decode_rates = [run.decode_rate for run in runs if run.decode_rate is not None]
     return [
         (
-            f"prefill, {settings.prompt_tokens} tokens",
+            f"prefill, {settings.prompt_tokens} tokens{at_depth}{side_by_side}",
             f"{_number(results.prefill_tokens_per_second)} tokens/s",
             _range([run.prefill_rate for run in runs]),
         ),
         (
-            f"decode, {settings.output_tokens} tokens after them",
+            f"decode, {settings.output_tokens} tokens after them{side_by_side}",
             f"{_number(results.decode_tokens_per_second)} tokens/s",
             _range(decode_rates),
         ),

@@ -6,36 +6,42 @@ import random
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmrt.cli.progress import Bar
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
+from llmrt.errors import ConfigError
 
 DEFAULT_REPEAT = 3
 LONG_RUN_SECONDS = 30.0
 _WARM_UP_TOKENS = 16
-_REQUEST_ID = "bench"
 
 
 @dataclass(frozen=True)
 class Workload:
-    """``num_prompt_tokens`` random tokens in, ``num_output_tokens`` out. Random tokens cost what a text's cost."""
+    """``batch`` requests, each of ``num_prompt_tokens`` random tokens in and ``num_output_tokens`` out.
+
+    Random tokens cost what a text's cost. Before the prompt lie ``depth`` tokens that are not computed: their keys and
+    values are random too.
+    """
 
     num_prompt_tokens: int
     num_output_tokens: int
+    depth: int = 0
+    batch: int = 1
 
     @property
     def num_tokens(self) -> int:
-        """The context that it fills."""
-        return self.num_prompt_tokens + self.num_output_tokens
+        """The context that one request fills."""
+        return self.depth + self.num_prompt_tokens + self.num_output_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of a workload, in seconds and tokens a second.
+    """One run of a workload, in seconds and tokens a second over all requests.
 
-    The first token comes out of the prefill; ``decode_rate`` counts those after it, None if it is the only one.
+    Prefill ends when every request has its first token; ``decode_rate`` counts those after that, None if none is left.
     """
 
     time_to_first_token: float
@@ -51,12 +57,16 @@ def measure(engine: LLMEngine, workload: Workload, *, chunk: int, repeat: int | 
     most tokens that the engine takes in one step; ``bar`` shows the tokens of each run as they are done.
     """
     draw = random.Random(0)
-    warm_up = Workload(min(workload.num_prompt_tokens, _WARM_UP_TOKENS), min(workload.num_output_tokens, 2))
-    _run(engine, warm_up, draw, chunk, bar)
-    runs = [_run(engine, workload, draw, chunk, bar)]
+    warm_up = replace(
+        workload,
+        num_prompt_tokens=min(workload.num_prompt_tokens, _WARM_UP_TOKENS),
+        num_output_tokens=min(workload.num_output_tokens, 2),
+    )
+    run_once(engine, warm_up, draw, chunk, bar)
+    runs = [run_once(engine, workload, draw, chunk, bar)]
     if repeat is None:
         repeat = 1 if runs[0].seconds > LONG_RUN_SECONDS else DEFAULT_REPEAT
-    runs += [_run(engine, workload, draw, chunk, bar) for _ in range(repeat - 1)]
+    runs += [run_once(engine, workload, draw, chunk, bar) for _ in range(repeat - 1)]
     return runs
 
 
@@ -71,26 +81,40 @@ def median(runs: Sequence[Run]) -> Run:
     )
 
 
-def _run(engine: LLMEngine, workload: Workload, draw: random.Random, chunk: int, bar: Bar) -> Run:
-    token_ids = draw.choices(range(engine.vocab_size), k=workload.num_prompt_tokens)
-    params = SamplingParams(temperature=0, max_tokens=workload.num_output_tokens)
-    bar.begin(workload.num_tokens - 1)  # nothing is computed of the last token
-    prompt_left = workload.num_prompt_tokens
-    times: list[float] = []
+def run_once(engine: LLMEngine, workload: Workload, draw: random.Random, chunk: int, bar: Bar) -> Run:
+    """Run ``workload`` on an idle engine. Raises ``ConfigError`` if its requests do not fit side by side."""
+    _add_requests(engine, workload, draw)
+    prompt_left = workload.batch * workload.num_prompt_tokens
+    bar.begin(prompt_left + workload.batch * (workload.num_output_tokens - 1))  # nothing is computed of the last tokens
+    started: set[str] = set()
+    first, tokens_after = 0.0, 0
     start = time.perf_counter()
-    engine.add(_REQUEST_ID, token_ids, params)
     while engine.has_work:
         outputs = engine.step()
-        times += [time.perf_counter()] * sum(len(output.token_ids) for output in outputs)
-        bar.advance(min(chunk, prompt_left) or 1)
+        if len(started) < workload.batch:
+            started.update(output.request_id for output in outputs)
+            first = time.perf_counter() - start
+        else:
+            tokens_after += sum(len(output.token_ids) for output in outputs)
+        bar.advance(min(chunk, prompt_left) or len(outputs))
         prompt_left -= min(chunk, prompt_left)
-    return _timed(workload, first=times[0] - start, last=times[-1] - start, num_tokens=len(times))
-
-
-def _timed(workload: Workload, *, first: float, last: float, num_tokens: int) -> Run:
+    last = time.perf_counter() - start
     return Run(
         time_to_first_token=first,
-        prefill_rate=workload.num_prompt_tokens / first,
-        decode_rate=(num_tokens - 1) / (last - first) if last > first else None,
+        prefill_rate=workload.batch * workload.num_prompt_tokens / first,
+        decode_rate=tokens_after / (last - first) if tokens_after else None,
         seconds=last,
     )
+
+
+def _add_requests(engine: LLMEngine, workload: Workload, draw: random.Random) -> None:
+    params = SamplingParams(temperature=0, max_tokens=workload.num_output_tokens)
+    for i in range(workload.batch):
+        token_ids = draw.choices(range(engine.vocab_size), k=workload.depth + workload.num_prompt_tokens)
+        engine.add(f"bench-{i}", token_ids, params)
+    if workload.depth:
+        engine.fill(workload.depth)
+        if engine.scheduler.num_waiting:
+            raise ConfigError(
+                f"--batch is {workload.batch}; so many requests of {workload.num_tokens} tokens do not fit in memory."
+            )

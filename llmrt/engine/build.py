@@ -44,7 +44,7 @@ def assemble_engine(checkpoint: Checkpoint, config: EngineConfig, progress: Prog
     model = checkpoint.config
     recipe = _recipe(config.quant, model)
     dtype, kv_dtype = resolve_dtypes(model, config)
-    notices = _set_threads(config.threads or usable_cores(), native=recipe is not None)
+    notices = _set_threads(config.threads, native=recipe is not None)
     weights = weight_bytes(model, dtype, recipe)
     plan = plan_memory(model, config, weights=weights, kv_dtype=kv_dtype, available=available_memory())
     spec = OpSpec(device.type, DTYPES[dtype], group=recipe.group if recipe else 0, granule=model.granule)
@@ -90,13 +90,19 @@ def _recipe(quant: str, model: ModelConfig) -> Recipe | None:
     return RECIPES[quant]
 
 
-def _set_threads(threads: int, *, native: bool) -> list[str]:
+def _set_threads(wanted: int | None, *, native: bool) -> list[str]:
     """Give the threads to torch or to the native kernels; returns what the person should know."""
     library = native_library() if native else None
+    cores = usable_cores()
+    threads = min(wanted or cores, cores)
+    notices = [f"--threads {wanted} is more than the {cores} cores that are free for it; {threads} are used."]
     torch.set_num_threads(threads if library is None else 1)
     if library is not None:
         library.set_threads(threads)
-    return [f"{NOT_BUILT}; this will be slow."] if native and library is None else []
+    return [
+        *(notices if wanted is not None and wanted > cores else []),
+        *([f"{NOT_BUILT}; this will be slow."] if native and library is None else []),
+    ]
 
 
 def _check(config: EngineConfig) -> None:

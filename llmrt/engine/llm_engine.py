@@ -19,6 +19,10 @@ class ModelRunner(Protocol):
         """Choose a token for each request whose last known token is in the step."""
         ...
 
+    def randomize_cache(self) -> None:
+        """Put random keys and values in the place of those that were computed."""
+        ...
+
 
 class LLMEngine:
     """Any number of requests, computed side by side, one step at a time.
@@ -54,6 +58,17 @@ class LLMEngine:
     def abort(self, request_id: str) -> None:
         """Forget a request; nothing more is emitted for it."""
         self.scheduler.abort(request_id)
+
+    def fill(self, depth: int) -> None:
+        """For measuring: take the first ``depth`` tokens of every request for computed, with random keys and values."""
+        self._runner.randomize_cache()
+        while True:
+            scheduled = self.scheduler.schedule()
+            filled = {r: min(n, depth - r.num_computed_tokens) for r, n in scheduled.items()}
+            filled = {request: num_tokens for request, num_tokens in filled.items() if num_tokens > 0}
+            if not filled:
+                return
+            self.scheduler.update(filled, {})
 
     def step(self) -> list[RequestOutput]:
         """Advance every running request; returns what each of them gained."""

@@ -37,6 +37,10 @@ class TorchModelRunner:
         logits = self._forward(lay_out(scheduled, self._block_size))
         return dict(zip(ending, sample(logits, ending, self._argmax), strict=True)) if ending else {}
 
+    def randomize_cache(self) -> None:
+        """See ``KVCache.randomize``."""
+        self._kv.randomize()
+
     def _forward(self, rows: BatchRows) -> Tensor:
         if self._tapes is not None and self._tapes.possible and rows.is_decode:
             logits = self._tapes.run(rows)

@@ -44,3 +44,17 @@ class KVCache:
             return LayerKVCache(k, v, *(torch.empty(shape[:3], device=device) for _ in range(2)))
 
         return cls(tuple(layer() for _ in range(config.num_layers)))
+
+    def randomize(self) -> None:
+        """Write random keys and values, to every page the same: what is timed over them costs what real ones would.
+
+        Pages that were never written are all one page of zeros to the system, and reading it is too cheap.
+        """
+        for layer in self.layers:
+            for pages in (layer.k, layer.v):
+                page = torch.randn(pages.shape[1:])
+                page = page if pages.is_floating_point() else (page * 32 + 128).clamp(0, 255)
+                pages.copy_(page.to(pages.dtype).expand_as(pages))
+            for scales in (layer.k_scales, layer.v_scales):
+                if scales is not None:
+                    scales.fill_(1 / 32)

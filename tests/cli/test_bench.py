@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from llmrt.cli.bench_target import FALLBACK, chosen_target, random_target, small
 from llmrt.cli.machine import processor_name
 from llmrt.cli.measure import Workload, measure
 from llmrt.cli.progress import Bar, compact, progress_bar
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.request import Request
+from llmrt.engine.scheduler import SampledToken, SchedulerOutput
 from llmrt.errors import MemoryFitError
 from llmrt.hub import store
 from llmrt.model.config_files import read_config
@@ -49,6 +53,8 @@ def test_the_figures_agree(tiny: Path, llmrt: CommandLine) -> None:
     assert settings == {
         "prompt_tokens": 40,
         "output_tokens": 5,
+        "depth": 0,
+        "batch": 1,
         "context_length": 45,
         "quant": "none",
         "dtype": "fp32",
@@ -86,6 +92,41 @@ def test_one_token_has_no_decode_rate(tiny: Path, llmrt: CommandLine) -> None:
     report = as_json(llmrt, str(tiny), "--prompt", "1", "--gen", "1", "--repeat", "2", "--threads", "1")
     assert report["results"]["decode_tokens_per_second"] is None
     assert [run["decode_rate"] for run in report["results"]["runs"]] == [None, None]
+
+
+def test_a_depth_is_held_and_not_computed(tiny: Path) -> None:
+    from tests.engines import open_engine
+
+    computed: list[int] = []
+    bar = Bar(begin=lambda total: None, advance=computed.append)
+    engine = open_engine(tiny, threads=1, max_num_seqs=2, context_length=200)
+    executed = watch(engine)
+    measuring.run_once(engine, Workload(20, 3, depth=101, batch=2), random.Random(0), 32, bar)
+    engine.scheduler.check_integrity()
+    assert sum(executed) == sum(computed) == 2 * (20 + 3 - 1)
+    assert engine.scheduler.kv.num_free_blocks >= 2 * 200 // 8
+
+
+def watch(engine: LLMEngine) -> list[int]:
+    """The number of tokens of each step from now on."""
+    executed: list[int] = []
+    execute = engine._runner.execute
+
+    def counted(scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
+        executed.append(sum(scheduled.values()))
+        assert all(request.num_computed_tokens >= 101 for request in scheduled)
+        return execute(scheduled)
+
+    engine._runner.execute = counted
+    return executed
+
+
+def test_depth_and_batch_are_reported(tiny: Path, llmrt: CommandLine) -> None:
+    report = as_json(llmrt, str(tiny), *SMALL, "--depth", "100", "--batch", "2", "--repeat", "1")
+    settings, run = report["settings"], report["results"]["runs"][0]
+    assert (settings["depth"], settings["batch"], settings["context_length"]) == (100, 2, 145)
+    assert run["prefill_rate"] * run["time_to_first_token"] == pytest.approx(2 * 40)
+    assert run["decode_rate"] * (run["seconds"] - run["time_to_first_token"]) == pytest.approx(2 * 4)
 
 
 def test_people_get_a_table(tiny: Path, llmrt: CommandLine) -> None:
@@ -177,6 +218,7 @@ def test_the_smaller_model_has_the_context(num_tokens: int) -> None:
         (("--prompt", "8", "--ctx", "512"), "leave out --prompt or --ctx"),
         (("--ctx", "128"), "--ctx is 128"),
         (("--prompt", "500"), "takes at most 512"),
+        (("--prompt", "8", "--gen", "4", "--depth", "512"), "at a depth of 512"),
         (("--random-weights", "--revision", "v1"), "--revision v1"),
         (("--prompt", "8", "--device", "abacus"), "--device"),
     ],

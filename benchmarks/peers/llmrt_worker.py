@@ -1,0 +1,134 @@
+"""llmrt as a worker process: the same questions and answers as ``llama_cpp_worker.py``.
+
+load     shape, context (tokens of a sequence), sequences, threads, quant, kv (auto, fp16 ...)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.shapes import SHAPES
+from llmrt import __version__
+from llmrt.cli.bench_target import named_target
+from llmrt.cli.loading import load_engine
+from llmrt.cli.measure import Workload, run_once
+from llmrt.cli.progress import Bar
+from llmrt.config import EngineConfig
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.model.config import ModelConfig
+from llmrt.model.families.family import TensorNames
+from llmrt.model.tensor_slots import tensor_slots
+from llmrt.quant.recipe import RECIPES
+
+ROOT = Path(__file__).parents[2]
+SILENT = Bar(begin=lambda total: None, advance=lambda count: None)
+
+
+@dataclass
+class Worker:
+    """One loaded model at a time."""
+
+    engine: LLMEngine | None = None
+    chunk: int = 0
+
+    def info(self) -> dict[str, Any]:
+        """What is running."""
+        from llmrt.ops.native import native_library
+
+        library = native_library()
+        return {
+            "engine": "llmrt",
+            "version": __version__,
+            "commit": commit(),
+            "isa": library.isa if library else "torch",
+        }
+
+    def load(self, shape: str, context: int, sequences: int, threads: int, quant: str, kv: str) -> dict[str, Any]:
+        """Build the engine with the weights of the alias, or random ones in its shape."""
+        wanted = SHAPES[shape]
+        config = EngineConfig(
+            context_length=context,
+            threads=threads,
+            max_num_seqs=sequences,
+            quant=quant,
+            kv_dtype=kv,
+            prefix_caching=False,
+        )
+        from llmrt.engine.build import resolve_dtypes  # torch is not part of what is timed
+
+        start = time.perf_counter()
+        if wanted.real:
+            self.engine = load_engine(named_target(wanted.alias, None).open_checkpoint, config)
+        else:
+            from llmrt.model.random_checkpoint import RandomCheckpoint
+
+            self.engine = load_engine(lambda: RandomCheckpoint(wanted.config), config)
+        seconds = time.perf_counter() - start
+        self.chunk = config.max_num_batched_tokens
+        _, kv_dtype = resolve_dtypes(wanted.config, config)
+        return {"seconds": seconds, "read_bytes": read_bytes(wanted.config, quant), "kv": kv_dtype}
+
+    def unload(self) -> dict[str, Any]:
+        """Free it."""
+        self.engine = None
+        return {}
+
+    def measure(self, prompt: int, gen: int, depth: int, batch: int) -> dict[str, Any]:
+        """Rates in tokens a second over all requests; None where there is nothing to time."""
+        assert self.engine is not None
+        workload = Workload(prompt, gen, depth, batch)
+        run = run_once(self.engine, workload, random.Random(), self.chunk, SILENT)
+        return {"prefill_rate": run.prefill_rate, "decode_rate": run.decode_rate}
+
+
+def read_bytes(config: ModelConfig, quant: str) -> int:
+    """Bytes of weights that one decoded token reads: the chosen experts, and the embedding table as the head alone."""
+    recipe = RECIPES.get(quant)
+    total = 0.0
+    for slot in tensor_slots(config, TensorNames()).values():
+        if slot.role == "embedding" and not config.tied_embeddings:
+            continue
+        scheme = recipe.scheme(slot.role) if recipe and slot.role else None
+        num_bytes = math.prod(slot.shape) * (scheme.bits_per_weight / 8 if scheme else 2)
+        if config.moe is not None and slot.parameter.endswith(("gate_up_weight", "down_weight")):
+            num_bytes *= config.moe.num_active / config.moe.num_experts
+        total += num_bytes
+    return int(total)
+
+
+def commit() -> str:
+    """The last commit of the checkout that changed llmrt or its kernels, marked if their files differ from it."""
+    code = ("llmrt", "kernels")
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments, "--", *code], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    return git("log", "-1", "--format=%h") + ("-dirty" if git("status", "--porcelain") else "")
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    worker = Worker()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = getattr(worker, request.pop("op"))(**request)
+        except Exception as error:
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(reply), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The tables of README.md and the plot beside them, from the JSON files that the benchmarks wrote.
+
+    python -m benchmarks.report
+
+README.md has marked places, ``<!-- report: NAME -->`` to ``<!-- end -->``; what stands between is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results"
+README = ROOT / "README.md"
+PLOT = ROOT / "docs/images/compare.svg"
+
+Json = dict[str, Any]
+
+
+def main() -> None:
+    """Write the README's places and the plot."""
+    from benchmarks.plot import write_plot
+
+    README.write_text(filled(README.read_text(), RESULTS))
+    write_plot(read(RESULTS / "compare.json"), PLOT)
+
+
+def filled(text: str, results: Path) -> str:
+    """``text`` with every marked place made from the JSON files in ``results``."""
+
+    def place(match: re.Match[str]) -> str:
+        name = match["name"]
+        body = SECTIONS[name](read(results / f"{name}.json"))
+        return f"<!-- report: {name} -->\n\n{body}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- report: (?P<name>\w+) -->.*?<!-- end -->", place, text, flags=re.DOTALL)
+
+
+def read(file: Path) -> Json:
+    return json.loads(file.read_text())
+
+
+def compare(report: Json) -> str:
+    """Both engines' rates and their ratio, row by row."""
+    rows = [cells for row in report["rows"].values() for cells in _compared(row)]
+    table = _table(("", "", "llmrt tok/s", "llama.cpp tok/s", "ratio", "weights read, GB/s"), rows)
+    return "\n\n".join([_machine(report), table])
+
+
+def comparisons(report: Json) -> Iterator[tuple[Json, str, Json]]:
+    """Each row, what is timed in it, and the figures; without the rows that were skipped."""
+    for row in report["rows"].values():
+        if "skipped" not in row:
+            yield from ((row, what(row, metric), row[metric]) for metric in row["metrics"])
+
+
+def what(row: Json, metric: str) -> str:
+    """Such as: prefill of 512 tokens behind 8192."""
+    behind = f" behind {row['depth']}" if row["depth"] else ""
+    if metric == "prefill":
+        return f"prefill of {row['prompt']} tokens{behind}"
+    return f"decode{behind}" + (f", {row['batch']} requests" if row["batch"] > 1 else "")
+
+
+def _compared(row: Json) -> Iterator[tuple[str, ...]]:
+    for _, timed, figures in comparisons({"rows": {"": row}}):
+        own, peer = figures["llmrt_median"], figures["llama_cpp_median"]
+        low, high = figures["ratio_min"], figures["ratio_max"]
+        spread = f" ({low:.2f} to {high:.2f})" if len(figures["ratios"]) > 1 else ""
+        ratio = f"**{figures['ratio_median']:.2f}**{spread}"
+        read = f"{own * row['llmrt_read_bytes'] / 1e9:.1f} : {peer * row['llama_cpp_read_bytes'] / 1e9:.1f}"
+        alone = timed == "decode"  # several requests share a read, and a deep cache is read beside the weights
+        yield row["title"], timed, _rate(own), _rate(peer), ratio, read if alone else ""
+
+
+def _machine(report: Json) -> str:
+    machine, limits, settings = report["machine"], report["limits"], report["settings"]
+    return (
+        f"{machine['processor']}, {settings['threads']} threads; {limits['read_bytes_per_second'] / 1e9:.0f} GB/s of"
+        f" read bandwidth and {limits['int8_operations_per_second'] / 1e12:.2f} T operations/s of 8 bit dot products,"
+        f" measured in the same run. llmrt {report['llmrt']['version']} (commit {report['llmrt']['commit']}) with"
+        f" `--quant {settings['quant']}`, {report['llama_cpp']['version']} built for this processor with"
+        f" {settings['type']} files, flash attention and a KV cache of {settings['kv']}. Runs alternate; the ratio"
+        " is the median of the pairs', with the smallest and the largest."
+    )
+
+
+def startup(report: Json) -> str:
+    """Commands, and the first token of a fresh process."""
+    commands = [(f"`{name}`", _seconds(times["median"]), "") for name, times in report["commands"].items()]
+    tokens = [
+        (f"first token, {each['title']}, {state}", _seconds(each[key]["median"]), _seconds(each["llama_cpp"]["median"]))
+        for each in report["first_token"].values()
+        for state, key in (("first run", "cold"), ("later runs", "warm"))
+    ]
+    return _table(("whole processes", "llmrt", "llama.cpp"), [*commands, *tokens])
+
+
+def sharing(report: Json) -> str:
+    """What is kept of the speed on a busy machine."""
+    rows = [
+        (
+            each["title"],
+            f"{_rate(each['alone'][0])} tok/s",
+            f"{each['kept_with_twice_the_threads']:.0%}",
+            f"{each['kept_side_by_side']:.0%}",
+        )
+        for each in report["shapes"].values()
+    ]
+    return _table(
+        ("decode", "alone", "kept with twice as many threads as cores", "kept by each of two processes"), rows
+    )
+
+
+SECTIONS = {"compare": compare, "startup": startup, "sharing": sharing}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _rate(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s"
+
+
+if __name__ == "__main__":
+    main()

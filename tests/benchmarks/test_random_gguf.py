@@ -1,0 +1,94 @@
+"""Random GGUF files: read back by the gguf library, run by llmrt. States of llama.cpp: made longer, row by row."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType as Kind
+
+from benchmarks.peers.kv_state import StateError, tiled_state
+from benchmarks.peers.random_gguf import DEVIATION, write_random_gguf
+from llmrt.model.config import ModelConfig, MoeConfig
+from llmrt.model.config_files import read_config
+from llmrt.text.tokenizer import load_tokenizer
+from tests.engines import greedy, open_engine
+
+TINY = ModelConfig(
+    family="llama",
+    vocab_size=320,
+    hidden_size=256,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=64,
+    intermediate_size=512,
+    norm_eps=2**-17,
+    context_length=128,
+)
+MIXTRAL = replace(TINY, family="mixtral", moe=MoeConfig(8, 2))
+TIED = replace(TINY, tied_embeddings=True, hidden_size=192, num_heads=3, num_kv_heads=3)
+
+
+@pytest.mark.parametrize("config", [TINY, MIXTRAL, TIED], ids=["llama", "mixtral", "tied"])
+@pytest.mark.parametrize("kind", [Kind.Q4_0, Kind.Q8_0, Kind.F16, Kind.BF16])
+def test_weights_are_of_the_type_and_of_trained_size(tmp_path: Path, config: ModelConfig, kind: Kind) -> None:
+    path = write_random_gguf(tmp_path / "random.gguf", config, kind)
+    for tensor in gguf.GGUFReader(path).tensors:
+        values = gguf.dequantize(tensor.data, tensor.tensor_type)
+        assert np.isfinite(values).all()
+        if "norm" in tensor.name:
+            assert (values == 1).all()
+        else:
+            assert values.std() == pytest.approx(DEVIATION, rel=0.1), tensor.name
+            assert abs(values.mean()) < DEVIATION / 4
+    assert read_config(path) == replace(config, dtype=read_config(path).dtype)
+
+
+@pytest.mark.parametrize(
+    ("config", "tensor", "kind"),
+    [
+        (TINY, "output.weight", Kind.Q6_K),
+        (TINY, "token_embd.weight", Kind.Q4_0),
+        (TINY, "blk.1.attn_k.weight", Kind.Q4_0),
+        (TIED, "token_embd.weight", Kind.Q8_0),  # rows of 192 are no whole blocks of Q6_K
+        (MIXTRAL, "blk.1.attn_k.weight", Kind.Q8_0),
+        (MIXTRAL, "blk.1.ffn_down_exps.weight", Kind.Q4_0),
+        (MIXTRAL, "blk.1.ffn_gate_inp.weight", Kind.F32),
+    ],
+)
+def test_types_are_those_that_llama_cpp_chooses(tmp_path: Path, config: ModelConfig, tensor: str, kind: Kind) -> None:
+    path = write_random_gguf(tmp_path / "random.gguf", config)
+    assert {each.name: each.tensor_type for each in gguf.GGUFReader(path).tensors}[tensor] == kind
+
+
+@pytest.mark.parametrize("config", [TINY, MIXTRAL, TIED], ids=["llama", "mixtral", "tied"])
+def test_llmrt_runs_it(tmp_path: Path, config: ModelConfig) -> None:
+    path = write_random_gguf(tmp_path / "random.gguf", config)
+    token_ids = load_tokenizer(path).encode("w1 a")
+    assert len(greedy(open_engine(path, threads=1), token_ids, 4)) == 4
+
+
+def state(num_cells: int, rows: list[bytes], streams: bytes = b"", transposed: int = 0) -> bytes:
+    """As llama.cpp lays it out: two layers of keys, two of values, rows of three bytes."""
+    cells = b"".join(struct.pack("<iIi", position, 1, 0) for position in range(num_cells))
+    data = b"".join(struct.pack("<iQ", 1, 3) + each for each in rows)
+    head = struct.pack("<IIII", 7, 0, 1, num_cells)
+    return head + cells + struct.pack("<II", transposed, 2) + data + streams
+
+
+def test_a_state_is_made_longer() -> None:
+    rows = [b"aaabbb", b"cccddd", b"eeefff", b"ggghhh"]
+    longer = [b"aaabbbaaabbbaaa", b"cccdddcccdddccc", b"eeefffeeefffeee", b"ggghhhggghhhggg"]
+    assert tiled_state(state(2, rows, b"\0\0\0\0"), 2, 5) == state(5, longer, b"\0\0\0\0")
+
+
+def test_a_state_of_another_layout_is_refused() -> None:
+    rows = [b"aaabbb"] * 4
+    for other in (state(2, rows, b"more"), state(2, rows, transposed=1), state(3, [b"aaabbbccc"] * 4)):
+        with pytest.raises(StateError):
+            tiled_state(other, 2, 5)
