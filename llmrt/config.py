@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class EngineConfig:
     """What the person who starts an engine may choose; None and "auto" leave the choice to the engine.
 
-    ``context_length`` tokens of prompt and answer together; ``quant`` of the weights, "none", "int8" or "int4";
+    ``context_length`` tokens of prompt and answer together; ``quant`` of the weights, "none", "int8", "int4" or "auto";
     ``dtype`` of activations and of weights that are not quantized, and ``kv_dtype`` of the KV cache, each "auto",
     "fp32", "bf16" or "fp16"; ``threads`` of the processor; ``max_num_seqs`` requests computed side by side;
     ``max_num_batched_tokens`` in one step; ``block_size`` tokens in a KV block.

@@ -133,12 +133,12 @@ def _measured(target: Target, config: EngineConfig, workload: Workload, repeat: 
         runs = measure(engine, workload, chunk=config.max_num_batched_tokens, repeat=repeat, bar=bar)
     if repeat is None and len(runs) == 1:
         say(f"note: one run alone, for it took more than {LONG_RUN_SECONDS:.0f} seconds; --repeat asks for more")
-    return make_report(target, config, workload, runs, load_seconds)
+    return make_report(target, engine.config, workload, runs, load_seconds)
 
 
 def _loaded(target: Target, config: EngineConfig, workload: Workload) -> LLMEngine:
     try:
-        return load_engine(target.open_checkpoint, config)
+        return load_engine(target.open_model, config)
     except MemoryFitError as error:
         if target.reason is None:
             raise

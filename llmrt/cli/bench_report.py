@@ -76,12 +76,8 @@ class Report:
 def make_report(
     target: Target, config: EngineConfig, workload: Workload, runs: Sequence[Run], load_seconds: float
 ) -> Report:
-    """Put a measurement that was just made together; imports torch."""
-
-    from llmrt.engine.build import resolve_dtypes
-
+    """Put a measurement that was just made with an engine of ``config`` together; imports torch."""
     middle = median(runs)
-    dtype, kv_dtype = resolve_dtypes(target.config, config)
     return Report(
         model=Model(
             name=target.name,
@@ -97,8 +93,8 @@ def make_report(
             batch=workload.batch,
             context_length=workload.num_tokens,
             quant=config.quant,
-            dtype=dtype,
-            kv_dtype=kv_dtype,
+            dtype=config.dtype,
+            kv_dtype=config.kv_dtype,
             threads=config.threads or usable_cores(),
             batched_tokens=config.max_num_batched_tokens,
             prefix_caching=config.prefix_caching,

@@ -1,4 +1,4 @@
-"""Which model ``llmrt bench`` measures. Free of torch until its checkpoint is opened."""
+"""Which model ``llmrt bench`` measures. Free of torch until its weights are opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmrt.model.tensor_slots import num_parameters
 from llmrt.presets import find_preset, load_presets
 
 if TYPE_CHECKING:
-    from llmrt.model.checkpoint import Checkpoint
+    from llmrt.engine.load_model import Model
 
 FALLBACK = "mistral-7b"
 
@@ -32,15 +32,15 @@ class Target:
     detail: str
     reason: str | None = None
 
-    def open_checkpoint(self) -> Checkpoint:
+    def open_model(self) -> Model:
         """Its weights; imports torch."""
         if self.path is None:
             from llmrt.model.random_checkpoint import RandomCheckpoint
 
             return RandomCheckpoint(self.config)
-        from llmrt.model.checkpoint import open_checkpoint
+        from llmrt.engine.load_model import open_model
 
-        return open_checkpoint(self.path)
+        return open_model(self.path)
 
 
 def named_target(model: str, revision: str | None) -> Target:

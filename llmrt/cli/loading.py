@@ -1,4 +1,4 @@
-"""From a checkpoint to an engine in this process, shown as it loads."""
+"""From a model on disk to an engine in this process, shown as it loads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from llmrt.engine.threads import limit_spinning
 from llmrt.model.tensor_slots import num_parameters
 
 if TYPE_CHECKING:
-    from llmrt.model.checkpoint import Checkpoint
+    from llmrt.engine.load_model import Model
 
 
-def load_engine(open_checkpoint: Callable[[], Checkpoint], config: EngineConfig) -> LLMEngine:
+def load_engine(open_model: Callable[[], Model], config: EngineConfig) -> LLMEngine:
     """Build the engine, with a progress bar while its weights load, and print its notices on stderr.
 
     Raises ``LlmrtError`` for a checkpoint or a setting that cannot work.
@@ -25,9 +25,9 @@ def load_engine(open_checkpoint: Callable[[], Checkpoint], config: EngineConfig)
     with progress_bar("loading", "parameters") as bar:
         from llmrt.engine.build import assemble_engine  # torch, a second or two
 
-        checkpoint = open_checkpoint()
-        bar.begin(num_parameters(checkpoint.config))
-        engine = assemble_engine(checkpoint, config, bar.advance)
+        model = open_model()
+        bar.begin(num_parameters(model.config))
+        engine = assemble_engine(model, config, bar.advance)
     for notice in engine.notices:
         say(f"note: {notice}")
     return engine

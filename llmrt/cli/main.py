@@ -21,6 +21,8 @@ COMMANDS = {
     "chat": ("llmrt.cli.chat:chat", "Talk to a model in the terminal."),
     "generate": ("llmrt.cli.generate:generate", "Complete one prompt and print the text."),
     "bench": ("llmrt.cli.bench:bench", "Measure a model's speed on this machine."),
+    "quantize": ("llmrt.cli.quantize:quantize", "Write a model with packed, quantized weights to a folder."),
+    "eval": ("llmrt.cli.evaluate:eval_model", "Compare a quantized model with its source on a text."),
     "pull": ("llmrt.cli.models:pull", "Fetch a model: an alias or a Hugging Face repository."),
     "list": ("llmrt.cli.models:list_models", "List the models pulled and the aliases that can be."),
     "show": ("llmrt.cli.models:show", "Show a model's licence, size and architecture."),

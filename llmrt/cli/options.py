@@ -46,6 +46,7 @@ class QuantName(StrEnum):
     none = "none"
     int8 = "int8"
     int4 = "int4"
+    auto = "auto"
 
 
 Model = Annotated[str, typer.Argument(help="An alias, org/name, org/name:file.gguf, a folder or a GGUF file.")]
@@ -60,7 +61,7 @@ Ctx = Annotated[
     ),
 ]
 Dtype = Annotated[DtypeName, typer.Option(help="Weights and activations.")]
-Quant = Annotated[QuantName, typer.Option(help="Quantize the weights as they are loaded.")]
+Quant = Annotated[QuantName, typer.Option(help="Format of the weights; quantized once, then kept beside the model.")]
 KvDtype = Annotated[KvDtypeName, typer.Option(help="KV cache; int8 goes with --quant.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; else the cores that llmrt may use.")]

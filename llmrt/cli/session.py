@@ -22,7 +22,7 @@ from llmrt.text.generation_defaults import GenerationDefaults, load_generation_d
 from llmrt.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
-    from llmrt.model.checkpoint import Checkpoint
+    from llmrt.engine.load_model import Model
 
 _REQUEST_ID = "session"
 
@@ -37,11 +37,11 @@ class LocalModel:
     template: ChatTemplate | None
     defaults: GenerationDefaults
 
-    def open_checkpoint(self) -> Checkpoint:
+    def open_model(self) -> Model:
         """Its configuration and weights; imports torch."""
-        from llmrt.model.checkpoint import open_checkpoint
+        from llmrt.engine.load_model import open_model
 
-        return open_checkpoint(self.path)
+        return open_model(self.path)
 
     @property
     def chat_template(self) -> ChatTemplate:
@@ -77,7 +77,7 @@ class Session:
     @classmethod
     def open(cls, model: LocalModel, config: EngineConfig) -> Session:
         """Load the weights. Raises ``LlmrtError`` for a checkpoint or a setting that cannot work."""
-        return cls(model, load_engine(model.open_checkpoint, config))
+        return cls(model, load_engine(model.open_model, config))
 
     @property
     def context_length(self) -> int:

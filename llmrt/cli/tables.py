@@ -98,6 +98,11 @@ def print_description(model: Description) -> None:
         *_shape_facts(model.config),
         ("files", "\n".join(model.files) or None),
     ]
+    print_facts(facts)
+
+
+def print_facts(facts: Iterable[tuple[str, str | None]]) -> None:
+    """Print a label and a value a line, leaving out what is None."""
     table = Table.grid(padding=(0, 2))
     for label, value in facts:
         if value is not None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from llmrt.config import EngineConfig
 from llmrt.engine.request import Request, RequestOutput, SamplingParams
 from llmrt.engine.scheduler import SampledToken, Scheduler, SchedulerOutput
 from llmrt.errors import ContextLengthError, RequestError
+
+DEFAULTS = EngineConfig()
 
 
 class ModelRunner(Protocol):
@@ -27,12 +30,20 @@ class ModelRunner(Protocol):
 class LLMEngine:
     """Any number of requests, computed side by side, one step at a time.
 
-    ``notices`` are lines for the person who started the engine, such as a context that had to be reduced.
+    ``notices`` are lines for the person who started the engine, such as a context that had to be reduced; ``config`` is
+    what it runs with, formats that were left to it chosen.
     """
 
-    def __init__(self, scheduler: Scheduler, runner: ModelRunner, notices: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        runner: ModelRunner,
+        notices: Sequence[str] = (),
+        config: EngineConfig = DEFAULTS,
+    ) -> None:
         self.scheduler = scheduler
         self.notices = list(notices)
+        self.config = config
         self._runner = runner
 
     @property

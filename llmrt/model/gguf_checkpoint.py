@@ -22,7 +22,7 @@ class GgufCheckpoint:
     """The model in ``path``."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         reader = open_gguf(path)
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         self.inventory = {
@@ -42,13 +42,13 @@ class GgufCheckpoint:
             return torch.from_numpy(dequantize(values, kind)).view(_shape(tensor))
         except NotImplementedError:
             raise CheckpointError(
-                f"{self._path}: tensor {name} is of type {kind.name}, which the gguf library cannot unpack."
+                f"{self.path}: tensor {name} is of type {kind.name}, which the gguf library cannot unpack."
             ) from None
 
     def _read(self, tensor: ReaderTensor) -> npt.NDArray[Any]:
         """The stored bytes, read and not mapped: a map's pages would stay in memory beside the weights made of them."""
         data = tensor.data
-        return np.fromfile(self._path, data.dtype, data.size, offset=int(tensor.data_offset)).reshape(data.shape)
+        return np.fromfile(self.path, data.dtype, data.size, offset=int(tensor.data_offset)).reshape(data.shape)
 
 
 def _shape(tensor: ReaderTensor) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ class RandomCheckpoint:
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        self.path = None
         self.config = config
         self.names = TensorNames()
         slots = tensor_slots(config, self.names)

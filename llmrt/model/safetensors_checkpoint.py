@@ -27,6 +27,7 @@ class SafetensorsCheckpoint:
     def __init__(self, folder: Path) -> None:
         fields = Fields.from_file(folder / "config.json")
         family = find_family(fields)
+        self.path = folder
         self.config = family.read_config(fields)
         self.names = family.names
         self.inventory: dict[str, StoredTensor] = {}

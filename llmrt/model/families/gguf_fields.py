@@ -46,6 +46,14 @@ GGUF_NAMES = TensorNames(
 
 # A tensor of the file that is configuration, not a weight: what each RoPE frequency is divided by.
 ROPE_FREQS = "rope_freqs.weight"
+# Those whose presence is configuration.
+_OUTPUT, _QKV_BIAS, _ATTENTION_OUTPUT_BIAS, _MLP_BIAS = (
+    "output.weight",
+    "blk.0.attn_q.bias",
+    "blk.0.attn_output.bias",
+    "blk.0.ffn_gate.bias",
+)
+CONFIGURING_TENSORS = (ROPE_FREQS, _OUTPUT, _QKV_BIAS, _ATTENTION_OUTPUT_BIAS, _MLP_BIAS)
 
 
 def read_gguf_file(path: Path) -> ModelConfig:
@@ -84,10 +92,10 @@ def read_gguf_config(reader: GGUFReader) -> ModelConfig:
         rope=RopeConfig(fields.real("rope.freq_base", 10000.0), _scaling(fields, divisors, context_length)),
         sliding_window=fields.number("attention.sliding_window", 0) or None,
         moe=MoeConfig(num_experts, fields.size("expert_used_count")) if num_experts else None,
-        tied_embeddings="output.weight" not in tensors,
-        qkv_bias="blk.0.attn_q.bias" in tensors,
-        attention_output_bias="blk.0.attn_output.bias" in tensors,
-        mlp_bias="blk.0.ffn_gate.bias" in tensors,
+        tied_embeddings=_OUTPUT not in tensors,
+        qkv_bias=_QKV_BIAS in tensors,
+        attention_output_bias=_ATTENTION_OUTPUT_BIAS in tensors,
+        mlp_bias=_MLP_BIAS in tensors,
     )
 
 

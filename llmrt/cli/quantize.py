@@ -1,0 +1,64 @@
+"""``llmrt quantize``: a model with packed weights, in a folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+
+from llmrt.cli.evaluate import evaluated, evaluation_facts, save_evaluation
+from llmrt.cli.options import Model, QuantName, Revision, Threads
+from llmrt.cli.progress import progress_bar
+from llmrt.cli.session import find_model
+from llmrt.cli.tables import print_facts
+from llmrt.cli.terminal import say
+from llmrt.config import EngineConfig
+from llmrt.engine.threads import limit_spinning
+from llmrt.errors import ConfigError
+from llmrt.model.packed_header import PACKED_FILE, packed_file
+from llmrt.model.tensor_slots import num_parameters
+
+
+def quantize(
+    model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; it must not exist.")],
+    quant: Annotated[QuantName, typer.Option(help="Format of the weights.")] = QuantName.int4,
+    evaluate: Annotated[
+        Path | None, typer.Option("--eval", help="Compare it with its source on this text, and keep the figures.")
+    ] = None,
+    threads: Threads = None,
+    revision: Revision = None,
+) -> None:
+    """Write a model with packed weights and its tokenizer to a folder that every command takes as MODEL."""
+    if quant == QuantName.none:
+        raise ConfigError("--quant none leaves the model as it is; use int8, int4 or auto.")
+    if output.exists():
+        raise ConfigError(f"--output {output} exists already; name a folder that does not.")
+    local = find_model(model, revision)
+    if packed_file(local.path) is not None:
+        raise ConfigError(f"{model} is packed already; quantize the model that it was made from.")
+    _write(local.path, output, EngineConfig(quant=quant, threads=threads))
+    size = sum(path.stat().st_size for path in output.iterdir())
+    say(f"{output} holds {local.name} ({decimal(size)}); use it as: llmrt chat {output}")
+    if evaluate is not None:
+        written = find_model(str(output))
+        result = evaluated(written, local.path, EngineConfig(threads=threads), evaluate)
+        save_evaluation(output / PACKED_FILE, result, evaluate)
+        from dataclasses import asdict
+
+        print_facts(evaluation_facts(asdict(result)))
+
+
+def _write(model: Path, output: Path, config: EngineConfig) -> None:
+    limit_spinning()
+    with progress_bar("quantizing", "parameters") as bar:
+        from llmrt.engine.quantized_folder import write_quantized
+        from llmrt.model.checkpoint import open_checkpoint
+
+        checkpoint = open_checkpoint(model)
+        bar.begin(num_parameters(checkpoint.config))
+        notices = write_quantized(checkpoint, output, config, bar.advance)
+    for notice in notices:
+        say(f"note: {notice}")

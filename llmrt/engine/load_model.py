@@ -1,0 +1,144 @@
+"""From a model on disk to a decoder: what to load, as what, and from where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from llmrt.config import EngineConfig
+from llmrt.engine.auto_quant import choose_quant
+from llmrt.engine.memory import available_memory, weight_bytes
+from llmrt.engine.packed_cache import quantized_decoder
+from llmrt.engine.threads import usable_cores
+from llmrt.errors import ConfigError
+from llmrt.model.checkpoint import Checkpoint, open_checkpoint
+from llmrt.model.config import ModelConfig
+from llmrt.model.decoder import Decoder
+from llmrt.model.load import Progress, load_decoder
+from llmrt.model.packed_file import PackedCheckpoint
+from llmrt.model.packed_header import packed_file
+from llmrt.model.tensor_slots import num_parameters
+from llmrt.ops.native import NOT_BUILT, native_library
+from llmrt.ops.types import OpSpec
+from llmrt.quant.recipe import RECIPES, Recipe
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SMALL_MODEL = 500_000_000
+
+Model = Checkpoint | PackedCheckpoint
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A decoder and what the person should know of how it was loaded."""
+
+    decoder: Decoder
+    notices: list[str]
+
+
+def open_model(path: Path) -> Model:
+    """The model at ``path``, whose weights may be packed already. Raises ``CheckpointError``."""
+    packed = packed_file(path)
+    return open_checkpoint(path) if packed is None else PackedCheckpoint(path, packed)
+
+
+def settle(model: Model, config: EngineConfig) -> tuple[EngineConfig, list[str]]:
+    """``config`` with quant, dtype and kv_dtype as they will be used, and what is to be said about that.
+
+    Raises ``ConfigError`` for a setting that cannot work.
+    """
+    notices: list[str] = []
+    if isinstance(model, PackedCheckpoint):
+        config = replace(config, quant=_quant_of_packed(model, config.quant))
+    elif config.quant == "auto":
+        quant, reason = choose_quant(model.config, available_memory())
+        config, notices = replace(config, quant=quant), [reason]
+    _check_quant(config.quant, model.config)
+    dtype, kv_dtype = _resolve_dtypes(model.config, config)
+    return replace(config, dtype=dtype, kv_dtype=kv_dtype), notices
+
+
+def loaded_bytes(model: Model, config: EngineConfig) -> int:
+    """Bytes of the weights in memory under a settled configuration."""
+    if isinstance(model, PackedCheckpoint):
+        return model.num_bytes
+    return weight_bytes(model.config, config.dtype, recipe_of(config))
+
+
+def load_model(
+    model: Model, config: EngineConfig, context_length: int, progress: Progress = lambda _: None
+) -> LoadedModel:
+    """Load the weights as the settled ``config`` says. Raises ``LlmrtError``."""
+    notices = set_threads(config)
+    spec = OpSpec("cpu", DTYPES[config.dtype], packed=config.quant != "none")
+    recipe = recipe_of(config)
+    if isinstance(model, PackedCheckpoint):
+        decoder = model.decoder(context_length, spec)
+    elif recipe is None:
+        decoder = load_decoder(model, context_length, spec, progress)
+    else:
+        decoder, more = quantized_decoder(model, recipe, context_length, spec, progress)
+        notices += more
+    return LoadedModel(decoder, notices)
+
+
+def set_threads(config: EngineConfig) -> list[str]:
+    """Give the threads to torch or to the native kernels; returns what the person should know."""
+    threads, quantized = config.threads or usable_cores(), config.quant != "none"
+    library = native_library() if quantized else None
+    torch.set_num_threads(threads if library is None else 1)
+    if library is not None:
+        library.set_threads(threads)
+    return [f"{NOT_BUILT}; this will be slow."] if quantized and library is None else []
+
+
+def recipe_of(config: EngineConfig) -> Recipe | None:
+    """How a settled configuration quantizes, None for not at all."""
+    return None if config.quant == "none" else RECIPES[config.quant]
+
+
+def _quant_of_packed(model: PackedCheckpoint, asked: str) -> str:
+    held = model.header.quant
+    if asked not in ("none", "auto", held):
+        raise ConfigError(f"--quant is {asked}, but {model.path} is packed as {held} already; leave --quant out.")
+    return held
+
+
+def _check_quant(quant: str, model: ModelConfig) -> None:
+    if quant == "none":
+        return
+    if model.moe is not None:
+        raise ConfigError(f"--quant {quant} does not serve mixture-of-experts models such as this one; use none.")
+    if quant not in RECIPES:
+        raise ConfigError(f"--quant is {quant!r}; it must be one of none, {', '.join(RECIPES)}.")
+
+
+def _resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]:
+    if config.quant == "none":
+        dtype = _choose(config.dtype, "--dtype", _natural_dtype(model))
+        return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype)
+    if config.dtype not in ("auto", "fp32"):
+        raise ConfigError(
+            f"--dtype {config.dtype} does not go with --quant {config.quant}: activations are fp32 there."
+        )
+    return "fp32", _choose(config.kv_dtype, "--kv-dtype", "fp16")
+
+
+def _choose(value: str, flag: str, natural: str) -> str:
+    if value == "auto":
+        return natural
+    if value not in DTYPES:
+        raise ConfigError(f"{flag} is {value!r}; it must be one of auto, {', '.join(DTYPES)}.")
+    return value
+
+
+def _natural_dtype(model: ModelConfig) -> str:
+    """fp32 for small models, for there it costs little and keeps logits exact; bf16 where the processor multiplies it.
+
+    Emulated bf16 is several times slower than fp32, so a processor without it runs fp32 at any size.
+    """
+    small = num_parameters(model) < SMALL_MODEL
+    native_bf16 = torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
+    return "fp32" if model.dtype == "fp32" or small or not native_bf16 else "bf16"

@@ -1,0 +1,58 @@
+"""A quantized model as a folder: packed weights, and beside them what its source keeps beside its weights."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from llmrt.config import EngineConfig
+from llmrt.engine.load_model import load_model, recipe_of, settle
+from llmrt.engine.packed_cache import write_packed
+from llmrt.hub.disk import disk_errors
+from llmrt.model.checkpoint import Checkpoint
+from llmrt.model.families.gguf_head import write_gguf_head
+from llmrt.model.load import Progress
+from llmrt.model.packed_header import PACKED_FILE
+from llmrt.model.source_identity import source_identity
+
+# Configuration, tokenizers and templates; the index of shards would name files that are not there.
+_KEPT = ("*.json", "*.jinja", "tokenizer.model", "merges.txt", "LICENSE*")
+_INDEX = "model.safetensors.index.json"
+HINT = "name another folder with --output"
+
+
+def write_quantized(checkpoint: Checkpoint, output: Path, config: EngineConfig, progress: Progress) -> list[str]:
+    """Write the folder ``output``, whole or not at all; returns what the person should know.
+
+    Raises ``DownloadError`` for a disk that is full or not writable, ``LlmrtError`` for a model that cannot be packed.
+    """
+    source = checkpoint.path
+    assert source is not None
+    config, notices = settle(checkpoint, config)
+    recipe = recipe_of(config)
+    if recipe is None:
+        return [*notices, "Nothing is written."]
+    identity = source_identity(source)
+    loaded = load_model(checkpoint, config, context_length=1, progress=progress)
+    parent = output.absolute().parent
+    with disk_errors(parent, hint=HINT):
+        parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=parent, prefix=f".{output.name}."))
+        try:
+            write_packed(scratch / PACKED_FILE, loaded.decoder, recipe, identity, source)
+            _copy_text_side(source, scratch, output.name)
+            scratch.chmod(0o755)
+            scratch.rename(output)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return [*notices, *loaded.notices]
+
+
+def _copy_text_side(source: Path, output: Path, name: str) -> None:
+    if source.is_file():
+        write_gguf_head(source, output / f"{name}.gguf")
+        return
+    for path in sorted({path for pattern in _KEPT for path in source.glob(pattern)}):
+        if path.name != _INDEX and path.is_file():
+            shutil.copyfile(path, output / path.name)

@@ -1,0 +1,34 @@
+"""A GGUF file without its weights: what is left configures a model and its tokenizer."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from gguf import GGMLQuantizationType
+
+from llmrt.model.families.gguf_fields import CONFIGURING_TENSORS, ROPE_FREQS
+from llmrt.text.gguf_metadata import open_gguf
+
+_COUNT_OFFSET = 8  # magic, version, then the number of tensors
+
+
+def write_gguf_head(source: Path, target: Path) -> None:
+    """Copy the metadata of ``source`` as it is.
+
+    Of its tensors stay the divisors of RoPE's frequencies and, as single zeros, those whose presence says something.
+    """
+    reader = open_gguf(source)
+    kept = [tensor for tensor in reader.tensors if tensor.name in CONFIGURING_TENSORS]
+    metadata_end = min(tensor.field.offset for tensor in reader.tensors)
+    head = bytearray(reader.data[:metadata_end].tobytes())
+    struct.pack_into("<Q", head, _COUNT_OFFSET, len(kept))
+    data = bytearray()
+    for tensor in kept:
+        values = tensor.data.astype("<f4").tobytes() if tensor.name == ROPE_FREQS else b"\0\0\0\0"
+        name = tensor.name.encode()
+        head += struct.pack("<Q", len(name)) + name
+        head += struct.pack("<IQIQ", 1, len(values) // 4, GGMLQuantizationType.F32, len(data))
+        data += values + bytes(-len(values) % reader.alignment)
+    head += bytes(-len(head) % reader.alignment)
+    target.write_bytes(head + data)

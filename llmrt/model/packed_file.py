@@ -1,0 +1,201 @@
+"""A decoder's packed weights in a file, and a decoder from such a file without quantizing anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from llmrt.errors import CheckpointError
+from llmrt.model.config import ModelConfig
+from llmrt.model.config_files import read_config
+from llmrt.model.decoder import Decoder
+from llmrt.model.packed_header import (
+    FORMAT,
+    METADATA_KEY,
+    PackedHeader,
+    PieceShape,
+    read_header,
+    recipe_fields,
+)
+from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
+from llmrt.ops.types import OpSpec
+from llmrt.quant.packed_weight import PackedWeight
+from llmrt.quant.recipe import Recipe
+from llmrt.quant.scheme import QuantScheme
+
+ALIGNMENT = 64  # the kernels load whole cache lines
+_DTYPES = {torch.uint8: "U8", torch.int8: "I8", torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
+_WRITE_BYTES = 1 << 26
+
+
+class PackedCheckpoint:
+    """A model whose weights were packed before: its configuration, and its decoder."""
+
+    def __init__(self, model: Path, file: Path) -> None:
+        self.path = model
+        self.config: ModelConfig = read_config(model)
+        self.header = read_header(file)
+        if self.header.format != FORMAT:
+            raise CheckpointError(
+                f"{file} has format {self.header.format}; this version of llmrt reads {FORMAT}."
+                " Make it again with: llmrt quantize"
+            )
+        self.file = file
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the weights, in the file as in memory."""
+        return self.file.stat().st_size
+
+    def decoder(self, context_length: int, spec: OpSpec) -> Decoder:
+        """The decoder, its weights mapped from the file. Raises ``CheckpointError``."""
+        return map_decoder(self.file, self.header, self.config, context_length, spec)
+
+
+def describe_decoder(decoder: Decoder, recipe: Recipe, source: str, source_path: Path) -> PackedHeader:
+    """The header of the file that ``save_decoder`` would write of a quantized decoder."""
+    modules = {name: [_piece_shape(piece) for piece in pieces] for name, pieces in _packed(decoder)}
+    return PackedHeader(
+        format=FORMAT,
+        quant=recipe.name,
+        recipe=recipe_fields(recipe),
+        source=source,
+        source_path=str(source_path),
+        tied=decoder.config.tied_embeddings,
+        modules=modules,
+    )
+
+
+def save_decoder(
+    path: Path, decoder: Decoder, header: PackedHeader, progress: Callable[[int], None] = lambda _: None
+) -> None:
+    """Write the weights to ``path``, whole or not at all; ``progress`` counts bytes. Raises ``OSError``.
+
+    Nothing is copied in memory: the tensors are written one after the other from where they are.
+    """
+    tensors = dict(_padded(_tensors(decoder, header)))
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_safetensors_header(tensors, header))
+            for tensor in tensors.values():
+                data = memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy())
+                for start in range(0, len(data), _WRITE_BYTES):
+                    progress(file.write(data[start : start + _WRITE_BYTES]))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def packed_bytes(decoder: Decoder, header: PackedHeader) -> int:
+    """Bytes that ``save_decoder`` writes beside the header."""
+    return sum(tensor.numel() * tensor.element_size() for _, tensor in _padded(_tensors(decoder, header)))
+
+
+def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_length: int, spec: OpSpec) -> Decoder:
+    """A decoder whose weights are the pages of the file. Raises ``CheckpointError`` if they do not fit ``config``."""
+    decoder = Decoder(config, context_length, spec)
+    stored = _map(path)
+    try:
+        for name, shapes in header.modules.items():
+            pieces = [_piece(stored, f"{name}.{i}", shape) for i, shape in enumerate(shapes)]
+            _check_shape(path, decoder, name, shapes)
+            if name == "embedding":
+                decoder.set_submodule(name, PackedEmbedding(pieces[0], spec))
+            else:
+                decoder.set_submodule(name, PackedLinear(pieces, stored.pop(f"{name}.bias", None), spec))
+        dense = {name: tensor for name, tensor in stored.items() if not name.startswith("padding.")}
+        if header.tied:
+            _tie(decoder, dense, spec)
+        decoder.load_state_dict(dense, assign=True, strict=True)
+    except (KeyError, RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path} does not fit the model's configuration: {reason}.") from error
+    decoder.cos_sin = decoder.cos_sin.to(spec.device)
+    return decoder
+
+
+def _packed(decoder: Decoder) -> Iterator[tuple[str, list[PackedWeight]]]:
+    """The pieces of each packed matrix; a head that is the embedding table is left out."""
+    for name, module in decoder.named_modules():
+        if isinstance(module, PackedEmbedding):
+            yield name, [module.table]
+        elif isinstance(module, PackedLinear) and not (name == "lm_head" and decoder.config.tied_embeddings):
+            yield name, module.pieces
+
+
+def _tensors(decoder: Decoder, header: PackedHeader) -> Iterator[tuple[str, Tensor]]:
+    for name, pieces in _packed(decoder):
+        for i, piece in enumerate(pieces):
+            yield f"{name}.{i}.data", piece.data
+            yield f"{name}.{i}.scales", piece.scales
+    for name, module in decoder.named_modules():
+        if isinstance(module, PackedLinear) and module.bias is not None:
+            yield f"{name}.bias", module.bias
+    for name, tensor in decoder.state_dict().items():
+        if not (header.tied and name == "lm_head.weight"):
+            yield name, tensor
+
+
+def _padded(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """After each tensor that does not end on a border, one that does: safetensors allow no gaps."""
+    for name, tensor in tensors:
+        yield name, tensor
+        if rest := -(tensor.numel() * tensor.element_size()) % ALIGNMENT:
+            yield f"padding.{name}", torch.zeros(rest, dtype=torch.uint8)
+
+
+def _safetensors_header(tensors: dict[str, Tensor], header: PackedHeader) -> bytes:
+    import msgspec
+
+    entries: dict[str, Any] = {"__metadata__": {METADATA_KEY: msgspec.json.encode(header).decode()}}
+    start = 0
+    for name, tensor in tensors.items():
+        end = start + tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(entries).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _map(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is truncated or not a safetensors file: {error}.") from None
+
+
+def _piece_shape(piece: PackedWeight) -> PieceShape:
+    return PieceShape(*piece.shape, piece.scheme.bits, piece.scheme.group)
+
+
+def _piece(stored: dict[str, Tensor], name: str, shape: PieceShape) -> PackedWeight:
+    data, scales = stored.pop(f"{name}.data"), stored.pop(f"{name}.scales")
+    return PackedWeight(data, scales, None, QuantScheme(shape.bits, shape.group), (shape.rows, shape.columns))
+
+
+def _check_shape(path: Path, decoder: Decoder, name: str, shapes: list[PieceShape]) -> None:
+    wanted = tuple(decoder.get_buffer(f"{name}.weight").shape)
+    held = (sum(shape.rows for shape in shapes), shapes[0].columns)
+    if held != wanted:
+        raise CheckpointError(f"{path}: {name} has shape {list(held)}; the configuration asks for {list(wanted)}.")
+
+
+def _tie(decoder: Decoder, dense: dict[str, Tensor], spec: OpSpec) -> None:
+    if isinstance(decoder.embedding, PackedEmbedding):
+        decoder.set_submodule("lm_head", PackedLinear([decoder.embedding.table], None, spec))
+    else:
+        dense["lm_head.weight"] = dense["embedding.weight"]

@@ -1,0 +1,90 @@
+"""What a file of packed weights says of itself. Free of torch.
+
+The file is a safetensors file like any other, its tensors aligned for the kernels. ``__metadata__`` has one entry,
+``llmrt``, a JSON object with the fields of ``PackedHeader``; tensors are named after the decoder's parameters:
+
+    layers.0.attention.qkv.0.data  layers.0.attention.qkv.0.scales    piece 0 of a packed matrix
+    layers.0.attention_norm.weight                                    what is not quantized
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmrt.errors import CheckpointError
+from llmrt.quant.recipe import Recipe
+
+# To be raised when the packed layout, or what the quantizer computes, changes: older files are then made anew.
+FORMAT = 1
+METADATA_KEY = "llmrt"
+# In a folder that `llmrt quantize` wrote; beside a GGUF file's metadata likewise.
+PACKED_FILE = "packed.safetensors"
+_LARGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class PieceShape:
+    """A piece of a packed matrix: consecutive ``rows`` of one scheme."""
+
+    rows: int
+    columns: int
+    bits: int
+    group: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedHeader:
+    """``recipe`` is how it was quantized, in full; ``source`` identifies the files that it was made of.
+
+    ``source_path`` is where those were. ``modules`` has the pieces of every packed matrix; ``tied`` says that the head
+    is the embedding table.
+    """
+
+    format: int
+    quant: str
+    recipe: dict[str, Any]
+    source: str
+    source_path: str
+    tied: bool
+    modules: dict[str, list[PieceShape]]
+
+    def made_as(self, recipe: Recipe, source: str) -> bool:
+        """Whether quantizing the files identified by ``source`` by ``recipe`` would give this again."""
+        return self.format == FORMAT and self.recipe == recipe_fields(recipe) and self.source == source
+
+
+def recipe_fields(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as it stands in a header."""
+    return msgspec.to_builtins(recipe)
+
+
+def packed_file(model: Path) -> Path | None:
+    """The packed weights of the model at ``model`` if `llmrt quantize` wrote it, else None."""
+    path = (model if model.is_dir() else model.parent) / PACKED_FILE
+    return path if path.is_file() and (model.is_dir() or model.suffix == ".gguf") else None
+
+
+def read_header(path: Path) -> PackedHeader:
+    """Read a file's own description and check that the file is whole.
+
+    Raises ``CheckpointError`` for a file that is missing, truncated, or not one that llmrt packed.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            raw = file.read(min(size, _LARGEST_HEADER))
+        entries = msgspec.json.decode(raw, type=dict[str, Any])
+        described = entries.pop("__metadata__")[METADATA_KEY]
+        end = 8 + size + max(entry["data_offsets"][1] for entry in entries.values())
+        header = msgspec.json.decode(described, type=PackedHeader)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is truncated or was not written by this version of llmrt.") from error
+    if path.stat().st_size != end:
+        raise CheckpointError(f"{path} has {path.stat().st_size} bytes, but its header describes {end}.")
+    return header
