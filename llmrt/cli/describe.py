@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from llmrt.cli.describe_packed import Packed, describe_packed
 from llmrt.errors import ModelNotFoundError
 from llmrt.hub import store
 from llmrt.hub.artifact import ModelArtifact
@@ -14,6 +15,7 @@ from llmrt.model.config import ModelConfig
 from llmrt.model.config_files import read_config
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
+from llmrt.model.packed_header import packed_file
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.presets import Preset, find_preset
 
@@ -25,7 +27,7 @@ class Description:
     """A model as ``llmrt show`` prints it.
 
     ``num_bytes`` is the size of ``files`` on this disk or, of a model that is not here, the computed size of the
-    published checkpoint.
+    published checkpoint. ``packed`` are its packed weights or, beside ``files``, packed copies of them.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Description:
     wheel: str | None = None
     licence: str | None = None
     licence_page: str | None = None
+    packed: tuple[Packed, ...] = ()
 
 
 def describe(model: str) -> Description:
@@ -94,13 +97,15 @@ def _describe_pulled(manifest: store.Manifest, preset: Preset | None) -> Descrip
         path=manifest.path,
         source=manifest.detail,
         repository=manifest.origin if manifest.source == "hub" else None,
+        packed=describe_packed(Path(manifest.path)),
     )
     return description if preset is None else _with_provenance(description, preset)
 
 
 def _describe_local(artifact: ModelArtifact) -> Description:
     root = artifact.path
-    files = [root] if root.is_file() else sorted(path for path in root.iterdir() if path.is_file())
+    own = packed_file(root)
+    files = sorted(path for path in (root.iterdir() if root.is_dir() else (root, own)) if path and path.is_file())
     config = read_config(root)
     return Description(
         name=artifact.name,
@@ -111,6 +116,7 @@ def _describe_local(artifact: ModelArtifact) -> Description:
         files=tuple(path.name for path in files),
         path=str(root),
         source=artifact.detail,
+        packed=describe_packed(root),
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmrt.cli.describe_packed import evaluation_facts
 from llmrt.cli.options import DtypeName, KvDtype, Model, Quant, QuantName, Revision, Threads, parse_size
 from llmrt.cli.progress import progress_bar
 from llmrt.cli.session import LocalModel, find_model
@@ -109,16 +110,3 @@ def save_evaluation(packed: Path, result: Evaluation, text: Path) -> None:
         packed.with_suffix(".eval.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)))
     except OSError as error:
         say(f"note: the figures are not kept beside {packed}: {error.strerror}")
-
-
-def evaluation_facts(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """The figures for people, a label and a value a line."""
-    bits = result["bits"]
-    text = f" of {result['text']}" if "text" in result else ""
-    return [
-        ("perplexity", f"{result['perplexity']:.4f} ({result['full_perplexity']:.4f} in {result['full_dtype']})"),
-        ("KL divergence", f"{result['kl_mean']:.5f} nats a token, 99th percentile {result['kl_p99']:.4f}"),
-        ("same top token", f"{100 * result['top1_agreement']:.2f} %"),
-        ("bits a weight", f"layers {bits['layers']:.2f}, head {bits['head']:.2f}, overall {bits['overall']:.2f}"),
-        ("evaluated", f"{result['quant']}, KV cache {result['kv_dtype']}, {result['num_predictions']} tokens{text}"),
-    ]

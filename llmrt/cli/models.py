@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from rich.filesize import decimal
 from llmrt.cli import tables
 from llmrt.cli.describe import describe
 from llmrt.hub import store
+from llmrt.hub.packed import copies_bytes
 from llmrt.hub.remove import pulled, remove, sharers
 from llmrt.hub.sources import resolve
 from llmrt.presets import load_presets
@@ -59,7 +61,8 @@ def rm(
     """Delete a pulled model's files."""
     manifest = pulled(model)
     others = sharers(manifest)
-    fate = f"its files stay for {', '.join(others)}" if others else f"{decimal(manifest.num_bytes)} are freed"
+    freed = copies_bytes(Path(manifest.path)) + (0 if others else manifest.num_bytes)
+    fate = f"{decimal(freed)} are freed" + (f"; its files stay for {', '.join(others)}" if others else "")
     if not yes:
         typer.confirm(f"Delete {model} from {manifest.folder}? ({fate})", abort=True, err=True)
     remove(manifest)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.filesize import decimal
 
-from llmrt.cli.evaluate import evaluated, evaluation_facts, save_evaluation
+from llmrt.cli.describe_packed import evaluation_facts
+from llmrt.cli.evaluate import evaluated, save_evaluation
 from llmrt.cli.options import Model, QuantName, Revision, Threads
 from llmrt.cli.progress import progress_bar
 from llmrt.cli.session import find_model
@@ -46,8 +48,6 @@ def quantize(
         written = find_model(str(output))
         result = evaluated(written, local.path, EngineConfig(threads=threads), evaluate)
         save_evaluation(output / PACKED_FILE, result, evaluate)
-        from dataclasses import asdict
-
         print_facts(evaluation_facts(asdict(result)))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from llmrt.cli.describe import Description, preset_config, published_bytes
+from llmrt.cli.describe_packed import Packed, describe_packed, evaluation_facts
 from llmrt.hub.store import Manifest
 from llmrt.model.config import ModelConfig
 from llmrt.model.tensor_slots import num_parameters
@@ -30,7 +32,12 @@ def listing(manifests: Iterable[Manifest], presets: Iterable[Preset]) -> dict[st
     """What ``list --json`` prints: sizes in bytes, ``missing`` naming a file that is gone."""
     return {
         "pulled": [
-            msgspec.to_builtins(manifest) | {"bytes": manifest.num_bytes, "missing": manifest.missing_file()}
+            msgspec.to_builtins(manifest)
+            | {
+                "bytes": manifest.num_bytes,
+                "missing": manifest.missing_file(),
+                "packed": msgspec.to_builtins(describe_packed(Path(manifest.path))),
+            }
             for manifest in manifests
         ],
         "available": [
@@ -56,7 +63,7 @@ def print_pulled(manifests: Sequence[Manifest]) -> None:
         (
             manifest.name,
             decimal(manifest.num_bytes),
-            manifest.detail,
+            ", ".join([manifest.detail, *(f"packed {copy}" for copy in describe_packed(Path(manifest.path)))]),
             "files missing, pull again" if manifest.missing_file() else manifest.pulled_at[:10],
         )
         for manifest in manifests
@@ -97,6 +104,7 @@ def print_description(model: Description) -> None:
         ("parameters", f"{_count(model.num_parameters)} ({model.num_parameters:,})"),
         *_shape_facts(model.config),
         ("files", "\n".join(model.files) or None),
+        *_packed_facts(model.packed),
     ]
     print_facts(facts)
 
@@ -108,6 +116,13 @@ def print_facts(facts: Iterable[tuple[str, str | None]]) -> None:
         if value is not None:
             table.add_row(label, value)
     _console().print(table, markup=False, highlight=False)
+
+
+def _packed_facts(copies: Iterable[Packed]) -> Iterator[tuple[str, str]]:
+    for copy in copies:
+        yield "packed", f"{copy}, {copy.path}"
+        if copy.evaluation is not None:
+            yield from evaluation_facts(copy.evaluation)
 
 
 def _shape_facts(config: ModelConfig) -> list[tuple[str, str | None]]:

@@ -28,6 +28,11 @@ class _NotOnTapeError(Exception):
 class _NativeOnly(TorchDispatchMode):
     """Raises when torch computes; it may make room, and look at what is there in another shape."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What torch asks of a mode; True would import its compiler, a second, for a mode that is never compiled."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

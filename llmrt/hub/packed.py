@@ -28,6 +28,11 @@ def packed_copies(model: Path) -> list[Path]:
     return sorted(path for folder in _folders(model) for path in folder.glob(f"{_prefix(model)}*{_SUFFIX}"))
 
 
+def copies_bytes(model: Path) -> int:
+    """Bytes of every copy of ``model``."""
+    return sum(path.stat().st_size for path in packed_copies(model))
+
+
 def remove_copies(model: Path) -> None:
     """Delete every copy of ``model``, and the folders that are empty then."""
     for path in packed_copies(model):

@@ -8,6 +8,7 @@ from pathlib import Path
 from llmrt.errors import ModelNotFoundError
 from llmrt.hub import store
 from llmrt.hub.disk import disk_errors
+from llmrt.hub.packed import remove_copies
 
 
 def pulled(name: str) -> store.Manifest:
@@ -26,6 +27,8 @@ def sharers(manifest: store.Manifest) -> list[str]:
 
 def remove(manifest: store.Manifest) -> None:
     """Delete the files of a pulled model, unless another one shares them, and forget it."""
+    with disk_errors(Path(manifest.folder), hint="check its permissions"):
+        remove_copies(Path(manifest.path))
     if not sharers(manifest):
         folder = Path(manifest.folder)
         with disk_errors(folder, hint="check its permissions"):

@@ -22,9 +22,9 @@ class StoredTensor(NamedTuple):
 class Checkpoint(Protocol):
     """A model's configuration and weights.
 
-    ``path`` is where it lies, None for one that is made up. ``inventory`` is read from headers alone. ``load`` gives one
-    tensor, in whatever float type it is stored as or unpacked to; a caller that drops each before it asks for the next
-    holds one tensor at a time.
+    ``path`` is where it lies, None for one that is made up. ``inventory`` is read from headers alone. ``load`` gives
+    one tensor, in whatever float type it is stored as or unpacked to; a caller that drops each before it asks for the
+    next holds one tensor at a time.
     """
 
     config: ModelConfig

@@ -1,0 +1,177 @@
+"""Packed weights in a file: written once, mapped afterwards, made anew when they are not what they should be."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from llmrt.config import EngineConfig
+from llmrt.engine import packed_cache
+from llmrt.engine.build import build_engine
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.quantized_folder import write_quantized
+from llmrt.errors import CheckpointError, ConfigError, DownloadError
+from llmrt.hub.packed import packed_copies, packed_copy, remove_copies
+from llmrt.model.checkpoint import open_checkpoint
+from llmrt.model.packed_file import ALIGNMENT
+from llmrt.model.source_identity import source_identity
+from tests.engines import greedy, open_engine, score
+from tests.model.test_gguf import write_gguf
+from tests.tiny import make_model, save_model
+
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("llama", {"attention_bias": True, "mlp_bias": True}),
+    "tied": ("llama", {"tie_word_embeddings": True}),
+    "mistral": ("mistral", {"sliding_window": 16}),
+}
+SHAPE = {"hidden_size": 160, "intermediate_size": 224, "head_dim": 32, "num_attention_heads": 4}
+PROMPT = list(range(3, 60))
+
+
+@pytest.fixture(params=FAMILIES)
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    family, fields = FAMILIES[request.param]
+    return save_model(make_model(family, **SHAPE, **fields), tmp_path / "model")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return save_model(make_model("llama"), tmp_path / "small")
+
+
+def notices(engine: LLMEngine) -> str:
+    return " ".join(engine.notices)
+
+
+@pytest.mark.parametrize("quant", ["int8", "int4"])
+def test_the_second_start_maps_the_file_and_computes_the_same_bits(
+    folder: Path, quant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_engine(folder, quant=quant)
+    copy = packed_copy(folder, quant)
+    assert copy == folder / ".llmrt" / f"{quant}.safetensors"
+    assert str(copy) in notices(first)
+    written = copy.stat().st_mtime_ns
+    monkeypatch.setattr(packed_cache, "load_decoder", None)
+    second = open_engine(folder, quant=quant)
+    assert second.notices == []
+    assert copy.stat().st_mtime_ns == written
+    assert torch.equal(score(first, PROMPT), score(second, PROMPT))
+
+
+def test_the_file_is_ordinary_safetensors_with_aligned_tensors(folder: Path) -> None:
+    open_engine(folder, quant="int4")
+    tensors = load_file(packed_copy(folder, "int4"))
+    start = min(tensor.data_ptr() for tensor in tensors.values())
+    for name, tensor in tensors.items():
+        assert name.startswith("padding.") or (tensor.data_ptr() - start) % ALIGNMENT == 0, name
+    held = packed_copy(folder, "int4").read_bytes()
+    assert (8 + int.from_bytes(held[:8], "little")) % ALIGNMENT == 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "another model"])
+def test_a_file_that_is_not_it_is_made_anew_with_one_notice(small: Path, tmp_path: Path, damage: str) -> None:
+    expected = score(open_engine(small, quant="int8"), PROMPT)
+    copy = packed_copy(small, "int8")
+    whole = copy.read_bytes()
+    if damage == "another model":
+        other = save_model(make_model("llama", seed=1), tmp_path / "other")
+        open_engine(other, quant="int8")
+        copy.write_bytes(packed_copy(other, "int8").read_bytes())
+    else:
+        copy.write_bytes({"cut": whole[:-100], "text": b"hello, this is no weight", "empty": b""}[damage])
+    engine = open_engine(small, quant="int8")
+    assert notices(engine).count("made anew") == 1
+    assert torch.equal(score(engine, PROMPT), expected)
+    assert copy.read_bytes() == whole
+    assert open_engine(small, quant="int8").notices == []
+
+
+def test_another_recipe_does_not_take_it(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_engine(small, quant="int8")
+    monkeypatch.setattr("llmrt.model.packed_header.FORMAT", 2)
+    assert "made anew" in notices(open_engine(small, quant="int8"))
+
+
+def test_the_identity_is_of_content_not_place(small: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in small.iterdir():
+        (moved / path.name).write_bytes(path.read_bytes())
+    assert source_identity(moved) == source_identity(small)
+    weights = bytearray((moved / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (moved / "model.safetensors").write_bytes(weights)
+    assert source_identity(moved) != source_identity(small)
+
+
+def test_a_full_disk_costs_the_copy_not_the_start(small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    engine = open_engine(small, quant="int8")
+    assert "are not kept for the next start: the disk of" in notices(engine)
+    assert list((small / ".llmrt").iterdir()) == []
+    with pytest.raises(DownloadError, match="is full; "):
+        write_quantized(open_checkpoint(small), tmp_path / "out", EngineConfig(quant="int8"), lambda _: None)
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_folder_that_cannot_be_written_has_its_copy_in_the_store(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMRT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("llmrt.hub.packed.os.access", lambda *_: False)
+    open_engine(small, quant="int8")
+    (copy,) = packed_copies(small)
+    assert copy.is_relative_to(tmp_path / "home" / "packed")
+    assert open_engine(small, quant="int8").notices == []
+    remove_copies(small)
+    assert packed_copies(small) == []
+    assert not copy.parent.exists()
+
+
+def test_a_quantized_folder_stands_alone(folder: Path, tmp_path: Path) -> None:
+    expected = score(open_engine(folder, quant="int4"), PROMPT)
+    write_quantized(open_checkpoint(folder), tmp_path / "out", EngineConfig(quant="int4"), lambda _: None)
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    assert torch.equal(score(open_engine(tmp_path / "out"), PROMPT), expected)
+    assert torch.equal(score(open_engine(tmp_path / "out", quant="int4"), PROMPT), expected)
+    with pytest.raises(ConfigError, match="is packed as int4 already"):
+        open_engine(tmp_path / "out", quant="int8")
+
+
+def test_a_gguf_file_becomes_a_folder_too(tmp_path: Path) -> None:
+    model = make_model("llama", tie_word_embeddings=True)
+    source = write_gguf(model, tmp_path / "tiny.gguf")
+    expected = score(open_engine(source, quant="int8"), PROMPT)
+    write_quantized(open_checkpoint(source), tmp_path / "out", EngineConfig(quant="int8"), lambda _: None)
+    source.unlink()
+    head = tmp_path / "out" / "out.gguf"
+    assert head.stat().st_size < 100_000
+    assert torch.equal(score(open_engine(head), PROMPT), expected)
+
+
+def test_a_damaged_folder_is_refused(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_quantized(open_checkpoint(small), out, EngineConfig(quant="int8"), lambda _: None)
+    packed = out / "packed.safetensors"
+    packed.write_bytes(packed.read_bytes()[:-7])
+    with pytest.raises(CheckpointError, match="but its header describes"):
+        build_engine(out, EngineConfig())
+
+
+def test_auto_is_int8_for_a_small_model_and_says_why(small: Path) -> None:
+    engine = open_engine(small, quant="auto")
+    assert engine.config.quant == "int8"
+    assert engine.notices[0].startswith("quant auto: int8, for")
+    assert greedy(engine, PROMPT, 3) == greedy(open_engine(small, quant="int8"), PROMPT, 3)
