@@ -87,7 +87,7 @@ def save_decoder(
         with os.fdopen(handle, "wb") as file:
             file.write(_safetensors_header(tensors, header))
             for tensor in tensors.values():
-                data = memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy())
+                data = tensor.contiguous().flatten().view(torch.uint8).numpy().data
                 for start in range(0, len(data), _WRITE_BYTES):
                     progress(file.write(data[start : start + _WRITE_BYTES]))
             file.flush()
