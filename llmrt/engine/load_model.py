@@ -68,9 +68,12 @@ def loaded_bytes(model: Model, config: EngineConfig) -> int:
 
 
 def load_model(
-    model: Model, config: EngineConfig, context_length: int, progress: Progress = lambda _: None
+    model: Model, config: EngineConfig, context_length: int, progress: Progress = lambda _: None, *, keep: bool = True
 ) -> LoadedModel:
-    """Load the weights as the settled ``config`` says. Raises ``LlmrtError``."""
+    """Load the weights as the settled ``config`` says, keeping them for the next start if they had to be quantized.
+
+    Raises ``LlmrtError``.
+    """
     notices = set_threads(config)
     spec = OpSpec("cpu", DTYPES[config.dtype], packed=config.quant != "none")
     recipe = recipe_of(config)
@@ -79,7 +82,7 @@ def load_model(
     elif recipe is None:
         decoder = load_decoder(model, context_length, spec, progress)
     else:
-        decoder, more = quantized_decoder(model, recipe, context_length, spec, progress)
+        decoder, more = quantized_decoder(model, recipe, context_length, spec, progress, keep=keep)
         notices += more
     return LoadedModel(decoder, notices)
 

@@ -21,11 +21,17 @@ HINT = f"free some, or {store.HOME_HINT}"
 
 
 def quantized_decoder(
-    checkpoint: Checkpoint, recipe: Recipe, context_length: int, spec: OpSpec, progress: Progress
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    context_length: int,
+    spec: OpSpec,
+    progress: Progress,
+    *,
+    keep: bool,
 ) -> tuple[Decoder, list[str]]:
     """The decoder with its weights quantized by ``recipe``, from the copy beside the model where there is one.
 
-    Else the weights are quantized and the copy is written. Returns what the person should know as well.
+    Else the weights are quantized and, with ``keep``, the copy is written. Returns what the person should know as well.
     """
     if checkpoint.path is None:  # random weights
         return load_decoder(checkpoint, context_length, spec, progress, recipe), []
@@ -36,11 +42,12 @@ def quantized_decoder(
             header = read_header(copy)
             if header.made_as(recipe, source):
                 return map_decoder(copy, header, checkpoint.config, context_length, spec), notices
-            notices.append(f"{copy} was made of other files or by another version; it is made anew.")
+            notices.append(f"{copy} was made of other files or by another version; the weights are quantized anew.")
         except CheckpointError as error:
-            notices.append(f"{error} It is made anew.")
+            notices.append(f"{error} The weights are quantized anew.")
     decoder = load_decoder(checkpoint, context_length, spec, progress, recipe)
-    notices.append(_keep(copy, decoder, recipe, source, checkpoint.path))
+    if keep:
+        notices.append(_keep(copy, decoder, recipe, source, checkpoint.path))
     return decoder, notices
 
 

@@ -34,7 +34,7 @@ def write_quantized(checkpoint: Checkpoint, output: Path, config: EngineConfig, 
     if recipe is None:
         return [*notices, "Nothing is written."]
     identity = source_identity(source)
-    loaded = load_model(checkpoint, config, context_length=1, progress=progress)
+    loaded = load_model(checkpoint, config, context_length=1, progress=progress, keep=False)
     parent = output.absolute().parent
     with disk_errors(parent, hint=HINT):
         parent.mkdir(parents=True, exist_ok=True)

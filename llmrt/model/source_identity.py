@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from llmrt.errors import CheckpointError
@@ -24,7 +25,7 @@ def source_identity(model: Path) -> str:
     digest = hashlib.sha256()
     for path in _weight_files(model):
         try:
-            _add(digest, path)
+            _add(digest.update, path)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
     return digest.hexdigest()
@@ -40,12 +41,12 @@ def _weight_files(model: Path) -> list[Path]:
     return [config, *sorted(model.glob("*.safetensors"))]
 
 
-def _add(digest: hashlib._Hash, path: Path) -> None:
+def _add(update: Callable[[bytes], None], path: Path) -> None:
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        digest.update(f"{path.name}\0{size}\0".encode())
+        update(f"{path.name}\0{size}\0".encode())
         file.seek(0)
-        digest.update(file.read(_HEAD_BYTES))
+        update(file.read(_HEAD_BYTES))
         for i in range(1, _NUM_SAMPLES + 1):
             file.seek(max(0, (size - _SAMPLE_BYTES) * i // _NUM_SAMPLES))
-            digest.update(file.read(_SAMPLE_BYTES))
+            update(file.read(_SAMPLE_BYTES))

@@ -81,7 +81,7 @@ def test_serve_mistral_7b_int4_and_again(repository: dict[str, bytes], tmp_path:
         written = copy.stat().st_mtime_ns
         requests = len(hub.seen)
         with served(tmp_path, hub.url) as (url, said):
-            assert "next start" not in said and "made anew" not in said
+            assert "next start" not in said and "quantized anew" not in said
             assert answer(url) == first
         assert len(hub.seen) == requests
         assert copy.stat().st_mtime_ns == written

@@ -87,7 +87,7 @@ def test_a_file_that_is_not_it_is_made_anew_with_one_notice(small: Path, tmp_pat
     else:
         copy.write_bytes({"cut": whole[:-100], "text": b"hello, this is no weight", "empty": b""}[damage])
     engine = open_engine(small, quant="int8")
-    assert notices(engine).count("made anew") == 1
+    assert notices(engine).count("quantized anew") == 1
     assert torch.equal(score(engine, PROMPT), expected)
     assert copy.read_bytes() == whole
     assert open_engine(small, quant="int8").notices == []
@@ -96,7 +96,7 @@ def test_a_file_that_is_not_it_is_made_anew_with_one_notice(small: Path, tmp_pat
 def test_another_recipe_does_not_take_it(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_engine(small, quant="int8")
     monkeypatch.setattr("llmrt.model.packed_header.FORMAT", 2)
-    assert "made anew" in notices(open_engine(small, quant="int8"))
+    assert "quantized anew" in notices(open_engine(small, quant="int8"))
 
 
 def test_the_identity_is_of_content_not_place(small: Path, tmp_path: Path) -> None:
@@ -140,8 +140,9 @@ def test_a_folder_that_cannot_be_written_has_its_copy_in_the_store(
 
 
 def test_a_quantized_folder_stands_alone(folder: Path, tmp_path: Path) -> None:
-    expected = score(open_engine(folder, quant="int4"), PROMPT)
     write_quantized(open_checkpoint(folder), tmp_path / "out", EngineConfig(quant="int4"), lambda _: None)
+    assert packed_copies(folder) == []
+    expected = score(open_engine(folder, quant="int4"), PROMPT)
     for path in folder.glob("*.safetensors"):
         path.unlink()
     assert torch.equal(score(open_engine(tmp_path / "out"), PROMPT), expected)
