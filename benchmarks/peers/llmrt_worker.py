@@ -63,18 +63,18 @@ class Worker:
             kv_dtype=kv,
             prefix_caching=False,
         )
-        from llmrt.engine.build import resolve_dtypes  # torch is not part of what is timed
+        import llmrt.engine.build  # noqa: F401 - torch is not part of what is timed
 
         start = time.perf_counter()
         if wanted.real:
-            self.engine = load_engine(named_target(wanted.alias, None).open_checkpoint, config)
+            self.engine = load_engine(named_target(wanted.alias, None).open_model, config)
         else:
             from llmrt.model.random_checkpoint import RandomCheckpoint
 
             self.engine = load_engine(lambda: RandomCheckpoint(wanted.config), config)
         seconds = time.perf_counter() - start
         self.chunk = config.max_num_batched_tokens
-        _, kv_dtype = resolve_dtypes(wanted.config, config)
+        kv_dtype = self.engine.config.kv_dtype
         return {"seconds": seconds, "read_bytes": read_bytes(wanted.config, quant), "kv": kv_dtype}
 
     def unload(self) -> dict[str, Any]:

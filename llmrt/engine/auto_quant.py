@@ -8,16 +8,16 @@ from llmrt.model.tensor_slots import num_parameters
 from llmrt.quant.recipe import RECIPES
 
 # Rounding to int4 changes the answers of small models visibly, while at int8 they are fast already.
-LARGE_MODEL = 2_000_000_000
-# Of the memory, for what else the machine does and for the KV cache.
+LARGE_MODEL = 1_000_000_000
+# Of the memory, for the weights and the workspace; the KV cache has the rest.
 SHARE = 0.8
 
 
 def choose_quant(model: ModelConfig, available: int) -> tuple[str, str]:
     """(quant, why) for ``available`` bytes of memory.
 
-    int8 for models below two billion parameters, where it decodes at nearly the rate of int4 and loses next to
-    nothing; int4 for larger ones, whose speed is their bytes, and where int8 does not fit. Experts stay as they are.
+    int8 for models below a billion parameters, where it decodes at nearly the rate of int4 and loses next to nothing;
+    int4 for larger ones, whose speed is their bytes, and where int8 does not fit. Experts stay as they are.
     """
     count = num_parameters(model)
     size = f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.0f} million"

@@ -89,12 +89,18 @@ def load_model(
 
 def set_threads(config: EngineConfig) -> list[str]:
     """Give the threads to torch or to the native kernels; returns what the person should know."""
-    threads, quantized = config.threads or usable_cores(), config.quant != "none"
+    wanted, cores, quantized = config.threads, usable_cores(), config.quant != "none"
     library = native_library() if quantized else None
+    threads = min(wanted or cores, cores)
     torch.set_num_threads(threads if library is None else 1)
     if library is not None:
         library.set_threads(threads)
-    return [f"{NOT_BUILT}; this will be slow."] if quantized and library is None else []
+    notices: list[str] = []
+    if wanted is not None and wanted > cores:
+        notices.append(f"--threads {wanted} is more than the {cores} cores that are free for it; {threads} are used.")
+    if quantized and library is None:
+        notices.append(f"{NOT_BUILT}; this will be slow.")
+    return notices
 
 
 def recipe_of(config: EngineConfig) -> Recipe | None:
