@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmrt.cli.describe_packed import evaluation_facts
-from llmrt.cli.options import DtypeName, KvDtype, Model, Quant, QuantName, Revision, Threads, parse_size
+from llmrt.cli.options import DtypeName, KvDtype, KvDtypeName, Model, Quant, QuantName, Revision, Threads, parse_size
 from llmrt.cli.progress import progress_bar
 from llmrt.cli.session import LocalModel, find_model
 from llmrt.cli.tables import print_facts, print_json
@@ -37,7 +37,7 @@ def eval_model(
     model: Model,
     text: Text,
     quant: Quant = QuantName.none,
-    kv_dtype: KvDtype = DtypeName.auto,
+    kv_dtype: KvDtype = KvDtypeName.auto,
     tokens: Tokens = None,
     window: Window = WINDOW,
     dtype: Annotated[DtypeName, typer.Option(help="The full-precision model's weights and activations.")] = (
@@ -53,7 +53,7 @@ def eval_model(
     """Compare a quantized model with its full-precision source on a text: perplexity, KL divergence, agreement."""
     local = find_model(model, revision)
     full = full_precision(local.path, source)
-    if full is None and quant == QuantName.none and kv_dtype == DtypeName.auto:
+    if full is None and quant == QuantName.none and kv_dtype == KvDtypeName.auto:
         raise ConfigError("There is nothing to compare: name a format with --quant or --kv-dtype.")
     config = EngineConfig(quant=quant, dtype=dtype, kv_dtype=kv_dtype, threads=threads)
     result = evaluated(local, full or local.path, config, text, tokens=tokens, window=window)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from llmrt.config import EngineConfig
-from llmrt.engine.load_model import DTYPES, Model, load_model, loaded_bytes, set_threads, settle
+from llmrt.engine.load_model import KV_DTYPES, Model, load_model, loaded_bytes, set_threads, settle
 from llmrt.engine.memory import WORKSPACE_BYTES, available_memory
 from llmrt.engine.stored_bits import StoredBits, stored_bits
 from llmrt.errors import ConfigError, MemoryFitError
@@ -103,7 +103,7 @@ class _Scorer:
         self.decoder = load_model(model, config, length).decoder
         self._config = config
         num_blocks = 1 + -(-length // BLOCK_SIZE)  # block 0 is the null block
-        kv_dtype, cpu = DTYPES[config.kv_dtype], torch.device("cpu")
+        kv_dtype, cpu = KV_DTYPES[config.kv_dtype], torch.device("cpu")
         self._kv = KVCache.allocate(model.config, num_blocks, BLOCK_SIZE, kv_dtype, cpu)
         self._blocks = torch.arange(1, num_blocks).unsqueeze(0)
 

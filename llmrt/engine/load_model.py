@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +22,13 @@ from llmrt.model.packed_file import PackedCheckpoint
 from llmrt.model.packed_header import packed_file
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.ops.native import NOT_BUILT, native_library
+from llmrt.ops.paged_attention import PAGED_ATTENTION
+from llmrt.ops.registry import resolve
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES, Recipe
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+KV_DTYPES = {**DTYPES, "int8": torch.uint8}
 SMALL_MODEL = 500_000_000
 
 Model = Checkpoint | PackedCheckpoint
@@ -75,8 +79,9 @@ def load_model(
     Raises ``LlmrtError``.
     """
     notices = set_threads(config)
-    spec = OpSpec("cpu", DTYPES[config.dtype], packed=config.quant != "none")
     recipe = recipe_of(config)
+    spec = OpSpec("cpu", DTYPES[config.dtype], group=recipe.group if recipe else 0, granule=model.config.granule)
+    _check_kv_dtype(config.kv_dtype, spec)
     if isinstance(model, PackedCheckpoint):
         decoder = model.decoder(context_length, spec)
     elif recipe is None:
@@ -127,20 +132,28 @@ def _check_quant(quant: str, model: ModelConfig) -> None:
 def _resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]:
     if config.quant == "none":
         dtype = _choose(config.dtype, "--dtype", _natural_dtype(model))
-        return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype)
+        return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype, KV_DTYPES)
     if config.dtype not in ("auto", "fp32"):
         raise ConfigError(
             f"--dtype {config.dtype} does not go with --quant {config.quant}: activations are fp32 there."
         )
-    return "fp32", _choose(config.kv_dtype, "--kv-dtype", "fp16")
+    return "fp32", _choose(config.kv_dtype, "--kv-dtype", "fp16", KV_DTYPES)
 
 
-def _choose(value: str, flag: str, natural: str) -> str:
+def _choose(value: str, flag: str, natural: str, known: Iterable[str] = DTYPES) -> str:
     if value == "auto":
         return natural
-    if value not in DTYPES:
-        raise ConfigError(f"{flag} is {value!r}; it must be one of auto, {', '.join(DTYPES)}.")
+    if value not in known:
+        raise ConfigError(f"{flag} is {value!r}; it must be one of auto, {', '.join(known)}.")
     return value
+
+
+def _check_kv_dtype(kv_dtype: str, spec: OpSpec) -> None:
+    """An int8 cache has an order of bytes that the native kernels alone know."""
+    native, reference = PAGED_ATTENTION.candidates
+    if kv_dtype == "int8" and resolve(PAGED_ATTENTION, spec) is reference.fn:
+        reason = native.supports(spec) or "LLMRT_KERNELS is reference"
+        raise ConfigError(f"--kv-dtype int8 needs the native kernels, and {reason}. Use fp16, or --quant int4 or int8.")
 
 
 def _natural_dtype(model: ModelConfig) -> str:

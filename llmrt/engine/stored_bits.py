@@ -11,7 +11,7 @@ from torch import Tensor
 from llmrt.model.decoder import Decoder
 from llmrt.model.linear import Linear
 from llmrt.model.moe import MoE
-from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
+from llmrt.model.packed_linear import PackedEmbedding, PackedModule
 from llmrt.quant.packed_weight import PackedWeight
 
 
@@ -34,7 +34,7 @@ def stored_bits(decoder: Decoder) -> StoredBits:
 
 def _weights(decoder: Decoder) -> Iterator[tuple[str, Tensor | PackedWeight]]:
     for name, module in decoder.named_modules():
-        if isinstance(module, PackedLinear):
+        if isinstance(module, PackedModule):
             yield from ((name, piece) for piece in module.pieces)
         elif isinstance(module, PackedEmbedding):
             yield name, module.table

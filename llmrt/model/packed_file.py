@@ -25,7 +25,8 @@ from llmrt.model.packed_header import (
     read_header,
     recipe_fields,
 )
-from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
+from llmrt.model.packed_linear import PackedEmbedding, PackedLinear, PackedModule
+from llmrt.model.packed_pieces import PACKED
 from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt.quant.recipe import Recipe
@@ -114,7 +115,8 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
             if name == "embedding":
                 decoder.set_submodule(name, PackedEmbedding(pieces[0], spec))
             else:
-                decoder.set_submodule(name, PackedLinear(pieces, stored.pop(f"{name}.bias", None), spec))
+                packed = PACKED.get(type(decoder.get_submodule(name)), PackedLinear)
+                decoder.set_submodule(name, packed(pieces, stored.pop(f"{name}.bias", None), spec))
         dense = {name: tensor for name, tensor in stored.items() if not name.startswith("padding.")}
         if header.tied:
             _tie(decoder, dense, spec)
@@ -131,7 +133,7 @@ def _packed(decoder: Decoder) -> Iterator[tuple[str, list[PackedWeight]]]:
     for name, module in decoder.named_modules():
         if isinstance(module, PackedEmbedding):
             yield name, [module.table]
-        elif isinstance(module, PackedLinear) and not (name == "lm_head" and decoder.config.tied_embeddings):
+        elif isinstance(module, PackedModule) and not (name == "lm_head" and decoder.config.tied_embeddings):
             yield name, module.pieces
 
 
@@ -141,7 +143,7 @@ def _tensors(decoder: Decoder, header: PackedHeader) -> Iterator[tuple[str, Tens
             yield f"{name}.{i}.data", piece.data
             yield f"{name}.{i}.scales", piece.scales
     for name, module in decoder.named_modules():
-        if isinstance(module, PackedLinear) and module.bias is not None:
+        if isinstance(module, PackedModule) and module.bias is not None:
             yield f"{name}.bias", module.bias
     for name, tensor in decoder.state_dict().items():
         if not (header.tied and name == "lm_head.weight"):
@@ -184,7 +186,7 @@ def _piece_shape(piece: PackedWeight) -> PieceShape:
 
 def _piece(stored: dict[str, Tensor], name: str, shape: PieceShape) -> PackedWeight:
     data, scales = stored.pop(f"{name}.data"), stored.pop(f"{name}.scales")
-    return PackedWeight(data, scales, None, QuantScheme(shape.bits, shape.group), (shape.rows, shape.columns))
+    return PackedWeight(data, scales, QuantScheme(shape.bits, shape.group), (shape.rows, shape.columns))
 
 
 def _check_shape(path: Path, decoder: Decoder, name: str, shapes: list[PieceShape]) -> None:
