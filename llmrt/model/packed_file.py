@@ -26,7 +26,7 @@ from llmrt.model.packed_header import (
     recipe_fields,
 )
 from llmrt.model.packed_linear import PackedEmbedding, PackedLinear, PackedModule
-from llmrt.model.packed_pieces import PACKED
+from llmrt.model.packed_pieces import BLOCK, PACKED
 from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt.quant.recipe import Recipe
@@ -115,8 +115,8 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
             if name == "embedding":
                 decoder.set_submodule(name, PackedEmbedding(pieces[0], spec))
             else:
-                packed = PACKED.get(type(decoder.get_submodule(name)), PackedLinear)
-                decoder.set_submodule(name, packed(pieces, stored.pop(f"{name}.bias", None), spec))
+                bias = stored.pop(f"{name}.bias", None)
+                decoder.set_submodule(name, _packed_twin(decoder, name)(pieces, bias, spec))
         dense = {name: tensor for name, tensor in stored.items() if not name.startswith("padding.")}
         if header.tied:
             _tie(decoder, dense, spec)
@@ -189,10 +189,17 @@ def _piece(stored: dict[str, Tensor], name: str, shape: PieceShape) -> PackedWei
     return PackedWeight(data, scales, QuantScheme(shape.bits, shape.group), (shape.rows, shape.columns))
 
 
+def _packed_twin(decoder: Decoder, name: str) -> type[PackedModule]:
+    """What takes the place of the dense module."""
+    dense = decoder.get_submodule(name)
+    return next((packed for kind, packed in PACKED.items() if type(dense) is kind), PackedLinear)
+
+
 def _check_shape(path: Path, decoder: Decoder, name: str, shapes: list[PieceShape]) -> None:
+    """Rows may be padded to blocks where matrices are interleaved."""
     wanted = tuple(decoder.get_buffer(f"{name}.weight").shape)
     held = (sum(shape.rows for shape in shapes), shapes[0].columns)
-    if held != wanted:
+    if held[1] != wanted[1] or not wanted[0] <= held[0] < wanted[0] + 2 * BLOCK:
         raise CheckpointError(f"{path}: {name} has shape {list(held)}; the configuration asks for {list(wanted)}.")
 
 
