@@ -10,7 +10,7 @@ from llmrt_kernels.cpu.structs import CacheArgs, CodesArgs, PagedAttentionArgs, 
 from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.packed import Codes
 
-CHUNK_KEYS = 256  # kChunkKeys of the kernel
+CHUNK_KEYS = 512  # kChunkKeys of the kernel
 
 
 def paged_attention(
