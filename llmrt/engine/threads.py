@@ -13,8 +13,12 @@ SPIN_COUNT = "6000"
 
 
 def limit_spinning() -> None:
-    """Make torch's threads yield soon when they wait. It is read when torch is imported, so call this before."""
+    """Make torch's threads yield soon when they wait. It is read when torch is imported, so call this before.
+
+    Large tensors are to lie on large pages: a KV cache is read in no order, and each small page has to be looked up.
+    """
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def usable_cores() -> int:

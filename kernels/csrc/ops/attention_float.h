@@ -13,6 +13,7 @@ constexpr int64_t kFewRows = 8;  // up to here, turning keys into columns costs 
 
 template <class C>
 struct FloatTile {
+  static constexpr int64_t kValueBytes = sizeof(typename C::Value);
   static constexpr int64_t kAlign = 1;  // of a tile's first key
 
   static void prepare(const llmrt_paged_attention_args& a, AttentionScratch& s, int64_t) {

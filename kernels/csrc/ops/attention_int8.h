@@ -16,6 +16,7 @@
 namespace llmrt::LLMRT_ISA {
 
 struct Int8Tile {
+  static constexpr int64_t kValueBytes = 1;
   static constexpr int64_t kAlign = 16;  // of a tile's first key
 
   static void prepare(const llmrt_paged_attention_args& a, AttentionScratch& s, int64_t rows) {

@@ -18,10 +18,24 @@
 namespace llmrt::LLMRT_ISA {
 
 constexpr int64_t kUnitRows = 64;    // rows of a unit of a prompt: its queries times the heads of the group
-constexpr int64_t kChunkKeys = 256;  // keys of a unit of a single-query request
+constexpr int64_t kChunkKeys = 512;  // keys of a unit of a single-query request
 
 inline int64_t group_of(const llmrt_paged_attention_args& a) { return a.heads / a.cache.kv_heads; }
 inline int64_t unit_queries(const llmrt_paged_attention_args& a) { return std::max<int64_t>(1, kUnitRows / group_of(a)); }
+
+// Asks for a tile's keys (or values): pages lie in no order, so the processor does not see what comes next.
+template <class Tile>
+inline void ask_for_keys(const llmrt_paged_attention_args& a, const void* pages, const AttentionUnit& unit, int64_t begin,
+                         int64_t end) {
+  const int64_t token = a.cache.head_dim * Tile::kValueBytes, size = a.cache.block_size;
+  end = std::min(end, begin + kKeyTile);
+  for (int64_t p = begin; p < end; p = (p / size + 1) * size) {
+    const auto* page = static_cast<const char*>(pages) +
+                       page_of(a.cache, unit.blocks[p / size], unit.kv_head) * Tile::kValueBytes;
+    const int64_t last = std::min((p / size + 1) * size, end) - p / size * size;
+    for (int64_t at = p % size * token; at < last * token; at += 64) prefetch(page + at);
+  }
+}
 
 template <class Tile>
 inline void attend(const llmrt_paged_attention_args& a, const AttentionUnit& unit, AttentionScratch& s) {
@@ -35,7 +49,9 @@ inline void attend(const llmrt_paged_attention_args& a, const AttentionUnit& uni
   }
   Tile::prepare(a, s, rows);
   for (int64_t begin = unit.begin_key / Tile::kAlign * Tile::kAlign; begin < unit.end_key; begin += kKeyTile) {
-    const int64_t count = std::min(kKeyTile, unit.end_key - begin);
+    const int64_t count = std::min(kKeyTile, unit.end_key - begin), next = begin + kKeyTile;
+    ask_for_keys<Tile>(a, a.cache.v, unit, begin, unit.end_key);
+    ask_for_keys<Tile>(a, a.cache.k, unit, next, unit.end_key);
     Tile::score(a, unit, s, rows, begin, count);
     for (int64_t r = 0; r < rows; ++r) {
       Visible keys = visible_keys(a, unit.first_position + r / group, begin, count);
