@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from llmrt.config import EngineConfig
+from llmrt.engine.calibration import calibration_for
 from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.llm_engine import LLMEngine
@@ -49,7 +50,8 @@ def assemble_engine(checkpoint: Checkpoint, config: EngineConfig, progress: Prog
     plan = plan_memory(model, config, weights=weights, kv_dtype=kv_dtype, available=available_memory())
     spec = OpSpec(device.type, DTYPES[dtype], group=recipe.group if recipe else 0, granule=model.granule)
     _check_kv_dtype(kv_dtype, spec)
-    decoder = load_decoder(checkpoint, plan.context_length, spec, progress, recipe)
+    calibration = calibration_for(checkpoint, config.calibration) if recipe is not None else None
+    decoder = load_decoder(checkpoint, plan.context_length, spec, progress, recipe, calibration)
     kv = KVCache.allocate(model, plan.num_blocks, config.block_size, KV_DTYPES[kv_dtype], device)
     scheduler = Scheduler(
         KVCacheManager(

@@ -1,0 +1,20 @@
+"""Tokens whose way through the model a quantizer watches. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``sequences`` of token ids, all of one length; ``damping`` and ``rank`` are those of ``feedback_from``."""
+
+    sequences: Sequence[Sequence[int]]
+    damping: float
+    rank: int
+
+    @property
+    def length(self) -> int:
+        """Tokens of a sequence."""
+        return len(self.sequences[0])
