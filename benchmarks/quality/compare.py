@@ -47,6 +47,7 @@ class Cached:
         self._tensors = {name: base.load(name) for name in base.inventory}
 
     def load(self, name: str) -> Tensor:
+        """One tensor, shared by all who ask for it."""
         return self._tensors[name]
 
 
@@ -60,7 +61,7 @@ class Truth:
         self._hidden = [forward(decoder, window, torch.float32) for window in windows]
 
     def logits(self, window: int) -> Iterator[Tensor]:
-        """Log-probabilities of a window's tokens, some rows at a time."""
+        """Those of a window's tokens, some rows at a time."""
         for rows in self._hidden[window].split(ROWS):
             yield self._head(rows)
 
@@ -85,8 +86,8 @@ def divergence(truth: Truth, decoder: Decoder, windows: Sequence[Sequence[int]],
     found: list[Tensor] = []
     for i, window in enumerate(windows):
         for z, y in zip(truth.logits(i), forward(decoder, window, kv_dtype).split(ROWS), strict=True):
-            p = z.softmax(-1)
-            kl = (p * (z - y)).sum(-1).double() - (z.logsumexp(-1).double() - y.logsumexp(-1).double())
+            difference = (z.softmax(-1).unsqueeze(1) @ (z - y).unsqueeze(2)).flatten().double()
+            kl = difference - (z.logsumexp(-1).double() - y.logsumexp(-1).double())
             found.append(torch.stack((kl, (z.argmax(-1) == y.argmax(-1)).double()), 1))
     return torch.cat(found)
 

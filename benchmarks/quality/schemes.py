@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from gguf import GGMLQuantizationType
@@ -36,27 +36,25 @@ class Packed:
 
     recipe: Recipe
     tokens: str = "random"
-    damping: float | None = None
-    rank: int | None = None
-    count: tuple[int, int] | None = None
     seed: int = 0
 
     kv_dtype = torch.float16
 
     def build(self, checkpoint: Checkpoint, text: Sequence[int]) -> Decoder:
+        """The decoder, its weights quantized; ``text`` are the tokens to calibrate with."""
         spec = OpSpec("cpu", torch.float32, group=self.recipe.group)
         calibration = self._calibration(checkpoint.config, text)
         return load_decoder(checkpoint, CONTEXT, spec, recipe=self.recipe, calibration=calibration)
 
     def bits(self, shares: Mapping[str, float]) -> float:
+        """Bits a weight of the decoder's matrices, of which ``shares`` says how they divide."""
         schemes = {role: self.recipe.scheme(role) for role in shares}
         return sum(share * schemes[role].bits_per_weight for role, share in shares.items() if schemes[role])
 
     def _calibration(self, config: ModelConfig, text: Sequence[int]) -> Calibration | None:
         if self.tokens == "none":
             return None
-        chosen = random_tokens(config, self.seed) if self.tokens == "random" else text_tokens(config, text)
-        return replace(chosen, damping=self.damping or chosen.damping, rank=self.rank or chosen.rank)
+        return random_tokens(config, self.seed) if self.tokens == "random" else text_tokens(config, text)
 
 
 @dataclass(frozen=True)
@@ -69,10 +67,12 @@ class Gguf:
     kv_dtype = torch.float32
 
     def build(self, checkpoint: Checkpoint, text: Sequence[int]) -> Decoder:
+        """The decoder, its weights quantized; ``text`` are the tokens to calibrate with."""
         del text
         return load_decoder(_Rounded(checkpoint, self.kind), CONTEXT, OpSpec("cpu", torch.float32))
 
     def bits(self, shares: Mapping[str, float]) -> float:
+        """Bits a weight of the decoder's matrices, of which ``shares`` says how they divide."""
         return self.bits_per_weight * sum(shares.values())
 
 
@@ -84,6 +84,7 @@ class _Rounded:
         self._base, self._kind = base, kind
 
     def load(self, name: str) -> Tensor:
+        """One tensor, rounded if it is a matrix."""
         tensor = self._base.load(name)
         if tensor.dim() < 2:
             return tensor
@@ -101,13 +102,13 @@ def role_shares(checkpoint: Checkpoint) -> dict[str, float]:
     return {role: count / total for role, count in counts.items()}
 
 
-def _mixed(name: str, group: int = 64, int8: Sequence[str] = ("v",)) -> Recipe:
-    kept = dict.fromkeys((*int8, "embedding", "lm_head"), QuantScheme(8, group))
-    return Recipe(name, {**dict.fromkeys(ROLES, QuantScheme(4, group)), **kept})
+def _int4(*kept: str) -> Recipe:
+    """All matrices at four bits but those that are ``kept`` at eight."""
+    int8 = dict.fromkeys((*kept, "embedding", "lm_head"), QuantScheme(8, 64))
+    return Recipe("int4", {**dict.fromkeys(ROLES, QuantScheme(4, 64)), **int8})
 
 
-def _int8(group: int) -> Recipe:
-    return Recipe("int8", dict.fromkeys(ROLES, QuantScheme(8, group)))
+INT8_G64 = Recipe("int8", dict.fromkeys(ROLES, QuantScheme(8, 64)))
 
 
 SCHEMES: dict[str, Packed | Gguf] = {
@@ -115,20 +116,13 @@ SCHEMES: dict[str, Packed | Gguf] = {
     "llama.cpp Q4_1": Gguf(GGMLQuantizationType.Q4_1, 5.0),
     "llama.cpp Q5_0": Gguf(GGMLQuantizationType.Q5_0, 5.5),
     "llama.cpp Q8_0": Gguf(GGMLQuantizationType.Q8_0, 8.5),
-    "int4: g64, v int8, random tokens": Packed(INT4),
-    "the same, seed 1": Packed(INT4, seed=1),
-    "the same, seed 2": Packed(INT4, seed=2),
-    "the same, damping 0.3": Packed(INT4, damping=0.3),
-    "the same, rank 64": Packed(INT4, rank=64),
-    "g64, v int8, each value for itself": Packed(INT4, "none"),
-    "g64, v too, random tokens": Packed(_mixed("all", int8=())),
-    "g64, k and v int8, random tokens": Packed(_mixed("kv", int8=("k", "v"))),
-    "g32, v int8, random tokens": Packed(_mixed("g32", group=32)),
-    "int4 --calibrate: g64, v int8, a text's tokens": Packed(INT4, "text"),
-    "the same, rank 16": Packed(INT4, "text", rank=16),
-    "the same, damping 0.1": Packed(INT4, "text", damping=0.1),
-    "int8: g32, random tokens": Packed(INT8),
-    "g32, each value for itself": Packed(INT8, "none"),
-    "g64, random tokens": Packed(_int8(64)),
-    "g64, each value for itself": Packed(_int8(64), "none"),
+    "int4": Packed(INT4),
+    "int4, other random tokens": Packed(INT4, seed=1),
+    "int4, without feedback": Packed(INT4, "none"),
+    "int4, values too": Packed(_int4()),
+    "int4, but keys and values": Packed(_int4("k", "v")),
+    "int4 --calibrate": Packed(INT4, "text"),
+    "int8": Packed(INT8),
+    "int8, without feedback": Packed(INT8, "none"),
+    "int8 in groups of 64": Packed(INT8_G64),
 }

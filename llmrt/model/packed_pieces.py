@@ -22,7 +22,9 @@ def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor |
         return PackedRotaryLinear(join(pieces), bias, spec)
     if isinstance(dense, GatedLinear):
         gate, up = pieces
-        bias = None if bias is None else interleave_rows(*bias.chunk(2), gate.scheme.group)
+        if bias is not None:
+            first, second = bias.chunk(2)
+            bias = interleave_rows(first, second, gate.scheme.group)
         return PackedGatedLinear([interleave(gate, up)], bias, spec)
     return PackedLinear(join(pieces), bias, spec)
 

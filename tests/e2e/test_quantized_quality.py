@@ -44,10 +44,10 @@ def test_feedback_from_random_tokens_and_from_a_text(off_grid: Cached, tokens: d
     plain, steered, calibrated, int8 = (
         divergence(truth, scheme.build(off_grid, tokens["opticks"]), windows, scheme.kv_dtype)[:, 0].mean().item()
         for scheme in (
-            SCHEMES["g64, v int8, each value for itself"],
-            SCHEMES["int4: g64, v int8, random tokens"],
-            SCHEMES["int4 --calibrate: g64, v int8, a text's tokens"],
-            SCHEMES["int8: g32, random tokens"],
+            SCHEMES["int4, without feedback"],
+            SCHEMES["int4"],
+            SCHEMES["int4 --calibrate"],
+            SCHEMES["int8"],
         )
     )
     assert steered < 0.6 * plain

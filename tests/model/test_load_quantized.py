@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ def inputs_in_transformers(model: PreTrainedModel, token_ids: Tensor) -> list[Te
 def test_matrices_see_what_they_see_in_transformers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     family, fields = FAMILIES.get(name, ("llama", {}))
     model = make_model(family, **SHAPE, **fields)
-    path = write_gguf(model, tmp_path / "tiny.gguf") if name == "gguf" else save_model(model, tmp_path)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.bfloat16().float()
+    stored = deepcopy(model)
+    path = write_gguf(stored, tmp_path / "tiny.gguf") if name == "gguf" else save_model(stored.bfloat16(), tmp_path)
     seen: list[Tensor] = []
 
     def watched(inputs: Tensor, **settings: Any) -> Feedback:
