@@ -18,7 +18,7 @@
 namespace llmrt::LLMRT_ISA {
 
 constexpr int64_t kUnitRows = 64;    // rows of a unit of a prompt: its queries times the heads of the group
-constexpr int64_t kChunkKeys = 256;  // keys of a unit of a single-query request
+constexpr int64_t kChunkKeys = 512;  // keys of a unit of a single-query request
 
 inline int64_t group_of(const llmrt_paged_attention_args& a) { return a.heads / a.cache.kv_heads; }
 inline int64_t unit_queries(const llmrt_paged_attention_args& a) { return std::max<int64_t>(1, kUnitRows / group_of(a)); }
