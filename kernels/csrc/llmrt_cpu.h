@@ -164,14 +164,20 @@ struct llmrt_argmax_args {
 };
 
 // Quantizes weight [rows, columns] into `data` and `scales`, laid out as for llmrt_linear_args with columns padded to
-// `packed_columns`, a multiple of the group; every zero is 8 (bits 4) or 128 (bits 8).
+// `packed_columns`, a multiple of the group; every zero is 8 (bits 4) or 128 (bits 8). `importance` [columns] weighs
+// errors, null for all alike. `directions` and `correction` [columns, rank] carry the error of columns done over to
+// those that follow; null, with rank 0, for none. Groups have at most 64 values.
 struct llmrt_quantize_args {
   const float* weight;
+  const float* importance;
+  const float* directions;
+  const float* correction;
   uint8_t* data;
   uint16_t* scales;
   int64_t rows;
   int64_t columns;
   int64_t packed_columns;
+  int64_t rank;
   int32_t bits;
   int32_t group;
 };

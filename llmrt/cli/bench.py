@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from llmrt.cli.bench_report import Report, make_report, print_report
 from llmrt.cli.bench_target import FALLBACK, Target, chosen_target, named_target, random_target, smallest_alias
+from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.loading import load_engine
 from llmrt.cli.measure import DEFAULT_REPEAT, LONG_RUN_SECONDS, Workload, measure
 from llmrt.cli.options import (
@@ -30,6 +32,7 @@ from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.errors import ConfigError, MemoryFitError
+from llmrt.text.tokenizer import load_tokenizer
 
 DEFAULT_PROMPT = 512
 
@@ -66,6 +69,7 @@ def bench(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures, settings and machine as JSON.")] = False,
     quant: Quant = QuantName.none,
+    calibrate: Calibrate = None,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
@@ -79,6 +83,7 @@ def bench(
     config = EngineConfig(
         context_length=workload.num_tokens,
         quant=quant,
+        calibration=_calibration(target, calibrate, quant),
         dtype=dtype,
         kv_dtype=kv_dtype,
         device=device,
@@ -123,6 +128,14 @@ def _check_length(target: Target, workload: Workload) -> None:
             f"{parts}{at_depth} are {workload.num_tokens}; {target.name} takes at most {most}."
             f" Use a smaller --ctx, {'--depth, ' if workload.depth else ''}--prompt or --gen."
         )
+
+
+def _calibration(target: Target, file: Path | None, quant: QuantName) -> tuple[int, ...] | None:
+    if file is None:
+        return None
+    if target.path is None:
+        raise ConfigError(f"--calibrate {file} needs a model; random weights are rounded without a text.")
+    return calibration_ids(file, quant, load_tokenizer(target.path))
 
 
 def _measured(target: Target, config: EngineConfig, workload: Workload, repeat: int | None) -> Report:

@@ -8,6 +8,7 @@ from typing import Annotated, Protocol
 
 import typer
 
+from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.chat_commands import is_command, run_command
 from llmrt.cli.conversation import Conversation, length_note
 from llmrt.cli.options import (
@@ -44,6 +45,7 @@ def chat(
     max_tokens: MaxTokens = None,
     ctx: Ctx = None,
     quant: Quant = QuantName.none,
+    calibrate: Calibrate = None,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
@@ -69,7 +71,14 @@ def chat(
     )
     params.validate(local.tokenizer.vocab_size)
     config = EngineConfig(
-        context_length=ctx, quant=quant, dtype=dtype, kv_dtype=kv_dtype, device=device, threads=threads, max_num_seqs=1
+        context_length=ctx,
+        quant=quant,
+        calibration=calibration_ids(calibrate, quant, local.tokenizer),
+        dtype=dtype,
+        kv_dtype=kv_dtype,
+        device=device,
+        threads=threads,
+        max_num_seqs=1,
     )
     conversation = Conversation(Session.open(local, config), params, system)
     if message is not None:

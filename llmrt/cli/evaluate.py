@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.describe_packed import evaluation_facts
 from llmrt.cli.options import DtypeName, KvDtype, KvDtypeName, Model, Quant, QuantName, Revision, Threads, parse_size
 from llmrt.cli.progress import progress_bar
@@ -37,6 +38,7 @@ def eval_model(
     model: Model,
     text: Text,
     quant: Quant = QuantName.none,
+    calibrate: Calibrate = None,
     kv_dtype: KvDtype = KvDtypeName.auto,
     tokens: Tokens = None,
     window: Window = WINDOW,
@@ -55,7 +57,13 @@ def eval_model(
     full = full_precision(local.path, source)
     if full is None and quant == QuantName.none and kv_dtype == KvDtypeName.auto:
         raise ConfigError("There is nothing to compare: name a format with --quant or --kv-dtype.")
-    config = EngineConfig(quant=quant, dtype=dtype, kv_dtype=kv_dtype, threads=threads)
+    config = EngineConfig(
+        quant=quant,
+        calibration=calibration_ids(calibrate, quant, local.tokenizer),
+        dtype=dtype,
+        kv_dtype=kv_dtype,
+        threads=threads,
+    )
     result = evaluated(local, full or local.path, config, text, tokens=tokens, window=window)
     if (packed := packed_file(local.path)) is not None:
         save_evaluation(packed, result, text)

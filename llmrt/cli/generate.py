@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.conversation import length_note
 from llmrt.cli.options import (
     Ctx,
@@ -45,6 +46,7 @@ def generate(
     as_json: Annotated[bool, typer.Option("--json", help="Print text, token ids, usage and timings as JSON.")] = False,
     ctx: Ctx = None,
     quant: Quant = QuantName.none,
+    calibrate: Calibrate = None,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
@@ -63,7 +65,14 @@ def generate(
     )
     params.validate(local.tokenizer.vocab_size)
     config = EngineConfig(
-        context_length=ctx, quant=quant, dtype=dtype, kv_dtype=kv_dtype, device=device, threads=threads, max_num_seqs=1
+        context_length=ctx,
+        quant=quant,
+        calibration=calibration_ids(calibrate, quant, local.tokenizer),
+        dtype=dtype,
+        kv_dtype=kv_dtype,
+        device=device,
+        threads=threads,
+        max_num_seqs=1,
     )
     session = Session.open(local, config)
     if as_json:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
+from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.describe_packed import evaluation_facts
 from llmrt.cli.evaluate import evaluated, save_evaluation
 from llmrt.cli.options import Model, QuantName, Revision, Threads
@@ -27,6 +28,7 @@ def quantize(
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; it must not exist.")],
     quant: Annotated[QuantName, typer.Option(help="Format of the weights.")] = QuantName.int4,
+    calibrate: Calibrate = None,
     evaluate: Annotated[
         Path | None, typer.Option("--eval", help="Compare it with its source on this text, and keep the figures.")
     ] = None,
@@ -41,7 +43,8 @@ def quantize(
     local = find_model(model, revision)
     if packed_file(local.path) is not None:
         raise ConfigError(f"{model} is packed already; quantize the model that it was made from.")
-    _write(local.path, output, EngineConfig(quant=quant, threads=threads))
+    calibration = calibration_ids(calibrate, quant, local.tokenizer)
+    _write(local.path, output, EngineConfig(quant=quant, calibration=calibration, threads=threads))
     size = sum(path.stat().st_size for path in output.iterdir())
     say(f"{output} holds {local.name} ({decimal(size)}); use it as: llmrt chat {output}")
     if evaluate is not None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.options import (
     Ctx,
     Device,
@@ -31,6 +32,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     ctx: Ctx = None,
     quant: Quant = QuantName.none,
+    calibrate: Calibrate = None,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
@@ -46,6 +48,7 @@ def serve(
     from llmrt.hub.sources import resolve
     from llmrt.server import runner
     from llmrt.server.state import ServerSettings
+    from llmrt.text.tokenizer import load_tokenizer
 
     _log_to_stderr()
     with runner.bind(host, port) as sock:
@@ -53,6 +56,7 @@ def serve(
         config = EngineConfig(
             context_length=ctx,
             quant=quant,
+            calibration=calibration_ids(calibrate, quant, load_tokenizer(artifact.path)) if calibrate else None,
             dtype=dtype,
             kv_dtype=kv_dtype,
             device=device,

@@ -61,7 +61,7 @@ def evaluate(
     Raises ``MemoryFitError`` if both do not fit, and ``LlmrtError`` for a checkpoint or a setting that cannot work.
     """
     length = max(map(len, windows))
-    plain, _ = settle(full, replace(config, quant="none", kv_dtype="auto"))
+    plain, _ = settle(full, replace(config, quant="none", calibration=None, kv_dtype="auto"))
     config, _ = settle(quantized, replace(config, dtype="auto"))
     _check_fit(loaded_bytes(full, plain), loaded_bytes(quantized, config))
     reference, other = _Scorer(full, plain, length), _Scorer(quantized, config, length)

@@ -55,7 +55,7 @@ def settle(model: Model, config: EngineConfig) -> tuple[EngineConfig, list[str]]
     """
     notices: list[str] = []
     if isinstance(model, PackedCheckpoint):
-        config = replace(config, quant=_quant_of_packed(model, config.quant))
+        config = replace(config, quant=_quant_of_packed(model, config))
     elif config.quant == "auto":
         quant, reason = choose_quant(model.config, available_memory())
         config, notices = replace(config, quant=quant), [reason]
@@ -87,7 +87,7 @@ def load_model(
     elif recipe is None:
         decoder = load_decoder(model, context_length, spec, progress)
     else:
-        decoder, more = quantized_decoder(model, recipe, context_length, spec, progress, keep=keep)
+        decoder, more = quantized_decoder(model, recipe, config.calibration, context_length, spec, progress, keep=keep)
         notices += more
     return LoadedModel(decoder, notices)
 
@@ -113,8 +113,10 @@ def recipe_of(config: EngineConfig) -> Recipe | None:
     return None if config.quant == "none" else RECIPES[config.quant]
 
 
-def _quant_of_packed(model: PackedCheckpoint, asked: str) -> str:
-    held = model.header.quant
+def _quant_of_packed(model: PackedCheckpoint, config: EngineConfig) -> str:
+    held, asked = model.header.quant, config.quant
+    if config.calibration is not None:
+        raise ConfigError(f"{model.path} is packed and rounded already; leave --calibrate out.")
     if asked not in ("none", "auto", held):
         raise ConfigError(f"--quant is {asked}, but {model.path} is packed as {held} already; leave --quant out.")
     return held

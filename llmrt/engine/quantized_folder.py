@@ -7,14 +7,14 @@ import tempfile
 from pathlib import Path
 
 from llmrt.config import EngineConfig
+from llmrt.engine.calibration import calibration_for
 from llmrt.engine.load_model import load_model, recipe_of, settle
-from llmrt.engine.packed_cache import write_packed
+from llmrt.engine.packed_cache import origin_of, write_packed
 from llmrt.hub.disk import disk_errors
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.families.gguf_head import write_gguf_head
 from llmrt.model.load import Progress
 from llmrt.model.packed_header import PACKED_FILE
-from llmrt.model.source_identity import source_identity
 
 # Configuration, tokenizers and templates; the index of shards would name files that are not there.
 _KEPT = ("*.json", "*.jinja", "tokenizer.model", "merges.txt", "LICENSE*")
@@ -33,14 +33,14 @@ def write_quantized(checkpoint: Checkpoint, output: Path, config: EngineConfig, 
     recipe = recipe_of(config)
     if recipe is None:
         return [*notices, "Nothing is written."]
-    identity = source_identity(source)
+    origin = origin_of(source, recipe, calibration_for(checkpoint, config.calibration))
     loaded = load_model(checkpoint, config, context_length=1, progress=progress, keep=False)
     parent = output.absolute().parent
     with disk_errors(parent, hint=HINT):
         parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=parent, prefix=f".{output.name}."))
         try:
-            write_packed(scratch / PACKED_FILE, loaded.decoder, recipe, identity, source)
+            write_packed(scratch / PACKED_FILE, loaded.decoder, origin)
             _copy_text_side(source, scratch, output.name)
             scratch.chmod(0o755)
             scratch.rename(output)

@@ -1,7 +1,8 @@
 """Where the packed copy of a model's weights is kept: beside the model, or below LLMRT_HOME where that cannot be.
 
 ``MODEL/.llmrt/int4.safetensors`` for a folder, ``.llmrt/NAME.gguf.int4.safetensors`` in the folder of a GGUF file; in a
-folder that cannot be written to, ``LLMRT_HOME/packed/`` with one folder a model.
+folder that cannot be written to, ``LLMRT_HOME/packed/`` with one folder a model. What is rounded for a text is called
+``int4-ID`` in the place of ``int4``.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ FOLDER = ".llmrt"
 _SUFFIX = ".safetensors"
 
 
-def packed_copy(model: Path, quant: str) -> Path:
-    """Where the copy of ``model`` quantized as ``quant`` is or would be."""
+def packed_copy(model: Path, variant: str) -> Path:
+    """Where the copy of ``model`` called ``variant`` is or would be."""
     beside, home = _folders(model)
     writable = beside.is_dir() or not beside.exists()
-    return (beside if writable and os.access(_base(model), os.W_OK) else home) / f"{_prefix(model)}{quant}{_SUFFIX}"
+    return (beside if writable and os.access(_base(model), os.W_OK) else home) / f"{_prefix(model)}{variant}{_SUFFIX}"
 
 
 def packed_copies(model: Path) -> list[Path]:

@@ -20,16 +20,15 @@ from llmrt.model.decoder import Decoder
 from llmrt.model.packed_header import (
     FORMAT,
     METADATA_KEY,
+    Origin,
     PackedHeader,
     PieceShape,
     read_header,
-    recipe_fields,
 )
 from llmrt.model.packed_linear import PackedEmbedding, PackedLinear, PackedModule
-from llmrt.model.packed_pieces import BLOCK, PACKED
+from llmrt.model.packed_pieces import BLOCK, twin_kind
 from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import PackedWeight
-from llmrt.quant.recipe import Recipe
 from llmrt.quant.scheme import QuantScheme
 
 ALIGNMENT = 64  # the kernels load whole cache lines
@@ -61,15 +60,16 @@ class PackedCheckpoint:
         return map_decoder(self.file, self.header, self.config, context_length, spec)
 
 
-def describe_decoder(decoder: Decoder, recipe: Recipe, source: str, source_path: Path) -> PackedHeader:
+def describe_decoder(decoder: Decoder, origin: Origin) -> PackedHeader:
     """The header of the file that ``save_decoder`` would write of a quantized decoder."""
     modules = {name: [_piece_shape(piece) for piece in pieces] for name, pieces in _packed(decoder)}
     return PackedHeader(
         format=FORMAT,
-        quant=recipe.name,
-        recipe=recipe_fields(recipe),
-        source=source,
-        source_path=str(source_path),
+        quant=origin.recipe.name,
+        recipe=origin.recipe_fields,
+        calibration=origin.calibration,
+        source=origin.source,
+        source_path=str(origin.source_path),
         tied=decoder.config.tied_embeddings,
         modules=modules,
     )
@@ -116,7 +116,7 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
                 decoder.set_submodule(name, PackedEmbedding(pieces[0], spec))
             else:
                 bias = stored.pop(f"{name}.bias", None)
-                decoder.set_submodule(name, _packed_twin(decoder, name)(pieces, bias, spec))
+                decoder.set_submodule(name, twin_kind(decoder.get_submodule(name))(pieces, bias, spec))
         dense = {name: tensor for name, tensor in stored.items() if not name.startswith("padding.")}
         if header.tied:
             _tie(decoder, dense, spec)
@@ -187,12 +187,6 @@ def _piece_shape(piece: PackedWeight) -> PieceShape:
 def _piece(stored: dict[str, Tensor], name: str, shape: PieceShape) -> PackedWeight:
     data, scales = stored.pop(f"{name}.data"), stored.pop(f"{name}.scales")
     return PackedWeight(data, scales, QuantScheme(shape.bits, shape.group), (shape.rows, shape.columns))
-
-
-def _packed_twin(decoder: Decoder, name: str) -> type[PackedModule]:
-    """What takes the place of the dense module."""
-    dense = decoder.get_submodule(name)
-    return next((packed for kind, packed in PACKED.items() if type(dense) is kind), PackedLinear)
 
 
 def _check_shape(path: Path, decoder: Decoder, name: str, shapes: list[PieceShape]) -> None:

@@ -19,7 +19,7 @@ from llmrt.errors import CheckpointError
 from llmrt.quant.recipe import Recipe
 
 # To be raised when the packed layout, or what the quantizer computes, changes: older files are then made anew.
-FORMAT = 1
+FORMAT = 2
 METADATA_KEY = "llmrt"
 # In a folder that `llmrt quantize` wrote; beside a GGUF file's metadata likewise.
 PACKED_FILE = "packed.safetensors"
@@ -37,29 +37,41 @@ class PieceShape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackedHeader:
-    """``recipe`` is how it was quantized, in full; ``source`` identifies the files that it was made of.
+class Origin:
+    """All that packed weights follow from: ``calibration`` and ``source`` identify the tokens and the files."""
 
-    ``source_path`` is where those were. ``modules`` has the pieces of every packed matrix; ``tied`` says that the head
-    is the embedding table.
+    recipe: Recipe
+    calibration: str
+    source: str
+    source_path: Path
+
+    @property
+    def recipe_fields(self) -> dict[str, Any]:
+        """The recipe as it stands in a header."""
+        return msgspec.to_builtins(self.recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedHeader:
+    """``recipe`` is how it was quantized, in full, and ``calibration`` identifies the tokens that it was rounded for.
+
+    ``source`` identifies the files that it was made of, ``source_path`` is where those were. ``modules`` has the pieces
+    of every packed matrix; ``tied`` says that the head is the embedding table.
     """
 
     format: int
     quant: str
     recipe: dict[str, Any]
+    calibration: str
     source: str
     source_path: str
     tied: bool
     modules: dict[str, list[PieceShape]]
 
-    def made_as(self, recipe: Recipe, source: str) -> bool:
-        """Whether quantizing the files identified by ``source`` by ``recipe`` would give this again."""
-        return self.format == FORMAT and self.recipe == recipe_fields(recipe) and self.source == source
-
-
-def recipe_fields(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as it stands in a header."""
-    return msgspec.to_builtins(recipe)
+    def made_as(self, origin: Origin) -> bool:
+        """Whether quantizing what ``origin`` names would give this again, wherever the files are."""
+        made = (self.format, self.recipe, self.calibration, self.source)
+        return made == (FORMAT, origin.recipe_fields, origin.calibration, origin.source)
 
 
 def packed_file(model: Path) -> Path | None:

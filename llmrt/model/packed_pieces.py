@@ -1,4 +1,4 @@
-"""Quantized tensors on their way into a decoder: gathered by the matrix they are part of, joined, and put in place."""
+"""Quantized tensors that are neighbours in a matrix, joined for fewer products, and the layers that they go into."""
 
 from __future__ import annotations
 
@@ -6,53 +6,33 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from llmrt.model.decoder import Decoder
 from llmrt.model.linear import GatedLinear, RotaryLinear
-from llmrt.model.packed_linear import PackedEmbedding, PackedGatedLinear, PackedLinear, PackedRotaryLinear
-from llmrt.model.tensor_slots import Slot
+from llmrt.model.packed_linear import PackedGatedLinear, PackedLinear, PackedModule, PackedRotaryLinear
 from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 
 BLOCK = 16  # rows that are packed together
-PACKED = {GatedLinear: PackedGatedLinear, RotaryLinear: PackedRotaryLinear}
 
 
-class PackedPieces:
-    """Pieces of matrices by the decoder's parameter and the row where each begins."""
+def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> PackedModule:
+    """What takes the place of ``dense`` when its weight is in ``pieces`` of consecutive rows."""
+    kind = twin_kind(dense)
+    if kind is PackedGatedLinear:
+        gate, up = pieces
+        if bias is not None:
+            first, second = bias.chunk(2)
+            bias = interleave_rows(first, second, gate.scheme.group)
+        pieces = [interleave(gate, up)]
+    return kind(join(pieces), bias, spec)
 
-    def __init__(self) -> None:
-        self._pieces: dict[str, dict[int, PackedWeight]] = {}
 
-    def add(self, slot: Slot, piece: PackedWeight) -> None:
-        """Keep a piece for the place that ``slot`` names."""
-        rows = slot.index[0]
-        assert isinstance(rows, slice)
-        self._pieces.setdefault(slot.parameter, {})[rows.start or 0] = piece
-
-    def tie(self, source: str, target: str) -> None:
-        """Let one parameter be another."""
-        if source in self._pieces:
-            self._pieces[target] = self._pieces[source]
-
-    def replace_modules(self, decoder: Decoder, dense: dict[str, Tensor], spec: OpSpec) -> None:
-        """Put packed layers in the place of dense ones; their biases are taken out of ``dense``."""
-        while self._pieces:  # taken out one by one, so that what is joined is not held twice
-            parameter, pieces = self._pieces.popitem()
-            name = parameter.removesuffix(".weight")
-            in_order = [pieces[row] for row in sorted(pieces)]
-            if name == "embedding":
-                (table,) = in_order
-                decoder.set_submodule(name, PackedEmbedding(table, spec))
-            else:
-                bias = dense.pop(f"{name}.bias", None)
-                packed = PACKED.get(type(decoder.get_submodule(name)), PackedLinear)
-                if packed is PackedGatedLinear:
-                    gate, up = in_order
-                    in_order = [interleave(gate, up)]
-                    bias = None if bias is None else interleave_rows(*bias.chunk(2), gate.scheme.group)
-                decoder.set_submodule(name, packed(join(in_order), bias, spec))
+def twin_kind(dense: nn.Module) -> type[PackedModule]:
+    """The layer that takes the place of ``dense``."""
+    if isinstance(dense, RotaryLinear):
+        return PackedRotaryLinear
+    return PackedGatedLinear if isinstance(dense, GatedLinear) else PackedLinear
 
 
 def interleave(gate: PackedWeight, up: PackedWeight) -> PackedWeight:

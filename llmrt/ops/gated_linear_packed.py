@@ -6,8 +6,10 @@ The contract is the reference's signature and docstring.
 from __future__ import annotations
 
 from llmrt.ops.native import native
-from llmrt.ops.types import Op, reference
+from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.linear_packed import gated_linear_packed
 
-GATED_LINEAR_PACKED = Op("gated_linear_packed", (native(linear.gated_linear), reference(gated_linear_packed)))
+GATED_LINEAR_PACKED = Op[..., Activations](
+    "gated_linear_packed", (native(linear.gated_linear), reference(gated_linear_packed))
+)

@@ -6,8 +6,10 @@ The contract is the reference's signature and docstring.
 from __future__ import annotations
 
 from llmrt.ops.native import native
-from llmrt.ops.types import Op, reference
+from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import attention
 from llmrt_kernels.reference.paged_attention import paged_attention
 
-PAGED_ATTENTION = Op("paged_attention", (native(attention.paged_attention), reference(paged_attention)))
+PAGED_ATTENTION = Op[..., Activations](
+    "paged_attention", (native(attention.paged_attention), reference(paged_attention))
+)

@@ -5,9 +5,13 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from llmrt.ops.native import native
 from llmrt.ops.types import Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.linear_packed import rotary_linear_packed
 
-ROTARY_LINEAR_PACKED = Op("rotary_linear_packed", (native(linear.rotary_linear), reference(rotary_linear_packed)))
+ROTARY_LINEAR_PACKED = Op[..., Tensor](
+    "rotary_linear_packed", (native(linear.rotary_linear), reference(rotary_linear_packed))
+)

@@ -11,7 +11,8 @@ import torch
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# What goes into a product: a tensor [T, K], or what one backend's kernels hand to each other in its place.
+# What goes into a product: a tensor [T, K], or what one backend's kernels hand to each other in its place. An op that
+# takes or gives them is an ``Op[..., R]``, for its candidates differ in that type.
 Activations = Any
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import resolve
 from llmrt.ops.types import OpSpec
+from llmrt.quant.feedback import Feedback
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt.quant.scheme import QuantScheme
 
@@ -16,13 +17,18 @@ STRIP_VALUES = 16_000_000
 BLOCK = 16
 
 
-def quantize(weight: Tensor, scheme: QuantScheme, spec: OpSpec) -> PackedWeight:
-    """Quantize and pack ``weight`` [N, K], of any float type, where ``spec`` says."""
+def quantize(weight: Tensor, scheme: QuantScheme, spec: OpSpec, feedback: Feedback | None = None) -> PackedWeight:
+    """Quantize and pack ``weight`` [N, K], of any float type, where ``spec`` says.
+
+    Without ``feedback`` each value is rounded for itself, else so that the products with the inputs that it was made
+    from stay what they are.
+    """
     rows, columns = weight.shape
     fn = resolve(QUANTIZE, spec)
+    guide = () if feedback is None else (feedback.importance, feedback.directions, feedback.correction)
     strip = max(BLOCK, STRIP_VALUES // columns // BLOCK * BLOCK)
     parts = [
-        fn(weight[start : start + strip].float().contiguous(), bits=scheme.bits, group=scheme.group)
+        fn(weight[start : start + strip].float().contiguous(), *guide, bits=scheme.bits, group=scheme.group)
         for start in range(0, rows, strip)
     ]
     data, scales = (torch.cat(tensors) if len(parts) > 1 else tensors[0] for tensors in zip(*parts, strict=True))

@@ -29,10 +29,12 @@ class Recipe:
         return self.schemes.get(role)
 
 
-_INT8 = QuantScheme(8, 64)
-_INT4 = QuantScheme(4, 64)
+_INT4, _INT8 = QuantScheme(4, 64), QuantScheme(8, 64)
+# Rounding values to 4 bits costs most by far of all matrices for their size; the table and the head are read by rows
+# that have nothing to make up for errors.
+_KEPT = ("v", "embedding", "lm_head")
 
 RECIPES = {
-    "int8": Recipe("int8", dict.fromkeys(ROLES, _INT8)),
-    "int4": Recipe("int4", {**dict.fromkeys(ROLES, _INT4), **dict.fromkeys(("k", "v", "embedding", "lm_head"), _INT8)}),
+    "int8": Recipe("int8", dict.fromkeys(ROLES, QuantScheme(8, 32))),
+    "int4": Recipe("int4", {**dict.fromkeys(ROLES, _INT4), **dict.fromkeys(_KEPT, _INT8)}),
 }

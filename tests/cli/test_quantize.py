@@ -55,6 +55,17 @@ def test_eval_prints_and_keeps_the_same_figures(llmrt: CommandLine, model: Path,
     assert few["num_predictions"] == 8
 
 
+def test_quantize_and_eval_round_for_a_text(llmrt: CommandLine, model: Path, text: Path, tmp_path: Path) -> None:
+    plain, out = (
+        json.loads(llmrt("eval", str(model), "--quant", "int4", *options, "--text", str(text), "--json")[1])
+        for options in ((), ("--calibrate", str(text)))
+    )
+    assert plain["kl_mean"] != out["kl_mean"]
+    folder = tmp_path / "out"
+    assert llmrt("quantize", str(model), "-o", str(folder), "--calibrate", str(text))[0] == 0
+    assert json.loads(llmrt("eval", str(folder), "--text", str(text), "--json")[1]) == out
+
+
 def test_what_cannot_be_compared_or_written_is_one_line(
     llmrt: CommandLine, model: Path, text: Path, tmp_path: Path
 ) -> None:

@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 
 from llmrt.config import EngineConfig
 from llmrt.engine import packed_cache
-from llmrt.engine.build import build_engine
+from llmrt.engine.build import assemble_engine, build_engine
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.quantized_folder import write_quantized
 from llmrt.errors import CheckpointError, ConfigError, DownloadError
 from llmrt.hub.packed import packed_copies, packed_copy, remove_copies
 from llmrt.model.checkpoint import open_checkpoint
 from llmrt.model.packed_file import ALIGNMENT
+from llmrt.model.random_checkpoint import RandomCheckpoint
 from llmrt.model.source_identity import source_identity
 from tests.engines import greedy, open_engine, score
 from tests.model.test_gguf import write_gguf
@@ -95,8 +96,38 @@ def test_a_file_that_is_not_it_is_made_anew_with_one_notice(small: Path, tmp_pat
 
 def test_another_recipe_does_not_take_it(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_engine(small, quant="int8")
-    monkeypatch.setattr("llmrt.model.packed_header.FORMAT", 2)
+    monkeypatch.setattr("llmrt.model.packed_header.FORMAT", 3)
     assert "quantized anew" in notices(open_engine(small, quant="int8"))
+
+
+def test_each_calibration_has_a_copy_of_its_own(small: Path) -> None:
+    texts: tuple[tuple[int, ...] | None, ...] = (None, tuple(range(3, 90)) * 2, tuple(range(90, 3, -1)) * 2)
+    first = [score(open_engine(small, quant="int4", calibration=text), PROMPT) for text in texts]
+    assert not any(torch.equal(first[0], other) for other in first[1:])
+    assert len(packed_copies(small)) == 3
+    for text, expected in zip(texts, first, strict=True):
+        again = open_engine(small, quant="int4", calibration=text)
+        assert again.notices == []
+        assert torch.equal(score(again, PROMPT), expected)
+
+
+def test_a_copy_under_another_calibrations_name_is_not_served(small: Path) -> None:
+    text = tuple(range(3, 90))
+    open_engine(small, quant="int4", calibration=text)
+    (copy,) = packed_copies(small)
+    expected = copy.read_bytes()
+    copy.rename(packed_copy(small, "int4"))
+    assert "quantized anew" in notices(open_engine(small, quant="int4"))
+    packed_copy(small, "int4").rename(copy)
+    assert "quantized anew" in notices(open_engine(small, quant="int4", calibration=text))
+    assert copy.read_bytes() == expected
+
+
+def test_random_weights_leave_no_copy(small: Path) -> None:
+    checkpoint = RandomCheckpoint(open_checkpoint(small).config)
+    engine = assemble_engine(checkpoint, EngineConfig(quant="int4"))
+    assert "next start" not in notices(engine)
+    assert packed_copies(small) == []
 
 
 def test_the_identity_is_of_content_not_place(small: Path, tmp_path: Path) -> None:
@@ -149,6 +180,8 @@ def test_a_quantized_folder_stands_alone(folder: Path, tmp_path: Path) -> None:
     assert torch.equal(score(open_engine(tmp_path / "out", quant="int4"), PROMPT), expected)
     with pytest.raises(ConfigError, match="is packed as int4 already"):
         open_engine(tmp_path / "out", quant="int8")
+    with pytest.raises(ConfigError, match="leave --calibrate out"):
+        open_engine(tmp_path / "out", calibration=tuple(range(3, 90)))
 
 
 def test_a_gguf_file_becomes_a_folder_too(tmp_path: Path) -> None:

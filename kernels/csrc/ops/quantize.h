@@ -1,99 +1,172 @@
-// Choosing codes and scales for a weight, and packing them as `linear` reads them. Symmetric, w = scale (code - zero).
+// Choosing codes and scales for a weight, and packing them as `linear` reads them: w = scale * code, code stored + zero.
 //
-// bits 8   scale = largest / 127, codes rounded to nearest.
-// bits 4   scale search. With e the group's value of largest magnitude, codes l = round(-(8 + d) / e * x), cut to
-//          -8..7, are tried for kCandidates values of d around 0, so that -8 is used too. For given codes the best
-//          scale under weights v is  sum(v x l) / sum(v l^2)  and takes  sum(v x l)^2 / sum(v l^2)  off the error
-//          sum(v (x - scale l)^2); the candidate that takes most is kept. v = x^2: what is large matters more.
+// Scale of a group: the value of largest magnitude is sent to each of a few codes at the low end of the range, so that
+// all of it is used. For the codes l that follow, the best scale under the columns' importance v is
+// sum(v x l) / sum(v l^2)  and takes  sum(v x l)^2 / sum(v l^2)  off the error sum(v (x - scale l)^2); the candidate
+// that takes most is kept, and its scale is fitted once more to the codes that it leads to.
+//
+// Feedback: with directions U [K, R] of the weight's inputs, the error made so far,  d = sum (w - scale l) U  over the
+// columns done, is made good by the columns to come: column k is rounded from  w_k + d . correction_k.  See
+// llmrt/quant/feedback.py for what the correction is. Sixteen rows are computed side by side, one in each lane.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "llmrt_cpu.h"
+#include "ops/codes.h"
 #include "thread_pool.h"
 
 namespace llmrt::LLMRT_ISA {
 
-constexpr int kCandidates = 19;
-constexpr float kCandidateStep = 0.1f;
+// `targets` are the codes that the largest magnitude is sent to.
+template <int kBits>
+struct Search;
+template <>
+struct Search<4> {
+  static constexpr float kLow = -8, kHigh = 7, targets[] = {-7.25f, -7.75f, -8.25f, -8.75f, -9.25f};
+};
+template <>
+struct Search<8> {
+  static constexpr float kLow = -128, kHigh = 127, targets[] = {-128.0f, -127.0f, -126.0f, -125.0f};
+};
 
-inline Float rounded(Float x, float low, float high) {
-  return to_float(to_int(max(min(x, set1(high)), set1(low))));
+template <int kBits>
+inline Float nearest_code(Float x) {
+  return to_float(to_int(max(min(x, set1(Search<kBits>::kHigh)), set1(Search<kBits>::kLow))));
 }
 
-inline float search_scale(const float* x, int group) {
-  float extreme = 0;
-  for (int i = 0; i < group; ++i)
-    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
-  if (extreme == 0) return 0;
-  float best_gain = -1, best_scale = 0;
-  for (int c = 0; c < kCandidates; ++c) {
-    const Float inverse = set1(-(8.0f + kCandidateStep * static_cast<float>(c - kCandidates / 2)) / extreme);
-    Float xl = set1(0.0f), ll = set1(0.0f);
-    for (int i = 0; i < group; i += 16) {
-      const Float value = mul(load(x + i), set1(1.0f / extreme));  // in -1..1, so that no square overflows
-      const Float l = rounded(mul(load(x + i), inverse), -8, 7);
-      const Float weighted = mul(mul(value, value), l);
-      xl = fma(weighted, value, xl);
-      ll = fma(weighted, l, ll);
+// sum(v x l) and sum(v l^2) for the codes l of x * inverse, in each lane. x [group][16].
+struct Fit {
+  float xl[16], ll[16];
+};
+
+template <int kBits>
+inline Fit fit(const float* x, const float* importance, int group, const float* inverse) {
+  const Float factor = load(inverse);
+  Float xl = set1(0.0f), ll = set1(0.0f);
+  for (int j = 0; j < group; ++j) {
+    const Float value = load(x + 16 * j), l = nearest_code<kBits>(mul(value, factor));
+    const Float weighted = mul(l, set1(importance[j]));
+    xl = fma(weighted, value, xl);
+    ll = fma(weighted, l, ll);
+  }
+  Fit out;
+  store(out.xl, xl);
+  store(out.ll, ll);
+  return out;
+}
+
+inline void invert(const float* scales, float* inverse) {
+  for (int r = 0; r < 16; ++r) inverse[r] = scales[r] == 0 ? 0.0f : 1.0f / scales[r];
+}
+
+template <int kBits>
+inline void search_scales(const float* x, const float* importance, int group, float* scales) {
+  Float high = set1(0.0f), low = set1(0.0f);
+  for (int j = 0; j < group; ++j) {
+    high = max(high, load(x + 16 * j));
+    low = min(low, load(x + 16 * j));
+  }
+  float most[16], least[16], inverse[16], gain[16];
+  store(most, high);
+  store(least, low);
+  std::fill_n(gain, 16, 0.0f);
+  std::fill_n(scales, 16, 0.0f);
+  for (const float target : Search<kBits>::targets) {
+    for (int r = 0; r < 16; ++r) {
+      const float extreme = most[r] > -least[r] ? most[r] : least[r];
+      inverse[r] = extreme == 0 ? 0.0f : target / extreme;
     }
-    const float numerator = sum(xl), denominator = sum(ll);
-    if (denominator > 0 && numerator * numerator > best_gain * denominator) {
-      best_gain = numerator * numerator / denominator;
-      best_scale = numerator / denominator * extreme;
+    const Fit tried = fit<kBits>(x, importance, group, inverse);
+    for (int r = 0; r < 16; ++r) {
+      if (tried.ll[r] <= 0) continue;
+      const float scale = tried.xl[r] / tried.ll[r];
+      if (scale * tried.xl[r] > gain[r]) {
+        gain[r] = scale * tried.xl[r];
+        scales[r] = scale;
+      }
     }
   }
-  return best_scale;
+  invert(scales, inverse);
+  const Fit refit = fit<kBits>(x, importance, group, inverse);
+  for (int r = 0; r < 16; ++r)
+    if (refit.ll[r] > 0) scales[r] = refit.xl[r] / refit.ll[r];
 }
 
-inline float largest_scale(const float* x, int group) {
-  Float most = abs(load(x));
-  for (int i = 16; i < group; i += 16) most = max(most, abs(load(x + i)));
-  return max(most) / 127.0f;
+// x + d . correction, with d [rank][16].
+inline Float corrected(Float x, const float* drift, const float* correction, int64_t rank) {
+  Float sums[4] = {x, set1(0.0f), set1(0.0f), set1(0.0f)};  // four, so that none waits for the one before
+  for (int64_t i = 0; i < rank; ++i) sums[i % 4] = fma(load(drift + 16 * i), set1(correction[i]), sums[i % 4]);
+  return add(add(sums[0], sums[1]), add(sums[2], sums[3]));
 }
 
-// Codes of one group of 16 rows, [16][group], and its scales.
-inline void quantize_group_of_rows(const llmrt_quantize_args& a, int64_t block, int64_t g, uint8_t* codes) {
-  const int64_t column = g * a.group, groups = a.packed_columns / a.group;
-  const float low = a.bits == 4 ? -8 : -127, high = a.bits == 4 ? 7 : 127, zero = a.bits == 4 ? 8 : 128;
-  float rows[16][64], scales[16];
-  for (int r = 0; r < 16; ++r) {
-    const int64_t row = block * 16 + r;
-    const int64_t valid = row < a.rows ? std::clamp<int64_t>(a.columns - column, 0, a.group) : 0;
-    std::fill_n(rows[r], a.group, 0.0f);
-    std::copy_n(a.weight + row * a.columns + column, valid, rows[r]);
-    scales[r] = a.bits == 4 ? search_scale(rows[r], a.group) : largest_scale(rows[r], a.group);
+// Columns of 16 rows, [group][16]; what lies outside the weight is zero.
+inline void load_columns(const llmrt_quantize_args& a, int64_t block, int64_t column, int64_t valid, float* x) {
+  std::fill_n(x, 16 * a.group, 0.0f);
+  const int64_t rows = std::min<int64_t>(16, a.rows - block * 16);
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = a.weight + (block * 16 + r) * a.columns + column;
+    for (int64_t j = 0; j < valid; ++j) x[16 * j + r] = row[j];
   }
-  uint16_t* stored = a.scales + (block * groups + g) * 16;
-  store_fp16(stored, load(scales));
-  store(scales, load_fp16(stored));
+}
+
+template <int kBits>
+inline void store_codes(uint8_t* lines, int j, Float code) {
+  constexpr int kColumns = kBits == 4 ? 8 : 4;  // in a line
+  float values[16];
+  store(values, add(code, set1(-Search<kBits>::kLow)));
+  uint8_t* line = lines + j / kColumns * 64 + j % 4;
   for (int r = 0; r < 16; ++r) {
-    const Float inverse = set1(scales[r] == 0 ? 0.0f : 1.0f / scales[r]);
-    for (int i = 0; i < a.group; i += 16) {
-      float values[16];
-      store(values, add(rounded(mul(load(rows[r] + i), inverse), low, high), set1(zero)));
-      for (int j = 0; j < 16; ++j) codes[r * a.group + i + j] = static_cast<uint8_t>(values[j]);
+    const auto value = static_cast<uint8_t>(values[r]);
+    line[4 * r] = j % kColumns < 4 ? value : static_cast<uint8_t>(line[4 * r] | value << 4);
+  }
+}
+
+// One block of 16 rows, group after group. `drift` [rank][16] is scratch.
+template <int kBits>
+inline void quantize_block(const llmrt_quantize_args& a, int64_t block, float* drift) {
+  const int64_t groups = a.packed_columns / a.group, rank = a.rank;
+  std::fill_n(drift, 16 * rank, 0.0f);
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t column = g * a.group, valid = std::clamp<int64_t>(a.columns - column, 0, a.group);
+    float x[kMaxGroup * 16], targets[kMaxGroup * 16], importance[kMaxGroup], scales[16], inverse[16];
+    load_columns(a, block, column, valid, x);
+    std::fill_n(importance, a.group, 1.0f);
+    if (a.importance != nullptr) std::copy_n(a.importance + column, valid, importance);
+    std::copy_n(x, 16 * a.group, targets);
+    if (rank > 0)
+      for (int64_t j = 0; j < valid; ++j)
+        store(targets + 16 * j, corrected(load(x + 16 * j), drift, a.correction + (column + j) * rank, rank));
+    search_scales<kBits>(targets, importance, a.group, scales);
+    uint16_t* stored = a.scales + (block * groups + g) * 16;
+    store_fp16(stored, load(scales));
+    const Float scale = load_fp16(stored);
+    store(scales, scale);
+    invert(scales, inverse);
+    const Float factor = load(inverse);
+    uint8_t* lines = a.data + (block * a.packed_columns + column) * 2 * kBits;
+    for (int j = 0; j < a.group; ++j) {
+      const bool steered = rank > 0 && j < valid;
+      const Float value = load(x + 16 * j);
+      const Float target = steered ? corrected(value, drift, a.correction + (column + j) * rank, rank) : value;
+      const Float code = nearest_code<kBits>(mul(target, factor));
+      store_codes<kBits>(lines, j, code);
+      if (!steered) continue;
+      const Float error = fnma(code, scale, value);
+      const float* direction = a.directions + (column + j) * rank;
+      for (int64_t i = 0; i < rank; ++i)
+        store(drift + 16 * i, fma(error, set1(direction[i]), load(drift + 16 * i)));
     }
   }
 }
 
 inline void quantize(const llmrt_quantize_args& a, Context& context) {
-  const int64_t groups = a.packed_columns / a.group;
   context.share((a.rows + 15) / 16, 1, [&](int64_t begin, int64_t end) {
-    uint8_t codes[16 * 64];
-    for (int64_t block = begin; block < end; ++block) {
-      for (int64_t g = 0; g < groups; ++g) {
-        quantize_group_of_rows(a, block, g, codes);
-        const int step = a.bits == 4 ? 8 : 4;  // columns in a line
-        uint8_t* line = a.data + (block * a.packed_columns + g * a.group) / step * 64;
-        for (int k = 0; k < a.group; k += step, line += 64)
-          for (int i = 0; i < 64; ++i) {
-            const uint8_t* from = codes + i / 4 * a.group + k + i % 4;
-            line[i] = a.bits == 4 ? static_cast<uint8_t>(from[0] | from[4] << 4) : from[0];
-          }
-      }
-    }
+    std::vector<float> drift(16 * a.rank);
+    for (int64_t block = begin; block < end; ++block)
+      a.bits == 4 ? quantize_block<4>(a, block, drift.data()) : quantize_block<8>(a, block, drift.data());
   });
 }
 

@@ -36,14 +36,14 @@ def empty_codes(tokens: int, size: int, group: int) -> Codes:
 
 def quantize_rows(x: Tensor, group: int) -> Codes:
     """x [T, N] fp32 to int8, a scale for each ``group`` values."""
-    codes = empty_codes(*x.shape, group)
+    codes = empty_codes(x.shape[0], x.shape[1], group)
     submit("quantize_rows", QuantizeRowsArgs(address(x), CodesArgs.of(codes), *x.shape), x, codes)
     return codes
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, group: int) -> Codes:
     """x [T, N] fp32, weight [N] fp32 -> the normalised rows in int8."""
-    codes = empty_codes(*x.shape, group)
+    codes = empty_codes(x.shape[0], x.shape[1], group)
     submit("rms_norm", RmsNormArgs(address(x), address(weight), CodesArgs.of(codes), *x.shape, eps), x, weight, codes)
     return codes
 

@@ -9,12 +9,22 @@ from llmrt_kernels.cpu.structs import QuantizeArgs, address
 from llmrt_kernels.cpu.tape import submit
 
 
-def quantize(weight: Tensor, *, bits: int, group: int) -> tuple[Tensor, Tensor]:
-    """weight [N, K] fp32 -> packed (data, scales)."""
+def quantize(
+    weight: Tensor,
+    importance: Tensor | None = None,
+    directions: Tensor | None = None,
+    correction: Tensor | None = None,
+    *,
+    bits: int,
+    group: int,
+) -> tuple[Tensor, Tensor]:
+    """weight [N, K], importance [K], directions and correction [K, R], all fp32 -> packed (data, scales)."""
     rows, columns = weight.shape
     blocks, packed_columns = -(-rows // 16), -(-columns // group) * group
     data = torch.empty(blocks, packed_columns * bits // 32, 64, dtype=torch.uint8)
     scales = torch.empty(blocks, packed_columns // group, 16, dtype=torch.float16)
-    args = QuantizeArgs(address(weight), address(data), address(scales), rows, columns, packed_columns, bits, group)
-    submit("quantize", args, weight, data, scales)
+    rank = 0 if directions is None else directions.shape[1]
+    pointers = [address(tensor) for tensor in (weight, importance, directions, correction, data, scales)]
+    args = QuantizeArgs(*pointers, rows, columns, packed_columns, rank, bits, group)
+    submit("quantize", args, weight, importance, directions, correction, data, scales)
     return data, scales

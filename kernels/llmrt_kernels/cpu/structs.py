@@ -127,7 +127,11 @@ class ArgmaxArgs(ctypes.Structure):
 class QuantizeArgs(ctypes.Structure):
     """``llmrt_quantize_args``."""
 
-    _fields_ = _fields(("weight data scales", P), ("rows columns packed_columns", I64), ("bits group", I32))
+    _fields_ = _fields(
+        ("weight importance directions correction data scales", P),
+        ("rows columns packed_columns rank", I64),
+        ("bits group", I32),
+    )
 
 
 def address(tensor: Tensor | None) -> int | None:

@@ -1,12 +1,24 @@
-"""Dense matrix product: y = x W^T + b + r."""
+"""Dense matrix product: y = x W^T + b + r.
+
+A weight of another type than x is converted a few rows at a time, so that it is never held twice.
+"""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+STRIP_VALUES = 1 << 20  # of a weight that are converted at once
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None = None) -> Tensor:
-    """x [T, K], weight [N, K], bias [N], residual [T, N] -> [T, N]."""
-    y = F.linear(x, weight, bias)
+    """x [T, K], weight [N, K], bias [N], residual [T, N] -> [T, N] of x's type."""
+    y = F.linear(x, weight, bias) if weight.dtype == x.dtype else _by_strips(x, weight, bias)
     return y if residual is None else residual + y
+
+
+def _by_strips(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    strips = weight.split(max(1, STRIP_VALUES // weight.shape[1]))
+    y = torch.cat([F.linear(x, rows.to(x.dtype)) for rows in strips], dim=1)
+    return y if bias is None else y + bias

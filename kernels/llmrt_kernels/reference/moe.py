@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from llmrt_kernels.reference.linear import linear
 from llmrt_kernels.reference.silu_mul import silu_mul
 
 
@@ -30,7 +31,7 @@ def moe_experts(
     out = torch.zeros_like(x, dtype=torch.float32)
     for expert in experts.unique().tolist():
         token, choice = torch.where(experts == expert)
-        hidden = silu_mul(x[token] @ gate_up_weight[expert].T)
-        y = (hidden @ down_weight[expert].T).float() * weights[token, choice].unsqueeze(-1)
+        hidden = silu_mul(linear(x[token], gate_up_weight[expert], None))
+        y = linear(hidden, down_weight[expert], None).float() * weights[token, choice].unsqueeze(-1)
         out.index_add_(0, token, y)
     return out.to(x.dtype)

@@ -1,12 +1,13 @@
-"""Choosing codes and scales, symmetric: w = scale * (code - zero), zero 8 for 4 bits and 128 for 8.
+"""Choosing codes and scales, symmetric: w = scale * code, the code stored + 8 for 4 bits, + 128 for 8.
 
-    bits 8   scale = largest / 127
-    bits 4   with e the value of largest magnitude in a group, the codes l = round(-(8 + d) / e * x), cut to -8..7, are
-             tried for 19 values of d in -0.9..0.9; for given codes the scale sum(v x l) / sum(v l^2) takes
-             sum(v x l)^2 / sum(v l^2) off the error sum(v (x - scale l)^2), and the candidate that takes most is kept.
-             v = x^2.
+Scale of a group: with e the value of largest magnitude, the codes l = round(c / e * x), cut to the range, are tried for
+a few c at the low end of it; for given codes the scale sum(v x l) / sum(v l^2) takes sum(v x l)^2 / sum(v l^2) off the
+error sum(v (x - scale l)^2), and the candidate that takes most is kept; its scale is fitted once more to the codes that
+it leads to, and rounded to fp16. v is the importance of a column, 1 by default.
 
-Scales are rounded to fp16 before the final codes are chosen.
+Feedback: with ``directions`` U [K, R] of the weight's inputs, d [N, R] is the sum of (w - scale l) U over the columns
+that are done, and column k is rounded from w_k + d . correction_k. A group's scale is chosen for what its columns are
+rounded from as they stand before the group.
 """
 
 from __future__ import annotations
@@ -15,35 +16,65 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CANDIDATES = [0.1 * i for i in range(-9, 10)]
+CANDIDATES = {4: (-7.25, -7.75, -8.25, -8.75, -9.25), 8: (-128.0, -127.0, -126.0, -125.0)}
 BLOCK = 16
 
 
-def quantize(weight: Tensor, *, bits: int, group: int) -> tuple[Tensor, Tensor]:
-    """weight [N, K] -> (data, scales) as ``linear_packed`` reads them."""
+def quantize(
+    weight: Tensor,
+    importance: Tensor | None = None,
+    directions: Tensor | None = None,
+    correction: Tensor | None = None,
+    *,
+    bits: int,
+    group: int,
+) -> tuple[Tensor, Tensor]:
+    """weight [N, K] -> (data, scales) as ``linear_packed`` reads them. importance [K]; directions, correction [K, R].
+
+    ``directions`` and ``correction`` come together or not at all.
+    """
     rows, columns = weight.shape
-    padded = F.pad(weight.float(), (0, -columns % group, 0, -rows % BLOCK)).unflatten(1, (-1, group))
-    scale = _searched(padded) if bits == 4 else padded.abs().amax(-1, keepdim=True) / 127
-    scale = scale.half().float()
-    codes = torch.where(scale == 0, 0.0, padded / scale).round()
-    low, high, zero = (-8, 7, 8) if bits == 4 else (-127, 127, 128)
-    data = pack_codes((codes.clamp(low, high) + zero).to(torch.uint8).flatten(1), bits)
-    return data, scale.squeeze(-1).unflatten(0, (-1, BLOCK)).transpose(1, 2).half().contiguous()
+    more = -columns % group
+    w = F.pad(weight.float(), (0, more, 0, -rows % BLOCK))
+    v = torch.ones(w.shape[1]) if importance is None else F.pad(importance, (0, more), value=1.0)
+    none = torch.zeros(columns, 0)
+    u, a = (F.pad(none if t is None else t, (0, 0, 0, more)) for t in (directions, correction))
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    d = torch.zeros(w.shape[0], u.shape[1])
+    codes, scales = torch.empty_like(w), torch.empty(w.shape[0], w.shape[1] // group)
+    for g, start in enumerate(range(0, w.shape[1], group)):
+        columns_here = range(start, start + group)
+        span = slice(start, start + group)
+        scale = _searched(w[:, span] + d @ a[span].T, v[span], bits).half().float()
+        for k in columns_here:
+            codes[:, k] = (_over(w[:, k] + d @ a[k], scale)).round().clamp(low, high)
+            d += torch.outer(w[:, k] - codes[:, k] * scale, u[k])
+        scales[:, g] = scale
+    data = pack_codes((codes - low).to(torch.uint8), bits)
+    return data, scales.unflatten(0, (-1, BLOCK)).transpose(1, 2).half().contiguous()
 
 
-def _searched(x: Tensor) -> Tensor:
-    extreme = x.gather(-1, x.abs().argmax(-1, keepdim=True))
-    unit = torch.where(extreme == 0, 0.0, x / extreme)
-    best_gain, best_scale = torch.full_like(extreme, -1.0), torch.zeros_like(extreme)
-    for d in CANDIDATES:
-        codes = (-(8 + d) * unit).clamp(-8, 7).round()
-        numerator = (unit**3 * codes).sum(-1, keepdim=True)
-        denominator = (unit**2 * codes**2).sum(-1, keepdim=True)
-        gain = torch.where(denominator > 0, numerator**2 / denominator, -1.0)
-        scale = torch.where(denominator > 0, numerator / denominator, 0.0) * extreme
+def _searched(x: Tensor, v: Tensor, bits: int) -> Tensor:
+    """Scales [N] for groups x [N, G], their columns weighed by v [G]."""
+    extreme = x.gather(1, x.abs().argmax(1, keepdim=True)).squeeze(1)
+    best_gain, best_scale = torch.zeros_like(extreme), torch.zeros_like(extreme)
+    for candidate in CANDIDATES[bits]:
+        scale, gain = _fitted(x, v, extreme / candidate, bits)
         best_scale = torch.where(gain > best_gain, scale, best_scale)
         best_gain = torch.maximum(gain, best_gain)
-    return best_scale
+    return _fitted(x, v, best_scale, bits)[0]
+
+
+def _fitted(x: Tensor, v: Tensor, scale: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """The best scales [N] for the codes that ``scale`` [N] leads to, and what they take off the error."""
+    codes = _over(x, scale.unsqueeze(1)).round().clamp(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    numerator, denominator = (v * x * codes).sum(1), (v * codes**2).sum(1)
+    fitted = torch.where(denominator > 0, numerator / denominator, 0.0)
+    return fitted, fitted * numerator
+
+
+def _over(x: Tensor, scale: Tensor) -> Tensor:
+    return torch.where(scale == 0, 0.0, x / scale)
 
 
 def pack_codes(codes: Tensor, bits: int) -> Tensor:
