@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmrt.model.decoder import Decoder
 from llmrt.model.linear import GatedLinear, RotaryLinear
-from llmrt.model.packed_linear import PackedEmbedding, PackedGatedLinear, PackedLinear, PackedRotaryLinear
+from llmrt.model.moe import Experts, GatedExperts
+from llmrt.model.packed_linear import (
+    PackedEmbedding,
+    PackedExperts,
+    PackedGatedLinear,
+    PackedLinear,
+    PackedModule,
+    PackedRotaryLinear,
+)
 from llmrt.model.tensor_slots import Slot
 from llmrt.ops.types import OpSpec
-from llmrt.quant.packed_weight import PackedWeight
+from llmrt.quant.packed_weight import BLOCK, PackedWeight, stack
 
-BLOCK = 16  # rows that are packed together
-PACKED = {GatedLinear: PackedGatedLinear, RotaryLinear: PackedRotaryLinear}
+PACKED = {
+    GatedLinear: PackedGatedLinear,
+    RotaryLinear: PackedRotaryLinear,
+    Experts: PackedExperts,
+    GatedExperts: PackedExperts,
+}
 
 
 class PackedPieces:
-    """Pieces of matrices by the decoder's parameter and the row where each begins."""
+    """Pieces of matrices by the decoder's parameter, and by the row where each begins and the expert if it has one."""
 
     def __init__(self) -> None:
-        self._pieces: dict[str, dict[int, PackedWeight]] = {}
+        self._pieces: dict[str, dict[tuple[int, ...], PackedWeight]] = {}
 
     def add(self, slot: Slot, piece: PackedWeight) -> None:
         """Keep a piece for the place that ``slot`` names."""
-        rows = slot.index[0]
+        *expert, rows = slot.index
         assert isinstance(rows, slice)
-        self._pieces.setdefault(slot.parameter, {})[rows.start or 0] = piece
+        place = (rows.start or 0, *(e for e in expert if isinstance(e, int)))
+        self._pieces.setdefault(slot.parameter, {})[place] = piece
 
     def tie(self, source: str, target: str) -> None:
         """Let one parameter be another."""
@@ -41,54 +54,55 @@ class PackedPieces:
         while self._pieces:  # taken out one by one, so that what is joined is not held twice
             parameter, pieces = self._pieces.popitem()
             name = parameter.removesuffix(".weight")
-            in_order = [pieces[row] for row in sorted(pieces)]
+            in_order = [pieces[place] for place in sorted(pieces)]
             if name == "embedding":
                 (table,) = in_order
                 decoder.set_submodule(name, PackedEmbedding(table, spec))
             else:
-                bias = dense.pop(f"{name}.bias", None)
-                packed = PACKED.get(type(decoder.get_submodule(name)), PackedLinear)
-                if packed is PackedGatedLinear:
-                    gate, up = in_order
-                    in_order = [interleave(gate, up)]
-                    bias = None if bias is None else interleave_rows(*bias.chunk(2), gate.scheme.group)
-                decoder.set_submodule(name, packed(join(in_order), bias, spec))
+                twin = packed_twin(decoder.get_submodule(name), in_order, dense.pop(f"{name}.bias", None), spec)
+                decoder.set_submodule(name, twin)
 
 
-def interleave(gate: PackedWeight, up: PackedWeight) -> PackedWeight:
-    """One weight of two of the same shape and scheme: a group's worth of rows of each in turn.
+def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> PackedModule:
+    """What takes the place of ``dense`` when its weight is in ``pieces`` of consecutive rows.
+
+    Those of experts are the gates of each, then what they gate; or one piece of all gates and one of the others.
+    """
+    packed = PACKED.get(type(dense), PackedLinear)
+    if isinstance(dense, GatedExperts):
+        gates, ups = pieces[: len(pieces) // 2], pieces[len(pieces) // 2 :]
+        count = len(dense.weight) // len(gates)
+        apart = ([one for piece in half for one in piece.split(count)] for half in (gates, ups))
+        return packed([interleave(*apart)], bias, spec)
+    if isinstance(dense, Experts):
+        return packed([stack(pieces)], bias, spec)
+    if isinstance(dense, GatedLinear):
+        gate, up = pieces
+        bias = None if bias is None else torch.cat(list(in_turn(*bias.chunk(2), gate.scheme.group)))
+        return packed([interleave([gate], [up])], bias, spec)
+    return packed(join(pieces), bias, spec)
+
+
+def interleave(gates: Sequence[PackedWeight], ups: Sequence[PackedWeight]) -> PackedWeight:
+    """One weight of pairs of the same shape and scheme: a group's worth of rows of each in turn, pair after pair.
 
     The rows are padded to whole blocks.
     """
-    assert (gate.scheme, gate.shape) == (up.scheme, up.shape)
-    blocks = gate.scheme.group // BLOCK
-    data = interleave_rows(gate.data, up.data, blocks)
-    scales = interleave_rows(gate.scales, up.scales, blocks)
-    return PackedWeight(data, scales, gate.scheme, (len(data) * BLOCK, gate.shape[1]))
+    pairs = list(zip(gates, ups, strict=True))
+    assert all((gate.scheme, gate.shape) == (up.scheme, up.shape) for gate, up in pairs)
+    scheme, blocks = gates[0].scheme, gates[0].scheme.group // BLOCK
+    data = torch.cat([rows for gate, up in pairs for rows in in_turn(gate.data, up.data, blocks)])
+    scales = torch.cat([rows for gate, up in pairs for rows in in_turn(gate.scales, up.scales, blocks)])
+    return PackedWeight(data, scales, scheme, (len(data) * BLOCK, gates[0].shape[1]))
 
 
-def interleave_rows(first: Tensor, second: Tensor, run: int) -> Tensor:
+def in_turn(first: Tensor, second: Tensor, run: int) -> Iterator[Tensor]:
     """``run`` rows of each in turn."""
-    pairs = zip(first.split(run), second.split(run), strict=True)
-    return torch.cat([rows for pair in pairs for rows in pair])
+    for pair in zip(first.split(run), second.split(run), strict=True):
+        yield from pair
 
 
 def join(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:
     """Make one of neighbours of the same scheme where their borders are borders of blocks, for fewer products."""
     keyed = groupby(pieces, key=lambda piece: (piece.scheme, piece.shape[0] % BLOCK == 0))
-    return [piece for (_, whole), group in keyed for piece in (_concatenate(list(group)) if whole else group)]
-
-
-def _concatenate(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:
-    if len(pieces) == 1:
-        return list(pieces)
-    first = pieces[0]
-    rows = sum(piece.shape[0] for piece in pieces)
-    return [
-        PackedWeight(
-            torch.cat([piece.data for piece in pieces]),
-            torch.cat([piece.scales for piece in pieces]),
-            first.scheme,
-            (rows, first.shape[1]),
-        )
-    ]
+    return [piece for (_, whole), group in keyed for piece in ([stack(list(group))] if whole else group)]

@@ -8,16 +8,20 @@ from torch import Tensor
 from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import resolve
 from llmrt.ops.types import OpSpec
-from llmrt.quant.packed_weight import PackedWeight
+from llmrt.quant.packed_weight import BLOCK, PackedWeight, stack
 from llmrt.quant.scheme import QuantScheme
 
 # Rows are quantized in strips, so that what is held in fp32 beside the weight stays below this.
 STRIP_VALUES = 16_000_000
-BLOCK = 16
 
 
 def quantize(weight: Tensor, scheme: QuantScheme, spec: OpSpec) -> PackedWeight:
-    """Quantize and pack ``weight`` [N, K], of any float type, where ``spec`` says."""
+    """Quantize and pack ``weight`` [N, K], of any float type, where ``spec`` says.
+
+    Of a stack [E, N, K] each matrix gets whole blocks.
+    """
+    if weight.dim() == 3:
+        return stack([quantize(matrix, scheme, spec) for matrix in weight])
     rows, columns = weight.shape
     fn = resolve(QUANTIZE, spec)
     strip = max(BLOCK, STRIP_VALUES // columns // BLOCK * BLOCK)

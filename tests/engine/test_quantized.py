@@ -22,6 +22,7 @@ FAMILIES = {
     "llama": ("llama", {"attention_bias": True}),
     "tied": ("llama", {"tie_word_embeddings": True}),
     "mistral": ("mistral", {"sliding_window": 16}),
+    "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
 }
 # Sizes that the native kernels serve; K is not a multiple of the group.
 SHAPE = {"hidden_size": 160, "intermediate_size": 224, "head_dim": 32, "num_attention_heads": 4}
@@ -113,12 +114,6 @@ def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.Monk
         build_engine(folder, EngineConfig(quant="int4"))
     monkeypatch.delenv("LLMRT_ISA")
     load.cache_clear()
-
-
-def test_experts_are_refused(tmp_path: Path) -> None:
-    mixtral = save_model(make_model("mixtral", num_local_experts=4), tmp_path)
-    with pytest.raises(ConfigError, match="--quant int8 does not serve mixture-of-experts models"):
-        build_engine(mixtral, EngineConfig(quant="int8"))
 
 
 def test_without_the_library_it_runs_and_says_that_it_is_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
