@@ -5,7 +5,7 @@ The decoder keeps some matrices side by side that checkpoints keep apart, so tha
     attention.qkv.weight   rows  [ q: H * D | k: KVH * D | v: KVH * D ]
     mlp.gate_up.weight     rows  [ gate: I | up: I ]
 
-In a mixture of experts  mlp.gate_up.weight is [ expert, gate: I | up: I, hidden ]  and  mlp.down.weight likewise stacked.
+In a mixture of experts both matrices of the MLP have the expert as a dimension before their rows.
 
 The table below is complete: what a checkpoint has beyond it is left over, what it lacks is missing.
 """

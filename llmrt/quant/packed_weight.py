@@ -11,7 +11,6 @@ from torch import Tensor
 from llmrt.quant.scheme import QuantScheme
 from llmrt_kernels.packed import Matrix
 
-
 BLOCK = 16  # rows that are packed together
 
 

@@ -25,8 +25,8 @@ from llmrt_kernels.packed import Codes, Weight
 class Routing:
     """Where tokens go: T k pairs of a token and an expert, which have rows sorted by expert.
 
-    ``weights`` [T, k] fp32; ``experts`` and ``rows`` [T, k] and ``starts`` [E + 1] int64: the expert and the row of each
-    pair, and the first row of each expert.
+    ``weights`` [T, k] fp32; ``experts`` and ``rows`` [T, k] int64, each pair's expert and row; ``starts`` [E + 1]
+    int64, each expert's first row.
     """
 
     weights: Tensor
@@ -45,9 +45,7 @@ class Routing:
         return RoutingArgs(*map(address, self.tensors), len(self.weights), len(self.starts) - 1, self.weights.shape[1])
 
 
-def moe_experts(
-    x: Codes, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor
-) -> Tensor:
+def moe_experts(x: Codes, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor) -> Tensor:
     """x [T, N] in int8, router [E, N] fp32, residual [T, N] fp32 -> [T, N] fp32."""
     routing, pairs = route(x, router, num_active)
     return expert_linear(expert_gated_linear(pairs, gate_up, routing), down, routing, residual)

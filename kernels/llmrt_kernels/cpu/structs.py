@@ -126,9 +126,7 @@ class ExpertGatedLinearArgs(ctypes.Structure):
 class ExpertLinearArgs(ctypes.Structure):
     """``llmrt_expert_linear_args``."""
 
-    _fields_ = _fields(
-        ("x", CodesArgs), ("weight", WeightArgs), ("routing", RoutingArgs), ("products residual y", P)
-    )
+    _fields_ = _fields(("x", CodesArgs), ("weight", WeightArgs), ("routing", RoutingArgs), ("products residual y", P))
 
 
 class PagedAttentionArgs(ctypes.Structure):

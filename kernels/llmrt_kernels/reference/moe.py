@@ -24,9 +24,7 @@ def route(router_logits: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
     return weights / weights.sum(-1, keepdim=True), experts
 
 
-def moe_experts(
-    x: Tensor, router: Tensor, gate_up: Tensor, down: Tensor, num_active: int, residual: Tensor
-) -> Tensor:
+def moe_experts(x: Tensor, router: Tensor, gate_up: Tensor, down: Tensor, num_active: int, residual: Tensor) -> Tensor:
     """Send each token through its experts, and add to the residual stream. x, residual [T, N] -> [T, N].
 
     router [E, N]; gate_up [E, 2 I, N], gate above up; down [E, N, I].
