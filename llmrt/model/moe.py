@@ -45,7 +45,9 @@ class MoE(nn.Module):
         self.gate_up = GatedExperts(moe.num_experts, hidden_size, intermediate_size, spec)
         self.down = Experts(moe.num_experts, intermediate_size, hidden_size, spec)
         self._num_active = moe.num_active
-        self._moe_experts: Callable[..., Tensor] = resolve(MOE_EXPERTS_PACKED if spec.packed else MOE_EXPERTS, spec)
+        self._moe_experts: Callable[..., Tensor] = (
+            resolve(MOE_EXPERTS_PACKED, spec) if spec.packed else resolve(MOE_EXPERTS, spec)
+        )
 
     def forward(self, x: Activations, residual: Tensor) -> Tensor:
         """x, residual [T, hidden] -> residual + what the experts make of x."""

@@ -23,7 +23,7 @@ from llmrt.model.tensor_slots import Slot
 from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import BLOCK, PackedWeight, stack
 
-PACKED = {
+PACKED: dict[type[nn.Module], type[PackedModule]] = {
     GatedLinear: PackedGatedLinear,
     RotaryLinear: PackedRotaryLinear,
     Experts: PackedExperts,
@@ -72,15 +72,20 @@ def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor |
     if isinstance(dense, GatedExperts):
         gates, ups = pieces[: len(pieces) // 2], pieces[len(pieces) // 2 :]
         count = len(dense.weight) // len(gates)
-        apart = ([one for piece in half for one in piece.split(count)] for half in (gates, ups))
-        return packed([interleave(*apart)], bias, spec)
+        return packed([interleave(_apart(gates, count), _apart(ups, count))], bias, spec)
     if isinstance(dense, Experts):
         return packed([stack(pieces)], bias, spec)
     if isinstance(dense, GatedLinear):
         gate, up = pieces
-        bias = None if bias is None else torch.cat(list(in_turn(*bias.chunk(2), gate.scheme.group)))
+        if bias is not None:
+            gate_bias, up_bias = bias.chunk(2)
+            bias = torch.cat(list(in_turn(gate_bias, up_bias, gate.scheme.group)))
         return packed([interleave([gate], [up])], bias, spec)
     return packed(join(pieces), bias, spec)
+
+
+def _apart(pieces: Sequence[PackedWeight], count: int) -> list[PackedWeight]:
+    return [matrix for piece in pieces for matrix in piece.split(count)]
 
 
 def interleave(gates: Sequence[PackedWeight], ups: Sequence[PackedWeight]) -> PackedWeight:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from llmrt.quant.scheme import QuantScheme
 
-_MLP_ROLES = ("gate", "up", "down", "expert_gate", "expert_up", "expert_down")
-ROLES = ("q", "k", "v", "attention_output", *_MLP_ROLES, "embedding", "lm_head")
+EXPERT_ROLES = ("expert_gate", "expert_up", "expert_down")
+ROLES = ("q", "k", "v", "attention_output", "gate", "up", "down", *EXPERT_ROLES, "embedding", "lm_head")
 
 
 @dataclass(frozen=True)
