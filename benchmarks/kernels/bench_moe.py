@@ -23,6 +23,7 @@ from llmrt.engine.threads import usable_cores
 from llmrt_kernels.cpu.library import load
 from llmrt_kernels.cpu.linear import gated_linear, linear, quantize_rows
 from llmrt_kernels.cpu.moe import moe_experts
+from llmrt_kernels.cpu.tape import record
 from llmrt_kernels.packed import Codes, Matrix, Weight
 
 HIDDEN, INNER, EXPERTS, ACTIVE, GROUP = 4096, 14336, 8, 2, 64
@@ -50,6 +51,18 @@ def seconds_each(calls: Sequence[Callable[[], object]]) -> float:
         calls[i % len(calls)]()
         times.append(time.perf_counter() - start)
     return median(times)
+
+
+def taped(function: Callable[..., object], *operands: object) -> Callable[[], None]:
+    """The native calls of ``function`` as one, as a decode step has them."""
+    with record() as tape:
+        function(*operands)
+    return tape.run
+
+
+def mlp(x: Codes, gate_up: Weight, down: Weight, residual: torch.Tensor) -> torch.Tensor:
+    """The dense MLP."""
+    return linear(gated_linear(x, gate_up), down, residual)
 
 
 def random_weight(rows: int, columns: int, bits: int) -> Weight:
@@ -87,8 +100,8 @@ def measure(bits: int) -> list[Row]:
     rows: list[Row] = []
     for tokens in TOKENS:
         x, residual = quantize_rows(torch.randn(tokens, HIDDEN), GROUP), torch.zeros(tokens, HIDDEN)
-        seconds = seconds_each([lambda w=w, x=x, r=residual: moe_experts(x, router, *w, ACTIVE, r) for w in layers])
-        base = seconds_each([lambda w=w, x=x, r=residual: linear(gated_linear(x, w[0]), w[1], r) for w in dense])
+        seconds = seconds_each([taped(moe_experts, x, router, *w, ACTIVE, residual) for w in layers])
+        base = seconds_each([taped(mlp, x, *w, residual) for w in dense])
         gops = 2 * tokens * ACTIVE * 3 * HIDDEN * INNER / seconds / 1e9
         rate = read_bytes(x, router, bits) / seconds / 1e9
         rows.append(Row(bits, tokens, seconds * 1e3, gops, rate, seconds / base))
