@@ -27,7 +27,7 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.family import TensorNames
 from llmrt.model.tensor_slots import tensor_slots
-from llmrt.quant.recipe import RECIPES
+from llmrt.quant.recipe import EXPERT_ROLES, RECIPES
 
 ROOT = Path(__file__).parents[2]
 SILENT = Bar(begin=lambda total: None, advance=lambda count: None)
@@ -99,7 +99,7 @@ def read_bytes(config: ModelConfig, quant: str) -> int:
             continue
         scheme = recipe.scheme(slot.role) if recipe and slot.role else None
         num_bytes = math.prod(slot.shape) * (scheme.bits_per_weight / 8 if scheme else 2)
-        if config.moe is not None and slot.parameter.endswith(("gate_up_weight", "down_weight")):
+        if config.moe is not None and slot.role in EXPERT_ROLES:
             num_bytes *= config.moe.num_active / config.moe.num_experts
         total += num_bytes
     return int(total)

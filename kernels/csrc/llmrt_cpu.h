@@ -6,7 +6,7 @@
 // the caller owns; pointers in them must stay valid as long as the list is run.
 //
 // Letters in shapes: T tokens, B requests, H query heads, KVH key/value heads, D head dimension, N rows and K columns
-// of a weight, G values that share a scale. Tensors are contiguous, activations fp32, indices int64.
+// of a weight, G values that share a scale, E experts. Tensors are contiguous, activations fp32, indices int64.
 #pragma once
 
 #include <cstdint>
@@ -131,6 +131,47 @@ struct llmrt_rotary_linear_args {
   float* q;
   int64_t tokens;
   int64_t heads;
+};
+
+// The choices of a mixture of experts, k for each token: pairs of a token and an expert, which get rows of their own,
+// sorted by expert and then by token, so that an expert's tokens stand together.
+struct llmrt_routing {
+  float* weights;    // [T, k], those of a token sum to 1
+  int64_t* experts;  // [T, k], the likeliest first
+  int64_t* rows;     // [T, k], where the pair is among the T k sorted ones
+  int64_t* starts;   // [E + 1], the first row of each expert; the last is T k
+  int64_t tokens;
+  int64_t num_experts;
+  int64_t num_active;  // k
+};
+
+// Fills `routing` with the k largest of softmax(x router^T), and y with the tokens of the pairs. router [E, N]; y [T k, N].
+struct llmrt_route_args {
+  llmrt_codes x;
+  const float* router;
+  llmrt_routing routing;
+  llmrt_codes y;
+  int64_t size;  // N, a multiple of 16
+};
+
+// llmrt_gated_linear of each pair with its expert's matrix. `weight` has those of all experts, one above the other; each
+// has whole blocks. x, y: sorted pairs.
+struct llmrt_expert_gated_linear_args {
+  llmrt_codes x;
+  llmrt_weight weight;
+  llmrt_routing routing;
+  llmrt_codes y;
+};
+
+// y[t] = residual[t] + the sum over its choices of weight times the product of the pair with its expert's matrix [N, K].
+// x: sorted pairs; `products` [T k, N] is for those; residual, y [T, N]; N is a multiple of 16.
+struct llmrt_expert_linear_args {
+  llmrt_codes x;
+  llmrt_weight weight;
+  llmrt_routing routing;
+  float* products;
+  const float* residual;
+  float* y;
 };
 
 // Causal grouped-query attention over pages; see the reference for the formula. q, out [T, H, D]; block_table

@@ -12,7 +12,7 @@ struct OpEntry {
   llmrt_function function;
 };
 
-using OpTable = std::array<OpEntry, 9>;
+using OpTable = std::array<OpEntry, 12>;
 
 const OpTable& generic_table();
 const OpTable& avx2_table();

@@ -61,6 +61,9 @@ def bench(
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Take the shape of MODEL alone: an alias, or a config.json.")
     ] = False,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="With --random-weights: as many layers, where memory cannot hold all.")
+    ] = None,
     repeat: Annotated[
         int | None,
         typer.Option(
@@ -78,7 +81,7 @@ def bench(
 ) -> None:
     """Measure a model's speed on this machine: prefill and decode, without the prefix cache."""
     workload = replace(_workload(prompt, gen, ctx, depth or 0), batch=batch)
-    target = _target(model, random_weights, workload, revision)
+    target = _target(model, random_weights, layers, workload, revision)
     _check_length(target, workload)
     config = EngineConfig(
         context_length=workload.num_tokens,
@@ -109,12 +112,18 @@ def _workload(prompt: int | None, gen: int, ctx: int | None, depth: int) -> Work
     return Workload(ctx - gen - depth, gen, depth)
 
 
-def _target(model: str | None, random_weights: bool, workload: Workload, revision: str | None) -> Target:
+def _target(
+    model: str | None, random_weights: bool, layers: int | None, workload: Workload, revision: str | None
+) -> Target:
     if revision is not None and (model is None or random_weights):
         raise ConfigError(f"--revision {revision} names the files of MODEL, and none are read; leave it out.")
+    if layers is not None and not random_weights:
+        raise ConfigError(f"--layers {layers} changes the shape of a model, which goes with --random-weights alone.")
     if model is not None:
-        return random_target(model) if random_weights else named_target(model, revision)
-    target = random_target(FALLBACK, "no model is named") if random_weights else chosen_target(workload.num_tokens)
+        return random_target(model, layers=layers) if random_weights else named_target(model, revision)
+    target = (
+        random_target(FALLBACK, "no model is named", layers) if random_weights else chosen_target(workload.num_tokens)
+    )
     say(f"measuring {target.name}, {target.detail}: {target.reason}")
     return target
 

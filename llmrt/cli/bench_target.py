@@ -49,9 +49,15 @@ def named_target(model: str, revision: str | None) -> Target:
     return Target(name=artifact.name, config=read_config(artifact.path), path=artifact.path, detail=artifact.detail)
 
 
-def random_target(model: str, reason: str | None = None) -> Target:
-    """The shape of an alias, a pulled model or a local path; a config.json alone will do. Raises ``LlmrtError``."""
-    return Target(name=model, config=_shape(model), path=None, detail="random weights", reason=reason)
+def random_target(model: str, reason: str | None = None, layers: int | None = None) -> Target:
+    """The shape of an alias, a pulled model or a local path; a config.json alone will do. Raises ``LlmrtError``.
+
+    With ``layers`` it has as many of them instead of its own.
+    """
+    config, detail = _shape(model), "random weights"
+    if layers is not None:
+        config, detail = replace(config, num_layers=layers), f"{detail}, {layers} of its {config.num_layers} layers"
+    return Target(name=model, config=config, path=None, detail=detail, reason=reason)
 
 
 def chosen_target(num_tokens: int) -> Target:

@@ -17,12 +17,10 @@ def choose_quant(model: ModelConfig, available: int) -> tuple[str, str]:
     """(quant, why) for ``available`` bytes of memory.
 
     int8 for models below a billion parameters, where it decodes at nearly the rate of int4 and loses next to nothing;
-    int4 for larger ones, whose speed is their bytes, and where int8 does not fit. Experts stay as they are.
+    int4 for larger ones, whose speed is their bytes, and where int8 does not fit.
     """
     count = num_parameters(model)
     size = f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.0f} million"
-    if model.moe is not None:
-        return "none", "quant auto: none, for experts are not quantized."
     if count >= LARGE_MODEL:
         return "int4", f"quant auto: int4, for a model of {size} parameters decodes at the rate its bytes are read."
     needed = weight_bytes(model, "fp32", RECIPES["int8"]) + WORKSPACE_BYTES

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from llmrt.model.decoder import Decoder
 from llmrt.model.linear import Linear
-from llmrt.model.moe import MoE
 from llmrt.model.packed_linear import PackedEmbedding, PackedModule
 from llmrt.quant.packed_weight import PackedWeight
 
@@ -38,7 +37,7 @@ def _weights(decoder: Decoder) -> Iterator[tuple[str, Tensor | PackedWeight]]:
             yield from ((name, piece) for piece in module.pieces)
         elif isinstance(module, PackedEmbedding):
             yield name, module.table
-        elif isinstance(module, Linear | MoE):
+        elif isinstance(module, Linear):
             yield from ((name, tensor) for tensor in module.buffers(recurse=False))
         else:
             yield from ((name, tensor) for key, tensor in module.named_buffers(recurse=False) if key == "weight")

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from llmrt.model.config import MoeConfig
 from llmrt.model.linear import Linear
 from llmrt.ops.moe import MOE_EXPERTS
+from llmrt.ops.moe_packed import MOE_EXPERTS_PACKED
 from llmrt.ops.registry import resolve
-from llmrt.ops.types import OpSpec
+from llmrt.ops.types import Activations, OpSpec
+
+
+class Experts(nn.Module):
+    """A matrix of each expert, stacked: weight [E, out_features, in_features].
+
+    Its packed twin is ``PackedExperts``.
+    """
+
+    weight: Tensor
+
+    def __init__(self, num_experts: int, in_features: int, out_features: int, spec: OpSpec) -> None:
+        super().__init__()
+        weight = torch.empty(num_experts, out_features, in_features, dtype=spec.dtype, device="meta")
+        self.register_buffer("weight", weight)
+
+
+class GatedExperts(Experts):
+    """Each has the gate's matrix above that of what it gates."""
+
+    def __init__(self, num_experts: int, in_features: int, inner_features: int, spec: OpSpec) -> None:
+        super().__init__(num_experts, in_features, 2 * inner_features, spec)
 
 
 class MoE(nn.Module):
-    """A router and E experts, stacked: gate_up_weight [E, 2 I, hidden], down_weight [E, hidden, I]."""
-
-    gate_up_weight: Tensor
-    down_weight: Tensor
+    """A router and its experts."""
 
     def __init__(self, hidden_size: int, intermediate_size: int, moe: MoeConfig, spec: OpSpec) -> None:
         super().__init__()
-        experts = moe.num_experts
-        self.router = Linear(hidden_size, experts, spec)
-        self.register_buffer("gate_up_weight", _unfilled(experts, 2 * intermediate_size, hidden_size, spec))
-        self.register_buffer("down_weight", _unfilled(experts, hidden_size, intermediate_size, spec))
+        self.router = Linear(hidden_size, moe.num_experts, spec)
+        self.gate_up = GatedExperts(moe.num_experts, hidden_size, intermediate_size, spec)
+        self.down = Experts(moe.num_experts, intermediate_size, hidden_size, spec)
         self._num_active = moe.num_active
-        self._moe_experts = resolve(MOE_EXPERTS, spec)
+        self._moe_experts: Callable[..., Tensor] = (
+            resolve(MOE_EXPERTS_PACKED, spec) if spec.packed else resolve(MOE_EXPERTS, spec)
+        )
 
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+    def forward(self, x: Activations, residual: Tensor) -> Tensor:
         """x, residual [T, hidden] -> residual + what the experts make of x."""
-        return residual + self._moe_experts(x, self.router(x), self.gate_up_weight, self.down_weight, self._num_active)
-
-
-def _unfilled(experts: int, rows: int, columns: int, spec: OpSpec) -> Tensor:
-    return torch.empty(experts, rows, columns, dtype=spec.dtype, device="meta")
+        return self._moe_experts(
+            x, self.router.weight, self.gate_up.weight, self.down.weight, self._num_active, residual
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -190,10 +191,11 @@ def _piece(stored: dict[str, Tensor], name: str, shape: PieceShape) -> PackedWei
 
 
 def _check_shape(path: Path, decoder: Decoder, name: str, shapes: list[PieceShape]) -> None:
-    """Rows may be padded to blocks where matrices are interleaved."""
-    wanted = tuple(decoder.get_buffer(f"{name}.weight").shape)
+    """Those of experts stand one above the other. Rows may be padded to blocks where matrices are interleaved."""
+    weight = decoder.get_buffer(f"{name}.weight")
+    wanted, matrices = tuple(weight.flatten(0, -2).shape), math.prod(weight.shape[:-2])
     held = (sum(shape.rows for shape in shapes), shapes[0].columns)
-    if held[1] != wanted[1] or not wanted[0] <= held[0] < wanted[0] + 2 * BLOCK:
+    if held[1] != wanted[1] or not wanted[0] <= held[0] < wanted[0] + 2 * BLOCK * matrices:
         raise CheckpointError(f"{path}: {name} has shape {list(held)}; the configuration asks for {list(wanted)}.")
 
 

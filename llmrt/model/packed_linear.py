@@ -75,6 +75,15 @@ class PackedRotaryLinear(PackedModule):
         )
 
 
+class PackedExperts(PackedModule):
+    """A matrix of each expert, one above the other, each in whole blocks."""
+
+    @property
+    def weight(self) -> Weight:
+        """All of them, as the op that mixes the experts takes them."""
+        return self._weight
+
+
 class PackedEmbedding(nn.Module):
     """Rows of an int8 table, which may be the head's too."""
 

@@ -2,73 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
 from llmrt.model.linear import GatedLinear, RotaryLinear
-from llmrt.model.packed_linear import PackedGatedLinear, PackedLinear, PackedModule, PackedRotaryLinear
+from llmrt.model.moe import Experts, GatedExperts
+from llmrt.model.packed_linear import (
+    PackedExperts,
+    PackedGatedLinear,
+    PackedLinear,
+    PackedModule,
+    PackedRotaryLinear,
+)
 from llmrt.ops.types import OpSpec
-from llmrt.quant.packed_weight import PackedWeight
+from llmrt.quant.packed_weight import BLOCK, PackedWeight, stack
 
-BLOCK = 16  # rows that are packed together
-
-
-def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> PackedModule:
-    """What takes the place of ``dense`` when its weight is in ``pieces`` of consecutive rows."""
-    kind = twin_kind(dense)
-    if kind is PackedGatedLinear:
-        gate, up = pieces
-        if bias is not None:
-            first, second = bias.chunk(2)
-            bias = interleave_rows(first, second, gate.scheme.group)
-        pieces = [interleave(gate, up)]
-    return kind(join(pieces), bias, spec)
+PACKED: dict[type[nn.Module], type[PackedModule]] = {
+    GatedLinear: PackedGatedLinear,
+    RotaryLinear: PackedRotaryLinear,
+    Experts: PackedExperts,
+    GatedExperts: PackedExperts,
+}
 
 
 def twin_kind(dense: nn.Module) -> type[PackedModule]:
     """The layer that takes the place of ``dense``."""
-    if isinstance(dense, RotaryLinear):
-        return PackedRotaryLinear
-    return PackedGatedLinear if isinstance(dense, GatedLinear) else PackedLinear
+    return PACKED.get(type(dense), PackedLinear)
 
 
-def interleave(gate: PackedWeight, up: PackedWeight) -> PackedWeight:
-    """One weight of two of the same shape and scheme: a group's worth of rows of each in turn.
+def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> PackedModule:
+    """What takes the place of ``dense`` when its weight is in ``pieces`` of consecutive rows.
+
+    Those of experts are the gates of each, then what they gate; or one piece of all gates and one of the others.
+    """
+    packed = twin_kind(dense)
+    if isinstance(dense, GatedExperts):
+        gates, ups = pieces[: len(pieces) // 2], pieces[len(pieces) // 2 :]
+        count = len(dense.weight) // len(gates)
+        return packed([interleave(_apart(gates, count), _apart(ups, count))], bias, spec)
+    if isinstance(dense, Experts):
+        return packed([stack(pieces)], bias, spec)
+    if isinstance(dense, GatedLinear):
+        gate, up = pieces
+        if bias is not None:
+            gate_bias, up_bias = bias.chunk(2)
+            bias = torch.cat(list(in_turn(gate_bias, up_bias, gate.scheme.group)))
+        return packed([interleave([gate], [up])], bias, spec)
+    return packed(join(pieces), bias, spec)
+
+
+def _apart(pieces: Sequence[PackedWeight], count: int) -> list[PackedWeight]:
+    return [matrix for piece in pieces for matrix in piece.split(count)]
+
+
+def interleave(gates: Sequence[PackedWeight], ups: Sequence[PackedWeight]) -> PackedWeight:
+    """One weight of pairs of the same shape and scheme: a group's worth of rows of each in turn, pair after pair.
 
     The rows are padded to whole blocks.
     """
-    assert (gate.scheme, gate.shape) == (up.scheme, up.shape)
-    blocks = gate.scheme.group // BLOCK
-    data = interleave_rows(gate.data, up.data, blocks)
-    scales = interleave_rows(gate.scales, up.scales, blocks)
-    return PackedWeight(data, scales, gate.scheme, (len(data) * BLOCK, gate.shape[1]))
+    pairs = list(zip(gates, ups, strict=True))
+    assert all((gate.scheme, gate.shape) == (up.scheme, up.shape) for gate, up in pairs)
+    scheme, blocks = gates[0].scheme, gates[0].scheme.group // BLOCK
+    data = torch.cat([rows for gate, up in pairs for rows in in_turn(gate.data, up.data, blocks)])
+    scales = torch.cat([rows for gate, up in pairs for rows in in_turn(gate.scales, up.scales, blocks)])
+    return PackedWeight(data, scales, scheme, (len(data) * BLOCK, gates[0].shape[1]))
 
 
-def interleave_rows(first: Tensor, second: Tensor, run: int) -> Tensor:
+def in_turn(first: Tensor, second: Tensor, run: int) -> Iterator[Tensor]:
     """``run`` rows of each in turn."""
-    pairs = zip(first.split(run), second.split(run), strict=True)
-    return torch.cat([rows for pair in pairs for rows in pair])
+    for pair in zip(first.split(run), second.split(run), strict=True):
+        yield from pair
 
 
 def join(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:
     """Make one of neighbours of the same scheme where their borders are borders of blocks, for fewer products."""
     keyed = groupby(pieces, key=lambda piece: (piece.scheme, piece.shape[0] % BLOCK == 0))
-    return [piece for (_, whole), group in keyed for piece in (_concatenate(list(group)) if whole else group)]
-
-
-def _concatenate(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:
-    if len(pieces) == 1:
-        return list(pieces)
-    first = pieces[0]
-    rows = sum(piece.shape[0] for piece in pieces)
-    return [
-        PackedWeight(
-            torch.cat([piece.data for piece in pieces]),
-            torch.cat([piece.scales for piece in pieces]),
-            first.scheme,
-            (rows, first.shape[1]),
-        )
-    ]
+    return [piece for (_, whole), group in keyed for piece in ([stack(list(group))] if whole else group)]

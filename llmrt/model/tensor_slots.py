@@ -4,7 +4,8 @@ The decoder keeps some matrices side by side that checkpoints keep apart, so tha
 
     attention.qkv.weight   rows  [ q: H * D | k: KVH * D | v: KVH * D ]
     mlp.gate_up.weight     rows  [ gate: I | up: I ]
-    moe.gate_up_weight     [ expert, gate: I | up: I, hidden ]
+
+In a mixture of experts both matrices of the MLP have the expert as a dimension before their rows.
 
 The table below is complete: what a checkpoint has beyond it is left over, what it lacks is missing.
 """
@@ -26,8 +27,8 @@ class Slot:
     """``index`` into the decoder's ``parameter``, where a tensor of ``shape`` goes.
 
     ``interleaved_heads`` is the number of heads whose rows are stored in RoPE's pairwise order, 0 for none. ``role``
-    is what a quantizer goes by: q, k, v, attention_output, gate, up, down, embedding or lm_head; None for what is
-    never quantized.
+    is what a quantizer goes by: q, k, v, attention_output, gate, up, down, expert_gate, expert_up, expert_down,
+    embedding or lm_head; None for what is never quantized.
     """
 
     parameter: str
@@ -115,16 +116,17 @@ def _moe(
     inner, hidden = config.intermediate_size, config.hidden_size
     yield from _linear(f"{source}{names.router}", f"{target}router", (num_experts, hidden), False, None)
     matrices = (
-        (names.expert_gate, f"{target}gate_up_weight", (inner, hidden), slice(0, inner)),
-        (names.expert_up, f"{target}gate_up_weight", (inner, hidden), slice(inner, 2 * inner)),
-        (names.expert_down, f"{target}down_weight", (hidden, inner), EVERYTHING),
+        ("expert_gate", names.expert_gate, "gate_up.weight", (inner, hidden), slice(0, inner)),
+        ("expert_up", names.expert_up, "gate_up.weight", (inner, hidden), slice(inner, 2 * inner)),
+        ("expert_down", names.expert_down, "down.weight", (hidden, inner), EVERYTHING),
     )
-    for name, parameter, shape, rows in matrices:
+    for role, name, parameter, shape, rows in matrices:
         if "{e}" not in name:
-            yield f"{source}{name}.weight", Slot(parameter, (num_experts, *shape), (EVERYTHING, rows))
+            index = (EVERYTHING, rows)
+            yield f"{source}{name}.weight", Slot(f"{target}{parameter}", (num_experts, *shape), index, role=role)
             continue
         for e in range(num_experts):
-            yield f"{source}{name.format(e=e)}.weight", Slot(parameter, shape, (e, rows))
+            yield f"{source}{name.format(e=e)}.weight", Slot(f"{target}{parameter}", shape, (e, rows), role=role)
 
 
 def _linear(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from llmrt.quant.scheme import QuantScheme
 from llmrt_kernels.packed import Matrix
+
+BLOCK = 16  # rows that are packed together
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,16 @@ class PackedWeight:
     def matrix(self) -> Matrix:
         """The weight as a kernel takes it."""
         return Matrix(self.data, self.scales, self.scheme.bits, self.shape[0])
+
+    def split(self, count: int) -> list[PackedWeight]:
+        """The ``count`` matrices that stand in it one above the other, each in whole blocks, without a copy."""
+        pairs = zip(self.data.chunk(count), self.scales.chunk(count), strict=True)
+        return [PackedWeight(data, scales, self.scheme, (len(data) * BLOCK, self.shape[1])) for data, scales in pairs]
+
+
+def stack(weights: Sequence[PackedWeight]) -> PackedWeight:
+    """Weights of one scheme one above the other, each in whole blocks."""
+    if len(weights) == 1:
+        return weights[0]
+    data, scales = (torch.cat(tensors) for tensors in ([w.data for w in weights], [w.scales for w in weights]))
+    return PackedWeight(data, scales, weights[0].scheme, (len(data) * BLOCK, weights[0].shape[1]))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from llmrt.quant.scheme import QuantScheme
 
-ROLES = ("q", "k", "v", "attention_output", "gate", "up", "down", "embedding", "lm_head")
+EXPERT_ROLES = ("expert_gate", "expert_up", "expert_down")
+ROLES = ("q", "k", "v", "attention_output", "gate", "up", "down", *EXPERT_ROLES, "embedding", "lm_head")
 
 
 @dataclass(frozen=True)

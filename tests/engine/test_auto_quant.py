@@ -16,7 +16,7 @@ from llmrt.presets import load_presets
         ("smollm2-135m", 0.7, "int4"),
         ("llama-3.2-1b", 24, "int4"),
         ("mistral-7b", 24, "int4"),
-        ("mixtral-8x7b", 24, "none"),
+        ("mixtral-8x7b", 24, "int4"),
     ],
 )
 def test_auto(alias: str, gigabytes: float, expected: str) -> None:

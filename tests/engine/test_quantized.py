@@ -16,12 +16,15 @@ from llmrt.errors import ConfigError
 from llmrt.ops import native
 from llmrt_kernels.cpu.library import load
 from tests.engines import greedy, open_engine, run, score, tokens
+from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model, save_model
 
 FAMILIES = {
     "llama": ("llama", {"attention_bias": True}),
     "tied": ("llama", {"tie_word_embeddings": True}),
     "mistral": ("mistral", {"sliding_window": 16}),
+    "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
+    "one_expert": ("mixtral", {"num_local_experts": 8, "num_experts_per_tok": 1, "sliding_window": 16}),
 }
 # Sizes that the native kernels serve; K is not a multiple of the group.
 SHAPE = {"hidden_size": 160, "intermediate_size": 224, "head_dim": 32, "num_attention_heads": 4}
@@ -45,6 +48,11 @@ def on_reference(folder: Path, monkeypatch: pytest.MonkeyPatch, quant: str) -> L
     return engine
 
 
+def typical_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    """The median over positions: where two experts are almost equally likely, rounding may choose the other."""
+    return float(((actual - expected).norm(dim=1) / expected.norm(dim=1)).median())
+
+
 @pytest.mark.parametrize("quant", ["int8", "int4"])
 def test_native_logits_are_near_the_references_on_the_same_weights(
     folder: Path, quant: str, monkeypatch: pytest.MonkeyPatch
@@ -52,13 +60,13 @@ def test_native_logits_are_near_the_references_on_the_same_weights(
     """They differ by the rounding of activations to int8 alone."""
     expected = score(on_reference(folder, monkeypatch, quant), prompt(60))
     native = score(open_engine(folder, quant=quant, kv_dtype="fp32"), prompt(60))
-    assert (native - expected).norm() / expected.norm() < 0.15
+    assert typical_error(native, expected) < 0.15
 
 
 def test_int8_is_near_full_precision(folder: Path) -> None:
     full = score(open_engine(folder), prompt(40))
     int8 = score(open_engine(folder, quant="int8"), prompt(40))
-    assert (int8 - full).norm() / full.norm() < 0.15
+    assert typical_error(int8, full) < 0.15
 
 
 def test_a_tape_gives_the_same_bits_as_the_calls_one_by_one(folder: Path) -> None:
@@ -102,6 +110,14 @@ def test_threads_do_not_change_a_bit(folder: Path) -> None:
     assert torch.equal(rows[0], rows[2])
 
 
+def test_experts_stacked_in_a_gguf_file_give_the_same_bits(tmp_path: Path) -> None:
+    fields = {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}
+    model = make_model("mixtral", hidden_size=128, intermediate_size=224, num_attention_heads=2, **fields)
+    files = save_model(model, tmp_path / "model"), write_gguf(model, tmp_path / "tiny.gguf")
+    apart, stacked = (score(open_engine(file, quant="int4"), prompt(20)) for file in files)
+    assert torch.equal(apart, stacked)
+
+
 def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="--quant is 'int3'; it must be one of none, int8, int4"):
         build_engine(folder, EngineConfig(quant="int3"))
@@ -113,12 +129,6 @@ def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.Monk
         build_engine(folder, EngineConfig(quant="int4"))
     monkeypatch.delenv("LLMRT_ISA")
     load.cache_clear()
-
-
-def test_experts_are_refused(tmp_path: Path) -> None:
-    mixtral = save_model(make_model("mixtral", num_local_experts=4), tmp_path)
-    with pytest.raises(ConfigError, match="--quant int8 does not serve mixture-of-experts models"):
-        build_engine(mixtral, EngineConfig(quant="int8"))
 
 
 def test_without_the_library_it_runs_and_says_that_it_is_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

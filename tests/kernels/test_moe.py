@@ -14,19 +14,25 @@ from llmrt_kernels.reference.moe import moe_experts
 def test_equals_a_loop_over_experts(tokens: int, num_active: int, dtype: torch.dtype) -> None:
     experts, hidden, inner = 5, 24, 36
     generator = torch.Generator().manual_seed(tokens)
-    x, router, gate_up, down = (
+    x, residual, router, gate_up, down = (
         torch.randn(*shape, generator=generator).to(dtype)
-        for shape in ((tokens, hidden), (tokens, experts), (experts, 2 * inner, hidden), (experts, hidden, inner))
+        for shape in (
+            (tokens, hidden),
+            (tokens, hidden),
+            (experts, hidden),
+            (experts, 2 * inner, hidden),
+            (experts, hidden, inner),
+        )
     )
-    expected = torch.zeros(tokens, hidden, dtype=torch.float64)
+    expected = residual.double()
     for t in range(tokens):
-        probs = router[t].double().softmax(0)
+        probs = (router @ x[t]).double().softmax(0)
         chosen = probs.argsort(descending=True)[:num_active]
         for e in chosen.tolist():
             both = gate_up[e].double() @ x[t].double()
             gate, up = both[:inner], both[inner:]
             expected[t] += probs[e] / probs[chosen].sum() * (down[e].double() @ (gate * gate.sigmoid() * up))
-    out = moe_experts(x, router, gate_up, down, num_active)
+    out = moe_experts(x, router, gate_up, down, num_active, residual)
     tolerance = 1e-4 if dtype == torch.float32 else 3e-2
     assert out.dtype == dtype
     assert (out.double() - expected).norm() / expected.norm() < tolerance

@@ -13,26 +13,30 @@ namespace llmrt::LLMRT_ISA {
 
 inline Float silu(Float x) { return div(x, add(set1(1.0f), exp(sub(set1(0.0f), x)))); }
 
-inline void gated_linear(const llmrt_gated_linear_args& a, Context& context) {
-  const int64_t size = a.weight.rows / 2;
-  context.share(groups_of(a.y), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g) {
-      const int64_t first = g * a.y.group, count = std::min(a.y.group, size - first);
-      for_tiles(a.tokens, [&]<int kTokens>(int64_t token) {
-        float values[kTokens][kMaxGroup];
-        for (int64_t i = 0; i < count; i += 16) {
-          Float gate[kTokens];
-          product(a.x, token, a.weight, 2 * first + i, gate);
-          for (int t = 0; t < kTokens; ++t) store(values[t] + i, silu(gate[t]));
-        }
-        for (int64_t i = 0; i < count; i += 16) {
-          Float up[kTokens];
-          product(a.x, token, a.weight, 2 * first + count + i, up);
-          for (int t = 0; t < kTokens; ++t) store(values[t] + i, mul(load(values[t] + i), up[t]));
-        }
-        for (int t = 0; t < kTokens; ++t) quantize_group(values[t], count, a.y, token + t, g);
-      });
+// Group g of y for tokens [token, end); both matrices of `size` rows begin at row `first_row` of the weight.
+inline void gated_group(const llmrt_codes& x, const llmrt_weight& weight, int64_t first_row, int64_t size,
+                        const llmrt_codes& y, int64_t g, int64_t token, int64_t end) {
+  const int64_t first = g * y.group, count = std::min(y.group, size - first), row = first_row + 2 * first;
+  const auto tile = [&]<int kTokens>(int64_t at) {
+    float values[kTokens][kMaxGroup];
+    for (int64_t i = 0; i < count; i += 16) {
+      Float gate[kTokens];
+      product(x, at, weight, row + i, gate);
+      for (int t = 0; t < kTokens; ++t) store(values[t] + i, silu(gate[t]));
     }
+    for (int64_t i = 0; i < count; i += 16) {
+      Float up[kTokens];
+      product(x, at, weight, row + count + i, up);
+      for (int t = 0; t < kTokens; ++t) store(values[t] + i, mul(load(values[t] + i), up[t]));
+    }
+    for (int t = 0; t < kTokens; ++t) quantize_group(values[t], count, y, at + t, g);
+  };
+  for_tiles(end, tile, token);
+}
+
+inline void gated_linear(const llmrt_gated_linear_args& a, Context& context) {
+  context.share(groups_of(a.y), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) gated_group(a.x, a.weight, 0, a.weight.rows / 2, a.y, g, 0, a.tokens);
   });
 }
 

@@ -105,6 +105,30 @@ class RotaryLinearArgs(ctypes.Structure):
     )
 
 
+class RoutingArgs(ctypes.Structure):
+    """``llmrt_routing``."""
+
+    _fields_ = _fields(("weights experts rows starts", P), ("tokens num_experts num_active", I64))
+
+
+class RouteArgs(ctypes.Structure):
+    """``llmrt_route_args``."""
+
+    _fields_ = _fields(("x", CodesArgs), ("router", P), ("routing", RoutingArgs), ("y", CodesArgs), ("size", I64))
+
+
+class ExpertGatedLinearArgs(ctypes.Structure):
+    """``llmrt_expert_gated_linear_args``."""
+
+    _fields_ = _fields(("x", CodesArgs), ("weight", WeightArgs), ("routing", RoutingArgs), ("y", CodesArgs))
+
+
+class ExpertLinearArgs(ctypes.Structure):
+    """``llmrt_expert_linear_args``."""
+
+    _fields_ = _fields(("x", CodesArgs), ("weight", WeightArgs), ("routing", RoutingArgs), ("products residual y", P))
+
+
 class PagedAttentionArgs(ctypes.Structure):
     """``llmrt_paged_attention_args``."""
 

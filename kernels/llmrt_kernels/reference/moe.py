@@ -7,10 +7,14 @@ expert = down(silu(gate(x)) * up(x))
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from llmrt_kernels.packed import Matrix, Weight
 from llmrt_kernels.reference.linear import linear
+from llmrt_kernels.reference.linear_packed import gated_linear_packed, linear_packed
 from llmrt_kernels.reference.silu_mul import silu_mul
 
 
@@ -20,18 +24,45 @@ def route(router_logits: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
     return weights / weights.sum(-1, keepdim=True), experts
 
 
-def moe_experts(
-    x: Tensor, router_logits: Tensor, gate_up_weight: Tensor, down_weight: Tensor, num_active: int
-) -> Tensor:
-    """Send each token through its experts. x [T, N] -> [T, N].
+def moe_experts(x: Tensor, router: Tensor, gate_up: Tensor, down: Tensor, num_active: int, residual: Tensor) -> Tensor:
+    """Send each token through its experts, and add to the residual stream. x, residual [T, N] -> [T, N].
 
-    router_logits [T, E]; gate_up_weight [E, 2 I, N], gate above up; down_weight [E, N, I].
+    router [E, N]; gate_up [E, 2 I, N], gate above up; down [E, N, I].
     """
+
+    def through(expert: int, rows: Tensor) -> Tensor:
+        return linear(silu_mul(linear(rows, gate_up[expert], None)), down[expert], None)
+
+    return residual + _mix(x, linear(x, router, None), num_active, through)
+
+
+def moe_experts_packed(
+    x: Tensor, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor
+) -> Tensor:
+    """The same with packed weights of one piece, the experts' matrices one above the other in whole blocks.
+
+    Those of ``gate_up`` have their rows ordered as for ``gated_linear_packed``.
+    """
+    num_experts = len(router)
+
+    def through(expert: int, rows: Tensor) -> Tensor:
+        hidden = gated_linear_packed(rows, _one_of(gate_up, expert, num_experts))
+        return linear_packed(hidden, _one_of(down, expert, num_experts))
+
+    return residual + _mix(x, linear(x, router, None), num_active, through)
+
+
+def _one_of(weight: Weight, expert: int, num_experts: int) -> Weight:
+    (stack,) = weight.pieces
+    data, scales = (tensor.chunk(num_experts)[expert] for tensor in (stack.data, stack.scales))
+    return Weight((Matrix(data, scales, stack.bits, stack.rows // num_experts),), weight.group)
+
+
+def _mix(x: Tensor, router_logits: Tensor, num_active: int, through: Callable[[int, Tensor], Tensor]) -> Tensor:
     weights, experts = route(router_logits, num_active)
     out = torch.zeros_like(x, dtype=torch.float32)
     for expert in experts.unique().tolist():
         token, choice = torch.where(experts == expert)
-        hidden = silu_mul(linear(x[token], gate_up_weight[expert], None))
-        y = linear(hidden, down_weight[expert], None).float() * weights[token, choice].unsqueeze(-1)
+        y = through(expert, x[token]).float() * weights[token, choice].unsqueeze(-1)
         out.index_add_(0, token, y)
     return out.to(x.dtype)

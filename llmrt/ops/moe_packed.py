@@ -1,0 +1,13 @@
+"""Route tokens to experts of packed weights and mix what they give.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.native import native
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.cpu import moe
+from llmrt_kernels.reference.moe import moe_experts_packed
+
+MOE_EXPERTS_PACKED = Op("moe_experts_packed", (native(moe.moe_experts), reference(moe_experts_packed)))
