@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.cpu.quantize import quantize as native
+from llmrt_kernels.packed import Matrix
 from llmrt_kernels.reference.linear_packed import dequantize
 from llmrt_kernels.reference.quantize import quantize as reference
 
@@ -20,7 +21,7 @@ def weight(rows: int, columns: int, seed: int = 0) -> Tensor:
 
 
 def restored(packed: tuple[Tensor, Tensor], shape: tuple[int, int], bits: int, group: int) -> Tensor:
-    return dequantize(*packed, None, bits=bits, group=group)[: shape[0], : shape[1]].double()
+    return dequantize(Matrix(*packed, bits, shape[0]), group)[:, : shape[1]].double()
 
 
 def error(w: Tensor, packed: tuple[Tensor, Tensor], bits: int, group: int) -> float:
