@@ -1,6 +1,6 @@
 """Paged attention against what the machine can do, measured in the same process.
 
-    python benchmarks/kernels/bench_attention.py [--json FILE] [--threads N]
+    python -m benchmarks.kernels.bench_attention [--json FILE] [--threads N]
 
 A prompt's chunk of 512 tokens and a single token, at several depths. ``peak`` is the operations a second (two products,
 visible keys only) over those of the byte products alone, which an fp16 cache cannot use; ``memory`` the bytes of the
@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from cold import arena, seconds_each
 from torch import Tensor
 
+from benchmarks.kernels.cold import arena, seconds_each
 from llmrt.cli.machine import this_machine
 from llmrt.engine.threads import usable_cores
 from llmrt_kernels.cpu.attention import paged_attention
@@ -51,13 +51,13 @@ def attention_seconds(memory: Tensor, head_dim: int, tokens: int, depth: int) ->
     k, v = (half[: half.numel() // page * page].view(-1, kv_heads, BLOCK, head_dim) for half in memory.chunk(2))
     scales = torch.full(k.shape[:3], 0.01) if k.dtype == torch.uint8 else None
     width = -(-(depth + tokens) // BLOCK)
-    tables = torch.randperm(k.shape[0])[: k.shape[0] // width * width].view(-1, 1, width).unbind(0)
+    pages = torch.randperm(k.shape[0])[: k.shape[0] // width * width]
     q, starts, lengths = torch.randn(tokens, heads, head_dim), torch.tensor([0, tokens]), torch.tensor([depth + tokens])
 
     def call(table: Tensor) -> object:
         return paged_attention(q, k, v, scales, scales, table, starts, lengths, head_dim**-0.5, None, 64)
 
-    return seconds_each([lambda t=t.contiguous(): call(t) for t in tables])
+    return seconds_each([lambda t=t: call(t) for t in pages.view(-1, 1, width).unbind(0)])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The packed product against what the machine can do, and against torch's bf16 and int4 products, in one process.
 
-    python benchmarks/kernels/bench_linear.py [--json FILE] [--threads N]
+    python -m benchmarks.kernels.bench_linear [--json FILE] [--threads N]
 
 Weights are cold. ``memory`` is the bytes of the weight a second over the read bandwidth, ``peak`` the operations a
 second over those of the dot-product instructions alone, ``x bf16`` and ``x int4`` torch's time over ours, ``x one`` our
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from cold import arena, cold_copies, seconds_each
 from torch import Tensor
 
+from benchmarks.kernels.cold import arena, cold_copies, seconds_each
 from llmrt.cli.machine import this_machine
 from llmrt.engine.threads import usable_cores
 from llmrt_kernels.cpu.library import load
