@@ -29,7 +29,7 @@ inline int64_t multiply_lines(int64_t turns) {
   alignas(64) uint8_t w[kLines * 64];
   alignas(64) int8_t x[4 * kChains];
   for (int64_t i = 0; i < kLines * 64; ++i) w[i] = static_cast<uint8_t>(i % 16);
-  for (int i = 0; i < 4 * kChains; ++i) x[i] = static_cast<int8_t>(i % 4 - 1);
+  for (int i = 0; i < 4 * kChains; ++i) x[i] = static_cast<int8_t>(i % 13 - 6);  // no two chains alike
   Int acc[kChains];
   for (Int& sum : acc) sum = iset1(0);
   for (int64_t i = 0; i < turns; ++i) {
