@@ -91,9 +91,9 @@ Results rotary_linear(Random& random, int64_t dtype) {
 Results paged_attention(Random& random, int64_t dtype) {
   const int64_t kv_heads = 1 + below(random, 3), heads = kv_heads * (1 + below(random, 6));
   const int64_t dim = 16 * (1 + below(random, 8)), block_size = one_of(random, {16, 64});
-  const std::vector<int64_t> fresh{1, 1, 5, 9, 70, 1}, lengths{1, 600, 5, 77, 130, 40};
+  const std::vector<int64_t> fresh{1, 1, 5, 9, 70, 1}, lengths{1, 1100, 5, 77, 130, 40};
   const auto requests = static_cast<int64_t>(fresh.size());
-  const int64_t width = (600 + block_size - 1) / block_size, blocks = requests * width;
+  const int64_t width = (1100 + block_size - 1) / block_size, blocks = requests * width;
   std::vector<int64_t> table(blocks), starts{0};
   std::iota(table.begin(), table.end(), 0);
   std::shuffle(table.begin(), table.end(), random);
