@@ -1,5 +1,6 @@
 # make chat   a conversation with a small model, from a fresh clone
 # make test   every test, from a fresh clone
+# make neon   the native library's ARM kernels, cross-compiled and compared in an emulator
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,7 +17,7 @@ TESTING = $(VENV)/.installed-test
 PEERS ?= .venv-peers
 BENCHING = $(VENV)/.installed-bench
 
-.PHONY: chat serve test lint format types image clean peers compare report
+.PHONY: chat serve test lint format types neon image clean peers compare report
 
 # With PROMPT, or with input from a pipe, it answers and exits. Greedy, so that the answer is the same every time.
 chat: $(RUNTIME)
@@ -74,6 +75,15 @@ report: $(BENCHING)
 $(BENCHING): $(RUNTIME)
 	@$(PIP) install --constraint constraints.txt --editable '.[bench]'
 	@touch $@
+
+# Only on Linux: processors are asked for their features in its way.
+neon:
+	@for tool in cmake aarch64-linux-gnu-g++ qemu-aarch64; do command -v $$tool > /dev/null || { \
+	  echo "make neon needs $$tool; on Debian: apt-get install cmake g++-aarch64-linux-gnu qemu-user"; exit 1; }; done
+	cmake -S kernels -B build/neon -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++
+	cmake --build build/neon --target compare_isas
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/compare_isas
 
 # For the Dockerfile: an environment that does not need the checkout, and the folder that becomes the volume.
 image:

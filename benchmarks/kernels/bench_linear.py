@@ -1,28 +1,30 @@
-"""The packed products against torch's bf16 product and against the read bandwidth, both measured in the same process.
+"""The packed product against what the machine can do, and against torch's bf16 and int4 products, in one process.
 
-    python benchmarks/kernels/bench_linear.py [--json FILE] [--threads N]
+    python -m benchmarks.kernels.bench_linear [--json FILE] [--threads N]
 
-Weights are cold: enough copies are walked through that none is in a cache when its turn comes.
+Weights are cold. ``memory`` is the bytes of the weight a second over the read bandwidth, ``peak`` the operations a
+second over those of the dot-product instructions alone, ``x bf16`` and ``x int4`` torch's time over ours, ``x one`` our
+time over that of one token. The activations are quantized in each call. LLMRT_ISA chooses the instruction set.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.kernels.cold import arena, cold_copies, seconds_each
 from llmrt.cli.machine import this_machine
 from llmrt.engine.threads import usable_cores
 from llmrt_kernels.cpu.library import load
-from llmrt_kernels.cpu.linear import linear_packed
+from llmrt_kernels.cpu.linear import linear, quantize_rows
+from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
+from llmrt_kernels.packed import Matrix, Weight
 
 SHAPES = {
     "7B gate_up": (28672, 4096),
@@ -30,15 +32,13 @@ SHAPES = {
     "1.1B gate_up": (11264, 2048),
     "135M gate_up": (3072, 576),
 }
-TOKENS = (1, 8, 128, 512)
+TOKENS = (1, 2, 4, 8, 16, 32, 128, 512)
 SCHEMES = ((4, 32), (4, 64), (8, 64))
-COLD_BYTES = 1_000_000_000
-RUNS = 9
 
 
 @dataclass(frozen=True)
 class Row:
-    """One product; ``bandwidth`` is a fraction of the read bandwidth, ``over_torch`` torch's time over ours."""
+    """One product. ``memory`` and ``peak`` are fractions, the ``over_`` ratios of times; None: torch has no such."""
 
     shape: str
     bits: int
@@ -46,58 +46,51 @@ class Row:
     tokens: int
     microseconds: float
     gops: float
-    gigabytes_per_second: float
-    bandwidth: float
-    over_torch: float
+    memory: float
+    peak: float
+    over_bf16: float
+    over_int4: float | None
+    over_one_token: float
 
 
-def seconds_each(calls: Sequence[Callable[[], object]]) -> float:
-    """Median time of a call, each walked through in turn."""
-    times: list[float] = []
-    for i in range(max(RUNS, len(calls))):
-        start = time.perf_counter()
-        calls[i % len(calls)]()
-        times.append(time.perf_counter() - start)
-    return median(times)
-
-
-def read_bandwidth(threads: int) -> float:
-    """Bytes a second of summing a buffer that fits no cache."""
-    torch.set_num_threads(threads)
-    buffer = torch.ones(COLD_BYTES // 4, dtype=torch.int64)
-    seconds = min(seconds_each([buffer.sum]) for _ in range(3))
-    torch.set_num_threads(1)
-    return buffer.numel() * 8 / seconds
-
-
-def torch_seconds(shape: tuple[int, int], tokens: int, threads: int) -> float:
-    """torch's product with cold bf16 weights."""
-    torch.set_num_threads(threads)
-    copies = max(1, min(40, COLD_BYTES // (2 * shape[0] * shape[1])))
-    weights = [torch.randn(shape[0], shape[1]).bfloat16() for _ in range(copies)]
-    x = torch.randn(tokens, shape[1]).bfloat16()
-    seconds = seconds_each([lambda w=w: F.linear(x, w) for w in weights])
-    torch.set_num_threads(1)
-    return seconds
-
-
-def packed_seconds(shape: tuple[int, int], tokens: int, bits: int, group: int) -> tuple[float, int]:
-    """Our product with cold weights, and the bytes of one weight with its scales."""
+def packed_seconds(memory: Tensor, halves: Tensor, shape: tuple[int, int], tokens: int, bits: int, group: int) -> float:
+    """Our product."""
     rows, columns = shape
-    num_bytes = rows * columns * bits // 8 + rows * columns // group * 2
-    x, out = torch.randn(tokens, columns), torch.empty(tokens, rows)
+    x = torch.randn(tokens, columns)
+    codes = cold_copies(memory, (rows // 16, columns * bits // 32, 64))
+    scales = cold_copies(halves, (rows // 16, columns // group, 16))
+    weights = [Weight((Matrix(*pair, bits, rows),), group) for pair in zip(codes, scales, strict=False)]
+    return seconds_each([lambda w=w: linear(quantize_rows(x, group), w) for w in weights])
 
-    def call(data: Tensor, scales: Tensor) -> None:
-        linear_packed(x, data, scales, None, None, out, bits=bits, group=group)
 
-    copies = [
-        (
-            torch.randint(0, 256, (rows // 16, columns * bits // 32, 64), dtype=torch.uint8),
-            torch.rand(rows // 16, columns // group, 16).half(),
-        )
-        for _ in range(max(1, min(60, COLD_BYTES // num_bytes)))
-    ]
-    return seconds_each([lambda c=c: call(*c) for c in copies]), num_bytes
+def bf16_seconds(memory: Tensor, shape: tuple[int, int], tokens: int) -> float:
+    """torch's product with bf16 weights."""
+    x = torch.randn(tokens, shape[1]).bfloat16()
+    return seconds_each([lambda w=w: F.linear(x, w) for w in cold_copies(memory, shape)])
+
+
+def int4_seconds(memory: Tensor, shape: tuple[int, int], tokens: int, group: int) -> float | None:
+    """torch's product with int4 weights, which some builds lack."""
+    rows, columns = shape
+    if not hasattr(torch, "_weight_int4pack_mm_for_cpu"):
+        return None
+    x = torch.randn(tokens, columns).bfloat16()
+    scales = torch.full((columns // group, rows, 2), 0.01, dtype=torch.bfloat16)
+    weights = cold_copies(memory, (rows, columns // 2))
+    return seconds_each([lambda w=w: torch._weight_int4pack_mm_for_cpu(x, w, group, scales) for w in weights])
+
+
+def torch_times(threads: int, data: Tensor) -> dict[tuple[str, int], tuple[float, float | None]]:
+    """Seconds of torch's two products for each shape and number of tokens."""
+    torch.set_num_threads(threads)
+    memory = arena(torch.bfloat16)
+    times = {
+        (name, tokens): (bf16_seconds(memory, shape, tokens), int4_seconds(data, shape, tokens, 64))
+        for name, shape in SHAPES.items()
+        for tokens in TOKENS
+    }
+    torch.set_num_threads(1)
+    return times
 
 
 def main() -> None:
@@ -109,21 +102,40 @@ def main() -> None:
     library = load()
     assert library is not None, "the native library is not built"
     library.set_threads(options.threads)
-    bandwidth = read_bandwidth(options.threads)
-    print(f"{library.isa}, {options.threads} threads, read bandwidth {bandwidth / 1e9:.1f} GB/s")
-    print("shape          scheme   tokens        us   GOP/s   GB/s of bandwidth  x torch")
+    data, halves = arena(torch.uint8), arena(torch.float16)
+    bandwidth, peak = read_bandwidth(data, options.threads), dot_peak(options.threads)
+    print(
+        f"{library.isa}, {options.threads} threads, reads {bandwidth / 1e9:.1f} GB/s, multiplies {peak / 1e9:.0f} GOP/s"
+    )
+    base = torch_times(options.threads, data)
+    print("shape         scheme   tokens       us  GOP/s  memory   peak  x bf16  x int4   x one")
     rows: list[Row] = []
     for name, shape in SHAPES.items():
-        for tokens in TOKENS:
-            base = torch_seconds(shape, tokens, options.threads)
-            for bits, group in SCHEMES:
-                seconds, num_bytes = packed_seconds(shape, tokens, bits, group)
-                rate, gops = num_bytes / seconds, 2 * shape[0] * shape[1] * tokens / seconds / 1e9
-                row = Row(name, bits, group, tokens, seconds * 1e6, gops, rate / 1e9, rate / bandwidth, base / seconds)
+        for bits, group in SCHEMES:
+            num_bytes = shape[0] * shape[1] * bits // 8 + shape[0] * shape[1] // group * 2
+            one = 0.0
+            for tokens in TOKENS:
+                seconds = packed_seconds(data, halves, shape, tokens, bits, group)
+                one = seconds if tokens == 1 else one
+                rate = 2 * shape[0] * shape[1] * tokens / seconds
+                bf16, int4 = base[name, tokens]
+                row = Row(
+                    name,
+                    bits,
+                    group,
+                    tokens,
+                    seconds * 1e6,
+                    rate / 1e9,
+                    num_bytes / seconds / bandwidth,
+                    rate / peak,
+                    bf16 / seconds,
+                    None if int4 is None else int4 / seconds,
+                    seconds / one,
+                )
                 rows.append(row)
                 print(
-                    f"{name:14} int{bits} g{group} {tokens:6} {row.microseconds:9.0f} {gops:7.0f}"
-                    f" {row.gigabytes_per_second:6.1f} {row.bandwidth:12.0%} {row.over_torch:8.2f}",
+                    f"{name:13} int{bits} g{group} {tokens:6} {row.microseconds:8.0f} {row.gops:6.0f} {row.memory:7.0%}"
+                    f" {row.peak:6.0%} {row.over_bf16:7.2f} {row.over_int4 or 0:7.2f} {row.over_one_token:7.2f}",
                     flush=True,
                 )
     if options.json:
@@ -131,6 +143,7 @@ def main() -> None:
             "isa": library.isa,
             "threads": options.threads,
             "read_bandwidth": bandwidth,
+            "dot_peak": peak,
             "rows": [asdict(row) for row in rows],
             "machine": asdict(this_machine()),
         }

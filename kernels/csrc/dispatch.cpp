@@ -4,44 +4,31 @@
 
 #include "llmrt_cpu.h"
 #include "op_table.h"
+#include "processor.h"
 
 namespace {
 
 using llmrt::OpTable;
 
-bool has_avx2() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-#else
-  return false;
-#endif
-}
-
-bool has_avx512_vnni() {
-#if defined(__x86_64__)
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-#else
-  return false;
-#endif
-}
-
-bool always() { return true; }
-
 struct Isa {
   const char* name;
   bool (*supported)();
-  const OpTable& (*table)();
+  OpTable (*table)();
+  bool only_by_name = false;  // there to be tested
 };
 
 // Best first.
 constexpr Isa kIsas[] = {
 #if defined(__x86_64__)
-    {"avx512_vnni", has_avx512_vnni, llmrt::avx512_vnni_table},
-    {"avx2", has_avx2, llmrt::avx2_table},
+    {"avx512_vnni", llmrt::has_avx512_vnni, llmrt::avx512_vnni_table},
+    {"avx_vnni", llmrt::has_avx_vnni, llmrt::avx_vnni_table},
+    {"avx_vnni_evex", llmrt::has_avx512_vnni, llmrt::avx_vnni_evex_table, true},
+    {"avx2", llmrt::has_avx2, llmrt::avx2_table},
+#elif defined(__aarch64__) && defined(__linux__)
+    {"neon_i8mm", llmrt::has_neon_i8mm, llmrt::neon_i8mm_table},
+    {"neon_dotprod", llmrt::has_neon_dotprod, llmrt::neon_dotprod_table},
 #endif
-    {"generic", always, llmrt::generic_table},
+    {"generic", llmrt::always, llmrt::generic_table},
 };
 
 const Isa* chosen = nullptr;
@@ -50,7 +37,8 @@ const Isa* chosen = nullptr;
 
 LLMRT_EXPORT const char* llmrt_choose_isa(const char* name) {
   for (const Isa& isa : kIsas) {
-    if ((name == nullptr || std::strcmp(isa.name, name) == 0) && isa.supported()) {
+    const bool wanted = name == nullptr ? !isa.only_by_name : std::strcmp(isa.name, name) == 0;
+    if (wanted && isa.supported()) {
       chosen = &isa;
       return isa.name;
     }

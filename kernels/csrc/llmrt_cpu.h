@@ -223,6 +223,23 @@ struct llmrt_quantize_args {
   int32_t group;
 };
 
+// Reads `bytes` of memory once, for measuring, and asks for each `ahead` bytes early if that is not 0. sums [threads]
+// hold something made of what was read.
+struct llmrt_read_memory_args {
+  const uint8_t* data;
+  int64_t bytes;
+  int64_t ahead;
+  int64_t* sums;
+};
+
+// Every thread multiplies 64 `chains` `turns` pairs of bytes, for measuring; `chains` (6 or 12) sums are independent
+// of each other: few registers hold no more than 6, long latencies want 12. sums [threads] as above.
+struct llmrt_multiply_bytes_args {
+  int64_t turns;
+  int64_t chains;
+  int64_t* sums;
+};
+
 // Runs the calls on all threads; returns when the last is done. Not reentrant: one caller at a time.
 LLMRT_EXPORT void llmrt_run(const llmrt_call* calls, int64_t count);
 

@@ -1,7 +1,7 @@
 // The ops of one instruction set, by name.
 #pragma once
 
-#include <array>
+#include <span>
 
 #include "llmrt_cpu.h"
 
@@ -12,10 +12,14 @@ struct OpEntry {
   llmrt_function function;
 };
 
-using OpTable = std::array<OpEntry, 12>;
+using OpTable = std::span<const OpEntry>;
 
-const OpTable& generic_table();
-const OpTable& avx2_table();
-const OpTable& avx512_vnni_table();
+OpTable generic_table();
+OpTable avx2_table();
+OpTable avx_vnni_table();
+OpTable avx_vnni_evex_table();
+OpTable avx512_vnni_table();
+OpTable neon_dotprod_table();
+OpTable neon_i8mm_table();
 
 }  // namespace llmrt

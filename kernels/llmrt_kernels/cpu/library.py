@@ -23,6 +23,7 @@ class Library:
     """The loaded library, with an instruction set chosen."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._c = ctypes.CDLL(str(path))  # lets go of the interpreter's lock during a call
         self._c.llmrt_run.argtypes = (ctypes.POINTER(Call), ctypes.c_int64)
         self._c.llmrt_run.restype = None

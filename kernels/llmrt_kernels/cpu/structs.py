@@ -158,6 +158,18 @@ class QuantizeArgs(ctypes.Structure):
     )
 
 
+class ReadMemoryArgs(ctypes.Structure):
+    """``llmrt_read_memory_args``."""
+
+    _fields_ = _fields(("data", P), ("bytes ahead", I64), ("sums", P))
+
+
+class MultiplyBytesArgs(ctypes.Structure):
+    """``llmrt_multiply_bytes_args``."""
+
+    _fields_ = _fields(("turns chains", I64), ("sums", P))
+
+
 def address(tensor: Tensor | None) -> int | None:
     """Where a tensor's numbers are; it must be contiguous."""
     if tensor is None:

@@ -1,0 +1,108 @@
+"""Paged attention against what the machine can do, measured in the same process.
+
+    python -m benchmarks.kernels.bench_attention [--json FILE] [--threads N]
+
+A prompt's chunk of 512 tokens and a single token, at several depths. ``peak`` is the operations a second (two products,
+visible keys only) over those of the byte products alone, which an fp16 cache cannot use; ``memory`` the bytes of the
+keys and values, read once, a second over the read bandwidth. LLMRT_ISA chooses the instruction set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.kernels.cold import arena, seconds_each
+from llmrt.cli.machine import this_machine
+from llmrt.engine.threads import usable_cores
+from llmrt_kernels.cpu.attention import paged_attention
+from llmrt_kernels.cpu.library import load
+from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
+
+BLOCK = 64
+HEADS = {64: (32, 4), 128: (32, 8)}  # query and kv heads by head dimension: TinyLlama's, Mistral's
+CACHES = {"int8": torch.uint8, "fp16": torch.float16}
+NEW_AND_DEPTH = ((512, 0), (512, 8192), (512, 32768), (1, 32768))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One call; ``memory`` and ``peak`` are fractions."""
+
+    head_dim: int
+    cache: str
+    tokens: int
+    depth: int
+    milliseconds: float
+    gops: float
+    memory: float
+    peak: float
+
+
+def attention_seconds(memory: Tensor, head_dim: int, tokens: int, depth: int) -> float:
+    """Time of a call for one request; each call takes other pages of ``memory`` as long as there are any."""
+    heads, kv_heads = HEADS[head_dim]
+    page = kv_heads * BLOCK * head_dim
+    k, v = (half[: half.numel() // page * page].view(-1, kv_heads, BLOCK, head_dim) for half in memory.chunk(2))
+    scales = torch.full(k.shape[:3], 0.01) if k.dtype == torch.uint8 else None
+    width = -(-(depth + tokens) // BLOCK)
+    pages = torch.randperm(k.shape[0])[: k.shape[0] // width * width]
+    q, starts, lengths = torch.randn(tokens, heads, head_dim), torch.tensor([0, tokens]), torch.tensor([depth + tokens])
+
+    def call(table: Tensor) -> object:
+        return paged_attention(q, k, v, scales, scales, table, starts, lengths, head_dim**-0.5, None, 64)
+
+    return seconds_each([lambda t=t: call(t) for t in pages.view(-1, 1, width).unbind(0)])
+
+
+def main() -> None:
+    """Measure, print a table, and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    options = parser.parse_args()
+    library = load()
+    assert library is not None, "the native library is not built"
+    library.set_threads(options.threads)
+    memory = arena(torch.uint8)
+    bandwidth, peak = read_bandwidth(memory, options.threads), dot_peak(options.threads)
+    print(
+        f"{library.isa}, {options.threads} threads, reads {bandwidth / 1e9:.1f} GB/s, multiplies {peak / 1e9:.0f} GOP/s"
+    )
+    print("  D cache tokens  depth        ms  GOP/s  memory   peak")
+    rows: list[Row] = []
+    for cache, dtype in CACHES.items():
+        memory = arena(dtype)
+        for head_dim, (heads, kv_heads) in HEADS.items():
+            for tokens, depth in NEW_AND_DEPTH:
+                seconds = attention_seconds(memory, head_dim, tokens, depth)
+                visible = tokens * depth + tokens * (tokens + 1) // 2
+                rate = 4 * head_dim * heads * visible / seconds
+                bytes_of_token = 2 * kv_heads * (head_dim * dtype.itemsize + (4 if cache == "int8" else 0))
+                read = bytes_of_token * (depth + tokens) / seconds
+                row = Row(head_dim, cache, tokens, depth, seconds * 1e3, rate / 1e9, read / bandwidth, rate / peak)
+                rows.append(row)
+                print(
+                    f"{head_dim:3} {cache:5} {tokens:6} {depth:6} {row.milliseconds:9.2f} {row.gops:6.0f}"
+                    f" {row.memory:7.0%} {row.peak:6.0%}",
+                    flush=True,
+                )
+    if options.json:
+        report = {
+            "isa": library.isa,
+            "threads": options.threads,
+            "read_bandwidth": bandwidth,
+            "dot_peak": peak,
+            "rows": [asdict(row) for row in rows],
+            "machine": asdict(this_machine()),
+        }
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+#define LLMRT_ISA neon_dotprod
+#include "simd/neon.h"
+
+#include "isa/ops.inc"

@@ -1,0 +1,39 @@
+// AVX-VNNI, the dot product of unsigned and signed bytes on 256 bits, for processors without AVX-512. Without its VEX
+// encoding the same source uses AVX-512VL's, so that it can be tested on processors that have only that.
+#pragma once
+
+#include <cstring>
+
+#include "simd/ymm.h"
+
+namespace llmrt::LLMRT_ISA {
+
+constexpr int kTileTokens = 3;
+constexpr int kMatmulRows = 3;
+constexpr int kMatmulVectors = 2;
+
+inline __m256i dot4_of(__m256i acc, __m256i unsigned_bytes, __m256i signed_bytes) {
+#if defined(__AVXVNNI__)
+  return _mm256_dpbusd_avx_epi32(acc, unsigned_bytes, signed_bytes);
+#else
+  return _mm256_dpbusd_epi32(acc, unsigned_bytes, signed_bytes);
+#endif
+}
+
+// acc[i] += sum over c of w[4i + c] x[c]: the bytes of w unsigned, those of x signed and the same for every lane.
+inline Int dot4(Int acc, Bytes w, const int8_t* x) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+  const __m256i all = _mm256_set1_epi32(four);
+  return {dot4_of(acc.a, w.a, all), dot4_of(acc.b, w.b, all)};
+}
+// The same with the bytes of w signed and those of x unsigned.
+inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+  const __m256i all = _mm256_set1_epi32(four);
+  return {dot4_of(acc.a, all, w.a), dot4_of(acc.b, all, w.b)};
+}
+inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
+
+}  // namespace llmrt::LLMRT_ISA

@@ -1,0 +1,218 @@
+// Every op of every instruction set that this processor has against the generic one, on random shapes.
+#include <cstdio>
+#include <sstream>
+#include <string>
+
+#include "tests/problems.h"
+
+namespace {
+
+using namespace problems;
+
+constexpr int kProblems = 4;  // of each op
+
+template <class Args>
+void run(const char* op, const Args& args) {
+  const llmrt_call call{llmrt_find(op), &args};
+  llmrt_run(&call, 1);
+}
+
+Results joined(Results first, Results second) {
+  for (Values& values : second) first.push_back(std::move(values));
+  return first;
+}
+
+Results quantize_rows(Random& random) {
+  const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20));
+  const Values x = normal(random, tokens * size, 3);
+  Codes y(tokens, size, one_of(random, {32, 64}));
+  run("quantize_rows", llmrt_quantize_rows_args{x.data(), y.args(), tokens, size});
+  return y.results();
+}
+
+Results rms_norm(Random& random) {
+  const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20));
+  const Values x = normal(random, tokens * size, 3), weight = normal(random, size);
+  Codes y(tokens, size, one_of(random, {32, 64}));
+  run("rms_norm", llmrt_rms_norm_args{x.data(), weight.data(), y.args(), tokens, size, 1e-5f});
+  return y.results();
+}
+
+Results linear(Random& random) {
+  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 20)), group = one_of(random, {32, 64});
+  Codes x = Codes::random(random, tokens, columns, group);
+  const Weight weight(random, {16 * (1 + below(random, 3)), 1 + below(random, 50)}, columns, group, random() % 2);
+  const Values residual = normal(random, tokens * weight.args.rows, 10);
+  Values y(residual.size());
+  run("linear", llmrt_linear_args{x.args(), weight.args, random() % 2 ? residual.data() : nullptr, y.data(), tokens});
+  return {y};
+}
+
+Results embedding(Random& random) {
+  const int64_t rows = 1 + below(random, 60), columns = 16 * (1 + below(random, 10)), group = one_of(random, {32, 64});
+  const int64_t packed = (columns + group - 1) / group * group, tokens = 5;
+  const auto data = bytes(random, (rows + 15) / 16 * 16 * packed);
+  const auto scales = half_scales(random, (rows + 15) / 16 * 16 * packed / group);
+  std::vector<int64_t> ids(tokens);
+  for (int64_t& id : ids) id = below(random, rows);
+  Values out(tokens * columns);
+  run("embedding", llmrt_embedding_args{ids.data(), data.data(), scales.data(), out.data(), tokens, packed, columns, group});
+  return {out};
+}
+
+Results gated_linear(Random& random) {
+  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 8)), group = one_of(random, {32, 64});
+  const int64_t size = 16 * (1 + below(random, 12));
+  Codes x = Codes::random(random, tokens, columns, group), y(tokens, size, group);
+  for (float& s : x.scales) s *= 0.01f;
+  const Weight weight(random, {2 * size}, columns, group, random() % 2);
+  run("gated_linear", llmrt_gated_linear_args{x.args(), weight.args, y.args(), tokens});
+  return y.results();
+}
+
+Results rotary_linear(Random& random, int64_t dtype) {
+  const int64_t kv_heads = 1 + below(random, 3), heads = kv_heads * (1 + below(random, 3));
+  const int64_t dim = 32 * (1 + below(random, 4)), block_size = one_of(random, {16, 64}), blocks = 5;
+  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 8)), group = one_of(random, {32, 64});
+  Codes x = Codes::random(random, tokens, columns, group);
+  const Weight weight(random, {(heads + kv_heads) * dim, kv_heads * dim}, columns, group, random() % 2);
+  Cache cache(random, dtype, blocks, kv_heads, dim, block_size);
+  std::vector<int64_t> positions(tokens), slots(blocks * block_size);
+  for (int64_t& position : positions) position = below(random, 40);
+  std::iota(slots.begin(), slots.end(), 0);
+  std::shuffle(slots.begin(), slots.end(), random);
+  const Values cos_sin = normal(random, 40 * dim);
+  Values q(tokens * heads * dim);
+  run("rotary_linear", llmrt_rotary_linear_args{x.args(), weight.args, positions.data(), cos_sin.data(), slots.data(),
+                                                cache.args, q.data(), tokens, heads});
+  return joined({q}, cache.results());
+}
+
+Results paged_attention(Random& random, int64_t dtype) {
+  const int64_t kv_heads = 1 + below(random, 3), heads = kv_heads * (1 + below(random, 6));
+  const int64_t dim = 16 * (1 + below(random, 8)), block_size = one_of(random, {16, 64});
+  const std::vector<int64_t> fresh{1, 1, 5, 9, 70, 1}, lengths{1, 1100, 5, 77, 130, 40};
+  const auto requests = static_cast<int64_t>(fresh.size());
+  const int64_t width = (1100 + block_size - 1) / block_size, blocks = requests * width;
+  std::vector<int64_t> table(blocks), starts{0};
+  std::iota(table.begin(), table.end(), 0);
+  std::shuffle(table.begin(), table.end(), random);
+  for (int64_t count : fresh) starts.push_back(starts.back() + count);
+  const int64_t tokens = starts.back(), max_chunks = width * block_size / 256 + 2;
+  const Values q = normal(random, tokens * heads * dim);
+  const Cache cache(random, dtype, blocks, kv_heads, dim, block_size);
+  Values out(q.size()), partial(requests * max_chunks * heads * (dim + 2));
+  Codes codes(tokens, heads * dim, 32);
+  run("paged_attention",
+      llmrt_paged_attention_args{q.data(), cache.args, table.data(), starts.data(), lengths.data(), out.data(),
+                                 partial.data(), codes.args(), tokens, requests, width, heads, max_chunks,
+                                 one_of<int64_t>(random, {0, 5, 50}), 0.1f});
+  return joined({out}, codes.results());
+}
+
+Results argmax(Random& random) {
+  const int64_t tokens = 1 + below(random, 5), size = 1 + below(random, 9000);
+  const Values x = normal(random, tokens * size);
+  std::vector<int64_t> finds(tokens * ((size + 4095) / 4096)), out(tokens);
+  run("argmax", llmrt_argmax_args{x.data(), finds.data(), out.data(), tokens, size});
+  return {Values(out.begin(), out.end())};
+}
+
+Results quantize(Random& random) {
+  const int32_t bits = one_of(random, {4, 8}), group = one_of(random, {32, 64});
+  const int64_t rows = 1 + below(random, 50), columns = 1 + below(random, 200);
+  const int64_t blocks = (rows + 15) / 16, packed = (columns + group - 1) / group * group;
+  const Values weight = normal(random, rows * columns);
+  std::vector<uint8_t> data(blocks * packed * 2 * bits);
+  std::vector<uint16_t> scales(blocks * packed / group * 16);
+  run("quantize", llmrt_quantize_args{weight.data(), data.data(), scales.data(), rows, columns, packed, bits, group});
+  Values wide;
+  for (uint16_t s : scales) wide.push_back(from_half(s));
+  return {Values(data.begin(), data.end()), wide};
+}
+
+Results read_memory(Random& random) {
+  auto data = bytes(random, 64 * 5000);
+  for (uint8_t& x : data) x &= 15;
+  int64_t sums[3] = {};
+  run("read_memory", llmrt_read_memory_args{data.data(), static_cast<int64_t>(data.size()), 1024, sums});
+  return {{static_cast<float>(sums[0] + sums[1] + sums[2])}};
+}
+
+Results multiply_bytes(Random& random) {
+  int64_t sums[3] = {};
+  run("multiply_bytes", llmrt_multiply_bytes_args{1000 + below(random, 99), one_of<int64_t>(random, {6, 12}), sums});
+  return {Values(sums, sums + 3)};
+}
+
+template <int64_t kDtype>
+Results rotary_linear_of(Random& random) { return rotary_linear(random, kDtype); }
+template <int64_t kDtype>
+Results paged_attention_of(Random& random) { return paged_attention(random, kDtype); }
+
+// Where results are rounded to codes, sums in another order may move some by a step.
+struct Case {
+  const char* name;
+  double tolerance;
+  Results (*results)(Random&);
+};
+constexpr Case kCases[] = {
+    {"quantize_rows", 1e-6, quantize_rows},
+    {"rms_norm", 2e-3, rms_norm},
+    {"linear", 2e-6, linear},
+    {"embedding", 0, embedding},
+    {"gated_linear", 2e-3, gated_linear},
+    {"rotary_linear fp32", 2e-6, rotary_linear_of<LLMRT_FP32>},
+    {"rotary_linear bf16", 1e-4, rotary_linear_of<LLMRT_BF16>},
+    {"rotary_linear fp16", 1e-5, rotary_linear_of<LLMRT_FP16>},
+    {"rotary_linear int8", 1e-3, rotary_linear_of<LLMRT_INT8>},
+    {"paged_attention fp32", 2e-3, paged_attention_of<LLMRT_FP32>},
+    {"paged_attention bf16", 2e-3, paged_attention_of<LLMRT_BF16>},
+    {"paged_attention fp16", 2e-3, paged_attention_of<LLMRT_FP16>},
+    {"paged_attention int8", 5e-3, paged_attention_of<LLMRT_INT8>},
+    {"argmax", 0, argmax},
+    {"quantize", 2e-2, quantize},
+    {"read_memory", 0, read_memory},
+    {"multiply_bytes", 0, multiply_bytes},
+};
+
+// The largest relative error of any result.
+double error(const Results& actual, const Results& expected) {
+  double worst = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    double off = 0, size = 1e-30;
+    for (size_t j = 0; j < expected[i].size(); ++j) {
+      off += std::pow(static_cast<double>(actual[i][j]) - expected[i][j], 2);
+      size += std::pow(static_cast<double>(expected[i][j]), 2);
+    }
+    if (!(std::sqrt(off / size) <= worst)) worst = std::sqrt(off / size);
+  }
+  return worst;
+}
+
+bool compare(const std::string& isa, const Case& c) {
+  double worst = 0;
+  for (unsigned seed = 0; seed < kProblems; ++seed) {
+    Random first(seed), second(seed);
+    llmrt_choose_isa("generic");
+    const Results expected = c.results(first);
+    llmrt_choose_isa(isa.c_str());
+    const double found = error(c.results(second), expected);
+    if (!(found <= worst)) worst = found;
+  }
+  const bool good = worst <= c.tolerance;
+  std::printf("%-14s %-22s %.1e %s\n", isa.c_str(), c.name, worst, good ? "" : "TOO FAR");
+  return good;
+}
+
+}  // namespace
+
+int main() {
+  llmrt_set_threads(3);
+  bool good = true;
+  std::istringstream isas(llmrt_available_isas());
+  for (std::string isa; std::getline(isas, isa, ',');)
+    if (isa != "generic")
+      for (const Case& c : kCases) good = compare(isa, c) && good;
+  return good ? 0 : 1;
+}

@@ -1,0 +1,159 @@
+// Random operands for the ops of the C ABI, and their results as plain numbers.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "llmrt_cpu.h"
+
+namespace problems {
+
+using Random = std::mt19937;
+using Values = std::vector<float>;
+using Results = std::vector<Values>;
+
+inline int64_t below(Random& random, int64_t end) { return static_cast<int64_t>(random() % end); }
+
+template <class T>
+T one_of(Random& random, std::initializer_list<T> choices) {
+  return choices.begin()[below(random, static_cast<int64_t>(choices.size()))];
+}
+
+inline Values normal(Random& random, int64_t count, float scale = 1) {
+  std::normal_distribution<float> distribution(0, scale);
+  Values out(count);
+  for (float& x : out) x = distribution(random);
+  return out;
+}
+
+inline std::vector<uint8_t> bytes(Random& random, int64_t count) {
+  std::vector<uint8_t> out(count);
+  for (uint8_t& x : out) x = static_cast<uint8_t>(random());
+  return out;
+}
+
+// fp16 numbers from 2^-7 to 2^-4.
+inline std::vector<uint16_t> half_scales(Random& random, int64_t count) {
+  std::vector<uint16_t> out(count);
+  for (uint16_t& x : out) x = static_cast<uint16_t>(0x2000 + below(random, 0x0c00));
+  return out;
+}
+
+inline float from_half(uint16_t h) {
+  const int exponent = h >> 10 & 31, mantissa = h & 1023;
+  const float magnitude = std::ldexp(static_cast<float>(exponent ? 1024 + mantissa : mantissa), std::max(exponent, 1) - 25);
+  return h & 0x8000 ? -magnitude : magnitude;
+}
+
+struct Codes {
+  Codes(int64_t tokens, int64_t size, int64_t group)
+      : tokens(tokens), groups((size + group - 1) / group), group(group), size(size),
+        codes(tokens * (groups * group + 64)), scales(tokens * groups), sums(tokens * groups) {}
+
+  static Codes random(Random& random, int64_t tokens, int64_t size, int64_t group) {
+    Codes x(tokens, size, group);
+    for (int64_t t = 0; t < tokens; ++t)
+      for (int64_t k = 0; k < x.groups * group; ++k) {
+        const auto code = static_cast<int8_t>(k < size ? below(random, 255) - 127 : 0);
+        x.codes[t * x.stride() + k] = code;
+        x.sums[t * x.groups + k / group] += code;
+      }
+    for (float& s : x.scales) s = 0.001f * static_cast<float>(1 + below(random, 1000));
+    return x;
+  }
+
+  int64_t stride() const { return groups * group + 64; }
+  llmrt_codes args() { return {codes.data(), scales.data(), sums.data(), groups * group, group}; }
+
+  // What the codes stand for, and their sums.
+  Results results() const {
+    Values values;
+    for (int64_t t = 0; t < tokens; ++t)
+      for (int64_t k = 0; k < size; ++k)
+        values.push_back(scales[t * groups + k / group] * static_cast<float>(codes[t * stride() + k]));
+    return {values, scales, Values(sums.begin(), sums.end())};
+  }
+
+  int64_t tokens, groups, group, size;
+  std::vector<int8_t> codes;
+  Values scales;
+  std::vector<int32_t> sums;
+};
+
+struct Weight {
+  Weight(Random& random, std::vector<int64_t> rows, int64_t columns, int64_t group, bool has_bias) {
+    const int64_t groups = (columns + group - 1) / group;
+    args.num_pieces = static_cast<int64_t>(rows.size());
+    args.rows = std::accumulate(rows.begin(), rows.end(), int64_t{0});
+    data.reserve(kMaxPieces), scales.reserve(kMaxPieces);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const int64_t bits = one_of(random, {4, 8}), blocks = (rows[i] + 15) / 16;
+      // Some bytes more: weights are asked for ahead of their use.
+      data.push_back(bytes(random, blocks * groups * group * 2 * bits + 4096));
+      scales.push_back(half_scales(random, blocks * groups * 16));
+      args.pieces[i] = {data[i].data(), scales[i].data(), rows[i], bits};
+    }
+    bias = normal(random, args.rows);
+    args.bias = has_bias ? bias.data() : nullptr;
+  }
+
+  llmrt_weight args{};
+  std::vector<std::vector<uint8_t>> data;
+  std::vector<std::vector<uint16_t>> scales;
+  Values bias;
+};
+
+struct Cache {
+  Cache(Random& random, int64_t dtype, int64_t blocks, int64_t kv_heads, int64_t head_dim, int64_t block_size) {
+    const int64_t slots = blocks * kv_heads * block_size, size = slots * head_dim;
+    for (auto* pages : {&k, &v}) *pages = random_pages(random, dtype, size);
+    for (auto* scales : {&k_scales, &v_scales}) {
+      *scales = normal(random, slots, 0.01f);
+      for (float& s : *scales) s = std::fabs(s);
+    }
+    args = {k.data(), v.data(), k_scales.data(), v_scales.data(), kv_heads, head_dim, block_size, dtype};
+  }
+
+  static std::vector<uint8_t> random_pages(Random& random, int64_t dtype, int64_t size) {
+    if (dtype == LLMRT_INT8) return bytes(random, size);
+    const Values values = normal(random, size);
+    const int64_t width = dtype == LLMRT_FP32 ? 4 : 2;
+    std::vector<uint8_t> out(size * width);
+    for (int64_t i = 0; i < size; ++i) {
+      const auto half = static_cast<uint16_t>(0x3000 + below(random, 0x0c00) + (values[i] < 0 ? 0x8000 : 0));
+      const auto* from = reinterpret_cast<const uint8_t*>(&values[i]);
+      if (dtype == LLMRT_FP16) std::memcpy(&out[2 * i], &half, 2);
+      else std::memcpy(&out[width * i], from + 4 - width, width);  // bf16 is the upper half
+    }
+    return out;
+  }
+
+  Results results() const {
+    return {numbers(k), numbers(v), k_scales, v_scales};
+  }
+
+  Values numbers(const std::vector<uint8_t>& pages) const {
+    if (args.dtype == LLMRT_INT8) return Values(pages.begin(), pages.end());
+    const size_t width = args.dtype == LLMRT_FP32 ? 4 : 2;
+    Values out;
+    for (size_t i = 0; i < pages.size(); i += width) {
+      uint16_t half;
+      float wide = 0;
+      std::memcpy(&half, &pages[i], 2);
+      std::memcpy(reinterpret_cast<uint8_t*>(&wide) + 4 - width, &pages[i], width);
+      out.push_back(args.dtype == LLMRT_FP16 ? from_half(half) : wide);
+    }
+    return out;
+  }
+
+  llmrt_cache args;
+  std::vector<uint8_t> k, v;
+  Values k_scales, v_scales;
+};
+
+}  // namespace problems

@@ -1,0 +1,43 @@
+"""Instruction sets: which are there and which is chosen, and every op of each against the generic one's in C++."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from llmrt_kernels.cpu.library import load
+
+SOURCES = Path(__file__).parents[2] / "kernels" / "csrc"
+ONLY_BY_NAME = {"avx_vnni_evex"}
+
+
+def test_every_op_equals_the_generic_one(tmp_path: Path) -> None:
+    """The program that `make neon` runs in an emulator; it prints each op's error."""
+    library = load()
+    assert library is not None
+    program = tmp_path / "compare_isas"
+    compiler = os.environ.get("CXX", "c++")
+    source, path = SOURCES / "tests" / "compare_isas.cpp", library.path
+    command = [compiler, "-std=c++20", "-O1", f"-I{SOURCES}", source, path, f"-Wl,-rpath,{path.parent}", "-o", program]
+    subprocess.run([*command, "-pthread"], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_is_there_for_tests_is_never_the_default() -> None:
+    library = load()
+    assert library is not None
+    assert library.choose_isa(None) == next(isa for isa in library.available_isas if isa not in ONLY_BY_NAME)
+    assert library.available_isas[-1] == "generic"
+
+
+def test_an_unknown_one_is_an_error_that_names_those_there_are() -> None:
+    library = load()
+    assert library is not None
+    before = library.isa
+    with pytest.raises(ValueError, match="generic"):
+        library.choose_isa("avx9")
+    assert library.isa == before
