@@ -19,7 +19,7 @@ from llmrt.model.forward_batch import ForwardBatch
 
 def open_engine(folder: Path, **settings: Any) -> LLMEngine:
     """An fp32 engine with small blocks and small chunks, so that short prompts cross many borders."""
-    defaults = {"dtype": "fp32", "block_size": 8, "max_num_batched_tokens": 32, "prefix_caching": False}
+    defaults = {"dtype": "fp32", "block_size": 16, "max_num_batched_tokens": 32, "prefix_caching": False}
     return build_engine(folder, EngineConfig(**{**defaults, **settings}))
 
 

@@ -79,9 +79,10 @@ def load_model(
     Raises ``LlmrtError``.
     """
     notices = set_threads(config)
-    recipe = recipe_of(config)
-    spec = OpSpec("cpu", DTYPES[config.dtype], group=recipe.group if recipe else 0, granule=model.config.granule)
-    _check_kv_dtype(config.kv_dtype, spec)
+    recipe, spec = recipe_of(config), _spec(model.config, config.dtype, config)
+    refusal = _int8_refusal(spec, config.block_size)
+    if config.kv_dtype == "int8" and refusal is not None:
+        raise ConfigError(f"--kv-dtype int8 is not to be had: {refusal}. Use fp16, or a --quant.")
     if isinstance(model, PackedCheckpoint):
         decoder = model.decoder(context_length, spec)
     elif recipe is None:
@@ -135,7 +136,13 @@ def _resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]
         raise ConfigError(
             f"--dtype {config.dtype} does not go with --quant {config.quant}: activations are fp32 there."
         )
-    return "fp32", _choose(config.kv_dtype, "--kv-dtype", "fp16", KV_DTYPES)
+    int8_serves = config.quant == "int4" and _int8_refusal(_spec(model, "fp32", config), config.block_size) is None
+    return "fp32", _choose(config.kv_dtype, "--kv-dtype", "int8" if int8_serves else "fp16", KV_DTYPES)
+
+
+def _spec(model: ModelConfig, dtype: str, config: EngineConfig) -> OpSpec:
+    recipe = recipe_of(config)
+    return OpSpec("cpu", DTYPES[dtype], group=recipe.group if recipe else 0, granule=model.granule)
 
 
 def _choose(value: str, flag: str, natural: str, known: Iterable[str] = DTYPES) -> str:
@@ -146,12 +153,12 @@ def _choose(value: str, flag: str, natural: str, known: Iterable[str] = DTYPES) 
     return value
 
 
-def _check_kv_dtype(kv_dtype: str, spec: OpSpec) -> None:
-    """An int8 cache has an order of bytes that the native kernels alone know."""
+def _int8_refusal(spec: OpSpec, block_size: int) -> str | None:
+    """Why there can be no int8 cache, whose order of bytes the native kernels alone know."""
     native, reference = PAGED_ATTENTION.candidates
-    if kv_dtype == "int8" and resolve(PAGED_ATTENTION, spec) is reference.fn:
-        reason = native.supports(spec) or "LLMRT_KERNELS is reference"
-        raise ConfigError(f"--kv-dtype int8 needs the native kernels, and {reason}. Use fp16, or --quant int4 or int8.")
+    if resolve(PAGED_ATTENTION, spec) is not reference.fn:
+        return f"its blocks hold {block_size} tokens, no multiple of 16" if block_size % 16 else None
+    return native.supports(spec) or "LLMRT_KERNELS is reference"
 
 
 def _natural_dtype(model: ModelConfig) -> str:

@@ -5,9 +5,11 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from llmrt.ops.native import native
 from llmrt.ops.types import Op, reference
 from llmrt_kernels.cpu import moe
 from llmrt_kernels.reference.moe import moe_experts_packed
 
-MOE_EXPERTS_PACKED = Op("moe_experts_packed", (native(moe.moe_experts), reference(moe_experts_packed)))
+MOE_EXPERTS_PACKED = Op[..., Tensor]("moe_experts_packed", (native(moe.moe_experts), reference(moe_experts_packed)))

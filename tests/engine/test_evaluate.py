@@ -48,7 +48,7 @@ def test_perplexity_of_the_source_is_that_of_transformers(folder: Path) -> None:
 @pytest.mark.parametrize("quant", ["int8", "int4"])
 def test_divergence_is_that_of_both_models_logits(folder: Path, quant: str) -> None:
     model = make_model("llama", **SHAPE)
-    engine = open_engine(folder, quant=quant, kv_dtype="fp16")
+    engine = open_engine(folder, quant=quant)
     kl, nll, same = [], [], []
     for window in WINDOWS:
         with torch.no_grad():
