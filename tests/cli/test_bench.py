@@ -143,6 +143,12 @@ def test_random_weights_need_a_config_alone(tiny: Path, tmp_path: Path, llmrt: C
     assert report["model"]["parameters"] == num_parameters(read_config(tiny))
 
 
+def test_a_random_shape_may_have_fewer_layers() -> None:
+    target = random_target("mixtral-8x7b", layers=2)
+    assert target.config.num_layers == 2
+    assert target.detail == "random weights, 2 of its 32 layers"
+
+
 def test_random_weights_of_an_alias_are_of_the_published_type() -> None:
     target = random_target("mistral-7b")
     assert target.path is None
@@ -220,6 +226,7 @@ def test_the_smaller_model_has_the_context(num_tokens: int) -> None:
         (("--prompt", "500"), "takes at most 512"),
         (("--prompt", "8", "--gen", "4", "--depth", "512"), "at a depth of 512"),
         (("--random-weights", "--revision", "v1"), "--revision v1"),
+        (("--layers", "2"), "goes with --random-weights"),
         (("--prompt", "8", "--device", "abacus"), "--device"),
     ],
 )
