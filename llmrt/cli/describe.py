@@ -64,8 +64,12 @@ def describe(model: str) -> Description:
 
 
 def preset_config(preset: Preset) -> ModelConfig:
-    """The shape that an alias stands for. Raises ``CheckpointError`` naming the preset's file and field at fault."""
-    return read_model_config(Fields(preset.config, f"{preset.alias}.toml: config"))
+    """The shape that an alias stands for. Raises ``CheckpointError`` naming the preset's file and field at fault.
+
+    TOML has no null: a preset without a sliding window is a config.json that says null.
+    """
+    fields = {"sliding_window": None, **preset.config}
+    return read_model_config(Fields(fields, f"{preset.alias}.toml: config"))
 
 
 def published_bytes(config: ModelConfig) -> int:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llmrt.cli.describe import describe
+from llmrt.cli.describe import describe, preset_config
 from llmrt.errors import ModelNotFoundError
+from llmrt.presets import load_presets
 from tests.hub.samples import tiny_gguf, tiny_repo
 
 
@@ -29,3 +30,8 @@ def test_what_is_unknown_is_said_to_be() -> None:
         describe("org/name")
     with pytest.raises(ModelNotFoundError, match="did you mean"):
         describe("mistral7b")
+
+
+@pytest.mark.parametrize(("alias", "window"), [("mistral-7b", None), ("mistral-7b-v0.1", 4096), ("mixtral-8x7b", None)])
+def test_an_alias_has_the_window_of_its_config_json(alias: str, window: int | None) -> None:
+    assert preset_config(load_presets()[alias]).sliding_window == window
