@@ -103,7 +103,7 @@ def test_gated_linear_equals_the_formula(tokens: int, size: int, group: int) -> 
     assert relative(meant(codes, size), expected) < 2e-2
 
 
-@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(2, 1, 32), (4, 2, 64), (3, 3, 96)])
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(2, 1, 32), (4, 2, 64), (3, 3, 96), (1, 1, 544)])
 @pytest.mark.parametrize("kv_dtype", [torch.float32, torch.bfloat16, torch.float16, torch.uint8])
 def test_rotary_linear_equals_the_formula(heads: int, kv_heads: int, head_dim: int, kv_dtype: torch.dtype) -> None:
     block, tokens = 16, 9

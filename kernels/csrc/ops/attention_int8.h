@@ -27,19 +27,8 @@ struct Int8Tile {
     s.weights.resize(rows * kKeyTile);
     s.weight_scales.resize(rows);
     s.value_scales.resize(kKeyTile);
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* q = s.q.data() + r * dim;
-      const float largest = largest_of(q, dim);
-      const Float inverse = set1(largest > 0 ? 127.0f / largest : 0.0f);
-      Int total = iset1(0);
-      for (int64_t i = 0; i < dim; i += 16) {
-        const Int code = to_int(mul(load(q + i), inverse));
-        store_int8(s.q_codes.data() + r * dim + i, code);
-        total = iadd(total, code);
-      }
-      s.q_scales[r] = largest / 127.0f;
-      s.q_sums[r] = isum(total);
-    }
+    for (int64_t r = 0; r < rows; ++r)
+      quantize_values(s.q.data() + r * dim, dim, s.q_codes.data() + r * dim, s.q_scales[r], s.q_sums[r]);
   }
 
   static void score(const llmrt_paged_attention_args& a, const AttentionUnit& unit, AttentionScratch& s, int64_t rows,

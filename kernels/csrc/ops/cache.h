@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "llmrt_cpu.h"
+#include "ops/codes.h"
 
 namespace llmrt::LLMRT_ISA {
 
@@ -47,12 +48,6 @@ struct FloatCache : Type {
     for (int64_t i = 0; i < c.head_dim; i += 16) Type::write(to + i, load(x + i));
   }
 };
-
-inline float largest_of(const float* x, int64_t size) {
-  Float most = abs(load(x));
-  for (int64_t i = 16; i < size; i += 16) most = max(most, abs(load(x + i)));
-  return max(most);
-}
 
 // int8 with a scale for each token and head, laid out for byte products: see llmrt_cache.
 struct Int8Cache {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "llmrt_cpu.h"
 #include "ops/cache.h"
@@ -10,8 +11,6 @@
 #include "thread_pool.h"
 
 namespace llmrt::LLMRT_ISA {
-
-constexpr int64_t kMaxHeadDim = 512;
 
 inline void rotate(float* head, const float* cos_sin, int64_t half) {
   for (int64_t i = 0; i < half; i += 16) {
@@ -23,25 +22,27 @@ inline void rotate(float* head, const float* cos_sin, int64_t half) {
 
 template <class C>
 inline void rotary_linear_of(const llmrt_rotary_linear_args& a, Context& context) {
+  static thread_local std::vector<float> values;  // [tokens of a tile, D]
   const int64_t dim = a.cache.head_dim, kv_heads = a.cache.kv_heads;
   context.share(a.heads + 2 * kv_heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t head = begin; head < end; ++head) {
       for_tiles(a.tokens, [&]<int kTokens>(int64_t token) {
-        alignas(64) float values[kTokens][kMaxHeadDim];
+        values.resize(kTokens * dim);
         for (int64_t i = 0; i < dim; i += 16) {
           Float result[kTokens];
           product(a.x, token, a.weight, head * dim + i, result);
-          for (int t = 0; t < kTokens; ++t) store(values[t] + i, result[t]);
+          for (int t = 0; t < kTokens; ++t) store(values.data() + t * dim + i, result[t]);
         }
         for (int t = 0; t < kTokens; ++t) {
           const int64_t at = token + t;
-          if (head < a.heads + kv_heads) rotate(values[t], a.cos_sin + a.positions[at] * dim, dim / 2);
+          float* row = values.data() + t * dim;
+          if (head < a.heads + kv_heads) rotate(row, a.cos_sin + a.positions[at] * dim, dim / 2);
           if (head < a.heads)
-            std::copy_n(values[t], dim, a.q + (at * a.heads + head) * dim);
+            std::copy_n(row, dim, a.q + (at * a.heads + head) * dim);
           else if (head < a.heads + kv_heads)
-            C::write_key(a.cache, a.slot_mapping[at], head - a.heads, values[t]);
+            C::write_key(a.cache, a.slot_mapping[at], head - a.heads, row);
           else
-            C::write_value(a.cache, a.slot_mapping[at], head - a.heads - kv_heads, values[t]);
+            C::write_value(a.cache, a.slot_mapping[at], head - a.heads - kv_heads, row);
         }
       });
     }
