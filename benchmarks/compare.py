@@ -17,9 +17,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kernels.session import Session
 from benchmarks.peers.client import ROOT, Client, WorkerError, llama_cpp_client, llmrt_client
 from benchmarks.peers.files import model_file
-from benchmarks.peers.limits import measure_limits
 from benchmarks.peers.pairs import Limits, measure_pairs
 from benchmarks.peers.rows import QUICK, ROWS, Row
 from benchmarks.peers.shapes import SHAPES
@@ -47,7 +47,7 @@ def _compare(options: argparse.Namespace) -> None:
             "llama_cpp": peer.ask("info"),
             "machine": asdict(this_machine()),
             "settings": settings,
-            "limits": measure_limits(options.threads),
+            "limits": _limits(options.threads),
             "rows": _resumed(options.json, own, peer, settings) if options.resume else {},
         }
         todo = [row for row in rows if row.key not in report["rows"]]
@@ -60,6 +60,14 @@ def _compare(options: argparse.Namespace) -> None:
     limits = report["limits"]
     print(f"read bandwidth {limits['read_bytes_per_second'] / 1e9:.1f} GB/s,", end=" ")
     print(f"8 bit dot products {limits['int8_operations_per_second'] / 1e9:.0f} GOP/s, {options.threads} threads")
+
+
+def _limits(threads: int) -> dict[str, float]:
+    session = Session.on(threads)
+    return {
+        "read_bytes_per_second": session.read_bandwidth,
+        "int8_operations_per_second": session.dot_peak,
+    }
 
 
 def _loading(row: Row) -> tuple[str, bool]:

@@ -9,20 +9,14 @@ keys and values, read once, a second over the read bandwidth. LLMRT_ISA chooses 
 
 from __future__ import annotations
 
-import argparse
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from benchmarks.kernels.cold import arena, seconds_each
-from llmrt.cli.machine import this_machine
-from llmrt.engine.threads import usable_cores
+from benchmarks.kernels.session import Session
 from llmrt_kernels.cpu.attention import paged_attention
-from llmrt_kernels.cpu.library import load
-from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
 
 BLOCK = 64
 HEADS = {64: (32, 4), 128: (32, 8)}  # query and kv heads by head dimension: TinyLlama's, Mistral's
@@ -62,18 +56,8 @@ def attention_seconds(memory: Tensor, head_dim: int, tokens: int, depth: int) ->
 
 def main() -> None:
     """Measure, print a table, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--threads", type=int, default=usable_cores())
-    options = parser.parse_args()
-    library = load()
-    assert library is not None, "the native library is not built"
-    library.set_threads(options.threads)
-    memory = arena(torch.uint8)
-    bandwidth, peak = read_bandwidth(memory, options.threads), dot_peak(options.threads)
-    print(
-        f"{library.isa}, {options.threads} threads, reads {bandwidth / 1e9:.1f} GB/s, multiplies {peak / 1e9:.0f} GOP/s"
-    )
+    session = Session.begin(__doc__)
+    bandwidth, peak = session.read_bandwidth, session.dot_peak
     print("  D cache tokens  depth        ms  GOP/s  memory   peak")
     rows: list[Row] = []
     for cache, dtype in CACHES.items():
@@ -92,16 +76,7 @@ def main() -> None:
                     f" {row.memory:7.0%} {row.peak:6.0%}",
                     flush=True,
                 )
-    if options.json:
-        report = {
-            "isa": library.isa,
-            "threads": options.threads,
-            "read_bandwidth": bandwidth,
-            "dot_peak": peak,
-            "rows": [asdict(row) for row in rows],
-            "machine": asdict(this_machine()),
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    session.end(rows)
 
 
 if __name__ == "__main__":

@@ -9,21 +9,15 @@ time over that of one token. The activations are quantized in each call. LLMRT_I
 
 from __future__ import annotations
 
-import argparse
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.kernels.cold import arena, cold_copies, seconds_each
-from llmrt.cli.machine import this_machine
-from llmrt.engine.threads import usable_cores
-from llmrt_kernels.cpu.library import load
+from benchmarks.kernels.session import Session
 from llmrt_kernels.cpu.linear import linear, quantize_rows
-from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
 from llmrt_kernels.packed import Matrix, Weight
 
 SHAPES = {
@@ -95,19 +89,10 @@ def torch_times(threads: int, data: Tensor) -> dict[tuple[str, int], tuple[float
 
 def main() -> None:
     """Measure, print a table, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--threads", type=int, default=usable_cores())
-    options = parser.parse_args()
-    library = load()
-    assert library is not None, "the native library is not built"
-    library.set_threads(options.threads)
+    session = Session.begin(__doc__)
+    bandwidth, peak = session.read_bandwidth, session.dot_peak
     data, halves = arena(torch.uint8), arena(torch.float16)
-    bandwidth, peak = read_bandwidth(data, options.threads), dot_peak(options.threads)
-    print(
-        f"{library.isa}, {options.threads} threads, reads {bandwidth / 1e9:.1f} GB/s, multiplies {peak / 1e9:.0f} GOP/s"
-    )
-    base = torch_times(options.threads, data)
+    base = torch_times(session.threads, data)
     print("shape         scheme   tokens       us  GOP/s  memory   peak  x bf16  x int4   x one")
     rows: list[Row] = []
     for name, shape in SHAPES.items():
@@ -138,16 +123,7 @@ def main() -> None:
                     f" {row.peak:6.0%} {row.over_bf16:7.2f} {row.over_int4 or 0:7.2f} {row.over_one_token:7.2f}",
                     flush=True,
                 )
-    if options.json:
-        report = {
-            "isa": library.isa,
-            "threads": options.threads,
-            "read_bandwidth": bandwidth,
-            "dot_peak": peak,
-            "rows": [asdict(row) for row in rows],
-            "machine": asdict(this_machine()),
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    session.end(rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A layer of experts against a dense MLP of as many products, and against the read bandwidth, in the same process.
 
-    python benchmarks/kernels/bench_moe.py [--json FILE] [--threads N]
+    python -m benchmarks.kernels.bench_moe [--json FILE] [--threads N]
 
 The shape is Mixtral 8x7B's: two of eight experts. Weights are cold: enough layers are walked through that none is in a
 cache when its turn comes. The dense MLP is twice as wide as an expert.
@@ -8,19 +8,13 @@ cache when its turn comes. The dense MLP is twice as wide as an expert.
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from statistics import median
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
-from llmrt.cli.machine import this_machine
-from llmrt.engine.threads import usable_cores
-from llmrt_kernels.cpu.library import load
+from benchmarks.kernels.cold import seconds_each
+from benchmarks.kernels.session import Session
 from llmrt_kernels.cpu.linear import gated_linear, linear, quantize_rows
 from llmrt_kernels.cpu.moe import moe_experts
 from llmrt_kernels.cpu.tape import record
@@ -28,7 +22,7 @@ from llmrt_kernels.packed import Codes, Matrix, Weight
 
 HIDDEN, INNER, EXPERTS, ACTIVE, GROUP = 4096, 14336, 8, 2, 64
 TOKENS = (1, 8, 128, 512)
-LAYERS, RUNS = 3, 9
+LAYERS = 3
 
 
 @dataclass(frozen=True)
@@ -41,16 +35,6 @@ class Row:
     gops: float
     gigabytes_per_second: float
     over_dense: float
-
-
-def seconds_each(calls: Sequence[Callable[[], object]]) -> float:
-    """Median time of a call, each walked through in turn."""
-    times: list[float] = []
-    for i in range(RUNS):
-        start = time.perf_counter()
-        calls[i % len(calls)]()
-        times.append(time.perf_counter() - start)
-    return median(times)
 
 
 def taped(function: Callable[..., object], *operands: object) -> Callable[[], None]:
@@ -70,15 +54,6 @@ def random_weight(rows: int, columns: int, bits: int) -> Weight:
     data = torch.randint(0, 256, (rows // 16, columns * bits // 32, 64), dtype=torch.uint8)
     scales = (torch.rand(rows // 16, columns // GROUP, 16) * 2**-bits / 50).half()
     return Weight((Matrix(data, scales, bits, rows),), GROUP)
-
-
-def read_bandwidth(threads: int) -> float:
-    """Bytes a second of summing a buffer that fits no cache."""
-    torch.set_num_threads(threads)
-    buffer = torch.ones(125_000_000, dtype=torch.int64)
-    seconds = min(seconds_each([buffer.sum]) for _ in range(3))
-    torch.set_num_threads(1)
-    return buffer.nbytes / seconds
 
 
 def read_bytes(x: Codes, router: torch.Tensor, bits: int) -> float:
@@ -110,15 +85,7 @@ def measure(bits: int) -> list[Row]:
 
 def main() -> None:
     """Measure, print a table, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--threads", type=int, default=usable_cores())
-    options = parser.parse_args()
-    library = load()
-    assert library is not None, "the native library is not built"
-    library.set_threads(options.threads)
-    bandwidth = read_bandwidth(options.threads)
-    print(f"{library.isa}, {options.threads} threads, read bandwidth {bandwidth / 1e9:.1f} GB/s")
+    session = Session.begin(__doc__)
     print("bits  tokens        ms   GOP/s    GB/s  time of the dense MLP")
     rows: list[Row] = []
     for bits in (4, 8):
@@ -129,15 +96,7 @@ def main() -> None:
                 f" {row.gigabytes_per_second:7.1f} {row.over_dense:8.2f}",
                 flush=True,
             )
-    if options.json:
-        report = {
-            "isa": library.isa,
-            "threads": options.threads,
-            "read_bandwidth": bandwidth,
-            "rows": [asdict(row) for row in rows],
-            "machine": asdict(this_machine()),
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    session.end(rows)
 
 
 if __name__ == "__main__":
