@@ -11,16 +11,15 @@ It goes through llama_decode, as llama-bench does, with batches and micro-batche
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import random
-import sys
 import time
 from importlib.metadata import version
 from typing import Any
 
 import llama_cpp as lib
 import numpy as np
+from answering import answer
 from gguf import GGUFReader
 from kv_state import tiled_state
 
@@ -164,19 +163,5 @@ def read_bytes(path: str) -> int:
     return int(sum(sizes.values()))
 
 
-def main() -> None:
-    """Answer until the input ends."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the library prints must not be taken for an answer
-    worker = Worker()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            reply = getattr(worker, request.pop("op"))(**request)
-        except Exception as error:
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(reply), file=out, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    answer(Worker())

@@ -5,17 +5,15 @@ load     shape, context (tokens of a sequence), sequences, threads, quant, kv (a
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import random
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.answering import answer
 from benchmarks.peers.shapes import SHAPES
 from llmrt import __version__
 from llmrt.cli.bench_target import named_target
@@ -116,19 +114,5 @@ def commit() -> str:
     return git("log", "-1", "--format=%h") + ("-dirty" if git("status", "--porcelain") else "")
 
 
-def main() -> None:
-    """Answer until the input ends."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    worker = Worker()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            reply = getattr(worker, request.pop("op"))(**request)
-        except Exception as error:
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(reply), file=out, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    answer(Worker())
