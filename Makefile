@@ -1,5 +1,6 @@
 # make chat   a conversation with a small model, from a fresh clone
 # make test   every test, from a fresh clone
+# make kernels  the GPU kernels alone: run by Triton's interpreter, and compiled for every target, without a GPU
 # make neon   the native library's ARM kernels, cross-compiled and compared in an emulator
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ TESTING = $(VENV)/.installed-test
 PEERS ?= .venv-peers
 BENCHING = $(VENV)/.installed-bench
 
-.PHONY: chat serve test lint format types neon image clean peers compare report
+.PHONY: chat serve test kernels lint format types neon image clean peers compare report
 
 # With PROMPT, or with input from a pipe, it answers and exits. Greedy, so that the answer is the same every time.
 chat: $(RUNTIME)
@@ -26,8 +27,17 @@ chat: $(RUNTIME)
 serve: $(RUNTIME)
 	@$(VENV)/bin/llmrt serve $(MODEL)
 
-test: lint types
-	$(VENV)/bin/python -m pytest
+test: lint types kernels
+	$(VENV)/bin/python -m pytest --ignore tests/triton
+
+# Each in a process of its own: Triton interprets all kernels or none. There is no Triton but for Linux.
+kernels: $(TESTING)
+ifeq ($(shell uname), Linux)
+	TRITON_INTERPRET=1 $(VENV)/bin/python -m pytest tests/triton/interpreted
+	$(VENV)/bin/python -m pytest tests/triton/compiled
+else
+	@echo "The GPU kernels are not tested: Triton is for Linux."
+endif
 
 lint: $(TESTING)
 	$(VENV)/bin/ruff check .

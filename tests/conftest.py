@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from llmrt.engine.threads import limit_spinning
 
 limit_spinning()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        terminalreporter.write_line("Not among these: tests/triton/interpreted, which `make kernels` runs.")

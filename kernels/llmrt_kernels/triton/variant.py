@@ -1,0 +1,27 @@
+"""One shipped form of a kernel: what it takes to compile it for a device that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kernel, the types of its arguments and the values of its constants.
+
+    ``signature`` has the Triton type of each argument that is not a constexpr ("*bf16", "i32"); ``constants`` the
+    constexprs, but ``ASM``, which the target gives. ``not_on`` says for a target's name why it is not shipped there.
+    ``weights`` is, for a kernel with packed weights, how many of them a thread block unpacks in one turn of its inner
+    loop; 0 for the others.
+    """
+
+    name: str
+    kernel: Any
+    signature: Mapping[str, str]
+    constants: Mapping[str, Any]
+    num_warps: int = 4
+    num_stages: int = 2
+    not_on: Mapping[str, str] = field(default_factory=dict[str, str])
+    weights: int = 0
