@@ -52,10 +52,11 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Medians, then each run. Rates are tokens a second, times seconds, memory bytes."""
+    """Medians, then each run. Rates are tokens a second, times seconds, memory bytes; see ``Run`` for the share."""
 
     prefill_tokens_per_second: float
     decode_tokens_per_second: float | None
+    decode_host_share: float | None
     time_to_first_token_seconds: float
     load_seconds: float
     peak_memory_bytes: int
@@ -103,6 +104,7 @@ def make_report(
         results=Results(
             prefill_tokens_per_second=middle.prefill_rate,
             decode_tokens_per_second=middle.decode_rate,
+            decode_host_share=middle.decode_host_share,
             time_to_first_token_seconds=middle.time_to_first_token,
             load_seconds=load_seconds,
             peak_memory_bytes=peak_memory(),
@@ -149,6 +151,7 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
             f"{_number(results.time_to_first_token_seconds)} s",
             _range([run.time_to_first_token for run in runs]),
         ),
+        ("decode outside of kernels", _percent(results.decode_host_share), ""),
         ("load", f"{_number(results.load_seconds)} s", ""),
         ("peak memory", decimal(results.peak_memory_bytes), ""),
     ]
@@ -169,6 +172,10 @@ def _number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def _range(values: Sequence[float]) -> str:

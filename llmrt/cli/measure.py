@@ -12,6 +12,7 @@ from llmrt.cli.progress import Bar
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import ConfigError
+from llmrt_kernels.cpu.library import load
 
 DEFAULT_REPEAT = 3
 LONG_RUN_SECONDS = 30.0
@@ -42,11 +43,13 @@ class Run:
     """One run of a workload, in seconds and tokens a second over all requests.
 
     Prefill ends when every request has its first token; ``decode_rate`` counts those after that, None if none is left.
+    ``decode_host_share`` is the part of decode's time that is not spent in native kernels, None where they do not run.
     """
 
     time_to_first_token: float
     prefill_rate: float
     decode_rate: float | None
+    decode_host_share: float | None
     seconds: float
 
 
@@ -72,13 +75,18 @@ def measure(engine: LLMEngine, workload: Workload, *, chunk: int, repeat: int | 
 
 def median(runs: Sequence[Run]) -> Run:
     """Each figure's own median."""
-    decode_rates = [run.decode_rate for run in runs if run.decode_rate is not None]
     return Run(
         time_to_first_token=statistics.median(run.time_to_first_token for run in runs),
         prefill_rate=statistics.median(run.prefill_rate for run in runs),
-        decode_rate=statistics.median(decode_rates) if decode_rates else None,
+        decode_rate=_median_of_known([run.decode_rate for run in runs]),
+        decode_host_share=_median_of_known([run.decode_host_share for run in runs]),
         seconds=statistics.median(run.seconds for run in runs),
     )
+
+
+def _median_of_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def run_once(engine: LLMEngine, workload: Workload, draw: random.Random, chunk: int, bar: Bar) -> Run:
@@ -87,24 +95,30 @@ def run_once(engine: LLMEngine, workload: Workload, draw: random.Random, chunk: 
     prompt_left = workload.batch * workload.num_prompt_tokens
     bar.begin(prompt_left + workload.batch * (workload.num_output_tokens - 1))  # nothing is computed of the last tokens
     started: set[str] = set()
-    first, tokens_after = 0.0, 0
+    first, tokens_after, native = 0.0, 0, 0.0
     start = time.perf_counter()
     while engine.has_work:
         outputs = engine.step()
         if len(started) < workload.batch:
             started.update(output.request_id for output in outputs)
-            first = time.perf_counter() - start
+            first, native = time.perf_counter() - start, _native_seconds()
         else:
             tokens_after += sum(len(output.token_ids) for output in outputs)
         bar.advance(min(chunk, prompt_left) or len(outputs))
         prompt_left -= min(chunk, prompt_left)
-    last = time.perf_counter() - start
+    last, native = time.perf_counter() - start, _native_seconds() - native
     return Run(
         time_to_first_token=first,
         prefill_rate=workload.batch * workload.num_prompt_tokens / first,
         decode_rate=tokens_after / (last - first) if tokens_after else None,
+        decode_host_share=1 - native / (last - first) if tokens_after and native else None,
         seconds=last,
     )
+
+
+def _native_seconds() -> float:
+    library = load()
+    return 0.0 if library is None else library.seconds
 
 
 def _add_requests(engine: LLMEngine, workload: Workload, draw: random.Random) -> None:

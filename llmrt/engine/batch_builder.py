@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -24,13 +25,8 @@ class BatchRows:
     slot_mapping: list[int]
     cu_seqlens_q: list[int]
     seq_lens: list[int]
-    block_tables: list[list[int]]
+    block_tables: list[array[int]]
     last_rows: list[int]
-
-    @property
-    def is_decode(self) -> bool:
-        """Whether every request has one token, and a token is chosen for each."""
-        return len(self.last_rows) == len(self.input_ids) == len(self.seq_lens)
 
     def batch(self, device: torch.device) -> ForwardBatch:
         """The same as tensors."""

@@ -49,7 +49,8 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
         context_length=plan.context_length,
     )
     max_blocks = blocks_for(plan.context_length, config.block_size)
-    tapes = DecodeTapes(decoder, kv, max_blocks) if config.quant != "none" and native_library() is not None else None
+    quantized_natively = config.quant != "none" and native_library() is not None
+    tapes = DecodeTapes(decoder, kv, max_blocks, config.block_size) if quantized_natively else None
     runner = TorchModelRunner(decoder, kv, config.block_size, device, tapes)
     return LLMEngine(scheduler, runner, [*notices, *loaded.notices, *plan.notices], config)
 

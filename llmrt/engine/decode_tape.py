@@ -1,23 +1,25 @@
 """Decode steps as tapes: the step is described once and then run again in one native call.
 
 A tape is made for each number of requests, the first time it is needed. It reads its inputs from tensors that stay
-where they are, and leaves the logits where they were; everything between is native calls, or there is no tape.
+where they are, and leaves the logits and the likeliest tokens where they were; everything between is native calls, or
+there is no tape.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from llmrt.engine.batch_builder import BatchRows
+from llmrt.engine.request import Request
 from llmrt.model.decoder import Decoder
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
+from llmrt.ops.argmax import ARGMAX
+from llmrt.ops.registry import resolve
 from llmrt_kernels.cpu.tape import Tape, record
 
 
@@ -51,54 +53,87 @@ def _is_view(result: object, args: tuple[object, ...]) -> bool:
     return result.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
 
 
-class _Recorded:
-    """A tape with the tensors that it reads, as arrays, and the logits that it leaves."""
+def _numbers(tensor: Tensor) -> memoryview[int]:
+    """A contiguous int64 tensor's memory. Single numbers are written there sooner than through torch or numpy."""
+    return tensor.numpy().data.cast("B").cast("q")
 
-    def __init__(self, batch: ForwardBatch, tape: Tape, logits: Tensor) -> None:
-        self.tape = tape
+
+class _Inputs:
+    """What a tape for B requests reads, as tensors for recording it and as memory for writing the next step's numbers.
+
+    The block table of request i begins at number i * ``_max_blocks``.
+    """
+
+    def __init__(self, num_requests: int, max_blocks: int) -> None:
+        columns = torch.zeros(4, num_requests, dtype=torch.int64)
+        tables = torch.zeros(num_requests, max_blocks, dtype=torch.int64)
+        ids, positions, slots, lens = columns
+        cu_seqlens_q = torch.arange(num_requests + 1)
+        self.batch = ForwardBatch(ids, positions, slots, cu_seqlens_q, lens, tables, logits_index=None)
+        self._ids, self._positions, self._slots, self._lens = (_numbers(column) for column in columns)
+        self._tables, self._max_blocks = _numbers(tables), max_blocks
+
+    def write(self, requests: Sequence[Request], block_size: int) -> None:
+        """What a shorter block table leaves of an older one behind it is never read."""
+        for i, request in enumerate(requests):
+            position, table = request.num_computed_tokens, request.block_table
+            self._ids[i] = request.token_ids[position]
+            self._positions[i] = position
+            self._slots[i] = table[position // block_size] * block_size + position % block_size
+            self._lens[i] = position + 1
+            start = i * self._max_blocks
+            self._tables[start : start + len(table)] = table
+
+
+class Step:
+    """A recorded step of B requests, with what its last run left: logits [B, V] and the likeliest token of each."""
+
+    def __init__(self, inputs: _Inputs, tape: Tape, logits: Tensor, likeliest: Tensor) -> None:
         self.logits = logits
-        self._inputs = [t.numpy() for t in (batch.input_ids, batch.positions, batch.slot_mapping, batch.seq_lens)]
-        self._block_table = batch.block_table.numpy()
+        self._inputs = inputs
+        self._tape = tape
+        self._likeliest = _numbers(likeliest)
 
-    def write(self, rows: BatchRows) -> None:
-        """Put the next step's numbers where the tape reads them; cu_seqlens_q is that of any step of as many requests.
+    def run(self, requests: Sequence[Request], block_size: int) -> None:
+        """Compute the next token of each request."""
+        self._inputs.write(requests, block_size)
+        self._tape.run()
 
-        What a shorter table leaves of an older one behind it is never read.
-        """
-        values = (rows.input_ids, rows.positions, rows.slot_mapping, rows.seq_lens)
-        for own, new in zip(self._inputs, values, strict=True):
-            own[:] = new
-        for own, table in zip(self._block_table, rows.block_tables, strict=True):
-            own[: len(table)] = table
+    def likeliest(self) -> list[int]:
+        """The likeliest token of each request."""
+        return self._likeliest.tolist()
 
 
 class DecodeTapes:
-    """Runs ``decoder`` over batches of one token a request; ``max_blocks`` is the widest block table."""
+    """Runs ``decoder`` over steps of one token a request; ``max_blocks`` is the widest block table."""
 
-    def __init__(self, decoder: Decoder, kv: KVCache, max_blocks: int) -> None:
+    def __init__(self, decoder: Decoder, kv: KVCache, max_blocks: int, block_size: int) -> None:
         self._decoder = decoder
         self._kv = kv
         self._max_blocks = max_blocks
-        self._recorded: dict[int, _Recorded] = {}
+        self._block_size = block_size
+        self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
+        self._recorded: dict[int, Step] = {}
         self.possible = True
 
-    def run(self, rows: BatchRows) -> Tensor | None:
-        """Logits [B, V], valid until the next run; None if this decoder cannot be recorded."""
-        recorded = self._recorded.get(len(rows.input_ids))
-        if recorded is None:
-            return self._record(rows)
-        recorded.write(rows)
-        recorded.tape.run()
-        return recorded.logits
+    def run(self, requests: Sequence[Request]) -> Step | None:
+        """The step, whose results are valid until the next run; None if this decoder cannot be recorded."""
+        step = self._recorded.get(len(requests))
+        if step is None:
+            return self._record(requests)
+        step.run(requests, self._block_size)
+        return step
 
-    def _record(self, rows: BatchRows) -> Tensor | None:
-        batch = rows.batch(torch.device("cpu"))
-        own = replace(batch, block_table=F.pad(batch.block_table, (0, self._max_blocks - batch.block_table.shape[1])))
+    @torch.inference_mode()
+    def _record(self, requests: Sequence[Request]) -> Step | None:
+        inputs = _Inputs(len(requests), self._max_blocks)
+        inputs.write(requests, self._block_size)
         try:
             with record() as tape, _NativeOnly():
-                logits = self._decoder(own, self._kv)
+                logits = self._decoder(inputs.batch, self._kv)
+                likeliest = self._argmax(logits)
         except _NotOnTapeError:
             self.possible = False
             return None
-        self._recorded[len(rows.input_ids)] = _Recorded(own, tape, logits)
-        return logits
+        self._recorded[len(requests)] = Step(inputs, tape, logits, likeliest)
+        return self._recorded[len(requests)]

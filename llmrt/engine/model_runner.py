@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from llmrt.engine.batch_builder import BatchRows, ends_in_step, lay_out
+from llmrt.engine.batch_builder import ends_in_step, lay_out
 from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.request import Request
 from llmrt.engine.sampler import sample
@@ -28,22 +31,37 @@ class TorchModelRunner:
         self._block_size = block_size
         self._device = device
         self._tapes = tapes
-        self._argmax = resolve(ARGMAX, decoder.spec)
+        self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
 
-    @torch.inference_mode()
     def execute(self, scheduled: SchedulerOutput) -> dict[Request, SampledToken]:
         """Compute the scheduled tokens; choose a token for each request that ends in the step."""
         ending = [request for request, num_tokens in scheduled.items() if ends_in_step(request, num_tokens)]
-        logits = self._forward(lay_out(scheduled, self._block_size))
-        return dict(zip(ending, sample(logits, ending, self._argmax), strict=True)) if ending else {}
+        if self._tapes is not None and self._tapes.possible and len(ending) == sum(scheduled.values()):
+            step = self._tapes.run(ending)  # one token a request, and each ends there
+            if step is not None:
+                return _chosen(ending, step.logits, step.likeliest)
+        logits = self._forward(scheduled)
+        return _chosen(ending, logits, partial(self._likeliest, logits))
 
     def randomize_cache(self) -> None:
         """See ``KVCache.randomize``."""
         self._kv.randomize()
 
-    def _forward(self, rows: BatchRows) -> Tensor:
-        if self._tapes is not None and self._tapes.possible and rows.is_decode:
-            logits = self._tapes.run(rows)
-            if logits is not None:
-                return logits
-        return self._decoder(rows.batch(self._device), self._kv)
+    def _likeliest(self, logits: Tensor) -> list[int]:
+        return self._argmax(logits).tolist()
+
+    @torch.inference_mode()
+    def _forward(self, scheduled: SchedulerOutput) -> Tensor:
+        return self._decoder(lay_out(scheduled, self._block_size).batch(self._device), self._kv)
+
+
+def _chosen(
+    ending: Sequence[Request], logits: Tensor, likeliest: Callable[[], list[int]]
+) -> dict[Request, SampledToken]:
+    """A token for each row of ``logits``, of which ``likeliest`` knows the likeliest ones."""
+    if not ending:
+        return {}
+    for request in ending:
+        if not request.is_plain_greedy:
+            return dict(zip(ending, sample(logits, ending), strict=True))
+    return {request: SampledToken(token_id) for request, token_id in zip(ending, likeliest(), strict=True)}

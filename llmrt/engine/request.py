@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -37,6 +38,12 @@ class SamplingParams:
     max_tokens: int | None = None
     stop_token_ids: frozenset[int] = frozenset()
     logprobs: int | None = None
+
+    @property
+    def is_plain_greedy(self) -> bool:
+        """Whether the chosen token is the likeliest one as the model has it, and nothing is reported beside it."""
+        penalised = self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
+        return self.temperature == 0 and self.logprobs is None and not penalised and not self.logit_bias
 
     def validate(self, vocab_size: int) -> None:
         """Raise ``RequestError`` naming the first field whose value cannot be served."""
@@ -93,13 +100,19 @@ class RequestOutput:
     error: str | None = None
 
 
+def empty_table() -> array[int]:
+    """The block table of a request that holds no blocks."""
+    return array("q")
+
+
 @dataclass(eq=False)
 class Request:
     """One sequence in the engine: its tokens, and how many of them are in the KV cache.
 
     ``token_ids`` are the prompt and what was generated so far. ``num_computed_tokens`` of them have their keys
-    and values in the blocks of ``block_table``. ``block_keys`` name the content of its full blocks. ``seed`` is the
-    one asked for, or drawn when the request begins.
+    and values in the blocks of ``block_table``, 64-bit numbers side by side as the kernels read them. ``block_keys``
+    name the content of its full blocks. ``seed`` is the one asked for, or drawn when the request begins;
+    ``is_plain_greedy`` is that of ``params``.
     """
 
     request_id: str
@@ -107,14 +120,16 @@ class Request:
     params: SamplingParams
     num_prompt_tokens: int = field(init=False)
     seed: int = field(init=False)
+    is_plain_greedy: bool = field(init=False)
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0
-    block_table: list[int] = field(default_factory=list[int])
+    block_table: array[int] = field(default_factory=empty_table)
     block_keys: list[bytes] = field(default_factory=list[bytes])
 
     def __post_init__(self) -> None:
         self.num_prompt_tokens = len(self.token_ids)
         self.seed = secrets.randbits(64) if self.params.seed is None else self.params.seed
+        self.is_plain_greedy = self.params.is_plain_greedy
 
     @property
     def num_uncomputed_tokens(self) -> int:

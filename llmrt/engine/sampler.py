@@ -8,30 +8,21 @@ request was preempted. Reported log-probabilities are the model's own, before an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from llmrt.engine.request import Request, SamplingParams, TokenLogprob
 from llmrt.engine.scheduler import SampledToken
-from llmrt_kernels.reference.argmax import argmax
 
 _MASK64 = (1 << 64) - 1
 
 
-def sample(
-    logits: Tensor, requests: Sequence[Request], argmax: Callable[[Tensor], Tensor] = argmax
-) -> list[SampledToken]:
-    """Choose a token for each row. logits [R, V], row r for ``requests[r]``; greedy ones by ``argmax``."""
-    if all(_is_plain_greedy(request.params) for request in requests):
-        return [SampledToken(token_id) for token_id in argmax(logits).tolist()]
+@torch.inference_mode()
+def sample(logits: Tensor, requests: Sequence[Request]) -> list[SampledToken]:
+    """Choose a token for each row. logits [R, V], row r for ``requests[r]``."""
     return [_choose(row, request) for row, request in zip(logits.float(), requests, strict=True)]
-
-
-def _is_plain_greedy(params: SamplingParams) -> bool:
-    penalised = params.repetition_penalty != 1 or params.frequency_penalty or params.presence_penalty
-    return params.temperature == 0 and params.logprobs is None and not penalised and not params.logit_bias
 
 
 def _choose(logits: Tensor, request: Request) -> SampledToken:

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.request import FinishReason, Request, RequestOutput, TokenLogprob
 
 
-@dataclass(frozen=True)
-class SampledToken:
+class SampledToken(NamedTuple):
     """The token that a step chose for a request."""
 
     token_id: int
@@ -43,7 +42,7 @@ class Scheduler:
         self._max_num_seqs = max_num_seqs
         self._max_num_batched_tokens = max_num_batched_tokens
         self._waiting: deque[Request] = deque()
-        self._running: list[Request] = []  # oldest first
+        self._running: dict[Request, None] = {}  # oldest first
         self._by_id: dict[str, Request] = {}
 
     @property
@@ -73,13 +72,13 @@ class Scheduler:
         """Choose the next step's tokens and hold the blocks that they are written to."""
         self._admit()
         scheduled: SchedulerOutput = {}
-        for request in [r for r in self._running if r.num_uncomputed_tokens == 1]:
-            self._schedule(request, 1, scheduled)
-        prompts = sorted((r for r in self._running if r.num_uncomputed_tokens > 1), key=_num_uncomputed)
-        for i, request in enumerate(prompts):
-            budget = self._max_num_batched_tokens - sum(scheduled.values())
-            fair_share = -(-budget // (len(prompts) - i))
-            self._schedule(request, min(fair_share, request.num_uncomputed_tokens), scheduled)
+        prompts: list[Request] = []
+        for request in list(self._running):
+            if request.num_uncomputed_tokens == 1:
+                self._schedule(request, 1, scheduled)
+            else:
+                prompts.append(request)
+        self._schedule_prompts(prompts, scheduled)
         assert scheduled or not self._running, "the pool holds one full context, so somebody can always go on"
         return scheduled
 
@@ -106,17 +105,25 @@ class Scheduler:
             if self._running and needed > self.kv.num_free_blocks:
                 return
             self._waiting.popleft()
-            self._running.append(request)
+            self._running[request] = None
             num_cached = self.kv.get_computed_blocks(request)
             if request.num_output_tokens == 0:
                 request.num_cached_tokens = num_cached
+
+    def _schedule_prompts(self, prompts: list[Request], scheduled: SchedulerOutput) -> None:
+        """Share what is left of the step's tokens between the prompts, the shortest first."""
+        prompts.sort(key=_num_uncomputed)
+        for i, request in enumerate(prompts):
+            budget = self._max_num_batched_tokens - sum(scheduled.values())
+            fair_share = -(-budget // (len(prompts) - i))
+            self._schedule(request, min(fair_share, request.num_uncomputed_tokens), scheduled)
 
     def _schedule(self, request: Request, num_tokens: int, scheduled: SchedulerOutput) -> None:
         """Add the request to the step if it can have blocks, taking them from younger requests if need be."""
         if num_tokens == 0 or request not in self._running:  # preempted for a request before it
             return
         while not self.kv.allocate_slots(request, num_tokens):
-            victim = self._running[-1]
+            victim = next(reversed(self._running))
             self._preempt(victim)
             scheduled.pop(victim, None)
             if victim is request:
@@ -124,7 +131,7 @@ class Scheduler:
         scheduled[request] = num_tokens
 
     def _preempt(self, request: Request) -> None:
-        self._running.remove(request)
+        del self._running[request]
         self.kv.free(request)
         self._waiting.appendleft(request)
         self.num_preemptions += 1
@@ -154,7 +161,7 @@ class Scheduler:
     def _remove(self, request: Request) -> None:
         del self._by_id[request.request_id]
         if request in self._running:
-            self._running.remove(request)
+            del self._running[request]
             self.kv.free(request)
         else:
             self._waiting.remove(request)

@@ -94,6 +94,20 @@ def test_one_token_has_no_decode_rate(tiny: Path, llmrt: CommandLine) -> None:
     assert [run["decode_rate"] for run in report["results"]["runs"]] == [None, None]
 
 
+def test_what_decode_spends_outside_of_native_kernels(tmp_path: Path, llmrt: CommandLine) -> None:
+    served = make_tiny_llama(tmp_path / "served", hidden_size=128, intermediate_size=96)  # multiples of 16 lanes
+    native = as_json(llmrt, str(served), *SMALL, "--quant", "int8", "--repeat", "1")["results"]
+    assert 0 < native["decode_host_share"] < 1
+    assert native["decode_host_share"] == native["runs"][0]["decode_host_share"]
+
+
+def test_without_native_kernels_there_is_no_share(
+    tiny: Path, llmrt: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMRT_KERNELS", "reference")
+    assert as_json(llmrt, str(tiny), *SMALL, "--repeat", "1")["results"]["decode_host_share"] is None
+
+
 def test_a_depth_is_held_and_not_computed(tiny: Path) -> None:
     from tests.engines import open_engine
 

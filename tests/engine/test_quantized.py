@@ -69,14 +69,15 @@ def test_int8_is_near_full_precision(folder: Path) -> None:
     assert typical_error(int8, full) < 0.15
 
 
-def test_a_tape_gives_the_same_bits_as_the_calls_one_by_one(folder: Path) -> None:
+@pytest.mark.parametrize("logprobs", [None, 0])
+def test_a_tape_gives_the_same_as_the_calls_one_by_one(folder: Path, logprobs: int | None) -> None:
     taped, called = (open_engine(folder, quant="int4") for _ in range(2))
     runner = called._runner
     assert isinstance(runner, TorchModelRunner)
     runner._tapes = None
     for engine in (taped, called):
         for i in range(3):
-            engine.add(str(i), prompt(10 + 7 * i), SamplingParams(temperature=0, max_tokens=20 + i, logprobs=0))
+            engine.add(str(i), prompt(10 + 7 * i), SamplingParams(temperature=0, max_tokens=20 + i, logprobs=logprobs))
     outputs = [run(engine) for engine in (taped, called)]
     assert outputs[0] == outputs[1]
     runner = taped._runner

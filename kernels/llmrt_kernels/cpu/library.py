@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
@@ -20,10 +21,11 @@ class Call(ctypes.Structure):
 
 
 class Library:
-    """The loaded library, with an instruction set chosen."""
+    """The loaded library, with an instruction set chosen; ``seconds`` have been spent in its kernels so far."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.seconds = 0.0
         self._c = ctypes.CDLL(str(path))  # lets go of the interpreter's lock during a call
         self._c.llmrt_run.argtypes = (ctypes.POINTER(Call), ctypes.c_int64)
         self._c.llmrt_run.restype = None
@@ -62,7 +64,9 @@ class Library:
 
     def run(self, calls: ctypes.Array[Call], count: int) -> None:
         """Execute calls one after the other, each on all threads."""
+        start = time.perf_counter()
         self._c.llmrt_run(calls, count)
+        self.seconds += time.perf_counter() - start
 
 
 @cache

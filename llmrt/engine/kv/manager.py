@@ -12,12 +12,13 @@ they are freed, until the pool hands them out again.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 
 from llmrt.engine.kv.block_pool import NULL_BLOCK, BlockPool
 from llmrt.engine.kv.prefix_cache import PrefixCache, extend_block_keys
-from llmrt.engine.request import Request
+from llmrt.engine.request import Request, empty_table
 
 
 def blocks_for(num_tokens: int, block_size: int) -> int:
@@ -77,7 +78,7 @@ class KVCacheManager:
         for block in blocks:
             if block is not None:
                 self._pool.share(block)
-        request.block_table = [NULL_BLOCK if block is None else block for block in blocks]
+        request.block_table = array("q", [NULL_BLOCK if block is None else block for block in blocks])
         request.num_computed_tokens = len(blocks) * self.block_size
         return request.num_computed_tokens
 
@@ -97,16 +98,17 @@ class KVCacheManager:
         """The request's next ``num_tokens`` tokens are in the cache: share full blocks, drop what no query sees."""
         first_open = request.num_computed_tokens // self.block_size
         request.num_computed_tokens += num_tokens
-        if self._prefix_caching:
+        next_open = request.num_computed_tokens // self.block_size
+        if next_open > first_open and self._prefix_caching:
             extend_block_keys(request.block_keys, request.token_ids, self.block_size)
-            for i in range(first_open, request.num_computed_tokens // self.block_size):
+            for i in range(first_open, next_open):
                 self._prefix_cache.insert(request.block_keys[i], request.block_table[i])
         self._give_back(request, self._first_visible_block(request.num_computed_tokens))
 
     def free(self, request: Request) -> None:
         """Take back every block of ``request``; its last ones are evicted first, for fewer prompts share them."""
         self._give_back(request, len(request.block_table))
-        request.block_table = []
+        request.block_table = empty_table()
         request.num_computed_tokens = 0
 
     def _first_visible_block(self, num_computed_tokens: int) -> int:
