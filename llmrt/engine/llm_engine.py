@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from functools import partial
 
 from llmrt.config import EngineConfig
 from llmrt.engine.request import Request, RequestOutput, SamplingParams
-from llmrt.engine.scheduler import SampledToken, Scheduler, SchedulerOutput
+from llmrt.engine.run_ahead import RunAhead
+from llmrt.engine.runner import LateRunner, ModelRunner
+from llmrt.engine.scheduler import Scheduler
 from llmrt.errors import ContextLengthError, RequestError
 
 DEFAULTS = EngineConfig()
-
-
-class ModelRunner(Protocol):
-    """Computes a step: the scheduled tokens go through the model, and a token is chosen where a sequence ends."""
-
-    vocab_size: int
-
-    def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
-        """Choose a token for each request whose last known token is in the step."""
-        ...
-
-    def randomize_cache(self) -> None:
-        """Put random keys and values in the place of those that were computed."""
-        ...
 
 
 class LLMEngine:
@@ -37,7 +25,7 @@ class LLMEngine:
     def __init__(
         self,
         scheduler: Scheduler,
-        runner: ModelRunner,
+        runner: ModelRunner | LateRunner,
         notices: Sequence[str] = (),
         config: EngineConfig = DEFAULTS,
     ) -> None:
@@ -45,6 +33,10 @@ class LLMEngine:
         self.notices = list(notices)
         self.config = config
         self._runner = runner
+        if isinstance(runner, LateRunner):
+            self._step = RunAhead(scheduler, runner).step
+        else:
+            self._step = partial(_step, scheduler, runner)
 
     @property
     def context_length(self) -> int:
@@ -82,10 +74,14 @@ class LLMEngine:
             self.scheduler.update(filled, {})
 
     def step(self) -> list[RequestOutput]:
-        """Advance every running request; returns what each of them gained."""
-        scheduled = self.scheduler.schedule()
-        sampled = self._runner.execute(scheduled)
-        return self.scheduler.update(scheduled, sampled)
+        """Advance every running request; returns what each of them gained, by this step or the one before it."""
+        return self._step()
+
+
+def _step(scheduler: Scheduler, runner: ModelRunner) -> list[RequestOutput]:
+    scheduled = scheduler.schedule()
+    sampled = runner.execute(scheduled)
+    return scheduler.update(scheduled, sampled)
 
 
 def check_request(token_ids: Sequence[int], params: SamplingParams, vocab_size: int, context_length: int) -> None:

@@ -13,6 +13,8 @@ from llmrt.errors import RequestError
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 MAX_LOGPROBS = 20
+# Stands in ``Request.token_ids`` for a token that a step has chosen, or will, and that the host does not know yet.
+PENDING = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +42,15 @@ class SamplingParams:
     logprobs: int | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether a token is chosen from the model's logits alone, and nothing is reported beside it."""
+        penalised = self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
+        return self.logprobs is None and not penalised and not self.logit_bias
+
+    @property
     def is_plain_greedy(self) -> bool:
         """Whether the chosen token is the likeliest one as the model has it, and nothing is reported beside it."""
-        penalised = self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
-        return self.temperature == 0 and self.logprobs is None and not penalised and not self.logit_bias
+        return self.temperature == 0 and self.is_plain
 
     def validate(self, vocab_size: int) -> None:
         """Raise ``RequestError`` naming the first field whose value cannot be served."""
@@ -109,10 +116,10 @@ def empty_table() -> array[int]:
 class Request:
     """One sequence in the engine: its tokens, and how many of them are in the KV cache.
 
-    ``token_ids`` are the prompt and what was generated so far. ``num_computed_tokens`` of them have their keys
-    and values in the blocks of ``block_table``, 64-bit numbers side by side as the kernels read them. ``block_keys``
-    name the content of its full blocks. ``seed`` is the one asked for, or drawn when the request begins;
-    ``is_plain_greedy`` is that of ``params``.
+    ``token_ids`` are the prompt and what was generated so far, the last of them ``PENDING`` where steps run ahead.
+    ``num_computed_tokens`` of them have their keys and values in the blocks of ``block_table``, 64-bit numbers side by
+    side as the kernels read them. ``block_keys`` name the content of its full blocks. ``seed`` is the one asked for, or
+    drawn when the request begins; ``is_plain`` and ``is_plain_greedy`` are those of ``params``.
     """
 
     request_id: str
@@ -120,6 +127,7 @@ class Request:
     params: SamplingParams
     num_prompt_tokens: int = field(init=False)
     seed: int = field(init=False)
+    is_plain: bool = field(init=False)
     is_plain_greedy: bool = field(init=False)
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0
@@ -129,6 +137,7 @@ class Request:
     def __post_init__(self) -> None:
         self.num_prompt_tokens = len(self.token_ids)
         self.seed = secrets.randbits(64) if self.params.seed is None else self.params.seed
+        self.is_plain = self.params.is_plain
         self.is_plain_greedy = self.params.is_plain_greedy
 
     @property

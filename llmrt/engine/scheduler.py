@@ -7,6 +7,9 @@ and decode differ in the number alone. Each step
 2. shares the rest of the token budget evenly between the prompts, the shortest first, so that a short one
    beside a long one starts soon and the long one never starves;
 3. preempts the youngest request when blocks run out: its blocks are freed and its tokens computed again later.
+
+Where results come a step late (``run_ahead.py``), ``advance`` and ``settle`` are called in the place of ``update``: a
+request counts what was sent off as computed and has ``PENDING`` for its last token while the next step is scheduled.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from llmrt.engine.kv.manager import KVCacheManager
-from llmrt.engine.request import FinishReason, Request, RequestOutput, TokenLogprob
+from llmrt.engine.request import PENDING, FinishReason, Request, RequestOutput, TokenLogprob
 
 
 class SampledToken(NamedTuple):
@@ -74,12 +77,12 @@ class Scheduler:
         scheduled: SchedulerOutput = {}
         prompts: list[Request] = []
         for request in list(self._running):
-            if request.num_uncomputed_tokens == 1:
-                self._schedule(request, 1, scheduled)
-            else:
+            if request.num_uncomputed_tokens > 1:
                 prompts.append(request)
+            elif not self._is_full(request):
+                self._schedule(request, 1, scheduled)
         self._schedule_prompts(prompts, scheduled)
-        assert scheduled or not self._running, "the pool holds one full context, so somebody can always go on"
+        assert scheduled or all(map(self._is_full, self._running)), "the pool holds a full context: one can go on"
         return scheduled
 
     def update(self, scheduled: SchedulerOutput, sampled: Mapping[Request, SampledToken]) -> list[RequestOutput]:
@@ -89,6 +92,31 @@ class Scheduler:
             self.kv.mark_computed(request, num_tokens)
             if request in sampled:
                 outputs.append(self._append(request, sampled[request]))
+        return outputs
+
+    def advance(self, scheduled: SchedulerOutput) -> None:
+        """Account for a step that was sent off: what it computes, and a pending token where it chooses one.
+
+        The step before it is settled, so that all tokens of this one are known.
+        """
+        for request, num_tokens in scheduled.items():
+            if self._is_here(request):
+                self.kv.mark_computed(request, num_tokens)
+                if request.num_uncomputed_tokens == 0:
+                    request.token_ids.append(PENDING)
+
+    def settle(self, sampled: Mapping[Request, SampledToken]) -> list[RequestOutput]:
+        """Account for the tokens that a step chose which was sent off earlier.
+
+        What it computed for a request that ended meanwhile, or was aborted, is dropped. Its blocks are free already;
+        whoever writes to them next does so behind that step.
+        """
+        outputs: list[RequestOutput] = []
+        for request, token in sampled.items():
+            if self._is_here(request):
+                assert request.token_ids[-1] == PENDING
+                request.token_ids[-1] = token.token_id
+                outputs.append(self._output(request, token))
         return outputs
 
     def check_integrity(self) -> None:
@@ -139,6 +167,10 @@ class Scheduler:
     def _append(self, request: Request, sampled: SampledToken) -> RequestOutput:
         assert request.num_uncomputed_tokens == 0, "a token is chosen when all before it are computed"
         request.token_ids.append(sampled.token_id)
+        return self._output(request, sampled)
+
+    def _output(self, request: Request, sampled: SampledToken) -> RequestOutput:
+        """What the request gained by its last token, which may be its end."""
         finish_reason = self._finish_reason(request)
         if finish_reason is not None:
             self._remove(request)
@@ -151,12 +183,16 @@ class Scheduler:
         )
 
     def _finish_reason(self, request: Request) -> FinishReason | None:
-        params = request.params
-        if request.token_ids[-1] in params.stop_token_ids:
+        if request.token_ids[-1] in request.params.stop_token_ids:
             return "stop"
-        if request.num_output_tokens == params.max_tokens or len(request.token_ids) == self.context_length:
-            return "length"
-        return None
+        return "length" if self._is_full(request) else None
+
+    def _is_full(self, request: Request) -> bool:
+        """Whether the request can have no more tokens; it is still here if the last one is pending."""
+        return request.num_output_tokens == request.params.max_tokens or len(request.token_ids) == self.context_length
+
+    def _is_here(self, request: Request) -> bool:
+        return self._by_id.get(request.request_id) is request
 
     def _remove(self, request: Request) -> None:
         del self._by_id[request.request_id]

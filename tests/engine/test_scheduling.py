@@ -3,55 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 
 import pytest
 
 from llmrt.engine.kv.manager import KVCacheManager, peak_blocks
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.request import Request, RequestOutput, SamplingParams
-from llmrt.engine.scheduler import SampledToken, Scheduler, SchedulerOutput
+from llmrt.engine.request import SamplingParams
+from llmrt.engine.scheduler import Scheduler
 from llmrt.errors import ContextLengthError, RequestError
-
-VOCAB = 100
-CONTEXT = 64
-
-
-def next_token(token_ids: list[int]) -> int:
-    """The scripted model: a hash of the last tokens."""
-    return hash(tuple(token_ids[-3:])) % VOCAB
-
-
-class ScriptedRunner:
-    """Keeps its own record of what each cache slot holds, and checks every read against it."""
-
-    vocab_size = VOCAB
-
-    def __init__(self, block_size: int, sliding_window: int | None) -> None:
-        self.block_size = block_size
-        self.window = sliding_window
-        self.slots: dict[tuple[int, int], tuple[int, ...]] = {}
-        self.steps: list[dict[str, int]] = []
-
-    def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
-        self.steps.append({request.request_id: n for request, n in scheduled.items()})
-        for request, num_tokens in scheduled.items():
-            for p in range(request.num_computed_tokens, request.num_computed_tokens + num_tokens):
-                self.slots[self._slot(request, p)] = tuple(request.token_ids[: p + 1])
-        for request, num_tokens in scheduled.items():
-            end = request.num_computed_tokens + num_tokens
-            first_query = request.num_computed_tokens
-            start = 0 if self.window is None else max(0, first_query - self.window + 1)
-            for p in range(start, end):
-                held = self.slots[self._slot(request, p)]
-                assert held == tuple(request.token_ids[: p + 1]), f"{request.request_id}: position {p} was overwritten"
-        ending = [r for r, n in scheduled.items() if r.num_computed_tokens + n == len(r.token_ids)]
-        return {request: SampledToken(next_token(request.token_ids)) for request in ending}
-
-    def _slot(self, request: Request, position: int) -> tuple[int, int]:
-        block = request.block_table[position // self.block_size]
-        assert block != 0, f"{request.request_id}: position {position} is in the null block"
-        return block, position % self.block_size
+from tests.scripted import CONTEXT, VOCAB, ScriptedRunner, collect, expected_answer
 
 
 def make_engine(
@@ -62,18 +22,6 @@ def make_engine(
     runner = ScriptedRunner(block_size, window)
     scheduler = Scheduler(kv, max_num_seqs=max_num_seqs, max_num_batched_tokens=budget, context_length=CONTEXT)
     return LLMEngine(scheduler, runner), runner
-
-
-def expected_answer(prompt: list[int], max_tokens: int) -> list[int]:
-    token_ids = list(prompt)
-    while len(token_ids) < min(len(prompt) + max_tokens, CONTEXT):
-        token_ids.append(next_token(token_ids))
-    return token_ids[len(prompt) :]
-
-
-def collect(outputs: list[RequestOutput], into: dict[str, list[int]]) -> None:
-    for output in outputs:
-        into.setdefault(output.request_id, []).extend(output.token_ids)
 
 
 @pytest.mark.parametrize("seed", range(60))

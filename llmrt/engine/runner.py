@@ -1,0 +1,49 @@
+"""What the engine asks of that which computes its steps. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from llmrt.engine.request import Request
+from llmrt.engine.scheduler import SampledToken, SchedulerOutput
+
+
+class Runner(Protocol):
+    """The scheduled tokens go through the model, and a token is chosen where a sequence ends."""
+
+    vocab_size: int
+
+    def randomize_cache(self) -> None:
+        """Put random keys and values in the place of those that were computed."""
+        ...
+
+
+class ModelRunner(Runner, Protocol):
+    """A runner that has the tokens when it has computed the step."""
+
+    def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
+        """Choose a token for each request whose last known token is in the step."""
+        ...
+
+
+class Flight(Protocol):
+    """A step that was sent off. ``is_late`` says that waiting for it at once would leave the device idle."""
+
+    @property
+    def is_late(self) -> bool:
+        """False where the tokens are there already."""
+        ...
+
+    def wait(self) -> Mapping[Request, SampledToken]:
+        """The token of each request whose last token was in the step; blocks until they are there."""
+        ...
+
+
+@runtime_checkable
+class LateRunner(Runner, Protocol):
+    """A runner whose steps follow each other on a device, in the order in which they were launched."""
+
+    def launch(self, scheduled: SchedulerOutput) -> Flight:
+        """Send off a step. A request's pending token is the one that the step launched last chose for it."""
+        ...

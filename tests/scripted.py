@@ -1,0 +1,97 @@
+"""A model without torch: its next token is a hash of the last three, and it checks what each cache slot holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmrt.engine.request import PENDING, Request, RequestOutput
+from llmrt.engine.scheduler import SampledToken, SchedulerOutput
+
+VOCAB = 100
+CONTEXT = 64
+
+
+def next_token(token_ids: list[int]) -> int:
+    """The scripted model: a hash of the last tokens."""
+    return hash(tuple(token_ids[-3:])) % VOCAB
+
+
+class ScriptedRunner:
+    """Keeps its own record of what each cache slot holds, and checks every read against it."""
+
+    vocab_size = VOCAB
+
+    def __init__(self, block_size: int, sliding_window: int | None) -> None:
+        self.block_size = block_size
+        self.window = sliding_window
+        self.slots: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.steps: list[dict[str, int]] = []
+
+    def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
+        return self.compute(scheduled, {request: request.token_ids for request in scheduled})
+
+    def compute(
+        self, scheduled: SchedulerOutput, token_ids: Mapping[Request, list[int]]
+    ) -> dict[Request, SampledToken]:
+        """Write and read the slots of a step whose requests have the ``token_ids``."""
+        self.steps.append({request.request_id: n for request, n in scheduled.items()})
+        for request, num_tokens in scheduled.items():
+            for p in range(request.num_computed_tokens, request.num_computed_tokens + num_tokens):
+                self.slots[self._slot(request, p)] = tuple(token_ids[request][: p + 1])
+        for request, num_tokens in scheduled.items():
+            end = request.num_computed_tokens + num_tokens
+            first_query = request.num_computed_tokens
+            start = 0 if self.window is None else max(0, first_query - self.window + 1)
+            for p in range(start, end):
+                held = self.slots[self._slot(request, p)]
+                assert held == tuple(token_ids[request][: p + 1]), f"{request.request_id}: position {p} was overwritten"
+        ending = [r for r, n in scheduled.items() if r.num_computed_tokens + n == len(r.token_ids)]
+        return {request: SampledToken(next_token(token_ids[request])) for request in ending}
+
+    def randomize_cache(self) -> None:
+        raise NotImplementedError
+
+    def _slot(self, request: Request, position: int) -> tuple[int, int]:
+        block = request.block_table[position // self.block_size]
+        assert block != 0, f"{request.request_id}: position {position} is in the null block"
+        return block, position % self.block_size
+
+
+def expected_answer(prompt: list[int], max_tokens: int) -> list[int]:
+    token_ids = list(prompt)
+    while len(token_ids) < min(len(prompt) + max_tokens, CONTEXT):
+        token_ids.append(next_token(token_ids))
+    return token_ids[len(prompt) :]
+
+
+def collect(outputs: list[RequestOutput], into: dict[str, list[int]]) -> None:
+    for output in outputs:
+        into.setdefault(output.request_id, []).extend(output.token_ids)
+
+
+class LateScriptedRunner(ScriptedRunner):
+    """The same as a device that knows the tokens before the host does. Tokens that are reported on are not late."""
+
+    def __init__(self, block_size: int, sliding_window: int | None) -> None:
+        super().__init__(block_size, sliding_window)
+        self.last: dict[Request, SampledToken] = {}
+
+    def launch(self, scheduled: SchedulerOutput) -> ScriptedFlight:
+        assert scheduled
+        known = {request: self._known(request) for request in scheduled}
+        self.last = self.compute(scheduled, known)
+        return ScriptedFlight(dict(self.last), all(request.params.is_plain for request in self.last))
+
+    def _known(self, request: Request) -> list[int]:
+        *before, last = request.token_ids
+        assert PENDING not in before
+        return [*before, self.last[request].token_id if last == PENDING else last]
+
+
+class ScriptedFlight:
+    def __init__(self, sampled: dict[Request, SampledToken], is_late: bool) -> None:
+        self.sampled = sampled
+        self.is_late = is_late
+
+    def wait(self) -> dict[Request, SampledToken]:
+        return self.sampled
