@@ -1,0 +1,54 @@
+"""The block tables of running requests as rows of an array, so that a decode step writes only what grew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from llmrt.engine.request import Request
+
+Words = npt.NDArray[np.int64]
+
+
+@dataclass
+class _Row:
+    """Row ``index`` holds the first ``length`` entries of ``table``, which a preempted request has a new one of."""
+
+    index: int
+    table: list[int] = field(default_factory=list[int])
+    length: int = 0
+
+
+class BlockTables:
+    """Tables of up to ``width`` blocks for ``capacity`` requests.
+
+    Entries that became the null block since they were written are left as they were: nobody reads left of a window.
+    """
+
+    def __init__(self, capacity: int, width: int) -> None:
+        self._array: Words = np.zeros((capacity, width), dtype=np.int64)
+        self._rows: dict[Request, _Row] = {}
+
+    def gather(self, requests: Sequence[Request], out: Words) -> None:
+        """Write the tables of ``requests`` to the rows of ``out`` [B, width]."""
+        np.take(self._array, [self._up_to_date(request, requests) for request in requests], axis=0, out=out)
+
+    def _up_to_date(self, request: Request, requests: Sequence[Request]) -> int:
+        row, table = self._rows.get(request), request.block_table
+        if row is None:
+            row = self._rows[request] = _Row(self._free_index(requests))
+        if row.table is not table:
+            row.table, row.length = table, 0
+        if row.length != len(table):
+            self._array[row.index, row.length : len(table)] = table[row.length :]
+            row.length = len(table)
+        return row.index
+
+    def _free_index(self, requests: Sequence[Request]) -> int:
+        if len(self._rows) == len(self._array):
+            kept = set(requests)
+            self._rows = {request: row for request, row in self._rows.items() if request in kept}
+        return min(set(range(len(self._array))) - {row.index for row in self._rows.values()})

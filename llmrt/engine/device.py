@@ -1,0 +1,134 @@
+"""What steps need of a device that computes on its own while the host goes on: a queue of work, graphs, events.
+
+Everything that is handed over runs in that order. A tensor that is handed over for reading must not be written by the
+host before an event behind it has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Work = Callable[[], Tensor]
+
+
+class Computed(Protocol):
+    """Work that was handed over."""
+
+    @property
+    def result(self) -> Tensor:
+        """What the work returned, there for later work, and for the host behind an event."""
+        ...
+
+
+class Graph(Computed, Protocol):
+    """Work that can be handed over again at no cost: it reads the same tensors, and leaves its result in the same."""
+
+    def replay(self) -> None:
+        """Hand over the work once more."""
+        ...
+
+
+class Event(Protocol):
+    """A place in the queue."""
+
+    def wait(self) -> None:
+        """Block the host until the device has come here."""
+        ...
+
+
+class StepDevice(Protocol):
+    """A queue of a device. Its calls return before the work is done."""
+
+    device: torch.device
+
+    def run(self, work: Work) -> Computed:
+        """Hand over ``work``."""
+        ...
+
+    def capture(self, work: Work) -> Graph:
+        """Hand over ``work``, which never waits for the device, and keep it to be handed over again."""
+        ...
+
+    def host_buffer(self, size: int, dtype: torch.dtype) -> Tensor:
+        """Host memory [size] that ``copy`` reads and writes without the host."""
+        ...
+
+    def copy(self, to: Tensor, source: Tensor) -> None:
+        """Hand over a copy between tensors of one shape, one of which may be a host buffer."""
+        ...
+
+    def event(self) -> Event:
+        """The place behind all that was handed over."""
+        ...
+
+
+class CudaDevice:
+    """torch's current GPU and stream. Without ``graphs``, captured work is run step by step each time."""
+
+    def __init__(self, *, graphs: bool) -> None:
+        self.device = torch.device("cuda")
+        self._pool = torch.cuda.graph_pool_handle() if graphs else None
+
+    def run(self, work: Work) -> _Done:
+        """See ``StepDevice``."""
+        return _Done(work())
+
+    def capture(self, work: Work) -> _CudaGraph | _Repeated:
+        """See ``StepDevice``. The first run compiles the kernels, which cannot be done while a graph is recorded."""
+        return _Repeated(work) if self._pool is None else _CudaGraph(work, self._pool)
+
+    def host_buffer(self, size: int, dtype: torch.dtype) -> Tensor:
+        """See ``StepDevice``."""
+        return torch.empty(size, dtype=dtype, pin_memory=True)
+
+    def copy(self, to: Tensor, source: Tensor) -> None:
+        """See ``StepDevice``."""
+        to.copy_(source, non_blocking=True)
+
+    def event(self) -> _CudaEvent:
+        """See ``StepDevice``."""
+        return _CudaEvent()
+
+
+class _Done:
+    def __init__(self, result: Tensor) -> None:
+        self.result = result
+
+
+class _CudaGraph:
+    """One memory pool serves all graphs, for no two of them run at a time and none keeps anything from run to run."""
+
+    def __init__(self, work: Work, pool: Any) -> None:
+        self.result = work()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool):
+            self._recorded = work()
+
+    def replay(self) -> None:
+        """See ``Graph``."""
+        self._graph.replay()
+        self.result = self._recorded
+
+
+class _Repeated:
+    def __init__(self, work: Work) -> None:
+        self.result = work()
+        self._work = work
+
+    def replay(self) -> None:
+        """See ``Graph``."""
+        self.result = self._work()
+
+
+class _CudaEvent:
+    def __init__(self) -> None:
+        self._event = torch.cuda.Event()
+        self._event.record()
+
+    def wait(self) -> None:
+        """See ``Event``."""
+        self._event.synchronize()

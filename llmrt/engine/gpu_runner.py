@@ -1,0 +1,141 @@
+"""Executes steps on a device that the host does not wait for: batch, decoder, and the choice of tokens there.
+
+A step in which every request has one token is a graph; one with prompts in it is handed over operation by operation.
+Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), the step is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from llmrt.engine.batch_builder import ends_in_step, lay_out
+from llmrt.engine.decode_inputs import DecodeInputs
+from llmrt.engine.device import Computed, Event, StepDevice
+from llmrt.engine.graphs import Choose, DecodeGraphs, rows_for
+from llmrt.engine.request import PENDING, Request
+from llmrt.engine.sampler import sample
+from llmrt.engine.scheduler import SampledToken, SchedulerOutput
+from llmrt.model.decoder import Decoder
+from llmrt.model.forward_batch import ForwardBatch
+from llmrt.model.kv_cache import KVCache
+from llmrt.ops.argmax import ARGMAX
+from llmrt.ops.registry import resolve
+
+
+@dataclass(frozen=True)
+class LateTokens:
+    """Tokens that come into host memory behind ``event``."""
+
+    requests: Sequence[Request]
+    tokens: Tensor
+    event: Event
+    is_late: bool = True
+
+    def wait(self) -> dict[Request, SampledToken]:
+        """See ``Flight``."""
+        self.event.wait()
+        return dict(zip(self.requests, map(SampledToken, self.tokens.tolist()), strict=True))
+
+
+@dataclass(frozen=True)
+class KnownTokens:
+    """Tokens that the host chose."""
+
+    sampled: Mapping[Request, SampledToken]
+    is_late: bool = False
+
+    def wait(self) -> Mapping[Request, SampledToken]:
+        """See ``Flight``."""
+        return self.sampled
+
+
+class GpuRunner:
+    """Runs ``decoder`` over ``kv``, whose pages hold ``block_size`` tokens each, on ``device``.
+
+    At most ``max_num_seqs`` requests are in a step, their block tables at most ``max_blocks`` wide.
+    """
+
+    def __init__(
+        self, decoder: Decoder, kv: KVCache, device: StepDevice, *, block_size: int, max_num_seqs: int, max_blocks: int
+    ) -> None:
+        self.vocab_size = decoder.config.vocab_size
+        self._decoder, self._kv, self._device, self._block_size = decoder, kv, device, block_size
+        capacity = rows_for(max_num_seqs)
+        self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
+        self._graphs = DecodeGraphs(decoder, kv, device, self._inputs)
+        self._argmax = resolve(ARGMAX, decoder.spec)
+        self._chosen: dict[Request, int] = {}  # places of the tokens of the last step
+        self._outputs = [device.host_buffer(capacity, torch.int64) for _ in range(2)]
+
+    @torch.inference_mode()
+    def launch(self, scheduled: SchedulerOutput) -> LateTokens | KnownTokens:
+        """See ``LateRunner``."""
+        ending = [request for request, num_tokens in scheduled.items() if ends_in_step(request, num_tokens)]
+        choose = self._choice(ending)
+        if sum(scheduled.values()) == len(ending):
+            computed = self._graphs.run(ending, self._chosen, choose)
+        else:
+            computed = self._run(scheduled, ending, choose)
+        self._chosen = {request: place for place, request in enumerate(ending)}
+        return self._on_host(computed, ending) if choose is None else self._on_device(ending)
+
+    def randomize_cache(self) -> None:
+        """See ``KVCache.randomize``."""
+        self._kv.randomize()
+
+    def _choice(self, ending: Sequence[Request]) -> Choose:
+        greedy = all(request.params.temperature == 0 and request.params.is_plain for request in ending)
+        return self._argmax if greedy else None
+
+    def _on_host(self, computed: Computed, ending: Sequence[Request]) -> KnownTokens:
+        self._device.event().wait()
+        sampled = sample(computed.result[: len(ending)], ending, self._argmax)
+        return KnownTokens(dict(zip(ending, sampled, strict=True)))
+
+    def _on_device(self, ending: Sequence[Request]) -> LateTokens:
+        self._outputs.reverse()
+        tokens = self._outputs[0][: len(ending)]
+        self._device.copy(tokens, self._inputs.chosen[: len(ending)])
+        return LateTokens(ending, tokens, self._device.event())
+
+    def _run(self, scheduled: SchedulerOutput, ending: Sequence[Request], choose: Choose) -> Computed:
+        """Hand over a step of any shape."""
+        batch, pending, places = self._upload(scheduled)
+
+        def step() -> Tensor:
+            batch.input_ids.index_copy_(0, pending, self._inputs.chosen[places])
+            logits = self._decoder(batch, self._kv)
+            if choose is not None:
+                self._inputs.chosen[: len(ending)].copy_(choose(logits))
+            return logits
+
+        return self._device.run(step)
+
+    def _upload(self, scheduled: SchedulerOutput) -> tuple[ForwardBatch, Tensor, Tensor]:
+        """The step's batch, which of its tokens the host does not know, and the places of those tokens."""
+        rows = lay_out(scheduled, self._block_size)
+        pending = [
+            (end - 1, self._chosen[request])
+            for (request, num_tokens), end in zip(scheduled.items(), rows.cu_seqlens_q[1:], strict=True)
+            if request.token_ids[-1] == PENDING and ends_in_step(request, num_tokens)
+        ]
+        batch = rows.batch(torch.device("cpu"))
+        tensors = {name: value for name, value in vars(batch).items() if isinstance(value, Tensor)}
+        tensors["pending"], tensors["places"] = torch.tensor(pending, dtype=torch.int64).view(-1, 2).unbind(1)
+        uploaded = self._copied(tensors)
+        pending_rows, places = uploaded.pop("pending"), uploaded.pop("places")
+        return replace(batch, **uploaded), pending_rows, places
+
+    def _copied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``tensors`` of int64 on the device, by one copy."""
+        sizes = [tensor.numel() for tensor in tensors.values()]
+        host = self._device.host_buffer(sum(sizes), torch.int64)
+        torch.cat([tensor.flatten() for tensor in tensors.values()], out=host)
+        words = torch.empty(sum(sizes), dtype=torch.int64, device=self._device.device)
+        self._device.copy(words, host)
+        parts = words.split(sizes)
+        return {name: part.view(tensor.shape) for (name, tensor), part in zip(tensors.items(), parts, strict=True)}

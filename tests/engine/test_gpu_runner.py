@@ -1,0 +1,137 @@
+"""Steps that are handed over to a device give the tokens of steps that wait, whatever the device's pace."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from llmrt.engine.block_tables import BlockTables
+from llmrt.engine.gpu_runner import GpuRunner
+from llmrt.engine.graphs import rows_for
+from llmrt.engine.kv.manager import KVCacheManager, blocks_for, peak_blocks
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.model_runner import TorchModelRunner
+from llmrt.engine.request import Request, RequestOutput, SamplingParams
+from llmrt.engine.scheduler import Scheduler
+from llmrt.model.kv_cache import KVCache
+from tests.engines import open_engine, tokens
+from tests.scripted_device import ScriptedDevice
+from tests.tiny import make_model, save_model
+
+CONTEXT, MAX_SEQS, BUDGET = 96, 11, 32
+FAMILIES = {
+    "llama": ("llama", {}),
+    "mistral": ("mistral", {"sliding_window": 16}),
+    "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def waiting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LLMEngine:
+    """An engine that waits for each step."""
+    family, fields = FAMILIES[request.param]
+    folder = save_model(make_model(family, **fields), tmp_path_factory.mktemp(request.param))
+    return open_engine(folder, context_length=CONTEXT, max_num_seqs=MAX_SEQS, max_num_batched_tokens=BUDGET)
+
+
+def on_device(waiting: LLMEngine, device: ScriptedDevice, *, block_size: int, extra_blocks: int) -> LLMEngine:
+    """The same model on ``device``, with a pool of its own."""
+    runner = waiting._runner
+    assert isinstance(runner, TorchModelRunner)
+    decoder = runner._decoder
+    window = decoder.config.sliding_window
+    num_blocks = 1 + peak_blocks(CONTEXT, BUDGET, block_size, window) + extra_blocks
+    kv = KVCache.allocate(decoder.config, num_blocks, block_size, torch.float32, device.device)
+    for layer in kv.layers:
+        for pages in (layer.k, layer.v):
+            pages.fill_(float("nan"))
+    max_blocks = blocks_for(CONTEXT, block_size)
+    scheduler = Scheduler(
+        KVCacheManager(num_blocks, block_size, sliding_window=window),
+        max_num_seqs=MAX_SEQS,
+        max_num_batched_tokens=BUDGET,
+        context_length=CONTEXT,
+    )
+    return LLMEngine(
+        scheduler,
+        GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=MAX_SEQS, max_blocks=max_blocks),
+    )
+
+
+def random_requests(rng: random.Random, count: int) -> list[tuple[list[int], SamplingParams]]:
+    shared = rng.choices(range(3, 128), k=40)
+    return [
+        (
+            shared[: rng.choice([0, 0, 20, 40])] + rng.choices(range(3, 128), k=rng.randrange(1, 12)),
+            SamplingParams(
+                temperature=rng.choice([0, 0, 0, 0, 0, 0, 0, 0.8]),
+                seed=i,
+                repetition_penalty=rng.choice([1, 1, 1, 1, 1, 1, 1.3]),
+                max_tokens=rng.randrange(1, 40),
+                stop_token_ids=frozenset(rng.sample(range(128), rng.choice([0, 4]))),
+            ),
+        )
+        for i in range(count)
+    ]
+
+
+def answers(
+    engine: LLMEngine, requests: list[tuple[list[int], SamplingParams]], rng: random.Random
+) -> dict[str, list[RequestOutput]]:
+    """Add the requests as ``rng`` says and step until all are answered."""
+    left = {str(i): request for i, request in enumerate(requests)}
+    got: dict[str, list[RequestOutput]] = {name: [] for name in left}
+    while left or engine.has_work:
+        while left and rng.random() < 0.5:
+            name = next(iter(left))
+            engine.add(name, *left.pop(name))
+        for output in engine.step() if engine.has_work else []:
+            got[output.request_id].append(output)
+        engine.scheduler.check_integrity()
+    return got
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_schedules_give_the_tokens_of_an_engine_that_waits(waiting: LLMEngine, seed: int) -> None:
+    rng = random.Random(seed)
+    device = ScriptedDevice(rng)
+    engine = on_device(waiting, device, block_size=rng.choice([4, 16]), extra_blocks=rng.choice([0, 4, 60]))
+    requests = random_requests(rng, 14)
+    expected, got = answers(waiting, requests, rng), answers(engine, requests, rng)
+    for name, outputs in expected.items():
+        assert tokens(got[name]) == tokens(outputs)
+        assert [output.finish_reason for output in got[name]] == [output.finish_reason for output in outputs]
+    assert device.num_replayed > 0 < device.num_run
+
+
+def test_a_steady_decode_is_one_graph_replayed(waiting: LLMEngine) -> None:
+    device = ScriptedDevice(random.Random(0))
+    engine = on_device(waiting, device, block_size=16, extra_blocks=60)
+    for i in range(3):
+        engine.add(str(i), [5, 6, 7 + i], SamplingParams(temperature=0, max_tokens=50))
+    while engine.has_work:
+        engine.step()
+    assert (device.num_run, device.num_captured, device.num_replayed) == (1, 1, 48)
+
+
+def test_graphs_serve_a_few_numbers_of_rows() -> None:
+    assert sorted({rows_for(count) for count in range(1, 41)}) == [1, 2, 4, 8, 16, 24, 32, 40]
+    assert all(rows_for(count) >= count for count in range(1, 200))
+
+
+def test_block_tables_follow_requests_that_grow_leave_and_are_preempted() -> None:
+    rng = random.Random(1)
+    tables, out = BlockTables(3, 8), np.zeros((3, 8), dtype=np.int64)
+    requests = [Request(str(i), [1], SamplingParams()) for i in range(5)]
+    for _ in range(200):
+        chosen = rng.sample(requests, rng.randint(1, 3))
+        for request in chosen:
+            if rng.random() < 0.2 or len(request.block_table) == 8:
+                request.block_table = []
+            request.block_table += rng.choices(range(1, 99), k=rng.randint(not request.block_table, 1))
+        tables.gather(chosen, out[: len(chosen)])
+        for request, row in zip(chosen, out, strict=False):
+            assert row[: len(request.block_table)].tolist() == request.block_table
