@@ -18,6 +18,7 @@ from llmrt.cli.options import (
     Device,
     Dtype,
     DtypeName,
+    GpuMemory,
     KvDtype,
     KvDtypeName,
     Quant,
@@ -76,6 +77,7 @@ def bench(
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
+    gpu_memory: GpuMemory = None,
     threads: Threads = None,
     revision: Revision = None,
 ) -> None:
@@ -90,6 +92,7 @@ def bench(
         dtype=dtype,
         kv_dtype=kv_dtype,
         device=device,
+        gpu_memory=gpu_memory,
         threads=threads,
         max_num_seqs=batch,
         prefix_caching=False,

@@ -16,6 +16,7 @@ from llmrt.cli.options import (
     Device,
     Dtype,
     DtypeName,
+    GpuMemory,
     KvDtype,
     KvDtypeName,
     Model,
@@ -50,6 +51,7 @@ def generate(
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
+    gpu_memory: GpuMemory = None,
     threads: Threads = None,
     revision: Revision = None,
 ) -> None:
@@ -71,6 +73,7 @@ def generate(
         dtype=dtype,
         kv_dtype=kv_dtype,
         device=device,
+        gpu_memory=gpu_memory,
         threads=threads,
         max_num_seqs=1,
     )

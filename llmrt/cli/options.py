@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 _SIZE = re.compile(r"([0-9]+)([kmKM]?)")
+_GPU_MEMORY = re.compile(r"([0-9]*\.?[0-9]+)( ?GB?)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
 
 
@@ -19,6 +20,15 @@ def parse_size(text: str | int) -> int:
     if size < 1:
         raise typer.BadParameter(f"{text!r} is not a number of tokens such as 4096 or 32k.")
     return size
+
+
+def parse_gpu_memory(text: str | float) -> float:
+    """ "0.8" is a fraction, "12" and "12GB" are gigabytes. Raises ``typer.BadParameter`` for anything else."""
+    match = _GPU_MEMORY.fullmatch(str(text))
+    amount = float(match[1]) if match else 0.0
+    if not match or amount <= 0 or (match[2] and amount <= 1):
+        raise typer.BadParameter(f"{text!r} is neither a fraction up to 1 nor more than 1 gigabyte, such as 12GB.")
+    return amount
 
 
 class DtypeName(StrEnum):
@@ -63,6 +73,15 @@ Ctx = Annotated[
 Dtype = Annotated[DtypeName, typer.Option(help="Weights and activations.")]
 Quant = Annotated[QuantName, typer.Option(help="Format of the weights; quantized once, then kept beside the model.")]
 KvDtype = Annotated[KvDtypeName, typer.Option(help="KV cache; int8 goes with --quant.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; auto is the GPU where there is one that serves.")]
+GpuMemory = Annotated[
+    float | None,
+    typer.Option(
+        "--gpu-memory",
+        parser=parse_gpu_memory,
+        metavar="SHARE|GB",
+        help="What to use of a GPU: a fraction of what is free, such as 0.8, or gigabytes, such as 12GB; else 0.9.",
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; else the cores that llmrt may use.")]
 MaxNumSeqs = Annotated[int, typer.Option(min=1, help="Requests computed side by side.")]

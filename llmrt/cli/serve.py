@@ -14,6 +14,7 @@ from llmrt.cli.options import (
     Device,
     Dtype,
     DtypeName,
+    GpuMemory,
     KvDtype,
     KvDtypeName,
     MaxNumSeqs,
@@ -36,6 +37,7 @@ def serve(
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
+    gpu_memory: GpuMemory = None,
     threads: Threads = None,
     max_num_seqs: MaxNumSeqs = 8,
     revision: Revision = None,
@@ -60,6 +62,7 @@ def serve(
             dtype=dtype,
             kv_dtype=kv_dtype,
             device=device,
+            gpu_memory=gpu_memory,
             threads=threads,
             max_num_seqs=max_num_seqs,
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ class _Row:
     """Row ``index`` holds the first ``length`` entries of ``table``, which a preempted request has a new one of."""
 
     index: int
-    table: list[int] = field(default_factory=list[int])
+    table: array[int]
     length: int = 0
 
 
@@ -39,7 +40,7 @@ class BlockTables:
     def _up_to_date(self, request: Request, requests: Sequence[Request]) -> int:
         row, table = self._rows.get(request), request.block_table
         if row is None:
-            row = self._rows[request] = _Row(self._free_index(requests))
+            row = self._rows[request] = _Row(self._free_index(requests), table)
         if row.table is not table:
             row.table, row.length = table, 0
         if row.length != len(table):

@@ -8,16 +8,22 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.decode_tape import DecodeTapes
+from llmrt.engine.device import CudaDevice
+from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.load_model import KV_DTYPES, Model, load_model, loaded_bytes, open_model, settle
-from llmrt.engine.memory import available_memory, plan_memory
+from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, loaded_bytes, open_model, settle
+from llmrt.engine.memory import plan_memory
 from llmrt.engine.model_runner import TorchModelRunner
+from llmrt.engine.placement import memory_budget
+from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
 from llmrt.errors import ConfigError
+from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import Progress
-from llmrt.ops.native import native_library
+from llmrt.ops.paged_attention import PAGED_ATTENTION
+from llmrt.ops.registry import choose
 
 
 def build_engine(path: Path, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
@@ -28,15 +34,13 @@ def build_engine(path: Path, config: EngineConfig, progress: Progress = lambda _
 def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
     """Decide what fits, load the weights, and join scheduler and runner."""
     _check(config)
-    device = torch.device("cpu")
     shape = model.config
     config, notices = settle(model, config)
-    plan = plan_memory(
-        shape, config, weights=loaded_bytes(model, config), kv_dtype=config.kv_dtype, available=available_memory()
-    )
+    budget = memory_budget(config, shape)
+    plan = plan_memory(shape, config, weights=loaded_bytes(model, config), kv_dtype=config.kv_dtype, budget=budget)
     loaded = load_model(model, config, plan.context_length, progress)
-    decoder = loaded.decoder
-    kv = KVCache.allocate(shape, plan.num_blocks, config.block_size, KV_DTYPES[config.kv_dtype], device)
+    kv_dtype, device = kv_torch_dtype(shape, config), torch.device(config.device)
+    kv = KVCache.allocate(shape, plan.num_blocks, config.block_size, kv_dtype, device)
     scheduler = Scheduler(
         KVCacheManager(
             plan.num_blocks,
@@ -48,16 +52,23 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
         context_length=plan.context_length,
     )
-    max_blocks = blocks_for(plan.context_length, config.block_size)
-    quantized_natively = config.quant != "none" and native_library() is not None
-    tapes = DecodeTapes(decoder, kv, max_blocks, config.block_size) if quantized_natively else None
-    runner = TorchModelRunner(decoder, kv, config.block_size, device, tapes)
+    runner = _runner(loaded.decoder, kv, config, blocks_for(plan.context_length, config.block_size))
     return LLMEngine(scheduler, runner, [*notices, *loaded.notices, *plan.notices], config)
 
 
+def _runner(decoder: Decoder, kv: KVCache, config: EngineConfig, max_blocks: int) -> ModelRunner | LateRunner:
+    """``max_blocks`` is the widest block table."""
+    if config.device != "cpu":
+        # The reference implementations ask the device for numbers, which a graph cannot.
+        graphs = config.graphs and choose(PAGED_ATTENTION, decoder.spec).backend != "reference"
+        device, block_size, max_num_seqs = CudaDevice(graphs=graphs), config.block_size, config.max_num_seqs
+        return GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
+    natively = choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
+    tapes = DecodeTapes(decoder, kv, max_blocks, config.block_size) if natively else None
+    return TorchModelRunner(decoder, kv, config.block_size, torch.device("cpu"), tapes)
+
+
 def _check(config: EngineConfig) -> None:
-    if config.device not in ("auto", "cpu"):
-        raise ConfigError(f"--device is {config.device!r}; this version runs on the CPU alone, use cpu.")
     for flag, value in (("--threads", config.threads), ("--max-num-seqs", config.max_num_seqs)):
         if value is not None and value < 1:
             raise ConfigError(f"{flag} is {value}; it must be at least 1.")

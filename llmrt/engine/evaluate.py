@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from llmrt.config import EngineConfig
-from llmrt.engine.load_model import KV_DTYPES, Model, load_model, loaded_bytes, set_threads, settle
+from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, loaded_bytes, set_threads, settle
 from llmrt.engine.memory import WORKSPACE_BYTES, available_memory
 from llmrt.engine.stored_bits import StoredBits, stored_bits
 from llmrt.errors import ConfigError, MemoryFitError
@@ -61,6 +61,7 @@ def evaluate(
     Raises ``MemoryFitError`` if both do not fit, and ``LlmrtError`` for a checkpoint or a setting that cannot work.
     """
     length = max(map(len, windows))
+    config = replace(config, device="cpu")
     plain, _ = settle(full, replace(config, quant="none", calibration=None, kv_dtype="auto"))
     config, _ = settle(quantized, replace(config, dtype="auto"))
     _check_fit(loaded_bytes(full, plain), loaded_bytes(quantized, config))
@@ -103,7 +104,7 @@ class _Scorer:
         self.decoder = load_model(model, config, length).decoder
         self._config = config
         num_blocks = 1 + -(-length // BLOCK_SIZE)  # block 0 is the null block
-        kv_dtype, cpu = KV_DTYPES[config.kv_dtype], torch.device("cpu")
+        kv_dtype, cpu = kv_torch_dtype(model.config, config), torch.device("cpu")
         self._kv = KVCache.allocate(model.config, num_blocks, BLOCK_SIZE, kv_dtype, cpu)
         self._blocks = torch.arange(1, num_blocks).unsqueeze(0)
 

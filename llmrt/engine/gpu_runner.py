@@ -88,12 +88,11 @@ class GpuRunner:
         self._kv.randomize()
 
     def _choice(self, ending: Sequence[Request]) -> Choose:
-        greedy = all(request.params.temperature == 0 and request.params.is_plain for request in ending)
-        return self._argmax if greedy else None
+        return self._argmax if all(request.is_plain_greedy for request in ending) else None
 
     def _on_host(self, computed: Computed, ending: Sequence[Request]) -> KnownTokens:
         self._device.event().wait()
-        sampled = sample(computed.result[: len(ending)], ending, self._argmax)
+        sampled = sample(computed.result[: len(ending)], ending)
         return KnownTokens(dict(zip(ending, sampled, strict=True)))
 
     def _on_device(self, ending: Sequence[Request]) -> LateTokens:

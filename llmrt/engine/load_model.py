@@ -10,8 +10,9 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.auto_quant import choose_quant
-from llmrt.engine.memory import available_memory, weight_bytes
+from llmrt.engine.memory import weight_bytes
 from llmrt.engine.packed_cache import quantized_decoder
+from llmrt.engine.placement import choose_device, memory_budget
 from llmrt.engine.threads import usable_cores
 from llmrt.errors import ConfigError
 from llmrt.model.checkpoint import Checkpoint, open_checkpoint
@@ -23,12 +24,12 @@ from llmrt.model.packed_header import packed_file
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.ops.native import NOT_BUILT, native_library
 from llmrt.ops.paged_attention import PAGED_ATTENTION
-from llmrt.ops.registry import resolve
+from llmrt.ops.registry import choose
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES, Recipe
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-KV_DTYPES = {**DTYPES, "int8": torch.uint8}
+KV_DTYPES = (*DTYPES, "int8")
 SMALL_MODEL = 500_000_000
 
 Model = Checkpoint | PackedCheckpoint
@@ -49,16 +50,17 @@ def open_model(path: Path) -> Model:
 
 
 def settle(model: Model, config: EngineConfig) -> tuple[EngineConfig, list[str]]:
-    """``config`` with quant, dtype and kv_dtype as they will be used, and what is to be said about that.
+    """``config`` with device, quant, dtype and kv_dtype as they will be used, and what is to be said about that.
 
     Raises ``ConfigError`` for a setting that cannot work.
     """
-    notices: list[str] = []
+    device, notices = choose_device(config.device)
+    config = replace(config, device=device)
     if isinstance(model, PackedCheckpoint):
         config = replace(config, quant=_quant_of_packed(model, config))
     elif config.quant == "auto":
-        quant, reason = choose_quant(model.config, available_memory())
-        config, notices = replace(config, quant=quant), [reason]
+        quant, reason = choose_quant(model.config, memory_budget(config, model.config).available)
+        config, notices = replace(config, quant=quant), [*notices, reason]
     _check_quant(config.quant)
     dtype, kv_dtype = _resolve_dtypes(model.config, config)
     return replace(config, dtype=dtype, kv_dtype=kv_dtype), notices
@@ -69,6 +71,14 @@ def loaded_bytes(model: Model, config: EngineConfig) -> int:
     if isinstance(model, PackedCheckpoint):
         return model.num_bytes
     return weight_bytes(model.config, config.dtype, recipe_of(config))
+
+
+def kv_torch_dtype(model: ModelConfig, config: EngineConfig) -> torch.dtype:
+    """What the KV cache of a settled ``config`` is made of; see ``LayerKVCache`` for int8."""
+    if config.kv_dtype != "int8":
+        return DTYPES[config.kv_dtype]
+    backend = choose(PAGED_ATTENTION, _spec(model, config.dtype, config)).backend
+    return torch.uint8 if backend == "cpu" else torch.int8
 
 
 def load_model(
@@ -104,7 +114,7 @@ def set_threads(config: EngineConfig) -> list[str]:
     notices: list[str] = []
     if wanted is not None and wanted > cores:
         notices.append(f"--threads {wanted} is more than the {cores} cores that are free for it; {threads} are used.")
-    if quantized and library is None:
+    if quantized and library is None and config.device == "cpu":
         notices.append(f"{NOT_BUILT}; this will be slow.")
     return notices
 
@@ -130,19 +140,20 @@ def _check_quant(quant: str) -> None:
 
 def _resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]:
     if config.quant == "none":
-        dtype = _choose(config.dtype, "--dtype", _natural_dtype(model))
+        dtype = _choose(config.dtype, "--dtype", _natural_dtype(model, config.device))
         return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype, KV_DTYPES)
-    if config.dtype not in ("auto", "fp32"):
+    if config.device == "cpu" and config.dtype not in ("auto", "fp32"):
         raise ConfigError(
-            f"--dtype {config.dtype} does not go with --quant {config.quant}: activations are fp32 there."
+            f"--dtype {config.dtype} does not go with --quant {config.quant} on the cpu: activations are fp32 there."
         )
-    int8_serves = config.quant == "int4" and _int8_refusal(_spec(model, "fp32", config), config.block_size) is None
-    return "fp32", _choose(config.kv_dtype, "--kv-dtype", "int8" if int8_serves else "fp16", KV_DTYPES)
+    dtype, half = ("fp32", "fp16") if config.device == "cpu" else (_choose(config.dtype, "--dtype", "bf16"), "bf16")
+    int8_serves = config.quant == "int4" and _int8_refusal(_spec(model, dtype, config), config.block_size) is None
+    return dtype, _choose(config.kv_dtype, "--kv-dtype", "int8" if int8_serves else half, KV_DTYPES)
 
 
 def _spec(model: ModelConfig, dtype: str, config: EngineConfig) -> OpSpec:
     recipe = recipe_of(config)
-    return OpSpec("cpu", DTYPES[dtype], group=recipe.group if recipe else 0, granule=model.granule)
+    return OpSpec(config.device, DTYPES[dtype], group=recipe.group if recipe else 0, granule=model.granule)
 
 
 def _choose(value: str, flag: str, natural: str, known: Iterable[str] = DTYPES) -> str:
@@ -154,18 +165,21 @@ def _choose(value: str, flag: str, natural: str, known: Iterable[str] = DTYPES) 
 
 
 def _int8_refusal(spec: OpSpec, block_size: int) -> str | None:
-    """Why there can be no int8 cache, whose order of bytes the native kernels alone know."""
-    native, reference = PAGED_ATTENTION.candidates
-    if resolve(PAGED_ATTENTION, spec) is not reference.fn:
+    """Why there can be no int8 cache, which the reference does not serve."""
+    chosen = choose(PAGED_ATTENTION, spec)
+    if chosen.backend != "reference":
         return f"its blocks hold {block_size} tokens, no multiple of 16" if block_size % 16 else None
-    return native.supports(spec) or "LLMRT_KERNELS is reference"
+    reasons = [candidate.supports(spec) for candidate in PAGED_ATTENTION.candidates if candidate is not chosen]
+    return next(filter(None, reversed(reasons)), "LLMRT_KERNELS is reference")
 
 
-def _natural_dtype(model: ModelConfig) -> str:
-    """fp32 for small models, for there it costs little and keeps logits exact; bf16 where the processor multiplies it.
+def _natural_dtype(model: ModelConfig, device: str) -> str:
+    """bf16 on a GPU. Else fp32 for small models, for there it costs little and keeps logits exact.
 
     Emulated bf16 is several times slower than fp32, so a processor without it runs fp32 at any size.
     """
+    if device != "cpu":
+        return "bf16"
     small = num_parameters(model) < SMALL_MODEL
     native_bf16 = torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
     return "fp32" if model.dtype == "fp32" or small or not native_bf16 else "bf16"

@@ -25,6 +25,19 @@ KV_SCALE_BYTES = 4  # of an int8 cache, for each token and head
 
 
 @dataclass(frozen=True)
+class MemoryBudget:
+    """Bytes for weights, KV blocks and ``workspace`` together, and ``where`` they are.
+
+    ``kv_share`` of what weights, workspace and one context leave is for more requests beside it.
+    """
+
+    available: int
+    workspace: int = WORKSPACE_BYTES
+    kv_share: float = 0.5
+    where: str = "memory"
+
+
+@dataclass(frozen=True)
 class MemoryPlan:
     """What was decided. ``notices`` say what is less than the model could do."""
 
@@ -48,23 +61,34 @@ def kv_bytes_per_token(model: ModelConfig, kv_dtype: str) -> int:
     return model.kv_values_per_token() * BYTES[kv_dtype] + scales
 
 
-def plan_memory(model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, available: int) -> MemoryPlan:
-    """Fit ``weights`` bytes of them, KV cache and workspace into ``available`` bytes.
+def step_bytes(model: ModelConfig, config: EngineConfig) -> int:
+    """Bytes of the largest step's activations: one layer's at a time, and the logits, which are fp32 at the end."""
+    moe = model.moe
+    inner = 3 * model.intermediate_size * (moe.num_active if moe else 1)
+    per_token = 4 * model.hidden_size + 2 * (model.num_heads + model.num_kv_heads) * model.head_dim + inner
+    activations = config.max_num_batched_tokens * per_token * BYTES[config.dtype]
+    return activations + config.max_num_seqs * model.vocab_size * (BYTES[config.dtype] + 2 * BYTES["fp32"])
+
+
+def plan_memory(
+    model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, budget: MemoryBudget
+) -> MemoryPlan:
+    """Fit ``weights`` bytes of them, KV cache and workspace into ``budget``.
 
     A context that was asked for is held or refused (``MemoryFitError``); the model's own is reduced, and that is said.
-    The pool holds one full context at least, and more requests beside it from half of what is left.
+    The pool holds one full context at least.
     """
     wanted = _wanted_context(model, config)
     block_bytes = config.block_size * kv_bytes_per_token(model, kv_dtype)
-    room = (available - weights - WORKSPACE_BYTES) // block_bytes - 1  # the null block
+    room = (budget.available - weights - budget.workspace) // block_bytes - 1  # the null block
     context = _longest_context(wanted, room, model, config)
     if context < min(wanted, SMALLEST_CONTEXT) or (config.context_length is not None and context < wanted):
-        needed = weights + WORKSPACE_BYTES + block_bytes * (_blocks(wanted, model, config) + 1)
-        raise MemoryFitError(_does_not_fit(model, config, weights, needed, available, context, wanted))
+        needed = weights + budget.workspace + block_bytes * (_blocks(wanted, model, config) + 1)
+        raise MemoryFitError(_does_not_fit(model, config, weights, needed, budget, context, wanted))
     one = _blocks(context, model, config)
-    num_blocks = 1 + max(one, min(config.max_num_seqs * one, room // 2))
+    num_blocks = 1 + max(one, min(config.max_num_seqs * one, int(room * budget.kv_share)))
     reduced = (
-        f"Context reduced from {wanted} to {context} tokens: {_gb(available)} of memory are available."
+        f"Context reduced from {wanted} to {context} tokens: {_gb(budget.available)} of {budget.where} are available."
         " A smaller --kv-dtype or --dtype leaves room for more."
     )
     return MemoryPlan(context, num_blocks, () if context == wanted else (reduced,))
@@ -111,7 +135,7 @@ def _does_not_fit(
     config: EngineConfig,
     weights: int,
     needed: int,
-    available: int,
+    budget: MemoryBudget,
     context: int,
     wanted: int,
 ) -> str:
@@ -119,7 +143,7 @@ def _does_not_fit(
     remedy = "Use a smaller model, --quant or --dtype"
     if context >= min(SMALLEST_CONTEXT, model.context_length):
         remedy = f"Use --ctx {context} or less, or a smaller --kv-dtype"
-    return f"Not enough memory: {need}, {_gb(available)} are available. {remedy}."
+    return f"Not enough {budget.where}: {need}, {_gb(budget.available)} are available. {remedy}."
 
 
 def _gb(num_bytes: int) -> str:

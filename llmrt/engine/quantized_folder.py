@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from llmrt.config import EngineConfig
@@ -29,7 +30,7 @@ def write_quantized(checkpoint: Checkpoint, output: Path, config: EngineConfig, 
     """
     source = checkpoint.path
     assert source is not None
-    config, notices = settle(checkpoint, config)
+    config, notices = settle(checkpoint, replace(config, device="cpu"))  # what is packed is the same for every device
     recipe = recipe_of(config)
     if recipe is None:
         return [*notices, "Nothing is written."]

@@ -14,8 +14,8 @@ from llmrt.model.config import ModelConfig
 class LayerKVCache:
     """One layer's pages. ``k`` and ``v`` are [num_blocks, KVH, block_size, D].
 
-    An int8 cache is uint8 in its kernels' own order of bytes, with a scale for each token and head, fp32
-    [num_blocks, KVH, block_size].
+    An int8 cache has a scale for each token and head, fp32 [num_blocks, KVH, block_size]. Its type is int8 on a GPU,
+    uint8 on a CPU, whose kernels have their own order of bytes.
     """
 
     k: Tensor
@@ -39,7 +39,7 @@ class KVCache:
 
         def layer() -> LayerKVCache:
             k, v = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
-            if dtype != torch.uint8:
+            if dtype.is_floating_point:
                 return LayerKVCache(k, v)
             return LayerKVCache(k, v, *(torch.empty(shape[:3], device=device) for _ in range(2)))
 
@@ -53,8 +53,10 @@ class KVCache:
         for layer in self.layers:
             for pages in (layer.k, layer.v):
                 page = torch.randn(pages.shape[1:])
-                page = page if pages.is_floating_point() else (page * 32 + 128).clamp(0, 255)
-                pages.copy_(page.to(pages.dtype).expand_as(pages))
+                if not pages.is_floating_point():
+                    least = torch.iinfo(pages.dtype).min
+                    page = (page * 32 + 128).clamp(0, 255) + least
+                pages.copy_(page.to(pages.device, pages.dtype).expand_as(pages))
             for scales in (layer.k_scales, layer.v_scales):
                 if scales is not None:
                     scales.fill_(1 / 32)

@@ -2,13 +2,15 @@
 
 A layer's matrices are read as they are stored and the calibration tokens pass through it in full precision; then each
 matrix is rounded for the inputs that they gave it, and packed, and what was read is let go. Memory: what is packed so
-far, one layer as it is stored, and a few strips in fp32.
+far, one layer as it is stored, and a few strips in fp32. All of it is done on the CPU, the same for every device; what
+is packed is moved to where it will be used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -29,6 +31,8 @@ from llmrt.quant.recipe import Recipe
 from llmrt.quant.scheme import QuantScheme
 
 FULL_PRECISION = OpSpec("cpu", torch.float32)
+# Beside packed matrices, whatever the activations are in, so that a copy of them serves every device.
+REST = torch.float32
 
 
 @contextmanager
@@ -85,19 +89,19 @@ class QuantizedLoad:
         return {modules[module]: feedback for module, feedback in stream.pass_through(layer, modules).items()}
 
     def _read(self, module: str) -> dict[str, Tensor]:
-        """The parameters of ``module``: matrices in the type that they are stored in, vectors in that of the spec."""
+        """The parameters of ``module``: matrices in the type that they are stored in."""
         tensors: dict[str, Tensor] = {}
         for name, slot in self._slots.items():
             if not slot.parameter.startswith(f"{module}."):
                 continue
             tensor, held = read_tensor(self._checkpoint, name, slot), tensors.get(slot.parameter)
-            dtype = tensor.dtype if tensor.dim() > 1 else self._spec.dtype
+            dtype = tensor.dtype if tensor.dim() > 1 else REST
             shape = self._decoder.get_buffer(slot.parameter).shape
             if tensor.shape == shape:
                 tensors[slot.parameter] = tensor.to(dtype)
                 continue
             if held is None:
-                held = torch.empty(shape, dtype=dtype, device=self._spec.device)
+                held = torch.empty(shape, dtype=dtype)
             tensors[slot.parameter] = held.to(torch.promote_types(held.dtype, dtype))
             tensors[slot.parameter][slot.index].copy_(tensor)
         return tensors
@@ -110,7 +114,7 @@ class QuantizedLoad:
             packed = [self._quantized(weight[slot.index], scheme, feedback.get(parameter)) for slot, scheme in pieces]
             twin = packed_twin(decoder.get_submodule(name), packed, tensors.pop(f"{name}.bias", None), spec)
             decoder.set_submodule(name, twin)
-        rest = {name: tensor.to(spec.dtype) for name, tensor in _within(module, tensors).items()}
+        rest = {name: tensor.to(spec.device, REST) for name, tensor in _within(module, tensors).items()}
         decoder.get_submodule(module).load_state_dict(rest, assign=True, strict=True)
         self._progress(sum(tensor.numel() for tensor in rest.values()))
 
@@ -119,12 +123,13 @@ class QuantizedLoad:
         scheme = self._recipe.scheme("embedding")
         assert scheme is not None
         table = self._quantized(tensors.pop("embedding.weight"), scheme, None)
-        decoder.set_submodule("embedding", PackedEmbedding(table, spec))
+        embedding = PackedEmbedding(table, spec)
+        decoder.set_submodule("embedding", embedding)
         if tied:
-            decoder.set_submodule("lm_head", PackedLinear([table], None, spec))
+            decoder.set_submodule("lm_head", PackedLinear([embedding.table], None, spec))
 
     def _quantized(self, weight: Tensor, scheme: QuantScheme, feedback: Feedback | None) -> PackedWeight:
-        packed = quantize(weight, scheme, self._spec, feedback)
+        packed = quantize(weight, scheme, replace(self._spec, device="cpu", dtype=torch.float32), feedback)
         self._progress(weight.numel())
         return packed
 

@@ -57,7 +57,7 @@ class PackedCheckpoint:
         return self.file.stat().st_size
 
     def decoder(self, context_length: int, spec: OpSpec) -> Decoder:
-        """The decoder, its weights mapped from the file. Raises ``CheckpointError``."""
+        """The decoder, its weights mapped from the file, or copied to a GPU. Raises ``CheckpointError``."""
         return map_decoder(self.file, self.header, self.config, context_length, spec)
 
 
@@ -89,7 +89,7 @@ def save_decoder(
         with os.fdopen(handle, "wb") as file:
             file.write(_safetensors_header(tensors, header))
             for tensor in tensors.values():
-                data = tensor.contiguous().flatten().view(torch.uint8).numpy().data
+                data = tensor.contiguous().flatten().view(torch.uint8).cpu().numpy().data
                 for start in range(0, len(data), _WRITE_BYTES):
                     progress(file.write(data[start : start + _WRITE_BYTES]))
             file.flush()
@@ -106,7 +106,10 @@ def packed_bytes(decoder: Decoder, header: PackedHeader) -> int:
 
 
 def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_length: int, spec: OpSpec) -> Decoder:
-    """A decoder whose weights are the pages of the file. Raises ``CheckpointError`` if they do not fit ``config``."""
+    """A decoder whose weights are the pages of the file, or copies of them on a GPU.
+
+    Raises ``CheckpointError`` if they do not fit ``config``.
+    """
     decoder = Decoder(config, context_length, spec)
     stored = _map(path)
     try:
@@ -121,7 +124,8 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
         dense = {name: tensor for name, tensor in stored.items() if not name.startswith("padding.")}
         if header.tied:
             _tie(decoder, dense, spec)
-        decoder.load_state_dict(dense, assign=True, strict=True)
+        on_device = {name: tensor.to(spec.device) for name, tensor in dense.items()}
+        decoder.load_state_dict(on_device, assign=True, strict=True)
     except (KeyError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} does not fit the model's configuration: {reason}.") from error

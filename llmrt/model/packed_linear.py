@@ -19,14 +19,17 @@ from llmrt_kernels.packed import Weight
 
 
 class PackedModule(nn.Module):
-    """A weight in pieces of consecutive rows: parts of one matrix may be kept at different widths."""
+    """A weight in pieces of consecutive rows: parts of one matrix may be kept at different widths.
+
+    It is moved to the device of the spec.
+    """
 
     def __init__(self, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__()
         assert all(piece.scheme.group == spec.group for piece in pieces)
-        self.pieces = list(pieces)
-        self.bias = bias
-        self._weight = Weight(tuple(piece.matrix for piece in pieces), spec.group, bias)
+        self.pieces = [piece.to(spec.device) for piece in pieces]
+        self.bias = None if bias is None else bias.to(spec.device)
+        self._weight = Weight(tuple(piece.matrix for piece in self.pieces), spec.group, self.bias)
 
 
 class PackedLinear(PackedModule):
@@ -89,8 +92,8 @@ class PackedEmbedding(nn.Module):
 
     def __init__(self, table: PackedWeight, spec: OpSpec) -> None:
         super().__init__()
-        self.table = table
-        self._weight = Weight((table.matrix,), table.scheme.group)
+        self.table = table.to(spec.device)
+        self._weight = Weight((self.table.matrix,), table.scheme.group)
         self._embedding_packed = resolve(EMBEDDING_PACKED, spec)
 
     def forward(self, token_ids: Tensor) -> Tensor:

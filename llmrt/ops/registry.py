@@ -6,13 +6,18 @@ import os
 from collections.abc import Callable
 
 from llmrt.errors import ConfigError
-from llmrt.ops.types import Op, OpSpec, P, R
+from llmrt.ops.types import Implementation, Op, OpSpec, P, R
 
 BACKENDS = ("triton", "cpu", "reference")
 
 
 def resolve(op: Op[P, R], spec: OpSpec) -> Callable[P, R]:
-    """The first candidate of ``op`` that serves ``spec``; the caller binds it to its layer.
+    """The first candidate of ``op`` that serves ``spec``; the caller binds it to its layer. See ``choose``."""
+    return choose(op, spec).fn
+
+
+def choose(op: Op[P, R], spec: OpSpec) -> Implementation[P, R]:
+    """The first candidate of ``op`` that serves ``spec``.
 
     ``LLMRT_KERNELS=reference`` (or another backend's name) admits that backend alone. Raises ``ConfigError``
     with every candidate and its reason if none serves.
@@ -26,6 +31,6 @@ def resolve(op: Op[P, R], spec: OpSpec) -> Callable[P, R]:
         if forced is not None and candidate.backend != forced:
             reason = f"LLMRT_KERNELS={forced}"
         if reason is None:
-            return candidate.fn
+            return candidate
         tried.append(f"{candidate.backend} ({reason})")
     raise ConfigError(f"No implementation of {op.name} for {spec.device} {spec.dtype}: {'; '.join(tried)}.")

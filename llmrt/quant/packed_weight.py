@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,10 @@ class PackedWeight:
     def matrix(self) -> Matrix:
         """The weight as a kernel takes it."""
         return Matrix(self.data, self.scales, self.scheme.bits, self.shape[0])
+
+    def to(self, device: str) -> PackedWeight:
+        """The same there; itself if it is there."""
+        return replace(self, data=self.data.to(device), scales=self.scales.to(device))
 
     def split(self, count: int) -> list[PackedWeight]:
         """The ``count`` matrices that stand in it one above the other, each in whole blocks, without a copy."""

@@ -14,7 +14,7 @@ from llmrt.engine.graphs import rows_for
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for, peak_blocks
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.model_runner import TorchModelRunner
-from llmrt.engine.request import Request, RequestOutput, SamplingParams
+from llmrt.engine.request import Request, RequestOutput, SamplingParams, empty_table
 from llmrt.engine.scheduler import Scheduler
 from llmrt.model.kv_cache import KVCache
 from tests.engines import open_engine, tokens
@@ -130,8 +130,8 @@ def test_block_tables_follow_requests_that_grow_leave_and_are_preempted() -> Non
         chosen = rng.sample(requests, rng.randint(1, 3))
         for request in chosen:
             if rng.random() < 0.2 or len(request.block_table) == 8:
-                request.block_table = []
-            request.block_table += rng.choices(range(1, 99), k=rng.randint(not request.block_table, 1))
+                request.block_table = empty_table()
+            request.block_table.extend(rng.choices(range(1, 99), k=rng.randint(not request.block_table, 1)))
         tables.gather(chosen, out[: len(chosen)])
         for request, row in zip(chosen, out, strict=False):
             assert row[: len(request.block_table)].tolist() == request.block_table

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from llmrt.config import EngineConfig
-from llmrt.engine.memory import WORKSPACE_BYTES, MemoryPlan, available_memory, plan_memory
+from llmrt.engine.memory import WORKSPACE_BYTES, MemoryBudget, MemoryPlan, available_memory, plan_memory
 from llmrt.engine.threads import usable_cores
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
@@ -30,7 +30,8 @@ TOKEN = 2 * MODEL.kv_values_per_token()
 
 
 def plan(available: int, model: ModelConfig = MODEL, **settings: int) -> MemoryPlan:
-    return plan_memory(model, EngineConfig(**settings), weights=WEIGHTS, kv_dtype="bf16", available=available)  # type: ignore[arg-type]
+    budget = MemoryBudget(available)
+    return plan_memory(model, EngineConfig(**settings), weights=WEIGHTS, kv_dtype="bf16", budget=budget)  # type: ignore[arg-type]
 
 
 def test_the_shape_is_that_of_tinyllama() -> None:

@@ -1,0 +1,140 @@
+"""Which device a model runs on, what it may use there, and what is said about it: the GPU is a pretended one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from llmrt.config import EngineConfig
+from llmrt.engine import placement
+from llmrt.engine.memory import MemoryBudget, plan_memory, step_bytes
+from llmrt.engine.placement import LIBRARY_BYTES, choose_device, gpu_share, memory_budget
+from llmrt.errors import ConfigError, MemoryFitError
+from llmrt.model.config import ModelConfig
+
+MODEL = ModelConfig(
+    family="llama",
+    vocab_size=32000,
+    hidden_size=4096,
+    num_layers=32,
+    num_heads=32,
+    num_kv_heads=8,
+    head_dim=128,
+    intermediate_size=14336,
+    norm_eps=1e-5,
+    context_length=32768,
+)
+WEIGHTS = 14_480_000_000
+ON_GPU = EngineConfig(device="cuda", dtype="bf16")
+
+
+@dataclass
+class Card:
+    """What torch would say of a GPU."""
+
+    capability: tuple[int, int] = (8, 6)
+    free: int = 23_000_000_000
+    total: int = 24_000_000_000
+    count: int = 1
+    current: int = 0
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Card:
+    card = Card()
+
+    def set_device(index: int) -> None:
+        card.current = index
+
+    for name, fake in {
+        "is_available": lambda: card.count > 0,
+        "device_count": lambda: card.count,
+        "current_device": lambda: card.current,
+        "get_device_name": lambda index: f"Card {index}",
+        "get_device_capability": lambda index: card.capability,
+        "set_device": set_device,
+        "mem_get_info": lambda: (card.free, card.total),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    return card
+
+
+def test_auto_takes_the_gpu_and_says_so(card: Card) -> None:
+    assert choose_device("auto") == ("cuda", ["Running on the GPU, Card 0."])
+    assert choose_device("cuda") == ("cuda", [])
+    assert choose_device("cpu") == ("cpu", [])
+
+
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused(card: Card) -> None:
+    card.count = 0
+    assert choose_device("auto") == ("cpu", [])
+    with pytest.raises(ConfigError, match=r"--device is cuda:1, but torch .* sees no GPU. Use cpu."):
+        choose_device("cuda:1")
+
+
+def test_one_of_several_is_made_the_current_one(card: Card) -> None:
+    card.count = 2
+    choose_device("cuda:1")
+    assert card.current == 1
+    assert choose_device("cuda")[0] == "cuda" and card.current == 1
+    with pytest.raises(ConfigError, match="--device is cuda:2, but torch sees 2 GPUs, from cuda:0 on"):
+        choose_device("cuda:2")
+
+
+def test_a_card_that_is_too_old_is_left_alone_or_refused(card: Card) -> None:
+    card.capability = (7, 5)
+    device, notices = choose_device("auto")
+    assert device == "cpu" and "Card 0, is not used: its compute capability is 7.5" in notices[0]
+    with pytest.raises(ConfigError, match=r"Card 0 cannot be used: its compute capability is 7.5.*8.0 or later"):
+        choose_device("cuda")
+
+
+def test_without_triton_it_is_said(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="triton is not installed"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize("asked", ["gpu", "cuda:x", "cuda:", "CPU", ""])
+def test_other_names_are_refused(asked: str) -> None:
+    with pytest.raises(ConfigError, match="it must be one of auto, cpu, cuda, cuda:N"):
+        choose_device(asked)
+
+
+def test_a_share_or_gigabytes_of_the_gpu(card: Card) -> None:
+    assert gpu_share(None, 10**10, 2 * 10**10) == 9 * 10**9
+    assert gpu_share(0.5, 10**10, 2 * 10**10) == 5 * 10**9
+    assert gpu_share(8, 10**10, 2 * 10**10) == 8 * 10**9
+    with pytest.raises(MemoryFitError, match=r"--gpu-memory is 12 GB; 10.0 GB of the GPU's 20.0 GB are free"):
+        gpu_share(12, 10**10, 2 * 10**10)
+
+
+def test_gpu_memory_on_the_cpu_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--gpu-memory is 0\.5, but the model runs on the cpu"):
+        memory_budget(EngineConfig(device="cpu", gpu_memory=0.5), MODEL)
+
+
+def test_all_that_weights_and_workspace_leave_of_the_gpu_is_for_the_cache(card: Card) -> None:
+    config = replace(ON_GPU, max_num_seqs=64)
+    budget = memory_budget(config, MODEL)
+    assert budget.workspace == LIBRARY_BYTES + step_bytes(MODEL, config)
+    plan = plan_memory(MODEL, config, weights=WEIGHTS, kv_dtype="bf16", budget=budget)
+    block_bytes = 64 * 2 * MODEL.kv_values_per_token()
+    used = WEIGHTS + budget.workspace + plan.num_blocks * block_bytes
+    assert used <= budget.available < used + block_bytes
+    assert plan.context_length == 32768
+
+
+def test_what_does_not_fit_is_said_in_numbers_before_anything_is_loaded(card: Card) -> None:
+    card.free = 12_000_000_000
+    budget = memory_budget(ON_GPU, MODEL)
+    with pytest.raises(MemoryFitError, match=r"Not enough GPU memory: .* \(14.5 GB of weights.*10.8 GB are available"):
+        plan_memory(MODEL, ON_GPU, weights=WEIGHTS, kv_dtype="bf16", budget=budget)
+
+
+def test_a_step_is_counted_by_its_widest_layer() -> None:
+    """7B at 512 tokens: the MLP's 3 x 14336 values of two bytes a token are more than half."""
+    assert 3 * 14336 * 2 * 512 < step_bytes(MODEL, ON_GPU) < 3 * 3 * 14336 * 2 * 512
+    assert MemoryBudget(1).where == "memory"
