@@ -1,7 +1,7 @@
 """Choosing the next token from logits.
 
-In order: logit_bias and penalties on the logits; temperature; top_k; top_p; min_p; one draw. A request's draw
-number i comes from its seed and i alone, so it is the same whatever else is in the batch, and again after the
+In order: logit_bias and penalties on the logits; then what ``llmrt_kernels/reference/sample.py`` does. A request's
+draw number i comes from its seed and i alone, so it is the same whatever else is in the batch, and again after the
 request was preempted. Reported log-probabilities are the model's own, before any of this.
 """
 
@@ -15,8 +15,7 @@ from torch import Tensor
 
 from llmrt.engine.request import Request, SamplingParams, TokenLogprob
 from llmrt.engine.scheduler import SampledToken
-
-_MASK64 = (1 << 64) - 1
+from llmrt_kernels.reference.sample import draw, truncated, uniform
 
 
 @torch.inference_mode()
@@ -61,55 +60,8 @@ def penalise(logits: Tensor, request: Request) -> Tensor:
 
 
 def truncated_distribution(logits: Tensor, params: SamplingParams) -> Tensor:
-    """What the draw is made from: probabilities with the tail set to 0, not renormalised. logits [V] -> [V].
-
-    Ties at a border are all kept.
-    """
-    logits = logits / params.temperature
-    if 0 < params.top_k < logits.numel():
-        smallest = torch.topk(logits, params.top_k).values[-1]
-        logits = logits.masked_fill(logits < smallest, float("-inf"))
-    probs = logits.softmax(-1)
-    if params.top_p < 1:
-        probs = probs * (probs >= _nucleus_border(probs, params.top_p))
-    if params.min_p > 0:
-        probs = probs * (probs >= params.min_p * probs.max())
-    return probs
-
-
-def _nucleus_border(probs: Tensor, top_p: float) -> Tensor:
-    """The smallest probability in the smallest set of likeliest tokens whose sum reaches ``top_p``.
-
-    The set is small as a rule, so a few of the likeliest are sorted first, then more.
-    """
-    count = 64
-    while True:
-        likeliest = torch.topk(probs, min(count, probs.numel())).values
-        sums = likeliest.cumsum(0)
-        if sums[-1] >= top_p or count >= probs.numel():
-            last = int((sums < top_p).sum())
-            return likeliest[min(last, likeliest.numel() - 1)]
-        count *= 8
-
-
-def draw(probs: Tensor, u: float) -> int:
-    """The token at fraction ``u`` (0 <= u < 1) of the cumulative distribution. probs [V], of any sum above 0."""
-    cdf = probs.double().cumsum(0)
-    target = u * cdf[-1]
-    return int(torch.searchsorted(cdf, target, right=True).clamp_max(probs.numel() - 1))
-
-
-def uniform(seed: int, index: int) -> float:
-    """Number ``index`` of the stream of ``seed``, in [0, 1): SplitMix64 (doi 10.1145/2714064.2660195)."""
-    mixed = _mix64(_mix64(seed) + index * 0x9E3779B97F4A7C15)
-    return (mixed >> 11) / (1 << 53)
-
-
-def _mix64(x: int) -> int:
-    x &= _MASK64
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return x ^ (x >> 31)
+    """Probabilities with the tail set to 0, not renormalised. logits [V] -> [V]."""
+    return truncated(logits, params.temperature, params.top_k, params.top_p, params.min_p)
 
 
 def report(logits: Tensor, token_id: int, num_top: int) -> TokenLogprob:

@@ -16,7 +16,8 @@ from transformers import (
 )
 
 from llmrt.engine.request import Request, SamplingParams
-from llmrt.engine.sampler import draw, penalise, report, sample, truncated_distribution, uniform
+from llmrt.engine.sampler import penalise, report, sample, truncated_distribution
+from llmrt_kernels.reference.sample import draw, uniform
 
 VOCAB = 1000
 

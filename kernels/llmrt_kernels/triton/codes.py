@@ -1,0 +1,87 @@
+"""Activations to int8, a scale for each group: x = scale code, scale = largest / 127 (``Codes``).
+
+The arithmetic is that of the CPU's kernels: code = x * (127 / largest), to the nearest, halves to the even.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from llmrt_kernels.packed import Codes
+from llmrt_kernels.triton.variant import Variant
+
+PAD = tl.constexpr(64)  # bytes between two tokens' codes
+TILE = 2048  # values that one program rounds
+
+
+def empty_codes(tokens: int, size: int, group: int, device: torch.device) -> Codes:
+    """Room for ``tokens`` rows of ``size`` values."""
+    groups = -(-size // group)
+    return Codes(
+        torch.empty(tokens, groups * group + PAD.value, dtype=torch.int8, device=device),
+        torch.empty(tokens, groups, device=device),
+        torch.empty(tokens, groups, dtype=torch.int32, device=device),
+        group,
+    )
+
+
+def quantize_rows(x: Tensor, group: int) -> Codes:
+    """x [T, N] to int8, a scale for each ``group`` values."""
+    tokens, size = x.shape
+    codes = empty_codes(tokens, size, group, x.device)
+    count = codes.scales.shape[1]
+    tile = min(triton.next_power_of_2(count), TILE // group)
+    grid = (tokens, triton.cdiv(count, tile))
+    quantize_rows_kernel[grid](x, codes.codes, codes.scales, codes.sums, SIZE=size, GROUPS=tile, GROUP=group)
+    return codes
+
+
+@triton.jit
+def quantize_rows_kernel(
+    x_ptr, codes_ptr, scales_ptr, sums_ptr, SIZE: tl.constexpr, GROUPS: tl.constexpr, GROUP: tl.constexpr
+):
+    """A program rounds GROUPS groups of a token."""
+    t = tl.program_id(0).to(tl.int64)
+    g = tl.program_id(1) * GROUPS + tl.arange(0, GROUPS)
+    at = g[:, None] * GROUP + tl.arange(0, GROUP)[None, :]
+    x = tl.load(x_ptr + t * SIZE + at, mask=at < SIZE, other=0.0).to(tl.float32)
+    store_codes(x, t, g, codes_ptr, scales_ptr, sums_ptr, (SIZE + GROUP - 1) // GROUP)
+
+
+@triton.jit
+def store_codes(x, t, g, codes_ptr, scales_ptr, sums_ptr, COUNT: tl.constexpr):
+    """Write the groups ``g`` [n], of the COUNT of token ``t`` (int64), from x [n, G] fp32; what pads them is 0."""
+    GROUP: tl.constexpr = x.shape[1]
+    codes, scale = to_codes(x)
+    inside = g < COUNT
+    at = t * (COUNT * GROUP + PAD) + g[:, None] * GROUP + tl.arange(0, GROUP)[None, :]
+    tl.store(codes_ptr + at, codes.to(tl.int8), mask=inside[:, None])
+    tl.store(scales_ptr + t * COUNT + g, scale, mask=inside)
+    tl.store(sums_ptr + t * COUNT + g, tl.sum(codes, 1), mask=inside)
+
+
+@triton.jit
+def to_codes(x):
+    """x [n, G] fp32 -> codes [n, G] int32 and their scales [n]."""
+    largest = tl.max(tl.abs(x), 1)
+    inverse = tl.where(largest > 0, tl.div_rn(127.0, largest), 0.0)
+    return nearest(x * inverse[:, None]), tl.div_rn(largest, 127.0)
+
+
+@triton.jit
+def nearest(x):
+    """The integer nearest to |x| < 2^22, halves to the even: 1.5 * 2^23 has no room for a fraction behind it."""
+    return (x + 12582912.0).to(tl.int32, bitcast=True) - 0x4B400000
+
+
+VARIANTS = (
+    Variant(
+        "quantize_rows-fp32",
+        quantize_rows_kernel,
+        {"x_ptr": "*fp32", "codes_ptr": "*i8", "scales_ptr": "*fp32", "sums_ptr": "*i32"},
+        {"SIZE": 4096, "GROUPS": 32, "GROUP": 64},
+    ),
+)
