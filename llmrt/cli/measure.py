@@ -7,12 +7,15 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from llmrt.cli.progress import Bar
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import ConfigError
 from llmrt_kernels.cpu.library import load
+
+if TYPE_CHECKING:
+    from llmrt.cli.progress import Bar
 
 DEFAULT_REPEAT = 3
 LONG_RUN_SECONDS = 30.0

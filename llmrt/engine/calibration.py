@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from llmrt.errors import ConfigError
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.config import ModelConfig
-from llmrt.model.random_checkpoint import RandomCheckpoint
 from llmrt.quant.calibration import Calibration
 
 # Random tokens say which directions a model's activations take at all, but not which a text takes: hence the damping.
@@ -16,13 +15,11 @@ RANDOM_SEQUENCES, RANDOM_LENGTH, RANDOM_DAMPING, RANDOM_RANK = 4, 32, 1.0, 16
 TEXT_SEQUENCES, TEXT_LENGTH, TEXT_DAMPING, TEXT_RANK = 8, 64, 0.3, 64
 
 
-def calibration_for(checkpoint: Checkpoint, token_ids: Sequence[int] | None) -> Calibration | None:
-    """``token_ids`` of a text in sequences, or random ones without a text; none for weights that mean nothing.
+def calibration_for(checkpoint: Checkpoint, token_ids: Sequence[int] | None) -> Calibration:
+    """``token_ids`` of a text in sequences, or random ones without a text.
 
     Raises ``ConfigError`` for a text that is too short.
     """
-    if isinstance(checkpoint, RandomCheckpoint):
-        return None
     if token_ids is None:
         return random_tokens(checkpoint.config)
     return text_tokens(checkpoint.config, token_ids)

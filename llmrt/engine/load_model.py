@@ -11,7 +11,6 @@ import torch
 from llmrt.config import EngineConfig
 from llmrt.engine.auto_quant import choose_quant
 from llmrt.engine.memory import weight_bytes
-from llmrt.engine.packed_cache import quantized_decoder
 from llmrt.engine.placement import choose_device, memory_budget
 from llmrt.engine.threads import usable_cores
 from llmrt.errors import ConfigError
@@ -21,6 +20,8 @@ from llmrt.model.decoder import Decoder
 from llmrt.model.load import Progress, load_decoder
 from llmrt.model.packed_file import PackedCheckpoint
 from llmrt.model.packed_header import packed_file
+from llmrt.model.random_checkpoint import RandomCheckpoint
+from llmrt.model.random_decoder import random_decoder
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.ops.native import NOT_BUILT, native_library
 from llmrt.ops.paged_attention import PAGED_ATTENTION
@@ -95,9 +96,13 @@ def load_model(
         raise ConfigError(f"--kv-dtype int8 is not to be had: {refusal}. Use fp16, or a --quant.")
     if isinstance(model, PackedCheckpoint):
         decoder = model.decoder(context_length, spec)
-    elif recipe is None:
-        decoder = load_decoder(model, context_length, spec, progress)
+    elif isinstance(model, RandomCheckpoint) and config.device != "cpu":
+        decoder = random_decoder(model, context_length, spec, progress, recipe)
+    elif recipe is None or model.path is None:
+        decoder = load_decoder(model, context_length, spec, progress, recipe)
     else:
+        from llmrt.engine.packed_cache import quantized_decoder  # and with it the store of models
+
         decoder, more = quantized_decoder(model, recipe, config.calibration, context_length, spec, progress, keep=keep)
         notices += more
     return LoadedModel(decoder, notices)

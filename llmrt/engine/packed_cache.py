@@ -38,9 +38,8 @@ def quantized_decoder(
     They are rounded for ``token_ids`` of a text, None for random ones; each text has a copy of its own. Where there is
     none, the weights are quantized and, with ``keep``, it is written. Returns what the person should know as well.
     """
+    assert checkpoint.path is not None
     calibration = calibration_for(checkpoint, token_ids)
-    if checkpoint.path is None:  # random weights
-        return load_decoder(checkpoint, context_length, spec, progress, recipe, calibration), []
     origin = origin_of(checkpoint.path, recipe, calibration)
     variant = recipe.name if token_ids is None else f"{recipe.name}-{origin.calibration}"
     copy = packed_copy(checkpoint.path, variant)
@@ -59,10 +58,9 @@ def quantized_decoder(
     return decoder, notices
 
 
-def origin_of(model: Path, recipe: Recipe, calibration: Calibration | None) -> Origin:
+def origin_of(model: Path, recipe: Recipe, calibration: Calibration) -> Origin:
     """What weights follow from that are quantized now. Raises ``CheckpointError`` for files that are not there."""
-    identity = "plain" if calibration is None else calibration.identity
-    return Origin(recipe=recipe, calibration=identity, source=source_identity(model), source_path=model)
+    return Origin(recipe=recipe, calibration=calibration.identity, source=source_identity(model), source_path=model)
 
 
 def write_packed(path: Path, decoder: Decoder, origin: Origin) -> None:

@@ -43,11 +43,12 @@ class Checkpoint(Protocol):
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in a directory of safetensors or in a .gguf file. Raises ``CheckpointError``."""
-    from llmrt.model.gguf_checkpoint import GgufCheckpoint
-    from llmrt.model.safetensors_checkpoint import SafetensorsCheckpoint
-
     if path.is_dir():
+        from llmrt.model.safetensors_checkpoint import SafetensorsCheckpoint
+
         return SafetensorsCheckpoint(path)
     if path.suffix == ".gguf":
+        from llmrt.model.gguf_checkpoint import GgufCheckpoint
+
         return GgufCheckpoint(path)
     raise CheckpointError(f"{path} is neither a folder with config.json and safetensors nor a .gguf file.")

@@ -9,11 +9,9 @@ The file is a safetensors file like any other, its tensors aligned for the kerne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from llmrt.errors import CheckpointError
 from llmrt.quant.recipe import Recipe
@@ -48,7 +46,7 @@ class Origin:
     @property
     def recipe_fields(self) -> dict[str, Any]:
         """The recipe as it stands in a header."""
-        return msgspec.to_builtins(self.recipe)
+        return asdict(self.recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +83,8 @@ def read_header(path: Path) -> PackedHeader:
 
     Raises ``CheckpointError`` for a file that is missing, truncated, or not one that llmrt packed.
     """
+    import msgspec
+
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")

@@ -134,4 +134,4 @@ def test_block_tables_follow_requests_that_grow_leave_and_are_preempted() -> Non
             request.block_table.extend(rng.choices(range(1, 99), k=rng.randint(not request.block_table, 1)))
         tables.gather(chosen, out[: len(chosen)])
         for request, row in zip(chosen, out, strict=False):
-            assert row[: len(request.block_table)].tolist() == request.block_table
+            assert row[: len(request.block_table)].tolist() == list(request.block_table)
