@@ -100,6 +100,23 @@ def startup(report: Json) -> str:
     return _table(("whole processes", "llmrt", "llama.cpp"), [*commands, *tokens])
 
 
+def large(report: Json) -> str:
+    """A checkpoint of 7B parameters: quantizing it, and starting from what that gave."""
+    quantizing = f"at most {report['bound_bytes'] / 1e9:.1f} GB"
+    named = (
+        ("quantize", "`llmrt quantize`, sharded bf16 to packed int4", quantizing),
+        ("load", "first token on the shards with `--quant int4`, first run", quantizing),
+        ("warm", "first token on the packed folder", ""),
+        ("cold", "first token on the packed folder, not in the page cache", ""),
+    )
+    steps = report["steps"]
+    rows = [
+        (what, _seconds(steps[key]["seconds"]), f"{steps[key]['peak_bytes'] / 1e9:.1f} GB", bound)
+        for key, what, bound in named
+    ]
+    return _table((f"whole processes, shape of {report['alias']}", "time", "peak memory", "its bound"), rows)
+
+
 def sharing(report: Json) -> str:
     """What is kept of the speed on a busy machine."""
     rows = [
@@ -116,7 +133,7 @@ def sharing(report: Json) -> str:
     )
 
 
-SECTIONS = {"compare": compare, "startup": startup, "sharing": sharing}
+SECTIONS = {"compare": compare, "startup": startup, "large": large, "sharing": sharing}
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,6 +14,7 @@ from llmrt.cli.loading import load_engine
 from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.read_ahead import read_ahead
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError, TemplateError
 from llmrt.hub.sources import resolve
@@ -77,6 +78,7 @@ class Session:
     @classmethod
     def open(cls, model: LocalModel, config: EngineConfig) -> Session:
         """Load the weights. Raises ``LlmrtError`` for a checkpoint or a setting that cannot work."""
+        read_ahead(model.path, config)
         return cls(model, load_engine(model.open_model, config))
 
     @property

@@ -20,6 +20,7 @@ from typing import Protocol
 from llmrt.config import EngineConfig
 from llmrt.engine.channel import Channel
 from llmrt.engine.messages import Abort, Failed, Outputs, Ready, Start, Submit, ToEngine
+from llmrt.engine.read_ahead import read_ahead
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.engine.threads import limit_spinning
 from llmrt.errors import LlmrtError, RequestError
@@ -123,6 +124,7 @@ def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
 
 def _build_engine(path: Path, config: EngineConfig) -> Engine:
     limit_spinning()
+    read_ahead(path, config)
     from llmrt.engine.build import build_engine
 
     return build_engine(path, config)

@@ -30,6 +30,7 @@ TORCH_FREE = [
     "llmrt/engine/runner.py",
     "llmrt/engine/auto_quant.py",
     "llmrt/engine/memory.py",
+    "llmrt/engine/read_ahead.py",
     "llmrt/engine/kv/*.py",
     "llmrt/model/config.py",
     "llmrt/model/config_files.py",
