@@ -1,0 +1,41 @@
+"""Compiling a variant for a target. What was compiled once is found again, until its source changes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+CACHE = Path(__file__).parents[2] / "build" / "triton"
+os.environ.setdefault("TRITON_CACHE_DIR", str(CACHE))
+
+import triton  # noqa: E402  (it reads the variable)
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource, CompiledKernel  # noqa: E402
+
+from llmrt_kernels.triton.target import Target  # noqa: E402
+from llmrt_kernels.triton.variant import Variant  # noqa: E402
+
+ALIGNED = [["tt.divisibility", 16]]  # what a launch finds out about a pointer or a size
+
+
+def build(variant: Variant, target: Target) -> CompiledKernel:
+    """Compile. Raises what Triton raises."""
+    source = ASTSource(variant.kernel, *_arguments(variant, target.asm))
+    device = GPUTarget(target.backend, target.arch, target.warp_size)
+    return triton.compile(source, device, {"num_warps": variant.num_warps, "num_stages": variant.num_stages})
+
+
+def _arguments(variant: Variant, asm: str) -> tuple[dict[str, str], dict[str, Any], dict[tuple[int], Any]]:
+    """The types of all arguments, the values of the constant ones, and which of the others are aligned."""
+    names = [parameter.name for parameter in variant.kernel.params]
+    types = {name: variant.signature.get(name, "constexpr") for name in names}
+    constants = dict(variant.constants) | ({"ASM": asm} if "ASM" in names else {})
+    given = set(variant.signature) | set(constants)
+    assert given == set(names), f"{variant.name} gives {sorted(given)} to a kernel of {names}"
+    aligned = {
+        (parameter.num,): ALIGNED
+        for parameter in variant.kernel.params
+        if types[parameter.name].startswith(("*", "i")) and not parameter.do_not_specialize
+    }
+    return types, constants, aligned

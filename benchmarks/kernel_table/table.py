@@ -1,0 +1,73 @@
+"""The page that docs/kernels.md is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report
+from llmrt_kernels.triton.target import KB
+
+PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"
+COUNTED = ("sm_90", "sm_89", "sm_86")  # targets whose instructions are counted
+
+INTRODUCTION = """\
+# What the GPU kernels need
+
+`python -m benchmarks.kernel_table` writes this page, and the tests compare it with what the compiler makes of the
+kernels now. Each row is a shipped form of a kernel, compiled by Triton for each target without a GPU. None keeps values
+in memory for want of registers, and each fits into the shared memory of every target that it is shipped for.
+
+## Registers of a thread / KB of shared memory of a block, rounded up
+
+"""
+
+PER_WEIGHT = """
+## Instructions for a weight
+
+Instructions of a lane in the inner loop, for each packed weight that the loop unpacks and multiplies, counted in the
+machine code.
+
+"""
+
+
+def page(reports: Mapping[Pair, Report]) -> str:
+    """The whole page."""
+    targets = list(BY_NAME)
+    needs = [
+        [name, str(variant.num_warps), *(_need(name, target, reports) for target in targets)]
+        for name, variant in VARIANTS.items()
+    ]
+    text = INTRODUCTION + _table(["kernel", "warps", *targets], needs)
+    counts = [
+        [name, *(_count(reports.get((name, target))) for target in COUNTED)]
+        for name, variant in VARIANTS.items()
+        if variant.weights
+    ]
+    return text + (PER_WEIGHT + _table(["kernel", *COUNTED], counts) if counts else "") + _exceptions()
+
+
+def _need(name: str, target: str, reports: Mapping[Pair, Report]) -> str:
+    report = reports.get((name, target))
+    if report is None:
+        return "-"
+    return f"{report.resources.registers} / {math.ceil(report.resources.shared / KB)}"
+
+
+def _count(report: Report | None) -> str:
+    return "-" if report is None or report.per_weight is None else f"{report.per_weight:.2f}"
+
+
+def _exceptions() -> str:
+    reasons = [
+        f"`{name}` is not shipped for {target}: {reason}."
+        for name, variant in VARIANTS.items()
+        for target, reason in variant.not_on.items()
+    ]
+    return "\n" + "\n".join(reasons) + "\n" if reasons else ""
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,39 @@
+"""Every shipped form of every kernel, compiled for every target, fits the device and keeps its registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+
+from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report, shipped, start
+from benchmarks.kernel_table.table import PAGE, page
+from llmrt_kernels.triton.variants import shipped_variants
+
+pytestmark = pytest.mark.timeout(300)  # the first run compiles all
+
+
+@pytest.fixture(scope="module")
+def reports() -> Iterator[dict[Pair, Future[Report]]]:
+    pool, futures = start(shipped())
+    yield futures
+    pool.shutdown(cancel_futures=True)
+
+
+def test_names_are_unique_and_exceptions_name_targets() -> None:
+    variants = shipped_variants()
+    assert len(VARIANTS) == len(variants)
+    assert all(set(variant.not_on) < set(BY_NAME) for variant in variants)
+
+
+@pytest.mark.parametrize("pair", shipped(), ids="-".join)
+def test_it_fits(pair: Pair, reports: dict[Pair, Future[Report]]) -> None:
+    resources = reports[pair].result().resources
+    assert resources.spilled == 0
+    assert resources.shared <= BY_NAME[pair[1]].shared_memory
+
+
+def test_the_page_is_up_to_date(reports: dict[Pair, Future[Report]]) -> None:
+    fresh = page({pair: future.result() for pair, future in reports.items()})
+    assert PAGE.read_text() == fresh, "run `python -m benchmarks.kernel_table`"
