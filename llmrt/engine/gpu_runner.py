@@ -13,17 +13,16 @@ import torch
 from torch import Tensor
 
 from llmrt.engine.batch_builder import ends_in_step, lay_out
+from llmrt.engine.choice import Choice, Chooser
 from llmrt.engine.decode_inputs import DecodeInputs
 from llmrt.engine.device import Computed, Event, StepDevice
-from llmrt.engine.graphs import Choose, DecodeGraphs, rows_for
+from llmrt.engine.graphs import DecodeGraphs, rows_for
 from llmrt.engine.request import PENDING, Request
 from llmrt.engine.sampler import sample
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
 from llmrt.model.decoder import Decoder
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
-from llmrt.ops.argmax import ARGMAX
-from llmrt.ops.registry import resolve
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,8 @@ class GpuRunner:
         self._decoder, self._kv, self._device, self._block_size = decoder, kv, device, block_size
         capacity = rows_for(max_num_seqs)
         self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
-        self._graphs = DecodeGraphs(decoder, kv, device, self._inputs)
-        self._argmax = resolve(ARGMAX, decoder.spec)
+        self._chooser = Chooser(device, capacity, decoder.spec)
+        self._graphs = DecodeGraphs(decoder, kv, device, self._inputs, self._chooser)
         self._chosen: dict[Request, int] = {}  # places of the tokens of the last step
         self._outputs = [device.host_buffer(capacity, torch.int64) for _ in range(2)]
 
@@ -75,20 +74,17 @@ class GpuRunner:
     def launch(self, scheduled: SchedulerOutput) -> LateTokens | KnownTokens:
         """See ``LateRunner``."""
         ending = [request for request, num_tokens in scheduled.items() if ends_in_step(request, num_tokens)]
-        choose = self._choice(ending)
+        choice = self._chooser.prepare(ending)
         if sum(scheduled.values()) == len(ending):
-            computed = self._graphs.run(ending, self._chosen, choose)
+            computed = self._graphs.run(ending, self._chosen, choice)
         else:
-            computed = self._run(scheduled, ending, choose)
+            computed = self._run(scheduled, ending, choice)
         self._chosen = {request: place for place, request in enumerate(ending)}
-        return self._on_host(computed, ending) if choose is None else self._on_device(ending)
+        return self._on_host(computed, ending) if choice is None else self._on_device(ending)
 
     def randomize_cache(self) -> None:
         """See ``KVCache.randomize``."""
         self._kv.randomize()
-
-    def _choice(self, ending: Sequence[Request]) -> Choose:
-        return self._argmax if all(request.is_plain_greedy for request in ending) else None
 
     def _on_host(self, computed: Computed, ending: Sequence[Request]) -> KnownTokens:
         self._device.event().wait()
@@ -101,15 +97,15 @@ class GpuRunner:
         self._device.copy(tokens, self._inputs.chosen[: len(ending)])
         return LateTokens(ending, tokens, self._device.event())
 
-    def _run(self, scheduled: SchedulerOutput, ending: Sequence[Request], choose: Choose) -> Computed:
+    def _run(self, scheduled: SchedulerOutput, ending: Sequence[Request], choice: Choice | None) -> Computed:
         """Hand over a step of any shape."""
         batch, pending, places = self._upload(scheduled)
 
         def step() -> Tensor:
             batch.input_ids.index_copy_(0, pending, self._inputs.chosen[places])
             logits = self._decoder(batch, self._kv)
-            if choose is not None:
-                self._inputs.chosen[: len(ending)].copy_(choose(logits))
+            if choice is not None and ending:
+                self._inputs.chosen[: len(ending)].copy_(self._chooser.choose(choice, logits))
             return logits
 
         return self._device.run(step)

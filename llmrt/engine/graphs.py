@@ -8,18 +8,16 @@ blocks and the inputs that it points to are allocated once and never move.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from llmrt.engine.choice import Choice, Chooser
 from llmrt.engine.decode_inputs import DecodeInputs
 from llmrt.engine.device import Computed, Graph, StepDevice
 from llmrt.engine.request import Request
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
-
-# From logits [R, V] to tokens [R]; None where the host chooses.
-Choose = Callable[[Tensor], Tensor] | None
 
 
 def rows_for(count: int) -> int:
@@ -30,26 +28,32 @@ def rows_for(count: int) -> int:
 class DecodeGraphs:
     """Runs ``decoder`` over batches of one token a request."""
 
-    def __init__(self, decoder: Decoder, kv: KVCache, device: StepDevice, inputs: DecodeInputs) -> None:
+    def __init__(
+        self, decoder: Decoder, kv: KVCache, device: StepDevice, inputs: DecodeInputs, chooser: Chooser
+    ) -> None:
         self._decoder = decoder
         self._kv = kv
         self._device = device
         self._inputs = inputs
-        self._graphs: dict[tuple[int, Choose], Graph] = {}
+        self._chooser = chooser
+        self._graphs: dict[tuple[int, Choice | None], Graph] = {}
 
-    def run(self, requests: Sequence[Request], chosen: Mapping[Request, int], choose: Choose) -> Computed:
-        """Hand over a step, which leaves the tokens of ``choose`` in the inputs. Its result is the logits [rows, V]."""
+    def run(self, requests: Sequence[Request], chosen: Mapping[Request, int], choice: Choice | None) -> Computed:
+        """Hand over a step. Its tokens are in the inputs then, unless the host chooses; its result is logits [rows, V].
+
+        ``chosen`` has the place of each request that the last step chose a token for.
+        """
         rows = rows_for(len(requests))
         self._inputs.write(requests, rows, chosen)
-        graph = self._graphs.get((rows, choose))
+        graph = self._graphs.get((rows, choice))
         if graph is None:
-            graph = self._graphs[rows, choose] = self._device.capture(lambda: self._step(rows, choose))
+            graph = self._graphs[rows, choice] = self._device.capture(lambda: self._step(rows, choice))
         else:
             graph.replay()
         return graph
 
-    def _step(self, rows: int, choose: Choose) -> Tensor:
+    def _step(self, rows: int, choice: Choice | None) -> Tensor:
         logits = self._decoder(self._inputs.batch(rows), self._kv)
-        if choose is not None:
-            self._inputs.chosen[:rows].copy_(choose(logits))
+        if choice is not None:
+            self._inputs.chosen[:rows].copy_(self._chooser.choose(choice, logits))
         return logits

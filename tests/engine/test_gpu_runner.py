@@ -67,9 +67,12 @@ def random_requests(rng: random.Random, count: int) -> list[tuple[list[int], Sam
         (
             shared[: rng.choice([0, 0, 20, 40])] + rng.choices(range(3, 128), k=rng.randrange(1, 12)),
             SamplingParams(
-                temperature=rng.choice([0, 0, 0, 0, 0, 0, 0, 0.8]),
-                seed=i,
-                repetition_penalty=rng.choice([1, 1, 1, 1, 1, 1, 1.3]),
+                temperature=rng.choice([0, 0, 0, 0.8]),
+                top_k=rng.choice([0, 0, 5]),
+                top_p=rng.choice([1, 1, 0.7]),
+                min_p=rng.choice([0, 0, 0.1]),
+                seed=rng.choice([i, -i, (1 << 64) - i]),
+                repetition_penalty=rng.choice([1] * 20 + [1.3]),
                 max_tokens=rng.randrange(1, 40),
                 stop_token_ids=frozenset(rng.sample(range(128), rng.choice([0, 4]))),
             ),

@@ -1,0 +1,11 @@
+"""Drawing the next token from logits.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.reference.sample import sample
+
+SAMPLE = Op("sample", (reference(sample),))
