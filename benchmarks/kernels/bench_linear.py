@@ -2,9 +2,10 @@
 
     python -m benchmarks.kernels.bench_linear [--json FILE] [--threads N]
 
-Weights are cold. ``memory`` is the bytes of the weight a second over the read bandwidth, ``peak`` the operations a
-second over those of the dot-product instructions alone, ``x bf16`` and ``x int4`` torch's time over ours, ``x one`` our
-time over that of one token. The activations are quantized in each call. LLMRT_ISA chooses the instruction set.
+Weights are cold: int4 and int8 with int8 activations, and bf16 with activations rounded to bf16 or in fp32. ``memory``
+is the bytes of the weight a second over the read bandwidth, ``peak`` the operations a second over those of the
+instructions that multiply such activations alone, ``x bf16`` and ``x int4`` torch's time over ours, ``x one`` our time
+over that of one token. The activations are rounded in each call. LLMRT_ISA chooses the instruction set.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from benchmarks.kernels.cold import arena, cold_copies, seconds_each
 from benchmarks.kernels.session import Session
-from llmrt_kernels.cpu.linear import linear, quantize_rows
-from llmrt_kernels.packed import Matrix, Weight
+from llmrt_kernels.cpu.linear import linear, quantize_rows, round_rows
+from llmrt_kernels.cpu.measure import dot_peak
+from llmrt_kernels.packed import BLOCK, Matrix, Weight
 
 SHAPES = {
     "7B gate_up": (28672, 4096),
@@ -27,7 +29,36 @@ SHAPES = {
     "135M gate_up": (3072, 576),
 }
 TOKENS = (1, 2, 4, 8, 16, 32, 128, 512)
-SCHEMES = ((4, 32), (4, 64), (8, 64))
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Weights of ``bits``, quantized where ``group`` values share a scale, and the type of activations."""
+
+    bits: int
+    group: int
+    activations: torch.dtype
+
+    @property
+    def name(self) -> str:
+        """What it is called in the table."""
+        if self.group:
+            return f"int{self.bits} g{self.group}"
+        return "bf16" if self.activations == torch.bfloat16 else "bf16 x fp32"
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Scales included."""
+        return self.bits + (16 / self.group if self.group else 0)
+
+
+SCHEMES = (
+    Scheme(4, 32, torch.int8),
+    Scheme(4, 64, torch.int8),
+    Scheme(8, 64, torch.int8),
+    Scheme(16, 0, torch.bfloat16),
+    Scheme(16, 0, torch.float32),
+)
 
 
 @dataclass(frozen=True)
@@ -35,8 +66,7 @@ class Row:
     """One product. ``memory`` and ``peak`` are fractions, the ``over_`` ratios of times; None: torch has no such."""
 
     shape: str
-    bits: int
-    group: int
+    scheme: str
     tokens: int
     microseconds: float
     gops: float
@@ -47,8 +77,17 @@ class Row:
     over_one_token: float
 
 
-def packed_seconds(memory: Tensor, halves: Tensor, shape: tuple[int, int], tokens: int, bits: int, group: int) -> float:
-    """Our product."""
+def float_seconds(memory: Tensor, shape: tuple[int, int], tokens: int, activations: torch.dtype) -> float:
+    """Our product with bf16 weights."""
+    rows, columns = shape
+    x = torch.randn(tokens, columns)
+    data = cold_copies(memory, (rows // BLOCK, columns // 2, BLOCK, 2))
+    weights = [Weight((Matrix(d, None, 16, rows),), BLOCK) for d in data]
+    return seconds_each([lambda w=w: linear(round_rows(x, activations), w) for w in weights])
+
+
+def codes_seconds(memory: Tensor, halves: Tensor, shape: tuple[int, int], tokens: int, bits: int, group: int) -> float:
+    """Our product with quantized weights."""
     rows, columns = shape
     x = torch.randn(tokens, columns)
     codes = cold_copies(memory, (rows // 16, columns * bits // 32, 64))
@@ -90,36 +129,38 @@ def torch_times(threads: int, data: Tensor) -> dict[tuple[str, int], tuple[float
 def main() -> None:
     """Measure, print a table, and write the JSON."""
     session = Session.begin(__doc__)
-    bandwidth, peak = session.read_bandwidth, session.dot_peak
-    data, halves = arena(torch.uint8), arena(torch.float16)
+    data, halves, floats = arena(torch.uint8), arena(torch.float16), arena(torch.bfloat16)
+    peaks = {scheme.activations: dot_peak(session.threads, scheme.activations) for scheme in SCHEMES}
     base = torch_times(session.threads, data)
-    print("shape         scheme   tokens       us  GOP/s  memory   peak  x bf16  x int4   x one")
+    print("shape         scheme      tokens       us  GOP/s  memory   peak  x bf16  x int4   x one")
     rows: list[Row] = []
     for name, shape in SHAPES.items():
-        for bits, group in SCHEMES:
-            num_bytes = shape[0] * shape[1] * bits // 8 + shape[0] * shape[1] // group * 2
+        for scheme in SCHEMES:
+            num_bytes = shape[0] * shape[1] * scheme.bits_per_weight / 8
             one = 0.0
             for tokens in TOKENS:
-                seconds = packed_seconds(data, halves, shape, tokens, bits, group)
+                if scheme.group:
+                    seconds = codes_seconds(data, halves, shape, tokens, scheme.bits, scheme.group)
+                else:
+                    seconds = float_seconds(floats, shape, tokens, scheme.activations)
                 one = seconds if tokens == 1 else one
                 rate = 2 * shape[0] * shape[1] * tokens / seconds
                 bf16, int4 = base[name, tokens]
                 row = Row(
                     name,
-                    bits,
-                    group,
+                    scheme.name,
                     tokens,
                     seconds * 1e6,
                     rate / 1e9,
-                    num_bytes / seconds / bandwidth,
-                    rate / peak,
+                    num_bytes / seconds / session.read_bandwidth,
+                    rate / peaks[scheme.activations],
                     bf16 / seconds,
                     None if int4 is None else int4 / seconds,
                     seconds / one,
                 )
                 rows.append(row)
                 print(
-                    f"{name:13} int{bits} g{group} {tokens:6} {row.microseconds:8.0f} {row.gops:6.0f} {row.memory:7.0%}"
+                    f"{name:13} {scheme.name:11} {tokens:6} {row.microseconds:8.0f} {row.gops:6.0f} {row.memory:7.0%}"
                     f" {row.peak:6.0%} {row.over_bf16:7.2f} {row.over_int4 or 0:7.2f} {row.over_one_token:7.2f}",
                     flush=True,
                 )

@@ -20,6 +20,7 @@ struct Isa {
 // Best first.
 constexpr Isa kIsas[] = {
 #if defined(__x86_64__)
+    {"avx512_bf16", llmrt::has_avx512_bf16, llmrt::avx512_bf16_table},
     {"avx512_vnni", llmrt::has_avx512_vnni, llmrt::avx512_vnni_table},
     {"avx_vnni", llmrt::has_avx_vnni, llmrt::avx_vnni_table},
     {"avx_vnni_evex", llmrt::has_avx512_vnni, llmrt::avx_vnni_evex_table, true},

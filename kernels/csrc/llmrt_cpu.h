@@ -24,25 +24,34 @@ struct llmrt_call {
   const void* args;
 };
 
-// Activations [T, K] in int8, a scale for each G values, padded to whole groups: x = scale code.
-struct llmrt_codes {
-  int8_t* codes;   // [T, K + 64]: rows 4096 bytes apart would meet at the same places of the first cache
+enum llmrt_dtype : int64_t { LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3, LLMRT_INT4 = 4 };
+
+// Activations [T, K] as a product takes them: int8 codes, x = scale code, a scale for each G values, padded to whole
+// groups, for quantized weights; fp32 or bf16 for others, with 16 for G and neither scales nor sums.
+struct llmrt_activations {
+  void* values;    // [T, K], and 64 bytes more a row: rows 4096 bytes apart would meet at the same places of the first cache
   float* scales;   // [T, K/G]
   int32_t* sums;   // [T, K/G], of the codes of a group
   int64_t columns; // K, a multiple of G
   int64_t group;   // G
+  int64_t dtype;
 };
 
-// A packed matrix, w = scale (code - zero) with the zero 8 (bits 4) or 128 (bits 8), in blocks of 16 rows:
+// A matrix in blocks of 16 rows. Quantized, w = scale (code - zero) with the zero 8 (int4) or 128 (int8):
 //
-//   bits 4   data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
-//   bits 8   data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
+//   int4     data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
+//   int8     data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
 //   scales [N/16, K/G, 16] fp16
+//
+// or as it was stored, without scales:
+//
+//   bf16        data [N/16, K/2, 16, 2]: value 2i+c of line j is row i's for k = 2j+c
+//   fp16, fp32  data [N/16, K, 16]: value i of line k is row i's
 struct llmrt_matrix {
   const uint8_t* data;
   const uint16_t* scales;
   int64_t rows;
-  int64_t bits;
+  int64_t dtype;
 };
 
 // Matrices one above the other, of widths that may differ; all but the last have a multiple of 16 rows.
@@ -59,7 +68,6 @@ struct llmrt_weight {
 //   keys    [block_size/16, D/4, 16, 4] uint8: the packed matrix of 16 rows above, code = round(k / scale) + 128
 //   values  [block_size/4, D/16, 16, 4] int8: 4 neighbouring tokens' values of a dimension stand together
 //   scales  [blocks, KVH, block_size] fp32 of each
-enum llmrt_dtype : int64_t { LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3 };
 struct llmrt_cache {
   void* k;
   void* v;
@@ -71,58 +79,57 @@ struct llmrt_cache {
   int64_t dtype;
 };
 
-// out[t] = row token_ids[t] of an int8 table packed as above.
+// out[t] = row token_ids[t] of a table of int8 or floats laid out as above.
 struct llmrt_embedding_args {
   const int64_t* token_ids;
-  const uint8_t* data;
-  const uint16_t* scales;
+  llmrt_matrix table;
   float* out;
   int64_t tokens;
-  int64_t columns;      // K of the packed table
+  int64_t columns;      // K of the table
   int64_t out_columns;  // values of a row that are wanted
   int64_t group;
 };
 
-// y = codes of x / sqrt(mean(x^2) + eps) * weight. x [T, N].
+// y = x / sqrt(mean(x^2) + eps) * weight. x [T, N].
 struct llmrt_rms_norm_args {
   const float* x;
   const float* weight;
-  llmrt_codes y;
+  llmrt_activations y;
   int64_t tokens;
   int64_t size;
   float eps;
 };
 
-// y = codes of x [T, N].
-struct llmrt_quantize_rows_args {
+// y = x [T, N].
+struct llmrt_round_rows_args {
   const float* x;
-  llmrt_codes y;
+  llmrt_activations y;
   int64_t tokens;
   int64_t size;
 };
 
 // y[t, n] = sum_k x[t, k] w[n, k] + bias[n] + residual[t, n], the last two if there are any. y, residual [T, N].
 struct llmrt_linear_args {
-  llmrt_codes x;
+  llmrt_activations x;
   llmrt_weight weight;
   const float* residual;
   float* y;
   int64_t tokens;
 };
 
-// y [T, I] = codes of silu(x Wg^T) * (x Wu^T). `weight` [2 I, K] has, for each group of y, its rows of Wg and then
+// y [T, I] = silu(x Wg^T) * (x Wu^T). `weight` [2 I, K] has, for each group of y, its rows of Wg and then
 // those of Wu.
 struct llmrt_gated_linear_args {
-  llmrt_codes x;
+  llmrt_activations x;
   llmrt_weight weight;
-  llmrt_codes y;
+  llmrt_activations y;
   int64_t tokens;
 };
 
 // The product with W [(H + 2 KVH) D, K]; queries and keys rotated (half-split RoPE), keys and values written to the
 // cache. q [T, H, D]; cos_sin [P, 2, D/2].
 struct llmrt_rotary_linear_args {
-  llmrt_codes x;
+  llmrt_activations x;
   llmrt_weight weight;
   const int64_t* positions;
   const float* cos_sin;
@@ -147,26 +154,26 @@ struct llmrt_routing {
 
 // Fills `routing` with the k largest of softmax(x router^T), and y with the tokens of the pairs. router [E, N]; y [T k, N].
 struct llmrt_route_args {
-  llmrt_codes x;
+  llmrt_activations x;
   const float* router;
   llmrt_routing routing;
-  llmrt_codes y;
+  llmrt_activations y;
   int64_t size;  // N, a multiple of 16
 };
 
 // llmrt_gated_linear of each pair with its expert's matrix. `weight` has those of all experts, one above the other; each
 // has whole blocks. x, y: sorted pairs.
 struct llmrt_expert_gated_linear_args {
-  llmrt_codes x;
+  llmrt_activations x;
   llmrt_weight weight;
   llmrt_routing routing;
-  llmrt_codes y;
+  llmrt_activations y;
 };
 
 // y[t] = residual[t] + the sum over its choices of weight times the product of the pair with its expert's matrix [N, K].
 // x: sorted pairs; `products` [T k, N] is for those; residual, y [T, N]; N is a multiple of 16.
 struct llmrt_expert_linear_args {
-  llmrt_codes x;
+  llmrt_activations x;
   llmrt_weight weight;
   llmrt_routing routing;
   float* products;
@@ -176,7 +183,8 @@ struct llmrt_expert_linear_args {
 
 // Causal grouped-query attention over pages; see the reference for the formula. q, out [T, H, D]; block_table
 // [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [units, H/KVH, D + 2] holds the pieces of long
-// single-token requests, a unit for each request, kv head and chunk of keys. `codes` is `out` quantized.
+// single-token requests, a unit for each request, kv head and chunk of keys. y is `out` as the
+// product that follows takes it.
 struct llmrt_paged_attention_args {
   const float* q;
   llmrt_cache cache;
@@ -185,7 +193,7 @@ struct llmrt_paged_attention_args {
   const int64_t* seq_lens;
   float* out;
   float* partial;
-  llmrt_codes codes;
+  llmrt_activations y;
   int64_t tokens;
   int64_t requests;
   int64_t table_width;
@@ -232,11 +240,13 @@ struct llmrt_read_memory_args {
   int64_t* sums;
 };
 
-// Every thread multiplies 64 `chains` `turns` pairs of bytes, for measuring; `chains` (6 or 12) sums are independent
-// of each other: few registers hold no more than 6, long latencies want 12. sums [threads] as above.
-struct llmrt_multiply_bytes_args {
+// Every thread multiplies 16 lanes `chains` `turns` times, for measuring: four pairs of bytes in each lane (LLMRT_INT8),
+// two of bf16, or one of fp32. `chains` (6 or 12) sums are independent of each other: few registers hold no more than 6,
+// long latencies want 12. sums [threads] as above.
+struct llmrt_multiply_args {
   int64_t turns;
   int64_t chains;
+  int64_t dtype;
   int64_t* sums;
 };
 

@@ -19,6 +19,7 @@ OpTable avx2_table();
 OpTable avx_vnni_table();
 OpTable avx_vnni_evex_table();
 OpTable avx512_vnni_table();
+OpTable avx512_bf16_table();
 OpTable neon_dotprod_table();
 OpTable neon_i8mm_table();
 

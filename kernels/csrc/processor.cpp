@@ -17,17 +17,21 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
 
-// Bit 4 of EAX of leaf 7, subleaf 1: a compiler older than the extension has no name for it.
-bool has_avx_vnni() {
+// A bit of EAX of leaf 7, subleaf 1: a compiler older than an extension has no name for it.
+static bool has_bit(int bit) {
   unsigned eax = 0, ebx, ecx, edx;
-  return has_avx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> bit & 1);
 }
+
+bool has_avx_vnni() { return has_avx2() && has_bit(4); }
 
 bool has_avx512_vnni() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni");
 }
+
+bool has_avx512_bf16() { return has_avx512_vnni() && has_bit(5); }
 
 #elif defined(__aarch64__) && defined(__linux__)
 

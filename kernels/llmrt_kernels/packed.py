@@ -1,26 +1,41 @@
-"""The records that kernels with quantized weights take. Layouts: ``reference/linear_packed.py``."""
+"""The records that kernels with packed weights take. Layouts: ``reference/linear_packed.py``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+BLOCK = 16  # rows of a matrix that are packed together
+ROW_PAD = 64  # bytes between two tokens' activations
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """N rows in codes of ``bits`` width: ``data`` uint8 [N/16, K/8 or K/4, 64], ``scales`` fp16 [N/16, K/G, 16]."""
+    """N rows in blocks of 16, of ``bits`` a number.
+
+    Quantized, ``data`` is uint8 [N/16, K/8 or K/4, 64] and ``scales`` fp16 [N/16, K/G, 16]; else ``data`` is bf16
+    [N/16, K/2, 16, 2], or fp16 or fp32 [N/16, K, 16, 1], and there are no scales.
+    """
 
     data: Tensor
-    scales: Tensor
+    scales: Tensor | None
     bits: int
     rows: int
 
 
+def in_blocks(weight: Tensor) -> Tensor:
+    """A view of floats [.., N, K], N a multiple of 16, as ``Matrix.data``: [.., N/16, K/2 or K, 16, 2 or 1]."""
+    pair = 2 if weight.dtype == torch.bfloat16 else 1
+    return weight.unflatten(-1, (-1, pair)).unflatten(-3, (-1, BLOCK)).transpose(-3, -2)
+
+
 @dataclass(frozen=True)
 class Weight:
-    """Matrices one above the other, all of ``group`` values to a scale; ``bias`` [rows] fp32 or None.
+    """Matrices one above the other, all of ``group`` values to a scale, or of floats; ``bias`` [rows] fp32 or None.
 
+    ``group`` is also how many rows of a gate and of what it gates stand in turn. That of floats is 16.
     All matrices but the last have a multiple of 16 rows.
     """
 
@@ -56,3 +71,20 @@ class Codes:
     def columns(self) -> int:
         """K."""
         return self.scales.shape[1] * self.group
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Activations [T, K] as they are, for weights that are not quantized: ``values`` fp32 or bf16 [T, K + 64 bytes]."""
+
+    values: Tensor
+
+    @property
+    def num_tokens(self) -> int:
+        """T."""
+        return self.values.shape[0]
+
+    @property
+    def columns(self) -> int:
+        """K."""
+        return self.values.shape[1] - ROW_PAD // self.values.element_size()

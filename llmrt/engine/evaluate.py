@@ -110,7 +110,7 @@ class _Scorer:
 
     def log_probs(self, token_ids: Sequence[int], start: int) -> Tensor:
         """[T, V] fp32 after each of the tokens that stand at ``start`` and on; those before were given earlier."""
-        set_threads(self._config)  # torch's or the kernels', which take turns
+        set_threads(self._config.threads, self.decoder.spec)  # torch's or the kernels', which take turns
         end = start + len(token_ids)
         positions = torch.arange(start, end)
         batch = ForwardBatch(

@@ -18,14 +18,15 @@ from llmrt.model.checkpoint import Checkpoint, open_checkpoint
 from llmrt.model.config import ModelConfig
 from llmrt.model.decoder import Decoder
 from llmrt.model.load import Progress, load_decoder
+from llmrt.model.load_blocks import block_bytes
 from llmrt.model.packed_file import PackedCheckpoint
 from llmrt.model.packed_header import packed_file
 from llmrt.model.random_checkpoint import RandomCheckpoint
 from llmrt.model.random_decoder import random_decoder
 from llmrt.model.tensor_slots import num_parameters
-from llmrt.ops.native import NOT_BUILT, native_library
+from llmrt.ops.native import native_library, native_refusal
 from llmrt.ops.paged_attention import PAGED_ATTENTION
-from llmrt.ops.registry import choose
+from llmrt.ops.registry import choose, forced_backend
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES, Recipe
 
@@ -71,6 +72,9 @@ def loaded_bytes(model: Model, config: EngineConfig) -> int:
     """Bytes of the weights in memory under a settled configuration."""
     if isinstance(model, PackedCheckpoint):
         return model.num_bytes
+    spec = _spec(model.config, config.dtype, config)
+    if spec.in_blocks:
+        return block_bytes(model, spec.dtype)
     return weight_bytes(model.config, config.dtype, recipe_of(config))
 
 
@@ -89,11 +93,11 @@ def load_model(
 
     Raises ``LlmrtError``.
     """
-    notices = set_threads(config)
     recipe, spec = recipe_of(config), _spec(model.config, config.dtype, config)
+    notices = set_threads(config.threads, spec)
     refusal = _int8_refusal(spec, config.block_size)
     if config.kv_dtype == "int8" and refusal is not None:
-        raise ConfigError(f"--kv-dtype int8 is not to be had: {refusal}. Use fp16, or a --quant.")
+        raise ConfigError(f"--kv-dtype int8 is not to be had: {refusal}. Use fp16.")
     if isinstance(model, PackedCheckpoint):
         decoder = model.decoder(context_length, spec)
     elif isinstance(model, RandomCheckpoint) and config.device != "cpu":
@@ -108,10 +112,10 @@ def load_model(
     return LoadedModel(decoder, notices)
 
 
-def set_threads(config: EngineConfig) -> list[str]:
+def set_threads(wanted: int | None, spec: OpSpec) -> list[str]:
     """Give the threads to torch or to the native kernels; returns what the person should know."""
-    wanted, cores, quantized = config.threads, usable_cores(), config.quant != "none"
-    library = native_library() if quantized else None
+    cores, refusal = usable_cores(), _refusal(spec)
+    library = native_library() if refusal is None else None
     threads = min(wanted or cores, cores)
     torch.set_num_threads(threads if library is None else 1)
     if library is not None:
@@ -119,8 +123,8 @@ def set_threads(config: EngineConfig) -> list[str]:
     notices: list[str] = []
     if wanted is not None and wanted > cores:
         notices.append(f"--threads {wanted} is more than the {cores} cores that are free for it; {threads} are used.")
-    if quantized and library is None and config.device == "cpu":
-        notices.append(f"{NOT_BUILT}; this will be slow.")
+    if refusal is not None and spec.device == "cpu" and forced_backend() is None:
+        notices.append(f"torch computes this model, for {refusal}; that is slower than the native kernels.")
     return notices
 
 
@@ -157,8 +161,15 @@ def _resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]
 
 
 def _spec(model: ModelConfig, dtype: str, config: EngineConfig) -> OpSpec:
+    """Weights that are not quantized go in blocks where the native kernels serve the model."""
     recipe = recipe_of(config)
-    return OpSpec(config.device, DTYPES[dtype], group=recipe.group if recipe else 0, granule=model.granule)
+    spec = OpSpec(config.device, DTYPES[dtype], group=recipe.group if recipe else 0, granule=model.granule)
+    return spec if recipe or _refusal(spec) else replace(spec, in_blocks=True)
+
+
+def _refusal(spec: OpSpec) -> str | None:
+    """Why the native kernels would not serve the model, were its weights packed."""
+    return native_refusal(spec if spec.packed else replace(spec, in_blocks=True))
 
 
 def _choose(value: str, flag: str, natural: str, known: Iterable[str] = DTYPES) -> str:

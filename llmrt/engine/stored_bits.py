@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from llmrt.model.block_weight import BlockWeight
 from llmrt.model.decoder import Decoder
 from llmrt.model.linear import Linear
 from llmrt.model.packed_linear import PackedEmbedding, PackedModule
@@ -31,7 +32,7 @@ def stored_bits(decoder: Decoder) -> StoredBits:
     return StoredBits(_bits(layers), _bits(head), _bits(list(everything.values())))
 
 
-def _weights(decoder: Decoder) -> Iterator[tuple[str, Tensor | PackedWeight]]:
+def _weights(decoder: Decoder) -> Iterator[tuple[str, Tensor | PackedWeight | BlockWeight]]:
     for name, module in decoder.named_modules():
         if isinstance(module, PackedModule):
             yield from ((name, piece) for piece in module.pieces)
@@ -43,14 +44,14 @@ def _weights(decoder: Decoder) -> Iterator[tuple[str, Tensor | PackedWeight]]:
             yield from ((name, tensor) for key, tensor in module.named_buffers(recurse=False) if key == "weight")
 
 
-def _columns(weight: Tensor | PackedWeight) -> int:
+def _columns(weight: Tensor | PackedWeight | BlockWeight) -> int:
     return weight.shape[1] if len(weight.shape) > 1 else 1
 
 
-def _address(weight: Tensor | PackedWeight) -> int:
-    return (weight.data if isinstance(weight, PackedWeight) else weight).data_ptr()
+def _address(weight: Tensor | PackedWeight | BlockWeight) -> int:
+    return (weight if isinstance(weight, Tensor) else weight.data).data_ptr()
 
 
-def _bits(weights: list[Tensor | PackedWeight]) -> float:
-    stored = sum(w.num_bytes if isinstance(w, PackedWeight) else w.numel() * w.element_size() for w in weights)
+def _bits(weights: list[Tensor | PackedWeight | BlockWeight]) -> float:
+    stored = sum(w.nbytes if isinstance(w, Tensor) else w.num_bytes for w in weights)
     return 8 * stored / sum(math.prod(w.shape) for w in weights)

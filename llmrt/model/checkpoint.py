@@ -13,10 +13,11 @@ from llmrt.model.families.family import TensorNames
 
 
 class StoredTensor(NamedTuple):
-    """What a file says it holds."""
+    """What a file says it holds; ``dtype`` (fp32, bf16 or fp16) is what it is loaded as."""
 
     shape: tuple[int, ...]
     file: Path
+    dtype: str = "fp32"
 
 
 class Checkpoint(Protocol):

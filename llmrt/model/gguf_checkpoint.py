@@ -17,6 +17,9 @@ from llmrt.model.checkpoint import StoredTensor
 from llmrt.model.families.gguf_fields import GGUF_NAMES, ROPE_FREQS, read_gguf_file
 from llmrt.text.gguf_metadata import open_gguf
 
+# Of tensors that need no unpacking.
+DTYPES = {GGMLQuantizationType.F16: "fp16", GGMLQuantizationType.BF16: "bf16"}
+
 
 class GgufCheckpoint:
     """The model in ``path``."""
@@ -26,18 +29,22 @@ class GgufCheckpoint:
         reader = open_gguf(path)
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         self.inventory = {
-            name: StoredTensor(_shape(tensor), path) for name, tensor in self._tensors.items() if name != ROPE_FREQS
+            name: StoredTensor(_shape(tensor), path, DTYPES.get(tensor.tensor_type, "fp32"))
+            for name, tensor in self._tensors.items()
+            if name != ROPE_FREQS
         }
         self.config = read_gguf_file(path)
         self.names = GGUF_NAMES
 
     def load(self, name: str) -> Tensor:
-        """One tensor, unpacked to fp32 unless it is stored as fp16."""
+        """One tensor, unpacked to fp32 unless it is stored as fp16 or bf16."""
         tensor = self._tensors[name]
         kind = GGMLQuantizationType(tensor.tensor_type)
         values = self._read(tensor)
         if kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
             return torch.from_numpy(values).view(_shape(tensor))
+        if kind == GGMLQuantizationType.BF16:  # which numpy has no name for
+            return torch.from_numpy(values).view(torch.bfloat16).view(_shape(tensor))
         try:
             return torch.from_numpy(dequantize(values, kind)).view(_shape(tensor))
         except NotImplementedError:

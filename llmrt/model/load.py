@@ -13,6 +13,7 @@ from torch import Tensor
 
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.decoder import Decoder
+from llmrt.model.load_blocks import load_in_blocks
 from llmrt.model.load_quantized import QuantizedLoad
 from llmrt.model.stored_tensors import check_inventory, check_tied_head, read_tensor
 from llmrt.model.tensor_slots import Slot, tensor_slots
@@ -46,7 +47,9 @@ def load_decoder(
     decoder = Decoder(checkpoint.config, context_length, spec)
     if checkpoint.config.tied_embeddings:
         check_tied_head(checkpoint)
-    if recipe is None:
+    if spec.in_blocks:
+        load_in_blocks(decoder, checkpoint, slots, spec, progress)
+    elif recipe is None:
         _fill(decoder, checkpoint, slots, spec, progress)
     else:
         QuantizedLoad(decoder, checkpoint, slots, spec, recipe, progress).run(calibration)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
+from llmrt.model.block_weight import BlockWeight
 from llmrt.model.config import ModelConfig
 from llmrt.model.config_files import read_config
 from llmrt.model.decoder import Decoder
@@ -137,9 +138,16 @@ def _packed(decoder: Decoder) -> Iterator[tuple[str, list[PackedWeight]]]:
     """The pieces of each packed matrix; a head that is the embedding table is left out."""
     for name, module in decoder.named_modules():
         if isinstance(module, PackedEmbedding):
-            yield name, [module.table]
+            yield name, _quantized([module.table])
         elif isinstance(module, PackedModule) and not (name == "lm_head" and decoder.config.tied_embeddings):
-            yield name, module.pieces
+            yield name, _quantized(module.pieces)
+
+
+def _quantized(pieces: Sequence[PackedWeight | BlockWeight]) -> list[PackedWeight]:
+    """Weights that were not quantized are never written."""
+    quantized = [piece for piece in pieces if isinstance(piece, PackedWeight)]
+    assert len(quantized) == len(pieces)
+    return quantized
 
 
 def _tensors(decoder: Decoder, header: PackedHeader) -> Iterator[tuple[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Layers whose weights are quantized and packed, each in the place of the dense one of the same name."""
+"""Layers whose weights are packed, quantized or not, each in the place of the dense one of the same name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from llmrt.model.block_weight import BlockWeight
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import LayerKVCache
 from llmrt.ops.embedding_packed import EMBEDDING_PACKED
@@ -24,18 +25,19 @@ class PackedModule(nn.Module):
     It is moved to the device of the spec.
     """
 
-    def __init__(self, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> None:
+    def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__()
-        assert all(piece.scheme.group == spec.group for piece in pieces)
+        (group,) = {piece.group for piece in pieces}
+        assert spec.group in (0, group)
         self.pieces = [piece.to(spec.device) for piece in pieces]
         self.bias = None if bias is None else bias.to(spec.device)
-        self._weight = Weight(tuple(piece.matrix for piece in self.pieces), spec.group, self.bias)
+        self._weight = Weight(tuple(piece.matrix for piece in self.pieces), group, self.bias)
 
 
 class PackedLinear(PackedModule):
     """y = x W^T + b."""
 
-    def __init__(self, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> None:
+    def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__(pieces, bias, spec)
         self._linear = resolve(LINEAR_PACKED, spec)
 
@@ -47,7 +49,7 @@ class PackedLinear(PackedModule):
 class PackedGatedLinear(PackedModule):
     """The first half of SwiGLU."""
 
-    def __init__(self, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> None:
+    def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__(pieces, bias, spec)
         self._gated_linear = resolve(GATED_LINEAR_PACKED, spec)
 
@@ -59,7 +61,7 @@ class PackedGatedLinear(PackedModule):
 class PackedRotaryLinear(PackedModule):
     """Queries, keys and values."""
 
-    def __init__(self, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> None:
+    def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__(pieces, bias, spec)
         self._rotary_linear = resolve(ROTARY_LINEAR_PACKED, spec)
 
@@ -88,12 +90,12 @@ class PackedExperts(PackedModule):
 
 
 class PackedEmbedding(nn.Module):
-    """Rows of an int8 table, which may be the head's too."""
+    """Rows of a table, which may be the head's too."""
 
-    def __init__(self, table: PackedWeight, spec: OpSpec) -> None:
+    def __init__(self, table: PackedWeight | BlockWeight, spec: OpSpec) -> None:
         super().__init__()
         self.table = table.to(spec.device)
-        self._weight = Weight((self.table.matrix,), table.scheme.group)
+        self._weight = Weight((self.table.matrix,), table.group)
         self._embedding_packed = resolve(EMBEDDING_PACKED, spec)
 
     def forward(self, token_ids: Tensor) -> Tensor:

@@ -48,10 +48,15 @@ def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor |
     if isinstance(dense, GatedLinear):
         gate, up = pieces
         if bias is not None:
-            gate_bias, up_bias = bias.chunk(2)
-            bias = torch.cat(list(in_turn(gate_bias, up_bias, gate.scheme.group)))
+            bias = gated_bias(bias, gate.group)
         return packed([interleave([gate], [up])], bias, spec)
     return packed(join(pieces), bias, spec)
+
+
+def gated_bias(bias: Tensor, group: int) -> Tensor:
+    """That of a gate above that of what it gates, in the order of a packed weight's rows."""
+    gate, up = bias.chunk(2)
+    return torch.cat(list(in_turn(gate, up, group)))
 
 
 def _apart(pieces: Sequence[PackedWeight], count: int) -> list[PackedWeight]:
@@ -65,7 +70,7 @@ def interleave(gates: Sequence[PackedWeight], ups: Sequence[PackedWeight]) -> Pa
     """
     pairs = list(zip(gates, ups, strict=True))
     assert all((gate.scheme, gate.shape) == (up.scheme, up.shape) for gate, up in pairs)
-    scheme, blocks = gates[0].scheme, gates[0].scheme.group // BLOCK
+    scheme, blocks = gates[0].scheme, gates[0].group // BLOCK
     data = torch.cat([rows for gate, up in pairs for rows in in_turn(gate.data, up.data, blocks)])
     scales = torch.cat([rows for gate, up in pairs for rows in in_turn(gate.scales, up.scales, blocks)])
     return PackedWeight(data, scales, scheme, (len(data) * BLOCK, gates[0].shape[1]))

@@ -28,7 +28,9 @@ class RandomCheckpoint:
         self.config = config
         self.names = TensorNames()
         slots = tensor_slots(config, self.names)
-        self.inventory = {name: StoredTensor(slot.shape, Path("random weights")) for name, slot in slots.items()}
+        self.inventory = {
+            name: StoredTensor(slot.shape, Path("random weights"), "bf16") for name, slot in slots.items()
+        }
         self._offsets = {name: 7919 * i for i, name in enumerate(slots)}
         generator = torch.Generator().manual_seed(seed)
         self._pool = torch.empty(_POOL, dtype=torch.bfloat16).normal_(0, 0.02, generator=generator)

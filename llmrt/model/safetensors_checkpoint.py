@@ -16,6 +16,7 @@ from llmrt.model.fields import Fields
 
 INDEX = "model.safetensors.index.json"
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+DTYPES = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 
 
 class SafetensorsCheckpoint:
@@ -32,9 +33,9 @@ class SafetensorsCheckpoint:
         self.names = family.names
         self.inventory: dict[str, StoredTensor] = {}
         for file, expected in _shards(folder).items():
-            shapes = _read_header(file)
-            _check_index(folder / INDEX, file, expected, shapes)
-            self.inventory.update({name: StoredTensor(shape, file) for name, shape in shapes.items()})
+            stored = _read_header(file)
+            _check_index(folder / INDEX, file, expected, stored)
+            self.inventory.update(stored)
 
     def load(self, name: str) -> Tensor:
         """One tensor, of fp32, bf16 or fp16; raises ``CheckpointError`` for another type."""
@@ -85,16 +86,20 @@ def _read_index(path: Path) -> dict[Path, set[str]]:
     return shards
 
 
-def _check_index(index: Path, file: Path, expected: set[str], shapes: dict[str, tuple[int, ...]]) -> None:
-    absent = sorted(expected - shapes.keys())
+def _check_index(index: Path, file: Path, expected: set[str], stored: dict[str, StoredTensor]) -> None:
+    absent = sorted(expected - stored.keys())
     if absent:
         raise CheckpointError(f"{file.name} lacks the tensor {absent[0]}, which {index} says it holds.")
 
 
-def _read_header(file: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes, in the order of the data."""
+def _read_header(file: Path) -> dict[str, StoredTensor]:
+    """What there is, in the order of the data; a type that is not supported is an error once it is loaded."""
     with _open(file) as shard:
-        return {name: tuple(shard.get_slice(name).get_shape()) for name in shard.offset_keys()}
+        slices = {name: shard.get_slice(name) for name in shard.offset_keys()}
+        return {
+            name: StoredTensor(tuple(held.get_shape()), file, DTYPES.get(held.get_dtype(), "fp32"))
+            for name, held in slices.items()
+        }
 
 
 def _open(file: Path) -> Any:

@@ -22,9 +22,7 @@ def choose(op: Op[P, R], spec: OpSpec) -> Implementation[P, R]:
     ``LLMRT_KERNELS=reference`` (or another backend's name) admits that backend alone. Raises ``ConfigError``
     with every candidate and its reason if none serves.
     """
-    forced = os.environ.get("LLMRT_KERNELS")
-    if forced is not None and forced not in BACKENDS:
-        raise ConfigError(f"LLMRT_KERNELS is {forced!r}; it must be one of {', '.join(BACKENDS)}.")
+    forced = forced_backend()
     tried: list[str] = []
     for candidate in op.candidates:
         reason = candidate.supports(spec)
@@ -34,3 +32,11 @@ def choose(op: Op[P, R], spec: OpSpec) -> Implementation[P, R]:
             return candidate
         tried.append(f"{candidate.backend} ({reason})")
     raise ConfigError(f"No implementation of {op.name} for {spec.device} {spec.dtype}: {'; '.join(tried)}.")
+
+
+def forced_backend() -> str | None:
+    """What ``LLMRT_KERNELS`` names, None for nothing. Raises ``ConfigError`` if there is no such backend."""
+    forced = os.environ.get("LLMRT_KERNELS")
+    if forced is not None and forced not in BACKENDS:
+        raise ConfigError(f"LLMRT_KERNELS is {forced!r}; it must be one of {', '.join(BACKENDS)}.")
+    return forced

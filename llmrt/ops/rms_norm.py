@@ -5,9 +5,20 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
+from functools import partial
+
+import torch
+
 from llmrt.ops.native import native
 from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.rms_norm import rms_norm
 
-RMS_NORM = Op[..., Activations]("rms_norm", (native(linear.rms_norm), reference(rms_norm)))
+RMS_NORM = Op[..., Activations](
+    "rms_norm",
+    (
+        native(linear.rms_norm, torch.float32),
+        native(partial(linear.rms_norm, dtype=torch.bfloat16), torch.bfloat16),
+        reference(rms_norm),
+    ),
+)

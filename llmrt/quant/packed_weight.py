@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from llmrt.quant.scheme import QuantScheme
-from llmrt_kernels.packed import Matrix
-
-BLOCK = 16  # rows that are packed together
+from llmrt_kernels.packed import BLOCK, Matrix
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,11 @@ class PackedWeight:
     scales: Tensor
     scheme: QuantScheme
     shape: tuple[int, int]
+
+    @property
+    def group(self) -> int:
+        """Columns that share a scale, and rows of a gate and of what it gates that stand in turn."""
+        return self.scheme.group
 
     @property
     def num_bytes(self) -> int:

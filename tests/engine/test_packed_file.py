@@ -44,7 +44,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    return save_model(make_model("llama"), tmp_path / "small")
+    return save_model(make_model("llama", **SHAPE), tmp_path / "small")
 
 
 def notices(engine: LLMEngine) -> str:
@@ -83,7 +83,7 @@ def test_a_file_that_is_not_it_is_made_anew_with_one_notice(small: Path, tmp_pat
     copy = packed_copy(small, "int8")
     whole = copy.read_bytes()
     if damage == "another model":
-        other = save_model(make_model("llama", seed=1), tmp_path / "other")
+        other = save_model(make_model("llama", seed=1, **SHAPE), tmp_path / "other")
         open_engine(other, quant="int8")
         copy.write_bytes(packed_copy(other, "int8").read_bytes())
     else:

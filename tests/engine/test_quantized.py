@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,6 +31,15 @@ FAMILIES = {
 SHAPE = {"hidden_size": 160, "intermediate_size": 224, "head_dim": 32, "num_attention_heads": 4}
 
 
+# What the engine is asked for: quantized weights, and those as they were stored.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "int8": {"quant": "int8"},
+    "int4": {"quant": "int4"},
+    "fp32": {"dtype": "fp32"},
+    "bf16": {"dtype": "bf16"},
+}
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     family, fields = FAMILIES[request.param]
@@ -41,9 +51,9 @@ def prompt(length: int, seed: int = 0) -> list[int]:
     return torch.randint(3, 128, (length,), generator=generator).tolist()
 
 
-def on_reference(folder: Path, monkeypatch: pytest.MonkeyPatch, quant: str) -> LLMEngine:
+def on_reference(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> LLMEngine:
     monkeypatch.setenv("LLMRT_KERNELS", "reference")
-    engine = open_engine(folder, quant=quant, kv_dtype="fp32")
+    engine = open_engine(folder, **settings, kv_dtype="fp32")
     monkeypatch.delenv("LLMRT_KERNELS")
     return engine
 
@@ -58,9 +68,16 @@ def test_native_logits_are_near_the_references_on_the_same_weights(
     folder: Path, quant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They differ by the rounding of activations to int8 alone."""
-    expected = score(on_reference(folder, monkeypatch, quant), prompt(60))
+    expected = score(on_reference(folder, monkeypatch, quant=quant), prompt(60))
     native = score(open_engine(folder, quant=quant, kv_dtype="fp32"), prompt(60))
     assert typical_error(native, expected) < 0.15
+
+
+def test_in_full_precision_they_are_the_references(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = score(on_reference(folder, monkeypatch), prompt(60))
+    assert typical_error(score(open_engine(folder), prompt(60)), expected) < 1e-5
+    rounded = score(open_engine(folder, dtype="bf16", kv_dtype="fp32"), prompt(60))
+    assert 1e-4 < typical_error(rounded, expected) < 0.1
 
 
 def test_int8_is_near_full_precision(folder: Path) -> None:
@@ -69,9 +86,9 @@ def test_int8_is_near_full_precision(folder: Path) -> None:
     assert typical_error(int8, full) < 0.15
 
 
-@pytest.mark.parametrize("logprobs", [None, 0])
-def test_a_tape_gives_the_same_as_the_calls_one_by_one(folder: Path, logprobs: int | None) -> None:
-    taped, called = (open_engine(folder, quant="int4") for _ in range(2))
+@pytest.mark.parametrize(("settings", "logprobs"), [("int4", None), ("int4", 0), ("bf16", None)])
+def test_a_tape_gives_the_same_as_the_calls_one_by_one(folder: Path, settings: str, logprobs: int | None) -> None:
+    taped, called = (open_engine(folder, **SETTINGS[settings]) for _ in range(2))
     runner = called._runner
     assert isinstance(runner, TorchModelRunner)
     runner._tapes = None
@@ -87,9 +104,9 @@ def test_a_tape_gives_the_same_as_the_calls_one_by_one(folder: Path, logprobs: i
     assert {1, 2, 3} >= set(runner._tapes._recorded) >= {3}
 
 
-@pytest.mark.parametrize("quant", ["int8", "int4"])
-def test_a_request_alone_equals_it_among_seven_others(folder: Path, quant: str) -> None:
-    engine = open_engine(folder, quant=quant)
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_request_alone_equals_it_among_seven_others(folder: Path, settings: str) -> None:
+    engine = open_engine(folder, **SETTINGS[settings])
     alone = greedy(engine, prompt(33), 40)
     engine.add("watched", prompt(33), SamplingParams(temperature=0, max_tokens=40))
     for i in range(7):
@@ -99,23 +116,25 @@ def test_a_request_alone_equals_it_among_seven_others(folder: Path, quant: str) 
     assert tokens(run(engine)["watched"]) == alone
 
 
-def test_threads_do_not_change_a_bit(folder: Path) -> None:
+@pytest.mark.parametrize("settings", ["int4", "fp32", "bf16"])
+def test_threads_do_not_change_a_bit(folder: Path, settings: str) -> None:
     library = load()
     assert library is not None
     rows = []
     for threads in (1, 2, 5):
-        engine = open_engine(folder, quant="int4")
+        engine = open_engine(folder, **SETTINGS[settings])
         library.set_threads(threads)
         rows.append(score(engine, prompt(50)))
     assert torch.equal(rows[0], rows[1])
     assert torch.equal(rows[0], rows[2])
 
 
-def test_experts_stacked_in_a_gguf_file_give_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", ["int4", "fp32"])
+def test_experts_stacked_in_a_gguf_file_give_the_same_bits(tmp_path: Path, settings: str) -> None:
     fields = {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}
     model = make_model("mixtral", hidden_size=128, intermediate_size=224, num_attention_heads=2, **fields)
     files = save_model(model, tmp_path / "model"), write_gguf(model, tmp_path / "tiny.gguf")
-    apart, stacked = (score(open_engine(file, quant="int4"), prompt(20)) for file in files)
+    apart, stacked = (score(open_engine(file, **SETTINGS[settings]), prompt(20)) for file in files)
     assert torch.equal(apart, stacked)
 
 
@@ -133,8 +152,16 @@ def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.Monk
 
 
 def test_without_the_library_it_runs_and_says_that_it_is_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = greedy(open_engine(folder, quant="int8", kv_dtype="fp32"), prompt(9), 4)
+    settings = ({"quant": "int8"}, {"quant": "none"})
+    expected = [greedy(open_engine(folder, **s, kv_dtype="fp32"), prompt(9), 4) for s in settings]
     monkeypatch.setattr(native, "load", lambda: None)
-    engine = open_engine(folder, quant="int8", kv_dtype="fp32")
-    assert "without a C++ compiler" in engine.notices[0]
-    assert greedy(engine, prompt(9), 4)[0] == expected[0]
+    for s, tokens_there in zip(settings, expected, strict=True):
+        engine = open_engine(folder, **s, kv_dtype="fp32")
+        assert "without a C++ compiler" in engine.notices[0]
+        assert greedy(engine, prompt(9), 4)[0] == tokens_there[0]
+
+
+def test_a_model_that_the_kernels_do_not_serve_runs_on_torch_and_says_so(tmp_path: Path) -> None:
+    engine = open_engine(save_model(make_model("llama"), tmp_path))
+    assert "sizes are multiples of 2 alone" in engine.notices[0]
+    assert open_engine(tmp_path, dtype="fp16").notices

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from llmrt_kernels.packed import Codes, Matrix, Weight
+from llmrt_kernels.packed import Codes, Matrix, Rows, Weight
 
 
 @cache
@@ -37,8 +37,33 @@ def random_weight(
     return Weight(tuple(m for m, _ in pieces), group, bias_values), torch.cat([dense for _, dense in pieces])
 
 
-def meant(codes: Codes, columns: int) -> Tensor:
-    """What int8 activations stand for, [T, columns] float64."""
+def float_matrix(rows: int, columns: int, dtype: torch.dtype, seed: int = 0) -> tuple[Matrix, Tensor]:
+    """Random numbers of ``dtype`` for a matrix [rows, columns], in blocks, and the same in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    dense = torch.randn(rows, columns, generator=generator).to(dtype)
+    pair = 2 if dtype == torch.bfloat16 else 1
+    data = torch.zeros(-(-rows // 16), columns // pair, 16, pair, dtype=dtype)
+    for r in range(rows):
+        for c in range(pair):
+            data[r // 16, :, r % 16, c] = dense[r, c::pair]
+    return Matrix(data, None, 8 * dtype.itemsize, rows), dense.double()
+
+
+def float_weight(
+    rows: tuple[int, ...], columns: int, dtypes: tuple[torch.dtype, ...], *, bias: bool = False, seed: int = 0
+) -> tuple[Weight, Tensor]:
+    """Matrices of ``rows`` and ``dtypes`` each, one above the other, and the same in float64."""
+    pieces = [float_matrix(n, columns, d, seed + i) for i, (n, d) in enumerate(zip(rows, dtypes, strict=True))]
+    bias_values = torch.randn(sum(rows), generator=torch.Generator().manual_seed(seed)) if bias else None
+    return Weight(tuple(m for m, _ in pieces), 16, bias_values), torch.cat([dense for _, dense in pieces])
+
+
+def meant(x: Codes | Rows, columns: int) -> Tensor:
+    """What activations stand for, [T, columns] float64."""
+    return x.values[:, :columns].double() if isinstance(x, Rows) else _meant_by_codes(x, columns)
+
+
+def _meant_by_codes(codes: Codes, columns: int) -> Tensor:
     values = codes.codes[:, : codes.columns].double().unflatten(1, (-1, codes.group))
     assert torch.equal(codes.sums, codes.codes[:, : codes.columns].unflatten(1, (-1, codes.group)).sum(-1).int())
     return (values * codes.scales.double().unsqueeze(2)).flatten(1)[:, :columns]

@@ -44,6 +44,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mixtral-window": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 1, "sliding_window": 16}),
 }
 
+# Sizes that the native kernels do not serve, and sizes that they do; the vocabulary is not whole blocks.
+TORCH: dict[str, Any] = {}
+NATIVE: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 80, "head_dim": 32, "vocab_size": 133}
+
 PROMPT_LENGTHS = (1, 7, 37, 100)
 
 
@@ -73,9 +77,10 @@ def check_parity(model: PreTrainedModel, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_variant_equals_transformers(variant: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [TORCH, NATIVE], ids=["torch", "native"])
+def test_variant_equals_transformers(variant: str, shape: dict[str, Any], tmp_path: Path) -> None:
     family, fields = VARIANTS[variant]
-    model = make_model(family, **fields)
+    model = make_model(family, **{**shape, **fields})
     check_parity(model, save_model(model, tmp_path))
 
 
@@ -111,8 +116,11 @@ def test_shards_with_an_index_equal_a_single_file(family: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("family", ["llama", "mistral", "mixtral"])
-def test_half_precision_files_are_widened_exactly(family: str, dtype: torch.dtype, tmp_path: Path) -> None:
-    model = make_model(family, dtype=dtype)
+@pytest.mark.parametrize("shape", [TORCH, NATIVE], ids=["torch", "native"])
+def test_half_precision_files_are_widened_exactly(
+    family: str, dtype: torch.dtype, shape: dict[str, Any], tmp_path: Path
+) -> None:
+    model = make_model(family, dtype=dtype, **shape)
     save_model(model, tmp_path)
     widened = type(model).from_pretrained(tmp_path, dtype=torch.float32).eval()
     check_parity(widened, tmp_path)

@@ -6,6 +6,7 @@
 
 #include "llmrt_cpu.h"
 #include "ops/codes.h"
+#include "ops/floats.h"
 
 namespace llmrt::LLMRT_ISA {
 
@@ -18,23 +19,7 @@ inline int64_t scale_of(const llmrt_cache& c, int64_t slot, int64_t head) {
   return (slot / c.block_size * c.kv_heads + head) * c.block_size + slot % c.block_size;
 }
 
-// Types of float: a token's D values stand together.
-struct Fp32 {
-  using Value = float;
-  static Float read(const Value* p) { return load(p); }
-  static void write(Value* p, Float x) { store(p, x); }
-};
-struct Bf16 {
-  using Value = uint16_t;
-  static Float read(const Value* p) { return load_bf16(p); }
-  static void write(Value* p, Float x) { store_bf16(p, x); }
-};
-struct Fp16 {
-  using Value = uint16_t;
-  static Float read(const Value* p) { return load_fp16(p); }
-  static void write(Value* p, Float x) { store_fp16(p, x); }
-};
-
+// A float type: a token's D values stand together.
 template <class Type>
 struct FloatCache : Type {
   using Value = typename Type::Value;

@@ -1,25 +1,47 @@
-// Rows of an int8 table that is packed for the matrix product: 4 values of a row in each line of 64 bytes.
+// Rows of a table that is laid out for the matrix product: a row's values stand apart, a few in each line of 64 bytes.
 #pragma once
 
 #include <algorithm>
 
 #include "llmrt_cpu.h"
+#include "ops/float_product.h"
 #include "thread_pool.h"
 
 namespace llmrt::LLMRT_ISA {
 
+inline void int8_row(const llmrt_embedding_args& a, int64_t id, float* out) {
+  const int64_t block = id / 16, row = id % 16, groups = a.columns / a.group;
+  const uint8_t* lines = a.table.data + block * a.columns * 16 + 4 * row;
+  for (int64_t g = 0; g * a.group < a.out_columns; ++g) {
+    float scales[16];
+    store(scales, load_fp16(a.table.scales + (block * groups + g) * 16));
+    const int64_t end_column = std::min<int64_t>((g + 1) * a.group, a.out_columns);
+    for (int64_t k = g * a.group; k < end_column; ++k) out[k] = scales[row] * (lines[k / 4 * 64 + k % 4] - 128);
+  }
+}
+
+template <class Weight>
+inline void float_row(const llmrt_embedding_args& a, int64_t id, float* out) {
+  using C = Columns<Weight>;
+  const uint8_t* lines = a.table.data + id / 16 * (a.columns / 2) * C::kBytes;
+  for (int64_t k = 0; k < a.out_columns; k += 2, lines += C::kBytes) {
+    const C two(lines);
+    float first[16], second[16];
+    store(first, two.first);
+    store(second, two.second);
+    out[k] = first[id % 16];
+    out[k + 1] = second[id % 16];
+  }
+}
+
 inline void embedding(const llmrt_embedding_args& a, Context& context) {
   context.share(a.tokens, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t block = a.token_ids[t] / 16, row = a.token_ids[t] % 16, groups = a.columns / a.group;
-      const uint8_t* lines = a.data + block * a.columns * 16 + 4 * row;
-      for (int64_t g = 0; g * a.group < a.out_columns; ++g) {
-        float scales[16];
-        store(scales, load_fp16(a.scales + (block * groups + g) * 16));
-        const int64_t end_column = std::min<int64_t>((g + 1) * a.group, a.out_columns);
-        for (int64_t k = g * a.group; k < end_column; ++k)
-          a.out[t * a.out_columns + k] = scales[row] * (lines[k / 4 * 64 + k % 4] - 128);
-      }
+      float* out = a.out + t * a.out_columns;
+      if (a.table.dtype == LLMRT_INT8) int8_row(a, a.token_ids[t], out);
+      if (a.table.dtype == LLMRT_BF16) float_row<Bf16>(a, a.token_ids[t], out);
+      if (a.table.dtype == LLMRT_FP16) float_row<Fp16>(a, a.token_ids[t], out);
+      if (a.table.dtype == LLMRT_FP32) float_row<Fp32>(a, a.token_ids[t], out);
     }
   });
 }

@@ -1,4 +1,4 @@
-// The first half of SwiGLU (https://arxiv.org/abs/2002.05202): y = g / (1 + e^-g) u, g = x Wg^T, u = x Wu^T, quantized
+// The first half of SwiGLU (https://arxiv.org/abs/2002.05202): y = g / (1 + e^-g) u, g = x Wg^T, u = x Wu^T, written
 // for the product that follows. A unit of work is one group of y; its rows of both matrices stand together in memory.
 #pragma once
 
@@ -14,8 +14,8 @@ namespace llmrt::LLMRT_ISA {
 inline Float silu(Float x) { return div(x, add(set1(1.0f), exp(sub(set1(0.0f), x)))); }
 
 // Group g of y for tokens [token, end); both matrices of `size` rows begin at row `first_row` of the weight.
-inline void gated_group(const llmrt_codes& x, const llmrt_weight& weight, int64_t first_row, int64_t size,
-                        const llmrt_codes& y, int64_t g, int64_t token, int64_t end) {
+inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, int64_t first_row, int64_t size,
+                        const llmrt_activations& y, int64_t g, int64_t token, int64_t end) {
   const int64_t first = g * y.group, count = std::min(y.group, size - first), row = first_row + 2 * first;
   const auto tile = [&]<int kTokens>(int64_t at) {
     float values[kTokens][kMaxGroup];
@@ -29,7 +29,7 @@ inline void gated_group(const llmrt_codes& x, const llmrt_weight& weight, int64_
       product(x, at, weight, row + count + i, up);
       for (int t = 0; t < kTokens; ++t) store(values[t] + i, mul(load(values[t] + i), up[t]));
     }
-    for (int t = 0; t < kTokens; ++t) quantize_group(values[t], count, y, at + t, g);
+    for (int t = 0; t < kTokens; ++t) write_group(values[t], count, y, at + t, g);
   };
   for_tiles(end, tile, token);
 }

@@ -12,7 +12,7 @@
 #include "llmrt_cpu.h"
 #include "ops/attention_float.h"
 #include "ops/attention_int8.h"
-#include "ops/codes.h"
+#include "ops/activations.h"
 #include "thread_pool.h"
 
 namespace llmrt::LLMRT_ISA {
@@ -174,7 +174,7 @@ inline void paged_attention(const llmrt_paged_attention_args& a, Context& contex
   });
   context.barrier();
   const int64_t size = a.heads * a.cache.head_dim;
-  quantize_rows(a.codes, a.tokens, size, context, [&](int64_t t, int64_t i) { return load(a.out + t * size + i); });
+  write_rows(a.y, a.tokens, size, context, [&](int64_t t, int64_t i) { return load(a.out + t * size + i); });
 }
 
 }  // namespace llmrt::LLMRT_ISA

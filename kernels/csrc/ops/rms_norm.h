@@ -1,11 +1,11 @@
-// RMSNorm, quantized for the product that follows. Every thread sums the squares of the rows that it has a part of, so
+// RMSNorm, written for the product that follows. Every thread sums the squares of the rows that it has a part of, so
 // that one row is shared without a meeting in between.
 #pragma once
 
 #include <cmath>
 
 #include "llmrt_cpu.h"
-#include "ops/codes.h"
+#include "ops/activations.h"
 #include "thread_pool.h"
 
 namespace llmrt::LLMRT_ISA {
@@ -19,7 +19,7 @@ inline float inverse_rms(const float* x, int64_t size, float eps) {
 inline void rms_norm(const llmrt_rms_norm_args& a, Context& context) {
   int64_t row = -1;
   Float scale = set1(0.0f);
-  quantize_rows(a.y, a.tokens, a.size, context, [&](int64_t t, int64_t i) {
+  write_rows(a.y, a.tokens, a.size, context, [&](int64_t t, int64_t i) {
     const float* x = a.x + t * a.size;
     if (t != row) {
       row = t;

@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "llmrt_cpu.h"
-#include "ops/codes.h"
+#include "ops/activations.h"
 #include "thread_pool.h"
 
 namespace llmrt::LLMRT_ISA {
@@ -16,9 +15,7 @@ namespace llmrt::LLMRT_ISA {
 inline void router_logits(const llmrt_route_args& a, int64_t t, std::vector<float>& logits) {
   static thread_local std::vector<float> x;
   x.resize(a.size);
-  const int8_t* codes = a.x.codes + t * stride_of(a.x);
-  const float* scales = a.x.scales + t * groups_of(a.x);
-  for (int64_t i = 0; i < a.size; ++i) x[i] = scales[i / a.x.group] * static_cast<float>(codes[i]);
+  read_row(a.x, t, a.size, x.data());
   for (size_t e = 0; e < logits.size(); ++e) {
     Float total = set1(0.0f);
     const float* row = a.router + e * a.size;
@@ -57,12 +54,6 @@ inline void sort_by_expert(const llmrt_routing& r) {
   for (int64_t e = 0; e < r.num_experts; ++e) r.starts[e + 1] += r.starts[e];
   next.assign(r.starts, r.starts + r.num_experts);
   for (int64_t p = 0; p < pairs; ++p) r.rows[p] = next[r.experts[p]]++;
-}
-
-inline void copy_row(const llmrt_codes& x, int64_t from, const llmrt_codes& y, int64_t to) {
-  std::memcpy(y.codes + to * stride_of(y), x.codes + from * stride_of(x), x.columns);
-  std::copy_n(x.scales + from * groups_of(x), groups_of(x), y.scales + to * groups_of(y));
-  std::copy_n(x.sums + from * groups_of(x), groups_of(x), y.sums + to * groups_of(y));
 }
 
 inline void route(const llmrt_route_args& a, Context& context) {

@@ -14,6 +14,8 @@ using Bytes = __m512i;  // 64 bytes
 
 // Tokens that one tile of the matrix product keeps in registers.
 constexpr int kTileTokens = 8;
+// Those whose sums are floats, two of them a token.
+constexpr int kFloatTokens = 8;
 // The same for the products of attention: rows, and vectors of 16 columns.
 constexpr int kMatmulRows = 6;
 constexpr int kMatmulVectors = 4;
@@ -39,6 +41,8 @@ inline Float to_float(Int a) { return _mm512_cvtepi32_ps(a); }
 inline Int to_int(Float a) { return _mm512_cvtps_epi32(a); }  // to nearest
 inline Float as_float(Int a) { return _mm512_castsi512_ps(a); }
 inline Int shift_left(Int a, int bits) { return _mm512_slli_epi32(a, bits); }
+inline Int load_ints(const void* p) { return _mm512_loadu_si512(p); }
+inline Int mask(Int a, int32_t bits) { return _mm512_and_si512(a, _mm512_set1_epi32(bits)); }
 inline int32_t isum(Int a) { return _mm512_reduce_add_epi32(a); }
 inline void store_int8(int8_t* p, Int a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a));

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 namespace llmrt::LLMRT_ISA {
 
@@ -19,6 +20,7 @@ struct Bytes {
 };
 
 constexpr int kTileTokens = 1;
+constexpr int kFloatTokens = 1;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;
 
@@ -89,6 +91,14 @@ inline Float as_float(Int a) {
 }
 inline Int shift_left(Int a, int bits) {
   return lanes<Int>([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << bits); });
+}
+inline Int load_ints(const void* p) {
+  Int out;
+  std::memcpy(out.v, p, 64);
+  return out;
+}
+inline Int mask(Int a, int32_t bits) {
+  return lanes<Int>([&](int i) { return a.v[i] & bits; });
 }
 inline int32_t isum(Int a) {
   int32_t total = 0;

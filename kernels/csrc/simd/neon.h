@@ -21,6 +21,7 @@ struct Bytes {
 };
 
 constexpr int kTileTokens = 4;
+constexpr int kFloatTokens = 2;
 constexpr int kMatmulRows = 5;
 constexpr int kMatmulVectors = 1;
 
@@ -88,6 +89,12 @@ inline Float as_float(Int a) {
 inline Int shift_left(Int a, int bits) {
   const int32x4_t by = vdupq_n_s32(bits);
   return quarters<Int>([&](int i) { return vshlq_s32(a.v[i], by); });
+}
+inline Int load_ints(const void* p) {
+  return quarters<Int>([&](int i) { return vld1q_s32(static_cast<const int32_t*>(p) + 4 * i); });
+}
+inline Int mask(Int a, int32_t bits) {
+  return quarters<Int>([&](int i) { return vandq_s32(a.v[i], vdupq_n_s32(bits)); });
 }
 inline int32_t isum(Int a) {
   return vaddvq_s32(vaddq_s32(vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3])));

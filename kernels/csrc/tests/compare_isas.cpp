@@ -22,26 +22,29 @@ Results joined(Results first, Results second) {
   return first;
 }
 
-Results quantize_rows(Random& random) {
+Results round_rows(Random& random) {
   const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20));
   const Values x = normal(random, tokens * size, 3);
-  Codes y(tokens, size, one_of(random, {32, 64}));
-  run("quantize_rows", llmrt_quantize_rows_args{x.data(), y.args(), tokens, size});
+  const Kind kind = Kind::random(random);
+  Activations y(tokens, size, kind.group, kind.activations);
+  run("round_rows", llmrt_round_rows_args{x.data(), y.args(), tokens, size});
   return y.results();
 }
 
 Results rms_norm(Random& random) {
   const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20));
   const Values x = normal(random, tokens * size, 3), weight = normal(random, size);
-  Codes y(tokens, size, one_of(random, {32, 64}));
+  const Kind kind = Kind::random(random);
+  Activations y(tokens, size, kind.group, kind.activations);
   run("rms_norm", llmrt_rms_norm_args{x.data(), weight.data(), y.args(), tokens, size, 1e-5f});
   return y.results();
 }
 
-Results linear(Random& random) {
-  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 20)), group = one_of(random, {32, 64});
-  Codes x = Codes::random(random, tokens, columns, group);
-  const Weight weight(random, {16 * (1 + below(random, 3)), 1 + below(random, 50)}, columns, group, random() % 2);
+Results linear(Random& random, int64_t activations) {
+  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 20));
+  const Kind kind = Kind::of(activations, random);
+  Activations x = Activations::random(random, tokens, columns, kind.group, kind.activations);
+  const Weight weight(random, {16 * (1 + below(random, 3)), 1 + below(random, 50)}, columns, kind, random() % 2);
   const Values residual = normal(random, tokens * weight.args.rows, 10);
   Values y(residual.size());
   run("linear", llmrt_linear_args{x.args(), weight.args, random() % 2 ? residual.data() : nullptr, y.data(), tokens});
@@ -51,21 +54,25 @@ Results linear(Random& random) {
 Results embedding(Random& random) {
   const int64_t rows = 1 + below(random, 60), columns = 16 * (1 + below(random, 10)), group = one_of(random, {32, 64});
   const int64_t packed = (columns + group - 1) / group * group, tokens = 5;
-  const auto data = bytes(random, (rows + 15) / 16 * 16 * packed);
+  const int64_t dtype = one_of<int64_t>(random, {LLMRT_INT8, LLMRT_FP32, LLMRT_BF16, LLMRT_FP16});
+  const auto data = Weight::numbers(random, (rows + 15) / 16 * 16 * packed, dtype);
   const auto scales = half_scales(random, (rows + 15) / 16 * 16 * packed / group);
+  const llmrt_matrix table{data.data(), scales.data(), rows, dtype};
   std::vector<int64_t> ids(tokens);
   for (int64_t& id : ids) id = below(random, rows);
   Values out(tokens * columns);
-  run("embedding", llmrt_embedding_args{ids.data(), data.data(), scales.data(), out.data(), tokens, packed, columns, group});
+  run("embedding", llmrt_embedding_args{ids.data(), table, out.data(), tokens, packed, columns, group});
   return {out};
 }
 
 Results gated_linear(Random& random) {
-  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 8)), group = one_of(random, {32, 64});
+  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 8));
   const int64_t size = 16 * (1 + below(random, 12));
-  Codes x = Codes::random(random, tokens, columns, group), y(tokens, size, group);
+  const Kind kind = Kind::random(random);
+  Activations x = Activations::random(random, tokens, columns, kind.group, kind.activations);
+  Activations y(tokens, size, kind.group, kind.activations);
   for (float& s : x.scales) s *= 0.01f;
-  const Weight weight(random, {2 * size}, columns, group, random() % 2);
+  const Weight weight(random, {2 * size}, columns, kind, random() % 2);
   run("gated_linear", llmrt_gated_linear_args{x.args(), weight.args, y.args(), tokens});
   return y.results();
 }
@@ -73,9 +80,10 @@ Results gated_linear(Random& random) {
 Results rotary_linear(Random& random, int64_t dtype) {
   const int64_t kv_heads = 1 + below(random, 3), heads = kv_heads * (1 + below(random, 3));
   const int64_t dim = 32 * (1 + below(random, 4)), block_size = one_of(random, {16, 64}), blocks = 5;
-  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 8)), group = one_of(random, {32, 64});
-  Codes x = Codes::random(random, tokens, columns, group);
-  const Weight weight(random, {(heads + kv_heads) * dim, kv_heads * dim}, columns, group, random() % 2);
+  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 8));
+  const Kind kind = Kind::random(random);
+  Activations x = Activations::random(random, tokens, columns, kind.group, kind.activations);
+  const Weight weight(random, {(heads + kv_heads) * dim, kv_heads * dim}, columns, kind, random() % 2);
   Cache cache(random, dtype, blocks, kv_heads, dim, block_size);
   std::vector<int64_t> positions(tokens), slots(blocks * block_size);
   for (int64_t& position : positions) position = below(random, 40);
@@ -102,12 +110,12 @@ Results paged_attention(Random& random, int64_t dtype) {
   const Values q = normal(random, tokens * heads * dim);
   const Cache cache(random, dtype, blocks, kv_heads, dim, block_size);
   Values out(q.size()), partial(requests * max_chunks * heads * (dim + 2));
-  Codes codes(tokens, heads * dim, 32);
+  Activations y(tokens, heads * dim, 32);
   run("paged_attention",
       llmrt_paged_attention_args{q.data(), cache.args, table.data(), starts.data(), lengths.data(), out.data(),
-                                 partial.data(), codes.args(), tokens, requests, width, heads, max_chunks,
+                                 partial.data(), y.args(), tokens, requests, width, heads, max_chunks,
                                  one_of<int64_t>(random, {0, 5, 50}), 0.1f});
-  return joined({out}, codes.results());
+  return joined({out}, y.results());
 }
 
 Results argmax(Random& random) {
@@ -140,12 +148,15 @@ Results read_memory(Random& random) {
   return {{static_cast<float>(sums[0] + sums[1] + sums[2])}};
 }
 
-Results multiply_bytes(Random& random) {
+Results multiply(Random& random) {
   int64_t sums[3] = {};
-  run("multiply_bytes", llmrt_multiply_bytes_args{1000 + below(random, 99), one_of<int64_t>(random, {6, 12}), sums});
+  run("multiply", llmrt_multiply_args{1000 + below(random, 99), one_of<int64_t>(random, {6, 12}),
+                                      one_of<int64_t>(random, {LLMRT_INT8, LLMRT_BF16, LLMRT_FP32}), sums});
   return {Values(sums, sums + 3)};
 }
 
+template <int64_t kDtype>
+Results linear_of(Random& random) { return linear(random, kDtype); }
 template <int64_t kDtype>
 Results rotary_linear_of(Random& random) { return rotary_linear(random, kDtype); }
 template <int64_t kDtype>
@@ -158,9 +169,11 @@ struct Case {
   Results (*results)(Random&);
 };
 constexpr Case kCases[] = {
-    {"quantize_rows", 1e-6, quantize_rows},
+    {"round_rows", 1e-6, round_rows},
     {"rms_norm", 2e-3, rms_norm},
-    {"linear", 2e-6, linear},
+    {"linear int8", 2e-6, linear_of<LLMRT_INT8>},
+    {"linear bf16", 2e-6, linear_of<LLMRT_BF16>},
+    {"linear fp32", 2e-6, linear_of<LLMRT_FP32>},
     {"embedding", 0, embedding},
     {"gated_linear", 2e-3, gated_linear},
     {"rotary_linear fp32", 2e-6, rotary_linear_of<LLMRT_FP32>},
@@ -174,7 +187,7 @@ constexpr Case kCases[] = {
     {"argmax", 0, argmax},
     {"quantize", 2e-2, quantize},
     {"read_memory", 0, read_memory},
-    {"multiply_bytes", 0, multiply_bytes},
+    {"multiply", 0, multiply},
 };
 
 // The largest relative error of any result.

@@ -50,56 +50,110 @@ inline float from_half(uint16_t h) {
   return h & 0x8000 ? -magnitude : magnitude;
 }
 
-struct Codes {
-  Codes(int64_t tokens, int64_t size, int64_t group)
-      : tokens(tokens), groups((size + group - 1) / group), group(group), size(size),
-        codes(tokens * (groups * group + 64)), scales(tokens * groups), sums(tokens * groups) {}
+// bf16 numbers, or any other type's upper halves.
+inline std::vector<uint16_t> upper_halves(const Values& values) {
+  std::vector<uint16_t> out(values.size());
+  for (size_t i = 0; i < values.size(); ++i)
+    std::memcpy(&out[i], reinterpret_cast<const uint8_t*>(&values[i]) + 2, 2);
+  return out;
+}
 
-  static Codes random(Random& random, int64_t tokens, int64_t size, int64_t group) {
-    Codes x(tokens, size, group);
+// What goes into a product: int8 codes of groups of 32 or 64, or floats.
+struct Activations {
+  Activations(int64_t tokens, int64_t size, int64_t group, int64_t dtype = LLMRT_INT8)
+      : tokens(tokens), groups((size + group - 1) / group), group(group), size(size), dtype(dtype),
+        values(tokens * stride()), scales(tokens * groups), sums(tokens * groups) {}
+
+  static Activations random(Random& random, int64_t tokens, int64_t size, int64_t group, int64_t dtype = LLMRT_INT8) {
+    Activations x(tokens, size, group, dtype);
+    if (dtype != LLMRT_INT8) return x.filled(normal(random, tokens * size));
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t k = 0; k < x.groups * group; ++k) {
         const auto code = static_cast<int8_t>(k < size ? below(random, 255) - 127 : 0);
-        x.codes[t * x.stride() + k] = code;
+        x.values[t * x.stride() + k] = static_cast<uint8_t>(code);
         x.sums[t * x.groups + k / group] += code;
       }
     for (float& s : x.scales) s = 0.001f * static_cast<float>(1 + below(random, 1000));
     return x;
   }
 
-  int64_t stride() const { return groups * group + 64; }
-  llmrt_codes args() { return {codes.data(), scales.data(), sums.data(), groups * group, group}; }
-
-  // What the codes stand for, and their sums.
-  Results results() const {
-    Values values;
-    for (int64_t t = 0; t < tokens; ++t)
-      for (int64_t k = 0; k < size; ++k)
-        values.push_back(scales[t * groups + k / group] * static_cast<float>(codes[t * stride() + k]));
-    return {values, scales, Values(sums.begin(), sums.end())};
+  Activations& filled(const Values& numbers) {
+    const std::vector<uint16_t> halves = upper_halves(numbers);
+    const auto* from = dtype == LLMRT_BF16 ? reinterpret_cast<const uint8_t*>(halves.data())
+                                           : reinterpret_cast<const uint8_t*>(numbers.data());
+    for (int64_t t = 0; t < tokens; ++t) std::memcpy(&values[t * stride()], from + t * size * width(), size * width());
+    return *this;
   }
 
-  int64_t tokens, groups, group, size;
-  std::vector<int8_t> codes;
+  int64_t width() const { return dtype == LLMRT_INT8 ? 1 : dtype == LLMRT_BF16 ? 2 : 4; }
+  int64_t stride() const { return groups * group * width() + 64; }
+  llmrt_activations args() {
+    return {values.data(), scales.data(), sums.data(), groups * group, group, dtype};
+  }
+
+  // What is meant, and scales and sums if there are any.
+  Results results() const {
+    Values meant;
+    for (int64_t t = 0; t < tokens; ++t)
+      for (int64_t k = 0; k < size; ++k) meant.push_back(value(t, k));
+    if (dtype != LLMRT_INT8) return {meant};
+    return {meant, scales, Values(sums.begin(), sums.end())};
+  }
+
+  float value(int64_t t, int64_t k) const {
+    const uint8_t* at = &values[t * stride() + k * width()];
+    if (dtype == LLMRT_INT8) return scales[t * groups + k / group] * static_cast<float>(static_cast<int8_t>(*at));
+    float wide = 0;
+    std::memcpy(reinterpret_cast<uint8_t*>(&wide) + 4 - width(), at, width());
+    return wide;
+  }
+
+  int64_t tokens, groups, group, size, dtype;
+  std::vector<uint8_t> values;
   Values scales;
   std::vector<int32_t> sums;
 };
 
+// The types that go together, and the group of each.
+struct Kind {
+  int64_t activations, group;
+  std::vector<int64_t> weights;
+  static Kind of(int64_t activations, Random& random) {
+    if (activations == LLMRT_FP32) return {LLMRT_FP32, 16, {LLMRT_FP32, LLMRT_BF16, LLMRT_FP16}};
+    if (activations == LLMRT_BF16) return {LLMRT_BF16, 16, {LLMRT_BF16}};
+    return {LLMRT_INT8, one_of(random, {32, 64}), {LLMRT_INT4, LLMRT_INT8}};
+  }
+  static Kind random(Random& random) {
+    return of(one_of<int64_t>(random, {LLMRT_FP32, LLMRT_BF16, LLMRT_INT8}), random);
+  }
+};
+
 struct Weight {
-  Weight(Random& random, std::vector<int64_t> rows, int64_t columns, int64_t group, bool has_bias) {
-    const int64_t groups = (columns + group - 1) / group;
+  Weight(Random& random, std::vector<int64_t> rows, int64_t columns, const Kind& kind, bool has_bias) {
+    const int64_t groups = (columns + kind.group - 1) / kind.group;
     args.num_pieces = static_cast<int64_t>(rows.size());
     args.rows = std::accumulate(rows.begin(), rows.end(), int64_t{0});
     data.reserve(kMaxPieces), scales.reserve(kMaxPieces);
     for (size_t i = 0; i < rows.size(); ++i) {
-      const int64_t bits = one_of(random, {4, 8}), blocks = (rows[i] + 15) / 16;
-      // Some bytes more: weights are asked for ahead of their use.
-      data.push_back(bytes(random, blocks * groups * group * 2 * bits + 4096));
+      const int64_t dtype = kind.weights[below(random, static_cast<int64_t>(kind.weights.size()))];
+      const int64_t blocks = (rows[i] + 15) / 16;
+      data.push_back(numbers(random, blocks * 16 * groups * kind.group, dtype));
+      data[i].resize(data[i].size() + 4096);  // weights are asked for ahead of their use
       scales.push_back(half_scales(random, blocks * groups * 16));
-      args.pieces[i] = {data[i].data(), scales[i].data(), rows[i], bits};
+      args.pieces[i] = {data[i].data(), scales[i].data(), rows[i], dtype};
     }
     bias = normal(random, args.rows);
     args.bias = has_bias ? bias.data() : nullptr;
+  }
+
+  static std::vector<uint8_t> numbers(Random& random, int64_t count, int64_t dtype) {
+    if (dtype == LLMRT_INT4) return bytes(random, count / 2);
+    if (dtype == LLMRT_INT8) return bytes(random, count);
+    const Values values = normal(random, count);
+    const std::vector<uint16_t> halves = dtype == LLMRT_FP16 ? half_scales(random, count) : upper_halves(values);
+    const auto* from = dtype == LLMRT_FP32 ? reinterpret_cast<const uint8_t*>(values.data())
+                                           : reinterpret_cast<const uint8_t*>(halves.data());
+    return {from, from + count * (dtype == LLMRT_FP32 ? 4 : 2)};
   }
 
   llmrt_weight args{};

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from llmrt_kernels.cpu.linear import empty_codes
-from llmrt_kernels.cpu.structs import CacheArgs, CodesArgs, PagedAttentionArgs, address
+from llmrt_kernels.cpu.linear import empty_activations
+from llmrt_kernels.cpu.structs import ActivationsArgs, CacheArgs, PagedAttentionArgs, address
 from llmrt_kernels.cpu.tape import submit
-from llmrt_kernels.packed import Codes
+from llmrt_kernels.packed import Codes, Rows
 
 CHUNK_KEYS = 512  # kChunkKeys of the kernel
 
@@ -25,9 +25,10 @@ def paged_attention(
     scale: float,
     sliding_window: int | None,
     group: int,
-) -> Codes:
-    """q [T, H, D] fp32 -> [T, H D] in int8."""
-    out, codes = torch.empty_like(q), empty_codes(q.shape[0], q.shape[1] * q.shape[2], group)
+    dtype: torch.dtype = torch.float32,
+) -> Codes | Rows:
+    """q [T, H, D] fp32 -> [T, H D] in int8, or in ``dtype`` where ``group`` is 0."""
+    out, y = torch.empty_like(q), empty_activations(q.shape[0], q.shape[1] * q.shape[2], group, dtype)
     attend(
         q,
         k_cache,
@@ -40,9 +41,9 @@ def paged_attention(
         scale,
         sliding_window,
         out,
-        codes,
+        y,
     )
-    return codes
+    return y
 
 
 def attend(
@@ -57,7 +58,7 @@ def attend(
     scale: float,
     sliding_window: int | None,
     out: Tensor,
-    codes: Codes,
+    y: Codes | Rows,
 ) -> None:
     """As ``paged_attention``; leaves the result in ``out`` [T, H, D] fp32 too."""
     _, kv_heads, block_size, head_dim = k_cache.shape
@@ -74,7 +75,7 @@ def attend(
         address(seq_lens),
         address(out),
         address(partial),
-        CodesArgs.of(codes),
+        ActivationsArgs.of(y),
         tokens,
         requests,
         table_width,
@@ -84,4 +85,4 @@ def attend(
         scale,
     )
     pages = (k_cache, v_cache, k_scales, v_scales)
-    submit("paged_attention", args, q, *pages, block_table, cu_seqlens_q, seq_lens, out, partial, codes)
+    submit("paged_attention", args, q, *pages, block_table, cu_seqlens_q, seq_lens, out, partial, y)

@@ -1,4 +1,7 @@
-"""Products with packed int4 and int8 weights, and what is computed on the way in and out of them."""
+"""Products with packed weights, and what is computed on the way in and out of them.
+
+Weights that are quantized take ``Codes``, the others ``Rows``.
+"""
 
 from __future__ import annotations
 
@@ -6,66 +9,87 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.cpu.structs import (
+    ActivationsArgs,
     CacheArgs,
-    CodesArgs,
     EmbeddingArgs,
     GatedLinearArgs,
     LinearArgs,
-    QuantizeRowsArgs,
+    MatrixArgs,
     RmsNormArgs,
     RotaryLinearArgs,
+    RoundRowsArgs,
     WeightArgs,
     address,
 )
 from llmrt_kernels.cpu.tape import submit
-from llmrt_kernels.packed import Codes, Weight
-
-PAD = 64  # bytes between two tokens' codes
+from llmrt_kernels.packed import ROW_PAD, Codes, Rows, Weight
 
 
 def empty_codes(tokens: int, size: int, group: int) -> Codes:
     """Room for ``tokens`` rows of ``size`` values."""
     groups = -(-size // group)
     return Codes(
-        torch.empty(tokens, groups * group + PAD, dtype=torch.int8),
+        torch.empty(tokens, groups * group + ROW_PAD, dtype=torch.int8),
         torch.empty(tokens, groups),
         torch.empty(tokens, groups, dtype=torch.int32),
         group,
     )
 
 
+def empty_rows(tokens: int, size: int, dtype: torch.dtype) -> Rows:
+    """The same for rows of floats."""
+    return Rows(torch.empty(tokens, size + ROW_PAD // dtype.itemsize, dtype=dtype))
+
+
+def empty_activations(tokens: int, size: int, group: int, dtype: torch.dtype) -> Codes | Rows:
+    """Codes with a scale for each ``group`` values, or rows of ``dtype`` where that is 0."""
+    return empty_codes(tokens, size, group) if group else empty_rows(tokens, size, dtype)
+
+
+def empty_like(x: Codes | Rows, tokens: int, size: int) -> Codes | Rows:
+    """Room for activations of the kind of ``x``."""
+    return empty_codes(tokens, size, x.group) if isinstance(x, Codes) else empty_rows(tokens, size, x.values.dtype)
+
+
 def quantize_rows(x: Tensor, group: int) -> Codes:
     """x [T, N] fp32 to int8, a scale for each ``group`` values."""
     codes = empty_codes(x.shape[0], x.shape[1], group)
-    submit("quantize_rows", QuantizeRowsArgs(address(x), CodesArgs.of(codes), *x.shape), x, codes)
+    submit("round_rows", RoundRowsArgs(address(x), ActivationsArgs.of(codes), *x.shape), x, codes)
     return codes
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float, group: int) -> Codes:
-    """x [T, N] fp32, weight [N] fp32 -> the normalised rows in int8."""
-    codes = empty_codes(x.shape[0], x.shape[1], group)
-    submit("rms_norm", RmsNormArgs(address(x), address(weight), CodesArgs.of(codes), *x.shape, eps), x, weight, codes)
-    return codes
+def round_rows(x: Tensor, dtype: torch.dtype) -> Rows:
+    """x [T, N] fp32 as rows of ``dtype``."""
+    rows = empty_rows(x.shape[0], x.shape[1], dtype)
+    submit("round_rows", RoundRowsArgs(address(x), ActivationsArgs.of(rows), *x.shape), x, rows)
+    return rows
 
 
-def linear(x: Codes, weight: Weight, residual: Tensor | None = None) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor, eps: float, group: int, dtype: torch.dtype = torch.float32) -> Codes | Rows:
+    """x [T, N] fp32, weight [N] fp32 -> the normalised rows in int8, or in ``dtype`` where ``group`` is 0."""
+    y = empty_activations(x.shape[0], x.shape[1], group, dtype)
+    submit("rms_norm", RmsNormArgs(address(x), address(weight), ActivationsArgs.of(y), *x.shape, eps), x, weight, y)
+    return y
+
+
+def linear(x: Codes | Rows, weight: Weight, residual: Tensor | None = None) -> Tensor:
     """x [T, K] -> x W^T + bias + residual [T, N] fp32."""
     y = torch.empty(x.num_tokens, weight.rows)
-    args = LinearArgs(CodesArgs.of(x), WeightArgs.of(weight), address(residual), address(y), x.num_tokens)
+    args = LinearArgs(ActivationsArgs.of(x), WeightArgs.of(weight), address(residual), address(y), x.num_tokens)
     submit("linear", args, x, weight, residual, y)
     return y
 
 
-def gated_linear(x: Codes, weight: Weight) -> Codes:
-    """x [T, K], weight [2 I, K], rows ordered as in the reference -> silu(gate) * up, [T, I] in int8."""
-    y = empty_codes(x.num_tokens, weight.rows // 2, x.group)
-    args = GatedLinearArgs(CodesArgs.of(x), WeightArgs.of(weight), CodesArgs.of(y), x.num_tokens)
+def gated_linear(x: Codes | Rows, weight: Weight) -> Codes | Rows:
+    """x [T, K], weight [2 I, K], rows ordered as in the reference -> silu(gate) * up, [T, I] of the kind of x."""
+    y = empty_like(x, x.num_tokens, weight.rows // 2)
+    args = GatedLinearArgs(ActivationsArgs.of(x), WeightArgs.of(weight), ActivationsArgs.of(y), x.num_tokens)
     submit("gated_linear", args, x, weight, y)
     return y
 
 
 def rotary_linear(
-    x: Codes,
+    x: Codes | Rows,
     weight: Weight,
     positions: Tensor,
     cos_sin: Tensor,
@@ -80,7 +104,7 @@ def rotary_linear(
     heads = weight.rows // head_dim - 2 * kv_heads
     q = torch.empty(x.num_tokens, heads, head_dim)
     args = RotaryLinearArgs(
-        CodesArgs.of(x),
+        ActivationsArgs.of(x),
         WeightArgs.of(weight),
         address(positions),
         address(cos_sin),
@@ -95,15 +119,14 @@ def rotary_linear(
 
 
 def embedding(token_ids: Tensor, table: Weight, hidden_size: int) -> Tensor:
-    """Rows of an int8 table. token_ids [T] int64 -> [T, hidden_size] fp32."""
+    """Rows of a table of int8 or floats. token_ids [T] int64 -> [T, hidden_size] fp32."""
     (matrix,) = table.pieces
-    assert matrix.bits == 8
+    assert matrix.bits != 4
     out = torch.empty(token_ids.shape[0], hidden_size)
-    columns = matrix.scales.shape[1] * table.group
+    columns = hidden_size if matrix.scales is None else matrix.scales.shape[1] * table.group
     args = EmbeddingArgs(
         address(token_ids),
-        address(matrix.data),
-        address(matrix.scales),
+        MatrixArgs.of(matrix),
         address(out),
         token_ids.shape[0],
         columns,

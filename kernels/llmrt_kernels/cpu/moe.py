@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmrt_kernels.cpu.linear import empty_codes
+from llmrt_kernels.cpu.linear import empty_like
 from llmrt_kernels.cpu.structs import (
-    CodesArgs,
+    ActivationsArgs,
     ExpertGatedLinearArgs,
     ExpertLinearArgs,
     RouteArgs,
@@ -18,7 +18,7 @@ from llmrt_kernels.cpu.structs import (
     address,
 )
 from llmrt_kernels.cpu.tape import submit
-from llmrt_kernels.packed import Codes, Weight
+from llmrt_kernels.packed import Codes, Rows, Weight
 
 
 @dataclass(frozen=True)
@@ -45,38 +45,40 @@ class Routing:
         return RoutingArgs(*map(address, self.tensors), len(self.weights), len(self.starts) - 1, self.weights.shape[1])
 
 
-def moe_experts(x: Codes, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor) -> Tensor:
-    """x [T, N] in int8, router [E, N] fp32, residual [T, N] fp32 -> [T, N] fp32."""
+def moe_experts(
+    x: Codes | Rows, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor
+) -> Tensor:
+    """x [T, N], router [E, N] fp32, residual [T, N] fp32 -> [T, N] fp32."""
     routing, pairs = route(x, router, num_active)
     return expert_linear(expert_gated_linear(pairs, gate_up, routing), down, routing, residual)
 
 
-def route(x: Codes, router: Tensor, num_active: int) -> tuple[Routing, Codes]:
+def route(x: Codes | Rows, router: Tensor, num_active: int) -> tuple[Routing, Codes | Rows]:
     """The choices of each token, and the tokens of the sorted pairs, [T k, N]."""
     num_experts, size = router.shape
     weights = torch.empty(x.num_tokens, num_active)
     experts, rows = (torch.empty(x.num_tokens, num_active, dtype=torch.int64) for _ in range(2))
     routing = Routing(weights, experts, rows, torch.empty(num_experts + 1, dtype=torch.int64))
-    pairs = empty_codes(x.num_tokens * num_active, size, x.group)
-    args = RouteArgs(CodesArgs.of(x), address(router), routing.args, CodesArgs.of(pairs), size)
+    pairs = empty_like(x, x.num_tokens * num_active, size)
+    args = RouteArgs(ActivationsArgs.of(x), address(router), routing.args, ActivationsArgs.of(pairs), size)
     submit("route", args, x, router, *routing.tensors, pairs)
     return routing, pairs
 
 
-def expert_gated_linear(pairs: Codes, weight: Weight, routing: Routing) -> Codes:
+def expert_gated_linear(pairs: Codes | Rows, weight: Weight, routing: Routing) -> Codes | Rows:
     """The first half of SwiGLU of each pair by its expert. pairs [T k, N] -> [T k, I]."""
     size = weight.rows // (len(routing.starts) - 1) // 2
-    y = empty_codes(pairs.num_tokens, size, pairs.group)
-    args = ExpertGatedLinearArgs(CodesArgs.of(pairs), WeightArgs.of(weight), routing.args, CodesArgs.of(y))
+    y = empty_like(pairs, pairs.num_tokens, size)
+    args = ExpertGatedLinearArgs(ActivationsArgs.of(pairs), WeightArgs.of(weight), routing.args, ActivationsArgs.of(y))
     submit("expert_gated_linear", args, pairs, weight, *routing.tensors, y)
     return y
 
 
-def expert_linear(pairs: Codes, weight: Weight, routing: Routing, residual: Tensor) -> Tensor:
+def expert_linear(pairs: Codes | Rows, weight: Weight, routing: Routing, residual: Tensor) -> Tensor:
     """The second half, the weighted sum of each token's pairs, and the residual. pairs [T k, I] -> [T, N]."""
     products, y = torch.empty(pairs.num_tokens, residual.shape[1]), torch.empty_like(residual)
     args = ExpertLinearArgs(
-        CodesArgs.of(pairs), WeightArgs.of(weight), routing.args, address(products), address(residual), address(y)
+        ActivationsArgs.of(pairs), WeightArgs.of(weight), routing.args, address(products), address(residual), address(y)
     )
     submit("expert_linear", args, pairs, weight, *routing.tensors, products, residual, y)
     return y

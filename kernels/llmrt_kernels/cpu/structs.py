@@ -8,33 +8,43 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from llmrt_kernels.packed import Codes, Weight
+from llmrt_kernels.packed import BLOCK, Codes, Matrix, Rows, Weight
 
 P, I64, I32, F32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
 
 MAX_PIECES = 4
-CACHE_DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.uint8: 3}
+# llmrt_dtype; uint8 holds what only its kernels know the order of.
+DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int8: 3, torch.uint8: 3}
+INT4 = 4
 
 
 def _fields(*kinds: tuple[str, type]) -> list[tuple[str, type]]:
     return [(name, kind) for names, kind in kinds for name in names.split()]
 
 
-class CodesArgs(ctypes.Structure):
-    """``llmrt_codes``."""
+class ActivationsArgs(ctypes.Structure):
+    """``llmrt_activations``."""
 
-    _fields_ = _fields(("codes scales sums", P), ("columns group", I64))
+    _fields_ = _fields(("values scales sums", P), ("columns group dtype", I64))
 
     @classmethod
-    def of(cls, x: Codes) -> CodesArgs:
+    def of(cls, x: Codes | Rows) -> ActivationsArgs:
         """The addresses of ``x``."""
-        return cls(address(x.codes), address(x.scales), address(x.sums), x.columns, x.group)
+        if isinstance(x, Rows):
+            return cls(address(x.values), None, None, x.columns, BLOCK, DTYPES[x.values.dtype])
+        return cls(address(x.codes), address(x.scales), address(x.sums), x.columns, x.group, DTYPES[torch.int8])
 
 
 class MatrixArgs(ctypes.Structure):
     """``llmrt_matrix``."""
 
-    _fields_ = _fields(("data scales", P), ("rows bits", I64))
+    _fields_ = _fields(("data scales", P), ("rows dtype", I64))
+
+    @classmethod
+    def of(cls, matrix: Matrix) -> MatrixArgs:
+        """The addresses of ``matrix``."""
+        dtype = INT4 if matrix.bits == 4 else DTYPES[matrix.data.dtype]
+        return cls(address(matrix.data), address(matrix.scales), matrix.rows, dtype)
 
 
 class WeightArgs(ctypes.Structure):
@@ -45,7 +55,7 @@ class WeightArgs(ctypes.Structure):
     @classmethod
     def of(cls, weight: Weight) -> WeightArgs:
         """The addresses of ``weight``."""
-        pieces = [MatrixArgs(address(p.data), address(p.scales), p.rows, p.bits) for p in weight.pieces]
+        pieces = [MatrixArgs.of(piece) for piece in weight.pieces]
         assert len(pieces) <= MAX_PIECES and all(piece.rows % 16 == 0 for piece in weight.pieces[:-1])
         return cls((MatrixArgs * MAX_PIECES)(*pieces), len(pieces), weight.rows, address(weight.bias))
 
@@ -59,44 +69,44 @@ class CacheArgs(ctypes.Structure):
     def of(cls, k: Tensor, v: Tensor, k_scales: Tensor | None, v_scales: Tensor | None) -> CacheArgs:
         """The addresses of pages [blocks, KVH, block_size, D]."""
         pages = (address(k), address(v), address(k_scales), address(v_scales))
-        return cls(*pages, *k.shape[1:2], k.shape[3], k.shape[2], CACHE_DTYPES[k.dtype])
+        return cls(*pages, *k.shape[1:2], k.shape[3], k.shape[2], DTYPES[k.dtype])
 
 
 class EmbeddingArgs(ctypes.Structure):
     """``llmrt_embedding_args``."""
 
-    _fields_ = _fields(("token_ids data scales out", P), ("tokens columns out_columns group", I64))
+    _fields_ = _fields(("token_ids", P), ("table", MatrixArgs), ("out", P), ("tokens columns out_columns group", I64))
 
 
 class RmsNormArgs(ctypes.Structure):
     """``llmrt_rms_norm_args``."""
 
-    _fields_ = _fields(("x weight", P), ("y", CodesArgs), ("tokens size", I64), ("eps", F32))
+    _fields_ = _fields(("x weight", P), ("y", ActivationsArgs), ("tokens size", I64), ("eps", F32))
 
 
-class QuantizeRowsArgs(ctypes.Structure):
-    """``llmrt_quantize_rows_args``."""
+class RoundRowsArgs(ctypes.Structure):
+    """``llmrt_round_rows_args``."""
 
-    _fields_ = _fields(("x", P), ("y", CodesArgs), ("tokens size", I64))
+    _fields_ = _fields(("x", P), ("y", ActivationsArgs), ("tokens size", I64))
 
 
 class LinearArgs(ctypes.Structure):
     """``llmrt_linear_args``."""
 
-    _fields_ = _fields(("x", CodesArgs), ("weight", WeightArgs), ("residual y", P), ("tokens", I64))
+    _fields_ = _fields(("x", ActivationsArgs), ("weight", WeightArgs), ("residual y", P), ("tokens", I64))
 
 
 class GatedLinearArgs(ctypes.Structure):
     """``llmrt_gated_linear_args``."""
 
-    _fields_ = _fields(("x", CodesArgs), ("weight", WeightArgs), ("y", CodesArgs), ("tokens", I64))
+    _fields_ = _fields(("x", ActivationsArgs), ("weight", WeightArgs), ("y", ActivationsArgs), ("tokens", I64))
 
 
 class RotaryLinearArgs(ctypes.Structure):
     """``llmrt_rotary_linear_args``."""
 
     _fields_ = _fields(
-        ("x", CodesArgs),
+        ("x", ActivationsArgs),
         ("weight", WeightArgs),
         ("positions cos_sin slot_mapping", P),
         ("cache", CacheArgs),
@@ -114,19 +124,23 @@ class RoutingArgs(ctypes.Structure):
 class RouteArgs(ctypes.Structure):
     """``llmrt_route_args``."""
 
-    _fields_ = _fields(("x", CodesArgs), ("router", P), ("routing", RoutingArgs), ("y", CodesArgs), ("size", I64))
+    _fields_ = _fields(
+        ("x", ActivationsArgs), ("router", P), ("routing", RoutingArgs), ("y", ActivationsArgs), ("size", I64)
+    )
 
 
 class ExpertGatedLinearArgs(ctypes.Structure):
     """``llmrt_expert_gated_linear_args``."""
 
-    _fields_ = _fields(("x", CodesArgs), ("weight", WeightArgs), ("routing", RoutingArgs), ("y", CodesArgs))
+    _fields_ = _fields(("x", ActivationsArgs), ("weight", WeightArgs), ("routing", RoutingArgs), ("y", ActivationsArgs))
 
 
 class ExpertLinearArgs(ctypes.Structure):
     """``llmrt_expert_linear_args``."""
 
-    _fields_ = _fields(("x", CodesArgs), ("weight", WeightArgs), ("routing", RoutingArgs), ("products residual y", P))
+    _fields_ = _fields(
+        ("x", ActivationsArgs), ("weight", WeightArgs), ("routing", RoutingArgs), ("products residual y", P)
+    )
 
 
 class PagedAttentionArgs(ctypes.Structure):
@@ -136,7 +150,7 @@ class PagedAttentionArgs(ctypes.Structure):
         ("q", P),
         ("cache", CacheArgs),
         ("block_table cu_seqlens_q seq_lens out partial", P),
-        ("codes", CodesArgs),
+        ("y", ActivationsArgs),
         ("tokens requests table_width heads max_chunks sliding_window", I64),
         ("scale", F32),
     )
@@ -164,10 +178,10 @@ class ReadMemoryArgs(ctypes.Structure):
     _fields_ = _fields(("data", P), ("bytes ahead", I64), ("sums", P))
 
 
-class MultiplyBytesArgs(ctypes.Structure):
-    """``llmrt_multiply_bytes_args``."""
+class MultiplyArgs(ctypes.Structure):
+    """``llmrt_multiply_args``."""
 
-    _fields_ = _fields(("turns chains", I64), ("sums", P))
+    _fields_ = _fields(("turns chains dtype", I64), ("sums", P))
 
 
 def address(tensor: Tensor | None) -> int | None:
@@ -178,13 +192,15 @@ def address(tensor: Tensor | None) -> int | None:
     return tensor.data_ptr()
 
 
-def tensors_of(*operands: Codes | Weight | Tensor | None) -> Iterable[Tensor]:
+def tensors_of(*operands: Codes | Rows | Weight | Tensor | None) -> Iterable[Tensor]:
     """Every tensor whose address is in the arguments made of ``operands``."""
     for operand in operands:
         if isinstance(operand, Tensor):
             yield operand
         elif isinstance(operand, Codes):
             yield from (operand.codes, operand.scales, operand.sums)
+        elif isinstance(operand, Rows):
+            yield operand.values
         elif operand is not None:
-            yield from (t for piece in operand.pieces for t in (piece.data, piece.scales))
-            yield from () if operand.bias is None else (operand.bias,)
+            held = [t for piece in operand.pieces for t in (piece.data, piece.scales)]
+            yield from (t for t in (*held, operand.bias) if t is not None)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from llmrt_kernels.cpu.library import Call, load
 from llmrt_kernels.cpu.structs import tensors_of
-from llmrt_kernels.packed import Codes, Weight
+from llmrt_kernels.packed import Codes, Rows, Weight
 
 
 class Tape:
@@ -56,7 +56,7 @@ def record() -> Generator[Tape]:
         _recording = None
 
 
-def submit(op: str, args: ctypes.Structure, *operands: Codes | Weight | Tensor | None) -> None:
+def submit(op: str, args: ctypes.Structure, *operands: Codes | Rows | Weight | Tensor | None) -> None:
     """Execute one kernel now, and put it on the tape that is being recorded, if any.
 
     ``operands`` are those whose addresses ``args`` holds.

@@ -1,8 +1,13 @@
-"""Products with packed int4 and int8 weights: w = scale * (code - zero), rows in blocks of 16.
+"""Products with packed weights, rows in blocks of 16. Quantized, w = scale * (code - zero):
 
 bits 4   data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
 bits 8   data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
 scales   [N/16, K/G, 16] fp16; the zero is 8 (bits 4) or 128 (bits 8)
+
+or floats without scales, of which two of a row stand together in bf16, as its dot product takes them:
+
+bf16        data [N/16, K/2, 16, 2]: value [i, c] of line j is row i's for k = 2j+c
+fp16, fp32  data [N/16, K, 16, 1]
 
 Here the weight is unpacked and multiplied as it is: the truth that kernels with int8 activations come near to.
 """
@@ -28,6 +33,8 @@ def unpack_codes(data: Tensor, bits: int) -> Tensor:
 
 def dequantize(matrix: Matrix, group: int) -> Tensor:
     """The matrix that is meant, [N, K padded to the group] fp32."""
+    if matrix.scales is None:
+        return matrix.data.transpose(1, 2).flatten(2).flatten(0, 1)[: matrix.rows].float()
     codes = unpack_codes(matrix.data, matrix.bits).float().unflatten(1, (-1, group))
     scale = matrix.scales.transpose(1, 2).flatten(0, 1).float().unsqueeze(2)
     return ((codes - (1 << (matrix.bits - 1))) * scale).flatten(1)[: matrix.rows]
@@ -69,5 +76,5 @@ def rotary_linear_packed(
 
 
 def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int) -> Tensor:
-    """Rows of an int8 table of one piece. token_ids [T] int64 -> [T, hidden_size] fp32."""
+    """Rows of a table of one piece. token_ids [T] int64 -> [T, hidden_size] fp32."""
     return dequantize(table.pieces[0], table.group)[token_ids, :hidden_size]

@@ -54,7 +54,8 @@ def moe_experts_packed(
 
 def _one_of(weight: Weight, expert: int, num_experts: int) -> Weight:
     (stack,) = weight.pieces
-    data, scales = (tensor.chunk(num_experts)[expert] for tensor in (stack.data, stack.scales))
+    data, scales = (t if t is None else t.chunk(num_experts)[expert] for t in (stack.data, stack.scales))
+    assert data is not None
     return Weight((Matrix(data, scales, stack.bits, stack.rows // num_experts),), weight.group)
 
 

@@ -16,7 +16,7 @@ BLOCK = 1024  # values that one program unpacks
 def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int, dtype: torch.dtype) -> Tensor:
     """Rows of an int8 table of one piece. token_ids [T] int64 -> [T, hidden_size] of ``dtype``."""
     (matrix,) = table.pieces
-    assert matrix.bits == 8
+    assert matrix.bits == 8 and matrix.scales is not None
     tokens = token_ids.shape[0]
     out = torch.empty(tokens, hidden_size, dtype=dtype, device=token_ids.device)
     embedding_packed_kernel[(tokens, triton.cdiv(hidden_size, BLOCK))](
