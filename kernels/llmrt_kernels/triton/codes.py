@@ -53,14 +53,15 @@ def quantize_rows_kernel(
 
 @triton.jit
 def store_codes(x, t, g, codes_ptr, scales_ptr, sums_ptr, COUNT: tl.constexpr):
-    """Write the groups ``g`` [n], of the COUNT of token ``t`` (int64), from x [n, G] fp32; what pads them is 0."""
+    """Write groups ``g`` of the COUNT of tokens ``t`` (int64), either [n], from x [n, G] fp32; what pads them is 0."""
     GROUP: tl.constexpr = x.shape[1]
     codes, scale = to_codes(x)
-    inside = g < COUNT
-    at = t * (COUNT * GROUP + PAD) + g[:, None] * GROUP + tl.arange(0, GROUP)[None, :]
-    tl.store(codes_ptr + at, codes.to(tl.int8), mask=inside[:, None])
-    tl.store(scales_ptr + t * COUNT + g, scale, mask=inside)
-    tl.store(sums_ptr + t * COUNT + g, tl.sum(codes, 1), mask=inside)
+    at = t * COUNT + g
+    inside = at < (t + 1) * COUNT
+    code_at = (at * GROUP + t * PAD)[:, None] + tl.arange(0, GROUP)[None, :]
+    tl.store(codes_ptr + code_at, codes.to(tl.int8), mask=inside[:, None])
+    tl.store(scales_ptr + at, scale, mask=inside)
+    tl.store(sums_ptr + at, tl.sum(codes, 1), mask=inside)
 
 
 @triton.jit

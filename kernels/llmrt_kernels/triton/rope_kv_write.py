@@ -80,6 +80,30 @@ def rope_kv_write_kernel(
     x_ptr = qkv_ptr + (t * (H + 2 * KVH) + head) * D + i
     x1 = tl.load(x_ptr, mask=inside, other=0.0).to(tl.float32)
     x2 = tl.load(x_ptr + D // 2, mask=inside, other=0.0).to(tl.float32)
+    cache = (k_ptr, v_ptr, k_scales_ptr, v_scales_ptr)
+    turn_and_store(x1, x2, t, head, i, inside, positions_ptr, cos_sin_ptr, slots_ptr, cache, q_ptr, H, KVH, D, PAGE)
+
+
+@triton.jit
+def turn_and_store(
+    x1,
+    x2,
+    t,
+    head,
+    i,
+    inside,
+    positions_ptr,
+    cos_sin_ptr,
+    slots_ptr,
+    cache,
+    q_ptr,
+    H: tl.constexpr,
+    KVH: tl.constexpr,
+    D: tl.constexpr,
+    PAGE: tl.constexpr,
+):
+    """Halves x1, x2 [n, HALF] fp32 of heads ``head`` [n, 1] of token t (int64) go where they belong; i [1, HALF]."""
+    k_ptr, v_ptr, k_scales_ptr, v_scales_ptr = cache
     angle_ptr = cos_sin_ptr + tl.load(positions_ptr + t) * D + i
     cos = tl.load(angle_ptr, mask=i < D // 2, other=0.0)
     sin = tl.load(angle_ptr + D // 2, mask=i < D // 2, other=0.0)

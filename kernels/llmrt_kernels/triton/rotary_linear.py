@@ -1,0 +1,201 @@
+"""Queries, keys and values of new tokens: the product, RoPE, and keys and values into the cache.
+
+For few tokens a program computes a head and does with it what ``rope_kv_write`` does; for many that is a second launch.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from llmrt_kernels.packed import Codes, Matrix, Weight
+from llmrt_kernels.triton.linear import WEIGHT_POINTERS, linear_as, two_at_a_time
+from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
+from llmrt_kernels.triton.rope_kv_write import rope_kv_write, turn_and_store
+from llmrt_kernels.triton.target import target_of
+from llmrt_kernels.triton.tiles import FEW, dot4_turn, tokens_at_once
+from llmrt_kernels.triton.variant import Variant
+
+
+def rotary_linear(
+    x: Codes,
+    weight: Weight,
+    positions: Tensor,
+    cos_sin: Tensor,
+    slot_mapping: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    k_scales: Tensor | None,
+    v_scales: Tensor | None,
+) -> Tensor:
+    """x [T, K] -> rotated queries [T, H, D], of the cache's type, bf16 beside an int8 one; keys and values go there."""
+    dtype = k_cache.dtype if k_cache.dtype.is_floating_point else torch.bfloat16
+    head_dim = k_cache.shape[3]
+    pairs = list(two_at_a_time(weight.pieces))
+    rest = (positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales)
+    if x.num_tokens > FEW or len(pairs) > 1 or any(piece.rows % head_dim for piece in pairs[0][1]):
+        return rope_kv_write(linear_as(dtype, x, weight), *rest)
+    heads = weight.rows // head_dim - 2 * k_cache.shape[1]
+    q = torch.empty(x.num_tokens, heads, head_dim, dtype=dtype, device=x.codes.device)
+    _few(x, weight.bias, pairs[0][1], rest, q)
+    return q
+
+
+def _few(
+    x: Codes, bias: Tensor | None, pieces: tuple[Matrix, Matrix], rest: tuple[Tensor | None, ...], q: Tensor
+) -> None:
+    target, groups = target_of(q.device), x.scales.shape[1]
+    heads, head_dim = q.shape[1:]
+    _, kv_heads, block_size, _ = k_cache.shape if (k_cache := rest[3]) is not None else ()
+    half = triton.next_power_of_2(head_dim // 2)
+    warps, span = dot4_turn(groups, 2 * half, target)
+    rotary_dot4_kernel[(heads + 2 * kv_heads,)](
+        x.codes,
+        x.scales,
+        x.sums,
+        pieces[0].data,
+        pieces[0].scales,
+        pieces[1].data,
+        pieces[1].scales,
+        bias,
+        *rest,
+        q,
+        x.num_tokens,
+        pieces[0].rows // head_dim,
+        H=heads,
+        KVH=kv_heads,
+        D=head_dim,
+        PAGE=block_size,
+        HALF=half,
+        GROUPS=groups,
+        GROUP=x.group,
+        BITS0=pieces[0].bits,
+        BITS1=pieces[1].bits,
+        TOKENS=tokens_at_once(x.num_tokens),
+        SPAN=span,
+        ASM=target.asm,
+        num_warps=warps,
+    )
+
+
+@triton.jit(do_not_specialize=["tokens", "heads0"])
+def rotary_dot4_kernel(
+    x_ptr,
+    x_scales_ptr,
+    x_sums_ptr,
+    w0_ptr,
+    w0_scales_ptr,
+    w1_ptr,
+    w1_scales_ptr,
+    bias_ptr,
+    positions_ptr,
+    cos_sin_ptr,
+    slots_ptr,
+    k_ptr,
+    v_ptr,
+    k_scales_ptr,
+    v_scales_ptr,
+    q_ptr,
+    tokens,
+    heads0,
+    H: tl.constexpr,
+    KVH: tl.constexpr,
+    D: tl.constexpr,
+    PAGE: tl.constexpr,
+    HALF: tl.constexpr,
+    GROUPS: tl.constexpr,
+    GROUP: tl.constexpr,
+    BITS0: tl.constexpr,
+    BITS1: tl.constexpr,
+    TOKENS: tl.constexpr,
+    SPAN: tl.constexpr,
+    ASM: tl.constexpr,
+):
+    """A program computes one head of all tokens, those of the second piece in the programs from ``heads0`` on."""
+    x = (x_ptr, x_scales_ptr, x_sums_ptr)
+    w0, w1 = (w0_ptr, w0_scales_ptr), (w1_ptr, w1_scales_ptr)
+    turn = (positions_ptr, cos_sin_ptr, slots_ptr)
+    cache = (k_ptr, v_ptr, k_scales_ptr, v_scales_ptr)
+    head = tl.program_id(0)
+    rest = (tokens, bias_ptr, turn, cache, q_ptr)
+    if BITS1 == 0 or head < heads0:
+        _head(x, w0, head, *rest, H, KVH, D, PAGE, HALF, GROUPS, GROUP, BITS0, TOKENS, SPAN, ASM)
+    else:
+        _head(x, w1, head - heads0, *rest, H, KVH, D, PAGE, HALF, GROUPS, GROUP, BITS1, TOKENS, SPAN, ASM)
+
+
+@triton.jit
+def _head(
+    x,
+    w,
+    piece_head,
+    tokens,
+    bias_ptr,
+    turn,
+    cache,
+    q_ptr,
+    H: tl.constexpr,
+    KVH: tl.constexpr,
+    D: tl.constexpr,
+    PAGE: tl.constexpr,
+    HALF: tl.constexpr,
+    GROUPS: tl.constexpr,
+    GROUP: tl.constexpr,
+    BITS: tl.constexpr,
+    TOKENS: tl.constexpr,
+    SPAN: tl.constexpr,
+    ASM: tl.constexpr,
+):
+    """Head ``piece_head`` of a piece, as two halves of HALF rows, of which D / 2 are there."""
+    positions_ptr, cos_sin_ptr, slots_ptr = turn
+    block, row = head_rows(piece_head, D, HALF)
+    last = tl.zeros([], tl.int64) + tokens - 1
+    results = product_dot4(x, last * 0, last, w, block, row, GROUPS, GROUP, BITS, TOKENS, SPAN, ASM)
+    i = tl.arange(0, HALF)[None, :]
+    head = tl.program_id(0) + tl.zeros([1, 1], tl.int32)
+    for t in tl.static_range(TOKENS):
+        result = results[t]
+        if bias_ptr is not None:
+            result += tl.load(bias_ptr + (tl.program_id(0) - piece_head) * D + block * BLOCK + row)
+        x1, x2 = tl.split(tl.permute(tl.reshape(result, [1, 2, HALF]), [0, 2, 1]))
+        inside = (i < D // 2) & (t < tokens)
+        token = tl.minimum(t, last)
+        turn_and_store(
+            x1, x2, token, head, i, inside, positions_ptr, cos_sin_ptr, slots_ptr, cache, q_ptr, H, KVH, D, PAGE
+        )
+
+
+@triton.jit
+def head_rows(head, D: tl.constexpr, HALF: tl.constexpr):
+    """Where the rows of a head are: blocks int64 and rows in them, [2 HALF], its halves at 0 and HALF.
+
+    What pads a half repeats rows of it.
+    """
+    i = tl.arange(0, 2 * HALF) % HALF
+    half = tl.arange(0, 2 * HALF) // HALF
+    if D % 32 == 0:  # whole blocks, which the compiler is told: it reads four rows of a thread at once
+        block = half * (D // 2 // BLOCK) + tl.minimum(i // BLOCK, D // 2 // BLOCK - 1)
+        block, row = tl.max_constancy(head * (D // BLOCK) + block, 16), tl.arange(0, 2 * HALF) % BLOCK
+    else:
+        n = half * (D // 2) + tl.minimum(i, D // 2 - 1)
+        block, row = head * (D // BLOCK) + n // BLOCK, n % BLOCK
+    return block.to(tl.int64), row
+
+
+VARIANTS = (
+    Variant(
+        "rotary_linear-int4-int8-1_token",
+        rotary_dot4_kernel,
+        {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
+        | WEIGHT_POINTERS
+        | {"positions_ptr": "*i64", "cos_sin_ptr": "*fp32", "slots_ptr": "*i64"}
+        | {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32", "q_ptr": "*bf16"}
+        | {"tokens": "i32", "heads0": "i32"},
+        {"bias_ptr": None, "H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64, "GROUPS": 64, "GROUP": 64}
+        | {"BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8},
+        num_warps=8,
+        weights=8 * 128 * 64,
+    ),
+)

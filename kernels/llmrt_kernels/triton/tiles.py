@@ -1,0 +1,69 @@
+"""How products are cut into programs, by device and number of tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import triton
+
+from llmrt_kernels.triton.target import INTERPRETER, TARGETS, Target
+
+FEW = 4  # tokens up to which bytes are multiplied four at a time
+MAX_THREADS = 256
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A program's part of a product: ``tokens`` x ``rows``, in ``warps`` warps, with ``stages`` loads on their way.
+
+    ``swap``: rows are the long side of the matrix units' product.
+    """
+
+    tokens: int
+    rows: int
+    swap: bool
+    warps: int
+    stages: int
+
+
+# The first that holds all tokens, else the last.
+TILES = (Tile(16, 128, True, 4, 4), Tile(32, 128, True, 4, 4), Tile(64, 128, True, 4, 3))
+TILES_GFX9 = tuple(replace(tile, stages=2) for tile in TILES)  # 64 KB of local memory
+TILES_GFX11 = (Tile(16, 64, True, 4, 2), Tile(32, 64, True, 4, 2), Tile(64, 64, True, 8, 2))
+
+# For the list of what is shipped.
+OTHER_TILE = {"gfx1100": "its tiles are smaller"}
+ONLY_GFX11 = {target.name: "its tiles are larger" for target in TARGETS if target.asm != "gfx11"}
+
+
+def tile_for(tokens: int, target: Target) -> Tile:
+    """The tile of a product with ``tokens`` tokens."""
+    tiles = {"gfx11": TILES_GFX11, "gfx9": TILES_GFX9}.get(target.asm, TILES)
+    return next((tile for tile in tiles if tokens <= tile.tokens), tiles[-1])
+
+
+def tokens_at_once(tokens: int) -> int:
+    """What few tokens are rounded up to, so that three need no kernel of their own."""
+    return triton.next_power_of_2(tokens)
+
+
+def dot4_turn(groups: int, rows: int, target: Target) -> tuple[int, int]:
+    """Warps of a program for ``rows`` rows, and groups of columns that they take at a time: a thread has four rows."""
+    warps = 1
+    while 4 * warps * target.warp_size < groups * rows and warps * target.warp_size < MAX_THREADS:
+        warps *= 2
+    return warps, max(4 * warps * target.warp_size // rows, 1)
+
+
+def splits_of(programs: int, turns: int, target: Target, device: torch.device) -> int:
+    """Into how many parts the ``turns`` of each of ``programs`` are split: two programs for each core, if they have
+    four turns each.
+    """
+    wanted = triton.cdiv(2 * cores_of(target, device), programs)
+    return max(1, min(wanted, turns // 4, 16))
+
+
+def cores_of(target: Target, device: torch.device) -> int:
+    """Multiprocessors of the device."""
+    return 4 if target is INTERPRETER else torch.cuda.get_device_properties(device).multi_processor_count

@@ -1,0 +1,86 @@
+"""Products with packed weights against float64, from int8 activations taken for what they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from llmrt_kernels.packed import Codes, Matrix, Weight
+from llmrt_kernels.triton.linear import linear
+from tests.kernels.packing import meant, random_weight
+
+
+@dataclass(frozen=True)
+class Case:
+    """Tokens, columns, group, rows and bits of the pieces, bias, the residual's type."""
+
+    tokens: int
+    columns: int
+    group: int
+    rows: tuple[int, ...]
+    bits: tuple[int, ...]
+    bias: bool = False
+    residual: torch.dtype | None = None
+
+
+# Pairs of values of all fields appear together; 70 tokens are more than one tile of 64.
+CASES = (
+    Case(1, 64, 64, (16,), (4,)),
+    Case(1, 160, 32, (1,), (8,), True, torch.float32),
+    Case(1, 576, 64, (48, 33), (4, 8), True, torch.bfloat16),
+    Case(2, 208, 64, (32, 16, 50), (8, 4, 4), False, torch.float16),
+    Case(3, 576, 32, (32, 50), (8, 4), True, torch.bfloat16),
+    Case(3, 64, 32, (48, 16, 33), (4, 8, 8), False, torch.float32),
+    Case(4, 300, 64, (100,), (8,), True, None),
+    Case(5, 64, 64, (33,), (8,), True, torch.bfloat16),
+    Case(5, 576, 32, (144, 130), (4, 8), False, torch.float16),
+    Case(5, 1024, 64, (16,), (4,), True, None),
+    Case(17, 208, 32, (32, 16, 50), (8, 4, 4), True, torch.float32),
+    Case(17, 576, 64, (160, 20), (8, 4), False, None),
+    Case(70, 160, 64, (130,), (4,), True, torch.bfloat16),
+    Case(70, 320, 32, (16, 1), (8, 8), False, torch.float32),
+)
+ROUNDING = {None: 2e-6, torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape) + seed))
+
+
+def random_codes(tokens: int, columns: int, group: int, device: str) -> Codes:
+    """Codes of any kind, what pads them included: weights there are zero."""
+    groups = -(-columns // group)
+    generator = torch.Generator().manual_seed(tokens + columns)
+    codes = torch.randint(-127, 128, (tokens, groups * group + 64), generator=generator, dtype=torch.int8)
+    codes[:, columns : groups * group] = 0
+    scales = torch.rand(tokens, groups, generator=generator) + 0.01
+    sums = codes[:, : groups * group].unflatten(1, (-1, group)).sum(-1, dtype=torch.int32)
+    return Codes(codes.to(device), scales.to(device), sums.to(device), group)
+
+
+def weight_on(weight: Weight, device: str) -> Weight:
+    pieces = tuple(Matrix(p.data.to(device), p.scales.to(device), p.bits, p.rows) for p in weight.pieces)
+    return Weight(pieces, weight.group, None if weight.bias is None else weight.bias.to(device))
+
+
+def relative(actual: Tensor, expected: Tensor) -> float:
+    return float((actual.double() - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_linear_equals_the_formula(case: Case, device: str) -> None:
+    weight, dense = random_weight(case.rows, case.columns, case.bits, case.group, bias=case.bias, seed=sum(case.rows))
+    x = random_codes(case.tokens, case.columns, case.group, "cpu")
+    residual = None if case.residual is None else 100 * draw(case.tokens, weight.rows).to(case.residual)
+    expected = meant(x, case.columns) @ dense.T
+    expected += (0 if weight.bias is None else weight.bias) + (0 if residual is None else residual)
+    y = linear(
+        random_codes(case.tokens, case.columns, case.group, device),
+        weight_on(weight, device),
+        None if residual is None else residual.to(device),
+    )
+    assert y.dtype == (case.residual or torch.float32)
+    assert relative(y.cpu(), expected) < ROUNDING[case.residual]
