@@ -1,0 +1,214 @@
+"""Which experts tokens go to, the tiles of pairs that makes, and the mix of what experts give.
+
+p = softmax(x W_router^T) in fp32; the k largest, ties to the lower index, each divided by the sum of the k
+(https://arxiv.org/abs/2401.04088). What all p are divided by is left out: it is the same in the k and in their sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from llmrt_kernels.packed import Codes
+from llmrt_kernels.triton.codes import PAD
+from llmrt_kernels.triton.variant import Variant
+
+COLUMNS = 1024  # of the router's rows that are read at a time
+MIXED = 1024  # values of a token that a program mixes
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Pairs sorted by expert, each expert's padded to whole tiles.
+
+    ``experts`` int32 [count], -1 where there is no tile; ``pairs`` int32 [count, tile], the last of an expert repeated.
+    """
+
+    experts: Tensor
+    pairs: Tensor
+
+    @property
+    def count(self) -> int:
+        """As many as there can be."""
+        return len(self.experts)
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """As kernels take them."""
+        return self.experts, self.pairs
+
+
+def route_codes(x: Codes, router: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
+    """x [T, N] in int8, router [E, N] -> (weights [T, k] fp32 that sum to 1, experts [T, k] int64)."""
+    weights, experts = _room(x.num_tokens, num_active, x.codes.device)
+    route_codes_kernel[(x.num_tokens,)](
+        x.codes,
+        x.scales,
+        router,
+        weights,
+        experts,
+        SIZE=router.shape[1],
+        GROUPS=x.scales.shape[1],
+        GROUP=x.group,
+        E=router.shape[0],
+        EXPERTS=triton.next_power_of_2(router.shape[0]),
+        CHOICES=num_active,
+        COLUMNS=COLUMNS,
+    )
+    return weights, experts
+
+
+def route(logits: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
+    """logits [T, E] -> (weights [T, k] fp32 that sum to 1, experts [T, k] int64)."""
+    tokens, num_experts = logits.shape
+    weights, experts = _room(tokens, num_active, logits.device)
+    route_kernel[(tokens,)](
+        logits, weights, experts, E=num_experts, EXPERTS=triton.next_power_of_2(num_experts), CHOICES=num_active
+    )
+    return weights, experts
+
+
+def _room(tokens: int, num_active: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    return (
+        torch.empty(tokens, num_active, device=device),
+        torch.empty(tokens, num_active, dtype=torch.int64, device=device),
+    )
+
+
+def tiles_of(experts: Tensor, num_experts: int, tile: int) -> Tiles:
+    """Sort pairs by their ``experts`` [T, k] into tiles of ``tile``; without waiting for the device."""
+    pairs = experts.flatten()
+    counts = torch.zeros(num_experts, dtype=torch.int64, device=experts.device)
+    counts.scatter_add_(0, pairs, torch.ones_like(pairs))
+    count = min(triton.cdiv(len(pairs), tile) + num_experts, len(pairs))
+    tiles = Tiles(
+        torch.empty(count, dtype=torch.int32, device=experts.device),
+        torch.empty(count, tile, dtype=torch.int32, device=experts.device),
+    )
+    fill_tiles_kernel[(count,)](
+        pairs.argsort(stable=True),
+        counts,
+        *tiles.tensors,
+        E=num_experts,
+        EXPERTS=triton.next_power_of_2(num_experts),
+        TILE=tile,
+    )
+    return tiles
+
+
+def mix(products: Tensor, weights: Tensor, residual: Tensor) -> Tensor:
+    """products [T k, N], weights [T, k] -> residual + the weighted sum of each token's pairs, [T, N]."""
+    tokens, size = residual.shape
+    y = torch.empty_like(residual)
+    grid = (tokens, triton.cdiv(size, MIXED))
+    mix_kernel[grid](products, weights, residual, y, SIZE=size, CHOICES=weights.shape[1], BLOCK=MIXED)
+    return y
+
+
+@triton.jit
+def route_codes_kernel(
+    x_ptr,
+    x_scales_ptr,
+    router_ptr,
+    weights_ptr,
+    experts_ptr,
+    SIZE: tl.constexpr,
+    GROUPS: tl.constexpr,
+    GROUP: tl.constexpr,
+    E: tl.constexpr,
+    EXPERTS: tl.constexpr,
+    CHOICES: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """A program routes one token."""
+    t = tl.program_id(0).to(tl.int64)
+    e = tl.arange(0, EXPERTS)
+    sums = tl.zeros([EXPERTS, COLUMNS], tl.float32)
+    for start in tl.range(0, SIZE, COLUMNS):
+        k = start + tl.arange(0, COLUMNS)
+        x = tl.load(x_ptr + t * (GROUPS * GROUP + PAD) + k, mask=k < SIZE, other=0).to(tl.float32)
+        x *= tl.load(x_scales_ptr + t * GROUPS + k // GROUP, mask=k < SIZE, other=0.0)
+        inside = (e < E)[:, None] & (k < SIZE)[None, :]
+        row = tl.load(router_ptr + e[:, None] * SIZE + k[None, :], mask=inside, other=0.0).to(tl.float32)
+        sums += row * x[None, :]
+    choose(tl.sum(sums, 1), t, weights_ptr, experts_ptr, E, CHOICES)
+
+
+@triton.jit
+def route_kernel(logits_ptr, weights_ptr, experts_ptr, E: tl.constexpr, EXPERTS: tl.constexpr, CHOICES: tl.constexpr):
+    """A program routes one token."""
+    t = tl.program_id(0).to(tl.int64)
+    e = tl.arange(0, EXPERTS)
+    logits = tl.load(logits_ptr + t * E + e, mask=e < E, other=0.0).to(tl.float32)
+    choose(logits, t, weights_ptr, experts_ptr, E, CHOICES)
+
+
+@triton.jit
+def choose(logits, t, weights_ptr, experts_ptr, E: tl.constexpr, CHOICES: tl.constexpr):
+    """The choices of token t (int64) by logits [EXPERTS], of which E are there."""
+    e = tl.arange(0, logits.shape[0])
+    left = tl.where(e < E, logits, float("-inf"))
+    rank = tl.full([logits.shape[0]], CHOICES, tl.int32)
+    weight = tl.exp(left - tl.max(left, 0))
+    for c in tl.static_range(CHOICES):
+        best = tl.argmax(left, 0, tie_break_left=True)
+        rank = tl.where(e == best, c, rank)
+        left = tl.where(e == best, float("-inf"), left)
+    chosen = rank < CHOICES
+    at = t * CHOICES + rank
+    tl.store(experts_ptr + at, e.to(tl.int64), mask=chosen)
+    tl.store(weights_ptr + at, weight / tl.sum(tl.where(chosen, weight, 0.0), 0), mask=chosen)
+
+
+@triton.jit
+def fill_tiles_kernel(
+    order_ptr,
+    counts_ptr,
+    tile_experts_ptr,
+    tile_pairs_ptr,
+    E: tl.constexpr,
+    EXPERTS: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """A program fills tile i: that of the first expert whose tiles, and those of all before, are more than i."""
+    i, e = tl.program_id(0), tl.arange(0, EXPERTS)
+    counts = tl.load(counts_ptr + e, mask=e < E, other=0).to(tl.int32)
+    tiles = tl.cdiv(counts, TILE)
+    ends = tl.cumsum(tiles, 0)
+    expert = tl.sum((ends <= i).to(tl.int32), 0)
+    tl.store(tile_experts_ptr + i, tl.where(expert < E, expert, -1))
+    count = tl.sum(tl.where(e == expert, counts, 0), 0)
+    first_tile = tl.sum(tl.where(e < expert, tiles, 0), 0)
+    first_pair = tl.sum(tl.where(e < expert, counts, 0), 0)
+    place = tl.minimum((i - first_tile) * TILE + tl.arange(0, TILE), count - 1)
+    pairs = tl.load(order_ptr + first_pair + place, mask=expert < E, other=0)
+    tl.store(tile_pairs_ptr + i * TILE + tl.arange(0, TILE), pairs.to(tl.int32))
+
+
+@triton.jit
+def mix_kernel(
+    products_ptr, weights_ptr, residual_ptr, y_ptr, SIZE: tl.constexpr, CHOICES: tl.constexpr, BLOCK: tl.constexpr
+):
+    """A program sums BLOCK values of a token, in the order of its choices."""
+    t = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.load(residual_ptr + t * SIZE + i, mask=i < SIZE, other=0.0).to(tl.float32)
+    for c in tl.static_range(CHOICES):
+        pair = t * CHOICES + c
+        product = tl.load(products_ptr + pair * SIZE + i, mask=i < SIZE, other=0.0).to(tl.float32)
+        total += tl.load(weights_ptr + pair) * product
+    tl.store(y_ptr + t * SIZE + i, total.to(y_ptr.dtype.element_ty), mask=i < SIZE)
+
+
+VARIANTS = (
+    Variant(
+        "route_codes-8_experts",
+        route_codes_kernel,
+        {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "router_ptr": "*bf16", "weights_ptr": "*fp32", "experts_ptr": "*i64"},
+        {"SIZE": 4096, "GROUPS": 64, "GROUP": 64, "E": 8, "EXPERTS": 8, "CHOICES": 2, "COLUMNS": COLUMNS},
+    ),
+)
