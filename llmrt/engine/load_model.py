@@ -115,7 +115,8 @@ def load_model(
 def set_threads(wanted: int | None, spec: OpSpec) -> list[str]:
     """Give the threads to torch or to the native kernels; returns what the person should know."""
     cores, refusal = usable_cores(), _refusal(spec)
-    library = native_library() if refusal is None else None
+    quantizes_for_gpu = spec.device != "cpu" and spec.group > 0
+    library = native_library() if refusal is None or quantizes_for_gpu else None
     threads = min(wanted or cores, cores)
     torch.set_num_threads(threads if library is None else 1)
     if library is not None:
