@@ -9,7 +9,7 @@ from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.codes import quantize_rows
 from llmrt_kernels.triton.rms_norm import rms_norm
 
-TOLERANCE = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+TOLERANCE = {torch.float32: 3e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
 
 def random_rows(tokens: int, size: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

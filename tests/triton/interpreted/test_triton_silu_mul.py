@@ -9,7 +9,7 @@ from llmrt_kernels.triton.silu_mul import silu_mul
 
 
 @pytest.mark.parametrize(("tokens", "size"), [(1, 16), (3, 49), (2, 1536)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
 def test_equals_the_formula(tokens: int, size: int, dtype: torch.dtype, tolerance: float, device: str) -> None:
     generator = torch.Generator().manual_seed(size)
     gate = torch.randn(tokens, size, generator=generator) * 10
