@@ -159,7 +159,7 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
 
 def _circumstances(report: Report) -> list[str]:
     machine, settings = report.machine, report.settings
-    weights = settings.dtype if settings.quant == "none" else settings.quant
+    weights = f"as stored, computed in {settings.dtype}" if settings.quant == "none" else settings.quant
     cores = f"{machine.cores or machine.logical_cores or '?'} cores"
     return [
         f"{machine.processor}, {cores}, {settings.threads} threads, {decimal(machine.memory_bytes)} of memory",

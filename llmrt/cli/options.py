@@ -72,7 +72,7 @@ Ctx = Annotated[
 ]
 Dtype = Annotated[DtypeName, typer.Option(help="Weights and activations.")]
 Quant = Annotated[QuantName, typer.Option(help="Format of the weights; quantized once, then kept beside the model.")]
-KvDtype = Annotated[KvDtypeName, typer.Option(help="KV cache; int8 goes with --quant.")]
+KvDtype = Annotated[KvDtypeName, typer.Option(help="KV cache.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; auto is the GPU where there is one that serves.")]
 GpuMemory = Annotated[
     float | None,
