@@ -144,7 +144,6 @@ def _variant(name: str, kernel: triton.JITFunction, cut: Cut, sizes: dict[str, i
 
 
 VARIANTS = (
-    _variant("moe_gated-bf16-few", gated_kernel, FEW, {"CHOICES": 2, "K": 4096, "SIZE": 14336}, "*bf16"),
     _variant("moe_gated-bf16-many", gated_kernel, MANY, {"CHOICES": 2, "K": 4096, "SIZE": 14336}, "*bf16"),
     _variant("moe_linear-bf16-many", linear_kernel, MANY, {"K": 14336, "SIZE": 4096}, "*fp32"),
 )

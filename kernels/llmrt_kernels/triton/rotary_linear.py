@@ -30,8 +30,8 @@ def rotary_linear(
     k_scales: Tensor | None,
     v_scales: Tensor | None,
 ) -> Tensor:
-    """x [T, K] -> rotated queries [T, H, D], of the cache's type, bf16 beside an int8 one; keys and values go there."""
-    dtype = k_cache.dtype if k_cache.dtype.is_floating_point else torch.bfloat16
+    """x [T, K] -> rotated queries [T, H, D], of the cache's type, fp16 beside int8; keys and values go there."""
+    dtype = k_cache.dtype if k_cache.dtype.is_floating_point else torch.float16
     head_dim = k_cache.shape[3]
     pairs = list(two_at_a_time(weight.pieces))
     rest = (positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales)
@@ -191,7 +191,7 @@ VARIANTS = (
         {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
         | WEIGHT_POINTERS
         | {"positions_ptr": "*i64", "cos_sin_ptr": "*fp32", "slots_ptr": "*i64"}
-        | {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32", "q_ptr": "*bf16"}
+        | {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32", "q_ptr": "*fp16"}
         | {"tokens": "i32", "heads0": "i32"},
         {"bias_ptr": None, "H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64, "GROUPS": 64, "GROUP": 64}
         | {"BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8},
