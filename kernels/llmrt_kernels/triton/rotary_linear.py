@@ -34,21 +34,26 @@ def rotary_linear(
     dtype = k_cache.dtype if k_cache.dtype.is_floating_point else torch.float16
     head_dim = k_cache.shape[3]
     pairs = list(two_at_a_time(weight.pieces))
-    rest = (positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales)
+    turn, cache = (positions, cos_sin, slot_mapping), (k_cache, v_cache, k_scales, v_scales)
     if x.num_tokens > FEW or len(pairs) > 1 or any(piece.rows % head_dim for piece in pairs[0][1]):
-        return rope_kv_write(linear_as(dtype, x, weight), *rest)
+        return rope_kv_write(linear_as(dtype, x, weight), *turn, *cache)
     heads = weight.rows // head_dim - 2 * k_cache.shape[1]
     q = torch.empty(x.num_tokens, heads, head_dim, dtype=dtype, device=x.codes.device)
-    _few(x, weight.bias, pairs[0][1], rest, q)
+    _few(x, weight.bias, pairs[0][1], turn, cache, q)
     return q
 
 
 def _few(
-    x: Codes, bias: Tensor | None, pieces: tuple[Matrix, Matrix], rest: tuple[Tensor | None, ...], q: Tensor
+    x: Codes,
+    bias: Tensor | None,
+    pieces: tuple[Matrix, Matrix],
+    turn: tuple[Tensor, Tensor, Tensor],
+    cache: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+    q: Tensor,
 ) -> None:
     target, groups = target_of(q.device), x.scales.shape[1]
     heads, head_dim = q.shape[1:]
-    _, kv_heads, block_size, _ = k_cache.shape if (k_cache := rest[3]) is not None else ()
+    _, kv_heads, block_size, _ = cache[0].shape
     half = triton.next_power_of_2(head_dim // 2)
     warps, span = dot4_turn(groups, 2 * half, target)
     rotary_dot4_kernel[(heads + 2 * kv_heads,)](
@@ -60,7 +65,8 @@ def _few(
         pieces[1].data,
         pieces[1].scales,
         bias,
-        *rest,
+        *turn,
+        *cache,
         q,
         x.num_tokens,
         pieces[0].rows // head_dim,
