@@ -58,4 +58,6 @@ class RotaryLinear(Linear):
     ) -> Tensor:
         """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards."""
         qkv = self._linear(x, self.weight, self.bias)
-        return self._rope_kv_write(qkv, batch.positions, cos_sin, batch.slot_mapping, kv.k, kv.v)
+        return self._rope_kv_write(
+            qkv, batch.positions, cos_sin, batch.slot_mapping, kv.k, kv.v, kv.k_scales, kv.v_scales
+        )

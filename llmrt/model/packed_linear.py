@@ -96,8 +96,9 @@ class PackedEmbedding(nn.Module):
         super().__init__()
         self.table = table.to(spec.device)
         self._weight = Weight((self.table.matrix,), table.group)
+        self._dtype = spec.stream
         self._embedding_packed = resolve(EMBEDDING_PACKED, spec)
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """token_ids [T] -> [T, hidden_size]."""
-        return self._embedding_packed(token_ids, self._weight, self.table.shape[1])
+        return self._embedding_packed(token_ids, self._weight, self.table.shape[1], self._dtype)

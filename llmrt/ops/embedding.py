@@ -5,7 +5,8 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
+from llmrt.ops.triton import torch_on_gpu
 from llmrt.ops.types import Op, reference
 from llmrt_kernels.reference.embedding import embedding
 
-EMBEDDING = Op("embedding", (reference(embedding),))
+EMBEDDING = Op("embedding", (torch_on_gpu(embedding), reference(embedding)))

@@ -34,7 +34,7 @@ def native(fn: Callable[P, R], dtype: torch.dtype | None = None) -> Implementati
     def supports(spec: OpSpec) -> str | None:
         return _refusal(spec) or (None if dtype in (None, spec.dtype) else f"it is for products of {dtype}")
 
-    return Implementation("cpu", fn, supports)
+    return Implementation("cpu", lambda: fn, supports)
 
 
 def native_refusal(spec: OpSpec) -> str | None:

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from llmrt.ops.native import native
+from llmrt.ops.triton import triton
 from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.rms_norm import rms_norm
@@ -17,6 +18,7 @@ from llmrt_kernels.reference.rms_norm import rms_norm
 RMS_NORM = Op[..., Activations](
     "rms_norm",
     (
+        triton("rms_norm", "rms_norm"),
         native(linear.rms_norm, torch.float32),
         native(partial(linear.rms_norm, dtype=torch.bfloat16), torch.bfloat16),
         reference(rms_norm),

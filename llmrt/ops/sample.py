@@ -5,7 +5,8 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
+from llmrt.ops.triton import triton
 from llmrt.ops.types import Op, reference
 from llmrt_kernels.reference.sample import sample
 
-SAMPLE = Op("sample", (reference(sample),))
+SAMPLE = Op("sample", (triton("sample", "sample"), reference(sample)))

@@ -37,17 +37,28 @@ class OpSpec:
         """Whether the model's matrices are packed."""
         return self.group > 0 or self.in_blocks
 
+    @property
+    def stream(self) -> torch.dtype:
+        """The type of the residual stream."""
+        return torch.float32 if self.in_blocks else self.dtype
+
 
 @dataclass(frozen=True)
 class Implementation(Generic[P, R]):
     """One way to compute an operation.
 
-    ``supports`` returns None if it serves the spec, else the reason why it does not.
+    ``load`` gives the function, and imports first what it needs. ``supports`` returns None if it serves the spec, else
+    the reason why it does not.
     """
 
     backend: str
-    fn: Callable[P, R]
+    load: Callable[[], Callable[P, R]]
     supports: Callable[[OpSpec], str | None]
+
+    @property
+    def fn(self) -> Callable[P, R]:
+        """The function."""
+        return self.load()
 
 
 @dataclass(frozen=True)
@@ -66,4 +77,4 @@ def everything(spec: OpSpec) -> str | None:
 
 def reference(fn: Callable[P, R]) -> Implementation[P, R]:
     """The candidate that stands last in every list."""
-    return Implementation("reference", fn, everything)
+    return Implementation("reference", lambda: fn, everything)

@@ -118,8 +118,9 @@ def rotary_linear(
     return q
 
 
-def embedding(token_ids: Tensor, table: Weight, hidden_size: int) -> Tensor:
+def embedding(token_ids: Tensor, table: Weight, hidden_size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Rows of a table of int8 or floats. token_ids [T] int64 -> [T, hidden_size] fp32."""
+    assert dtype == torch.float32
     (matrix,) = table.pieces
     assert matrix.bits != 4
     out = torch.empty(token_ids.shape[0], hidden_size)

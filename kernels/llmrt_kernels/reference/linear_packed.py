@@ -68,13 +68,12 @@ def rotary_linear_packed(
 ) -> Tensor:
     """Queries, keys and values of ``weight`` [(H + 2 KVH) D, K]. x [T, K] -> rotated queries [T, H, D].
 
-    Keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``. The scales are those of an
-    int8 cache, which this does not serve.
+    Keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``.
     """
-    assert k_scales is None and v_scales is None
-    return rope_kv_write(linear_packed(x, weight), positions, cos_sin, slot_mapping, k_cache, v_cache)
+    qkv = linear_packed(x, weight)
+    return rope_kv_write(qkv, positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales)
 
 
-def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int) -> Tensor:
-    """Rows of a table of one piece. token_ids [T] int64 -> [T, hidden_size] fp32."""
-    return dequantize(table.pieces[0], table.group)[token_ids, :hidden_size]
+def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int, dtype: torch.dtype) -> Tensor:
+    """Rows of a table of one piece. token_ids [T] int64 -> [T, hidden_size] of ``dtype``."""
+    return dequantize(table.pieces[0], table.group)[token_ids, :hidden_size].to(dtype)

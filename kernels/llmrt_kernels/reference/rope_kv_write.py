@@ -8,6 +8,7 @@ with the left half x1 and the right half x2 of a head, and the angle a[p, i] = p
 
     qkv row      [ q heads: H * D | k heads: KVH * D | v heads: KVH * D ]
     cache        [blocks, KVH, block_size, D]; slot s is block s // block_size, offset s % block_size
+    int8         x = scale * code with scale = largest / 127 for each token and head, [blocks, KVH, block_size] fp32
 """
 
 from __future__ import annotations
@@ -23,19 +24,32 @@ def rope_kv_write(
     slot_mapping: Tensor,
     k_cache: Tensor,
     v_cache: Tensor,
+    k_scales: Tensor | None = None,
+    v_scales: Tensor | None = None,
 ) -> Tensor:
     """Rotate and store. Returns the rotated queries [T, H, D]; keys and values go to the cache in its dtype.
 
     qkv [T, (H + 2 KVH) D]; positions, slot_mapping [T] int64; cos_sin [P, 2, D/2] fp32, row p for position p.
+    The scales are those of a cache of int8.
     """
     _, num_kv_heads, block_size, head_dim = k_cache.shape
     heads = qkv.view(qkv.shape[0], -1, head_dim)
     q, k, v = heads.split([heads.shape[1] - 2 * num_kv_heads, num_kv_heads, num_kv_heads], dim=1)
     cos, sin = cos_sin[positions].unsqueeze(2).unbind(1)  # [T, 1, D/2] each
     block, offset = slot_mapping // block_size, slot_mapping % block_size
-    k_cache[block, :, offset] = rotate(k, cos, sin).to(k_cache.dtype)
-    v_cache[block, :, offset] = v.to(v_cache.dtype)
+    for x, cache, scales in ((rotate(k, cos, sin), k_cache, k_scales), (v, v_cache, v_scales)):
+        if scales is None:
+            cache[block, :, offset] = x.to(cache.dtype)
+        else:
+            cache[block, :, offset], scales[block, :, offset] = _to_int8(x)
     return rotate(q, cos, sin)
+
+
+def _to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x [T, heads, D] -> (codes of its shape, scales [T, heads])."""
+    largest = x.float().abs().amax(-1)
+    inverse = torch.where(largest > 0, 127 / largest, 0)
+    return (x * inverse.unsqueeze(-1)).round().to(torch.int8), largest / 127
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

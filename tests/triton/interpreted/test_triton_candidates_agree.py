@@ -1,0 +1,91 @@
+"""What an op resolves to takes the reference's arguments and gives the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from llmrt.ops.argmax import ARGMAX
+from llmrt.ops.embedding_packed import EMBEDDING_PACKED
+from llmrt.ops.registry import choose
+from llmrt.ops.rms_norm import RMS_NORM
+from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
+from llmrt.ops.sample import SAMPLE
+from llmrt.ops.silu_mul import SILU_MUL
+from llmrt.ops.types import Op, OpSpec
+from llmrt_kernels.packed import Matrix, Weight
+from llmrt_kernels.reference.quantize import quantize
+
+T, H, KVH, D, PAGE = 5, 6, 2, 16, 16
+SLOTS = torch.tensor([3, 40, 17, 33, 2])
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def rope(scales: bool) -> list[Tensor | None]:
+    cache = (3, KVH, PAGE, D)
+    pages = [torch.zeros(cache, dtype=torch.int8 if scales else torch.float32) for _ in range(2)]
+    steps = [torch.zeros(cache[:3]) if scales else None for _ in range(2)]
+    positions, angles = torch.tensor([0, 4, 9, 2, 7]), random(10, 2, D // 2)
+    return [random(T, (H + 2 * KVH) * D), positions, angles, SLOTS, *pages, *steps]
+
+
+def packed_table() -> Weight:
+    data, scales = quantize(random(40, 50), bits=8, group=32)
+    return Weight((Matrix(data, scales, 8, 40),), 32)
+
+
+def sampling() -> dict[str, Any]:
+    return {
+        "temperature": torch.linspace(0, 2, T),
+        "top_k": torch.arange(T, dtype=torch.int32) * 3,
+        "top_p": torch.linspace(1, 0.5, T),
+        "min_p": torch.linspace(0, 0.1, T),
+        "seeds": torch.arange(T) - 2,
+        "draws": torch.arange(T) * 7,
+        "any_top_k": True,
+        "any_top_p": True,
+    }
+
+
+CASES: dict[str, tuple[Op[..., Any], Callable[[], list[Any]], Callable[[], dict[str, Any]]]] = {
+    "argmax": (ARGMAX, lambda: [random(T, 99)], dict),
+    "embedding_packed": (EMBEDDING_PACKED, lambda: [torch.tensor([0, 39, 5]), packed_table(), 50, torch.float16], dict),
+    "rms_norm": (RMS_NORM, lambda: [random(T, 48), random(48), 1e-5, 0], dict),
+    "rope_kv_write": (ROPE_KV_WRITE, lambda: rope(False), dict),
+    "rope_kv_write-int8": (ROPE_KV_WRITE, lambda: rope(True), dict),
+    "sample": (SAMPLE, lambda: [random(T, 99)], sampling),
+    "silu_mul": (SILU_MUL, lambda: [random(T, 96)], dict),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_the_references_twin(case: str, device: str) -> None:
+    op, arguments, options = CASES[case]
+    chosen, reference = choose(op, OpSpec(device, torch.float32)), op.candidates[-1]
+    assert (chosen.backend, reference.backend) == ("triton", "reference")
+    theirs, ours = ([moved(value, device) for value in arguments()] for _ in range(2))
+    given = {name: moved(value, device) for name, value in options().items()}
+    same(chosen.fn(*ours, **given), reference.fn(*theirs, **given))
+    for mine, their in zip(ours, theirs, strict=True):  # what they write to
+        if isinstance(mine, Tensor):
+            same(mine, their)
+
+
+def moved(value: Any, device: str) -> Any:
+    if isinstance(value, Weight):
+        (piece,) = value.pieces
+        return Weight((Matrix(piece.data.to(device), piece.scales.to(device), 8, piece.rows),), value.group)
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+def same(ours: Tensor, theirs: Tensor) -> None:
+    """To rounding; a code may be the next one where a value is in the middle."""
+    assert ours.dtype == theirs.dtype
+    torch.testing.assert_close(ours.double(), theirs.double(), atol=1 if ours.dtype == torch.int8 else 1e-5, rtol=1e-5)

@@ -1,0 +1,43 @@
+"""The GPU's kernels as candidates: who is told what, and that nobody pays for Triton who does not use it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from llmrt.errors import ConfigError
+from llmrt.ops.registry import choose
+from llmrt.ops.rms_norm import RMS_NORM
+from llmrt.ops.triton import NOT_INSTALLED, refusal
+from llmrt.ops.types import OpSpec
+
+ROOT = Path(__file__).parents[2]
+CPU, GPU = OpSpec("cpu", torch.float32), OpSpec("cuda", torch.bfloat16)
+
+
+def test_a_gpu_is_served_and_a_cpu_only_by_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmrt.ops.triton.find_spec", lambda name: name)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert choose(RMS_NORM, GPU).backend == "triton"
+    assert choose(RMS_NORM, CPU).backend == "reference"
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert choose(RMS_NORM, CPU).backend == "triton"
+
+
+def test_without_triton_the_reason_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmrt.ops.triton.find_spec", lambda name: None)
+    assert refusal(GPU) == NOT_INSTALLED
+    monkeypatch.setenv("LLMRT_KERNELS", "triton")
+    with pytest.raises(ConfigError, match=r"llmrt\[gpu\]"):
+        choose(RMS_NORM, GPU)
+
+
+def test_triton_is_not_imported_before_a_kernel_is_chosen() -> None:
+    ops = [f"llmrt.ops.{path.stem}" for path in (ROOT / "llmrt" / "ops").glob("*.py")]
+    code = f"import importlib, sys\nfor name in {ops!r}: importlib.import_module(name)\nprint('triton' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
