@@ -10,6 +10,7 @@ from typing import Any
 
 from llmrt.ops.types import Implementation, OpSpec, P, R
 
+GRANULE = 16  # rows of a packed block: a gate's, an expert's and a head's begin a block
 NOT_INSTALLED = "Triton is not installed; `pip install 'llmrt[gpu]'` does it on Linux"
 
 
@@ -34,6 +35,8 @@ def refusal(spec: OpSpec) -> str | None:
         return f"it is for a GPU, not the {spec.device}"
     if spec.in_blocks:
         return "the matrices are in blocks of rows, for the native kernels"
+    if spec.packed and spec.granule % GRANULE:
+        return f"packed sizes are multiples of {GRANULE} here, and this model's of {spec.granule} alone"
     if find_spec("triton") is None:
         return NOT_INSTALLED
     return None

@@ -14,7 +14,7 @@ from llmrt_kernels.triton.codes import empty_codes, store_codes
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.target import target_of
-from llmrt_kernels.triton.tiles import FEW, TILES, dot4_turn, tile_for, tokens_at_once
+from llmrt_kernels.triton.tiles import FEW, OTHER_TILE, TILES, dot4_turn, gated_tile_for, tokens_at_once
 from llmrt_kernels.triton.variant import Variant
 
 
@@ -51,7 +51,7 @@ def _few(x: Codes, weight: Weight, y: Codes, **sizes: int) -> None:
 
 def _many(x: Codes, weight: Weight, y: Codes, **sizes: int) -> None:
     target = target_of(x.codes.device)
-    tile = tile_for(x.num_tokens, target)
+    tile = gated_tile_for(x.num_tokens, target)
     gated_mma_kernel[(triton.cdiv(x.num_tokens, tile.tokens), y.scales.shape[1])](
         x.codes,
         x.scales,
@@ -177,6 +177,7 @@ VARIANTS = (
         _CODES | _WEIGHT | _OUT,
         _SIZES | {"BM": TILES[2].tokens, "SWAP": TILES[2].swap, "STAGES": TILES[2].stages},
         num_warps=TILES[2].warps,
+        not_on=OTHER_TILE,
         weights=UNROLL.value * 128 * 64,
     ),
 )

@@ -328,13 +328,10 @@ STREAM = {"residual_ptr": "*bf16", "y_ptr": "*bf16"}
 
 VARIANTS = (
     _dot4("linear-int4-1_token", (4, 0), 64, 1, 14336, **STREAM),
-    _dot4("linear-int4-int8-1_token", (4, 8), 64, 1, 14336, y_ptr="*fp32", bias_ptr="*fp32"),
     _dot4("linear-int4-4_tokens", (4, 0), 64, 4, 14336, **STREAM),
     _dot4("linear-int8-1_token", (8, 0), 32, 1, 14336, y_ptr="*fp32"),
     _mma("linear-int4-16_tokens", (4, 0), 64, TILES[0], OTHER_TILE, y_ptr="*fp32"),
-    _mma("linear-int4-int8-32_tokens", (4, 8), 64, TILES[1], OTHER_TILE, y_ptr="*fp32"),
     _mma("linear-int4-many_tokens", (4, 0), 64, TILES[2], OTHER_TILE, **STREAM),
     _mma("linear-int8-many_tokens", (8, 0), 32, TILES[2], OTHER_TILE, **STREAM),
-    _mma("linear-int4-int8-32_tokens-gfx11", (4, 8), 64, TILES_GFX11[1], ONLY_GFX11, y_ptr="*fp32"),
     _mma("linear-int4-many_tokens-gfx11", (4, 0), 64, TILES_GFX11[2], ONLY_GFX11, **STREAM),
 )

@@ -21,7 +21,7 @@ from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.routing import Tiles, mix, route_codes, tiles_of
 from llmrt_kernels.triton.target import target_of
-from llmrt_kernels.triton.tiles import OTHER_TILE, TILES, Tile, dot4_turn, tile_for
+from llmrt_kernels.triton.tiles import OTHER_TILE, TILES, Tile, dot4_turn, gated_tile_for
 from llmrt_kernels.triton.variant import Variant
 
 FEW_PAIRS = 8
@@ -35,7 +35,7 @@ def moe_experts(x: Codes, router: Tensor, gate_up: Weight, down: Weight, num_act
         hidden = _few_gated(x, gate_up, experts, num_experts)
         products = _few_linear(hidden, down, experts, num_experts)
     else:
-        tile = tile_for(triton.cdiv(pairs, num_experts), target_of(residual.device))
+        tile = gated_tile_for(triton.cdiv(pairs, num_experts), target_of(residual.device))
         tiles = tiles_of(experts, num_experts, tile.tokens)
         hidden = _many_gated(x, gate_up, tiles, tile, num_active, num_experts)
         products = _many_linear(hidden, down, tiles, tile, num_experts)
@@ -126,6 +126,7 @@ def _many_linear(x: Codes, weight: Weight, tiles: Tiles, tile: Tile, num_experts
     target, (matrix,) = target_of(x.codes.device), weight.pieces
     size = weight.rows // num_experts
     y = torch.empty(x.num_tokens, size, device=x.codes.device)
+    assert y.numel() < 1 << 31
     expert_linear_mma_kernel[(tiles.count, triton.cdiv(size, tile.rows))](
         x.codes,
         x.scales,
@@ -260,13 +261,16 @@ def expert_linear_mma_kernel(
     expert = tl.load(tile_experts_ptr + tl.program_id(0))
     if expert < 0:
         return
-    pair = tl.load(tile_pairs_ptr + tl.program_id(0) * BM + tl.arange(0, BM)).to(tl.int64)
+    pair = tl.load(tile_pairs_ptr + tl.program_id(0) * BM + tl.arange(0, BM))
     x, w = (x_ptr, x_scales_ptr), (w_ptr, w_scales_ptr)
     i = tl.arange(0, BN)
     block = tl.minimum(tl.program_id(1) * (BN // BLOCK) + i // BLOCK, SIZE // BLOCK - 1).to(tl.int64)
     block = tl.max_constancy(block, 16) + expert.to(tl.int64) * (SIZE // BLOCK)
-    result = product_mma(x, pair, w, block, i % BLOCK, 0, GROUPS, GROUPS, GROUP, BITS, SWAP, STAGES, ASM)
+    result = product_mma(x, pair.to(tl.int64), w, block, i % BLOCK, 0, GROUPS, GROUPS, GROUP, BITS, SWAP, STAGES, ASM)
     n = (tl.program_id(1) * BN + i)[None, :]
+    # Places are int32, see ``store_rows``, and pairs are read again: registers are all taken.
+    tl.debug_barrier()
+    pair = tl.load(tile_pairs_ptr + tl.program_id(0) * BM + tl.arange(0, BM))
     tl.store(y_ptr + pair[:, None] * SIZE + n, result, mask=n < SIZE)
 
 

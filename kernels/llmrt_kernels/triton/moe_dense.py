@@ -7,6 +7,7 @@ side of the matrix units' products, so that a tile of few pairs does not leave t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import triton
@@ -52,7 +53,7 @@ def one_pair_each(experts: Tensor, tile: int) -> Tiles:
     return Tiles(experts.flatten().int(), pairs.unsqueeze(1).expand(-1, tile).contiguous())
 
 
-def _launch(kernel: triton.JITFunction, cut: Cut, tiles: Tiles, tensors: tuple[Tensor, ...], **sizes: int) -> None:
+def _launch(kernel: triton.JITFunction[Any], cut: Cut, tiles: Tiles, tensors: tuple[Tensor, ...], **sizes: int) -> None:
     x, w, y = tensors
     kernel[(tiles.count, triton.cdiv(sizes["SIZE"], cut.rows))](
         x,
@@ -135,7 +136,7 @@ def columns(ptr, row, start, K: tl.constexpr, BK: tl.constexpr):
     return tl.load(at) if K % BK == 0 else tl.load(at, mask=(k < K)[None, :], other=0.0)
 
 
-def _variant(name: str, kernel: triton.JITFunction, cut: Cut, sizes: dict[str, int], y: str) -> Variant:
+def _variant(name: str, kernel: triton.JITFunction[Any], cut: Cut, sizes: dict[str, int], y: str) -> Variant:
     tiles = {"tile_experts_ptr": "*i32", "tile_pairs_ptr": "*i32"}
     tile = {"BM": cut.pairs, "BN": cut.rows, "BK": cut.columns, "STAGES": cut.stages}
     return Variant(
@@ -144,7 +145,6 @@ def _variant(name: str, kernel: triton.JITFunction, cut: Cut, sizes: dict[str, i
 
 
 VARIANTS = (
-    _variant("moe_gated-bf16-few", gated_kernel, FEW, {"CHOICES": 2, "K": 4096, "SIZE": 14336}, "*bf16"),
     _variant("moe_gated-bf16-many", gated_kernel, MANY, {"CHOICES": 2, "K": 4096, "SIZE": 14336}, "*bf16"),
     _variant("moe_linear-bf16-many", linear_kernel, MANY, {"K": 14336, "SIZE": 4096}, "*fp32"),
 )

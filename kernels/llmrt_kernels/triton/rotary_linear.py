@@ -30,25 +30,30 @@ def rotary_linear(
     k_scales: Tensor | None,
     v_scales: Tensor | None,
 ) -> Tensor:
-    """x [T, K] -> rotated queries [T, H, D], of the cache's type, bf16 beside an int8 one; keys and values go there."""
-    dtype = k_cache.dtype if k_cache.dtype.is_floating_point else torch.bfloat16
+    """x [T, K] -> rotated queries [T, H, D], of the cache's type, fp16 beside int8; keys and values go there."""
+    dtype = k_cache.dtype if k_cache.dtype.is_floating_point else torch.float16
     head_dim = k_cache.shape[3]
     pairs = list(two_at_a_time(weight.pieces))
-    rest = (positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales)
+    turn, cache = (positions, cos_sin, slot_mapping), (k_cache, v_cache, k_scales, v_scales)
     if x.num_tokens > FEW or len(pairs) > 1 or any(piece.rows % head_dim for piece in pairs[0][1]):
-        return rope_kv_write(linear_as(dtype, x, weight), *rest)
+        return rope_kv_write(linear_as(dtype, x, weight), *turn, *cache)
     heads = weight.rows // head_dim - 2 * k_cache.shape[1]
     q = torch.empty(x.num_tokens, heads, head_dim, dtype=dtype, device=x.codes.device)
-    _few(x, weight.bias, pairs[0][1], rest, q)
+    _few(x, weight.bias, pairs[0][1], turn, cache, q)
     return q
 
 
 def _few(
-    x: Codes, bias: Tensor | None, pieces: tuple[Matrix, Matrix], rest: tuple[Tensor | None, ...], q: Tensor
+    x: Codes,
+    bias: Tensor | None,
+    pieces: tuple[Matrix, Matrix],
+    turn: tuple[Tensor, Tensor, Tensor],
+    cache: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+    q: Tensor,
 ) -> None:
     target, groups = target_of(q.device), x.scales.shape[1]
     heads, head_dim = q.shape[1:]
-    _, kv_heads, block_size, _ = k_cache.shape if (k_cache := rest[3]) is not None else ()
+    _, kv_heads, block_size, _ = cache[0].shape
     half = triton.next_power_of_2(head_dim // 2)
     warps, span = dot4_turn(groups, 2 * half, target)
     rotary_dot4_kernel[(heads + 2 * kv_heads,)](
@@ -60,7 +65,8 @@ def _few(
         pieces[1].data,
         pieces[1].scales,
         bias,
-        *rest,
+        *turn,
+        *cache,
         q,
         x.num_tokens,
         pieces[0].rows // head_dim,
@@ -191,7 +197,7 @@ VARIANTS = (
         {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
         | WEIGHT_POINTERS
         | {"positions_ptr": "*i64", "cos_sin_ptr": "*fp32", "slots_ptr": "*i64"}
-        | {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32", "q_ptr": "*bf16"}
+        | {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32", "q_ptr": "*fp16"}
         | {"tokens": "i32", "heads0": "i32"},
         {"bias_ptr": None, "H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64, "GROUPS": 64, "GROUP": 64}
         | {"BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8},

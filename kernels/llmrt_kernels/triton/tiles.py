@@ -43,6 +43,12 @@ def tile_for(tokens: int, target: Target) -> Tile:
     return next((tile for tile in tiles if tokens <= tile.tokens), tiles[-1])
 
 
+def gated_tile_for(tokens: int, target: Target) -> Tile:
+    """The tile of a product whose rows are a group of gate and one of up, 128 in most models."""
+    tile = tile_for(tokens, target)
+    return replace(tile, tokens=min(tile.tokens, 32), warps=8) if target.asm == "gfx11" else tile
+
+
 def tokens_at_once(tokens: int) -> int:
     """What few tokens are rounded up to, so that three need no kernel of their own."""
     return triton.next_power_of_2(tokens)

@@ -1,0 +1,224 @@
+"""Packed products and experts on a GPU, beside cuBLAS in bf16, torch's int4 product and the copy bandwidth.
+
+    PYTHONPATH=.:kernels python -m benchmarks.kernels.bench_triton_linear [--threads 128 256 512]
+
+Weights are cold: a graph runs through copies that are three times the second-level cache, so a time includes the gap
+between two kernels of a graph. ``copy`` is bytes of the weight a second over the measured copy bandwidth, ``x bf16``
+and ``x int4`` torch's time over ours; ``--threads`` measures few tokens with each limit of threads in a program.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.on_gpu.limits import copy_bandwidth
+from llmrt_kernels.packed import Codes, Matrix, Weight
+from llmrt_kernels.triton import tiles
+from llmrt_kernels.triton.codes import quantize_rows
+from llmrt_kernels.triton.gated_linear import gated_linear
+from llmrt_kernels.triton.linear import linear
+from llmrt_kernels.triton.moe import moe_experts
+
+SHAPES = {"7B qkv": (6144, 4096), "7B output": (4096, 4096), "7B down": (4096, 14336), "7B gate_up": (28672, 4096)}
+SCHEMES = ((4, 64), (8, 32))
+FEW, SOME, MANY = (1, 2, 4), (8, 16, 32, 64), (256, 1024, 4096)
+MIXTRAL = (8, 2, 4096, 14336)  # experts, active ones, hidden and inner size
+RUNS = 15
+MAX_COPIES = 64
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One product: ``copy`` a fraction, the ``over_`` ratios of times, None where torch has no such product."""
+
+    op: str
+    shape: str
+    bits: int
+    group: int
+    tokens: int
+    microseconds: float
+    copy: float
+    teraops: float
+    over_bf16: float | None
+    over_int4: float | None
+
+
+def measure() -> list[dict[str, Any]]:
+    """All rows, printed as they come."""
+    print("op           shape       scheme    tokens       us   copy   TOP/s  x bf16  x int4")
+    rows = [*dense_rows(FEW + SOME + MANY), *moe_rows()]
+    return [asdict(row) for row in rows]
+
+
+def dense_rows(tokens: Sequence[int]) -> list[Row]:
+    """``linear``, and ``gated_linear`` where the matrix is a gate's."""
+    rows: list[Row] = []
+    for name, shape in SHAPES.items():
+        packed = {scheme: cold_weights(shape, *scheme) for scheme in SCHEMES}
+        op = gated_linear if name.endswith("gate_up") else linear
+        for count in tokens:
+            bf16, int4 = bf16_seconds(shape, count), int4_seconds(shape, count)
+            for scheme, weights in packed.items():
+                x = random_codes(count, shape[1], scheme[1])
+                seconds = graph_seconds([lambda w=w, x=x, op=op: op(x, w) for w in weights])
+                rows.append(row_of(op.__name__, name, shape, scheme, count, seconds, bf16, int4))
+    return rows
+
+
+def row_of(
+    op: str,
+    name: str,
+    shape: tuple[int, int],
+    scheme: tuple[int, int],
+    tokens: int,
+    seconds: float,
+    bf16: float | None,
+    int4: float | None,
+) -> Row:
+    """Print it, too."""
+    row = Row(
+        op,
+        name,
+        *scheme,
+        tokens,
+        round(seconds * 1e6, 1),
+        round(packed_bytes(shape, *scheme) / seconds / copy_bandwidth(), 3),
+        round(2 * shape[0] * shape[1] * tokens / seconds / 1e12, 1),
+        None if bf16 is None else round(bf16 / seconds, 2),
+        None if int4 is None else round(int4 / seconds, 2),
+    )
+    print(
+        f"{op:12} {name:11} int{row.bits} g{row.group} {tokens:6} {row.microseconds:8.1f} {row.copy:6.0%}"
+        f" {row.teraops:7.1f} {row.over_bf16 or 0:7.2f} {row.over_int4 or 0:7.2f}",
+        flush=True,
+    )
+    return row
+
+
+def moe_rows() -> list[Row]:
+    """Mixtral's experts; the bytes are those of the experts that ``tokens`` tokens are sent to, all from 16 on."""
+    num_experts, num_active, hidden, inner = MIXTRAL
+    rows: list[Row] = []
+    for bits, group in SCHEMES:
+        gate_up = random_weight((num_experts * 2 * inner, hidden), bits, group)
+        down = random_weight((num_experts * hidden, inner), bits, group)
+        router = torch.randn(num_experts, hidden, device="cuda")
+        for tokens in (1, 4, 16, 64, 1024):
+            x = random_codes(tokens, hidden, group)
+            residual = torch.randn(tokens, hidden, device="cuda", dtype=torch.bfloat16)
+            call = partial(moe_experts, x, router, gate_up, down, num_active, residual)
+            seconds = graph_seconds([call])
+            busy = min(num_active * tokens, num_experts)
+            shape = (3 * inner * busy, hidden)
+            row = row_of("moe_experts", "Mixtral", shape, (bits, group), tokens, seconds, None, None)
+            rows.append(row)
+    return rows
+
+
+def sweep(threads: Sequence[int]) -> None:
+    """Few tokens with each limit of threads in a program."""
+    for limit in threads:
+        tiles.MAX_THREADS = limit
+        print(f"{limit} threads")
+        dense_rows(FEW)
+
+
+def packed_bytes(shape: tuple[int, int], bits: int, group: int) -> float:
+    """Codes and scales."""
+    return shape[0] * shape[1] * (bits / 8 + 2 / group)
+
+
+def random_weight(shape: tuple[int, int], bits: int, group: int) -> Weight:
+    """Of any codes, on the device."""
+    rows, columns = shape
+    data = torch.randint(0, 256, (rows // 16, columns * bits // 32, 64), dtype=torch.uint8, device="cuda")
+    scales = torch.full((rows // 16, columns // group, 16), 0.01, dtype=torch.float16, device="cuda")
+    return Weight((Matrix(data, scales, bits, rows),), group)
+
+
+def cold_weights(shape: tuple[int, int], bits: int, group: int) -> list[Weight]:
+    """As many as no cache holds."""
+    return [random_weight(shape, bits, group) for _ in range(copies(packed_bytes(shape, bits, group)))]
+
+
+def copies(num_bytes: float) -> int:
+    """Of a weight, three times the second-level cache together."""
+    cache = torch.cuda.get_device_properties(0).L2_cache_size
+    return min(max(2, -(-3 * cache // int(num_bytes))), MAX_COPIES)
+
+
+def random_codes(tokens: int, columns: int, group: int) -> Codes:
+    """Activations in int8."""
+    return quantize_rows(torch.randn(tokens, columns, device="cuda"), group)
+
+
+def bf16_seconds(shape: tuple[int, int], tokens: int) -> float:
+    """cuBLAS."""
+    x = torch.randn(tokens, shape[1], device="cuda", dtype=torch.bfloat16)
+    count = copies(2 * shape[0] * shape[1])
+    weights = [torch.randn(shape, device="cuda", dtype=torch.bfloat16) for _ in range(count)]
+    return graph_seconds([lambda w=w: torch.nn.functional.linear(x, w) for w in weights])
+
+
+def int4_seconds(shape: tuple[int, int], tokens: int) -> float | None:
+    """torch's own product with int4 weights; None where it is missing."""
+    rows, columns = shape
+    if torch.version.hip or tokens > max(SOME):
+        return None
+    x = torch.randn(tokens, columns, device="cuda", dtype=torch.bfloat16)
+    scales = torch.ones(columns // 64, rows, 2, device="cuda", dtype=torch.bfloat16)
+    weights = [_int4_weight(rows, columns) for _ in range(copies(rows * columns / 2))]
+    return graph_seconds([lambda w=w: torch.ops.aten._weight_int4pack_mm(x, w, 64, scales) for w in weights])
+
+
+def _int4_weight(rows: int, columns: int) -> Tensor:
+    codes = torch.randint(0, 256, (rows, columns // 2), dtype=torch.uint8, device="cuda")
+    return torch.ops.aten._convert_weight_to_int4pack(codes, 8)
+
+
+def graph_seconds(calls: Sequence[Call]) -> float:
+    """Median time of one of ``calls`` when a graph makes them all."""
+    for call in calls[:2]:
+        call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for call in calls:
+            call()
+    graph.replay()
+    return median(_replay_seconds(graph) for _ in range(RUNS)) / len(calls)
+
+
+def _replay_seconds(graph: torch.cuda.CUDAGraph) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    graph.replay()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, nargs="+", help="limits to try, instead of all rows")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit(f"torch {torch.__version__} sees no GPU; this measures one.")
+    if options.threads:
+        sweep(options.threads)
+    else:
+        measure()
+
+
+if __name__ == "__main__":
+    main()
