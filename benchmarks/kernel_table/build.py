@@ -21,6 +21,7 @@ ALIGNED = [["tt.divisibility", 16]]  # what a launch finds out about a pointer o
 
 def build(variant: Variant, target: Target) -> CompiledKernel:
     """Compile. Raises what Triton raises."""
+    variant = variant.on(target.name)
     source = ASTSource(variant.kernel, *_arguments(variant, target.asm))
     device = GPUTarget(target.backend, target.arch, target.warp_size)
     return triton.compile(source, device, {"num_warps": variant.num_warps, "num_stages": variant.num_stages})

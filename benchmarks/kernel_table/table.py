@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report
 from llmrt_kernels.triton.target import KB
+from llmrt_kernels.triton.variant import Variant
 
 PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"
 COUNTED = ("sm_90", "sm_89", "sm_86")  # targets whose instructions are counted
@@ -36,7 +37,7 @@ def page(reports: Mapping[Pair, Report]) -> str:
     """The whole page."""
     targets = list(BY_NAME)
     needs = [
-        [name, str(variant.num_warps), *(_need(name, target, reports) for target in targets)]
+        [name, _warps(variant), *(_need(name, target, reports) for target in targets)]
         for name, variant in VARIANTS.items()
     ]
     text = INTRODUCTION + _table(["kernel", "warps", *targets], needs)
@@ -46,6 +47,10 @@ def page(reports: Mapping[Pair, Report]) -> str:
         if variant.weights
     ]
     return text + (PER_WEIGHT + _table(["kernel", *COUNTED], counts) if counts else "") + _exceptions()
+
+
+def _warps(variant: Variant) -> str:
+    return " or ".join(map(str, sorted({variant.on(target).num_warps for target in BY_NAME})))
 
 
 def _need(name: str, target: str, reports: Mapping[Pair, Report]) -> str:

@@ -49,7 +49,7 @@ def attention_seconds(memory: Tensor, head_dim: int, tokens: int, depth: int) ->
     q, starts, lengths = torch.randn(tokens, heads, head_dim), torch.tensor([0, tokens]), torch.tensor([depth + tokens])
 
     def call(table: Tensor) -> object:
-        return paged_attention(q, k, v, scales, scales, table, starts, lengths, head_dim**-0.5, None, 64)
+        return paged_attention(q, k, v, scales, scales, table, starts, lengths, tokens, head_dim**-0.5, None, 64)
 
     return seconds_each([lambda t=t: call(t) for t in pages.view(-1, 1, width).unbind(0)])
 

@@ -76,6 +76,7 @@ def forward(decoder: Decoder, token_ids: Sequence[int], kv_dtype: torch.dtype) -
         cu_seqlens_q=torch.tensor([0, count]),
         seq_lens=torch.tensor([count]),
         block_table=torch.tensor([[0]]),
+        max_query_len=count,
         logits_index=None,
     )
     return decoder(batch, KVCache.allocate(decoder.config, 1, count, kv_dtype, torch.device("cpu")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ class BatchRows:
             cu_seqlens_q=tensor(self.cu_seqlens_q),
             seq_lens=tensor(self.seq_lens),
             block_table=tensor(_padded(self.block_tables)),
+            max_query_len=max(end - start for start, end in pairwise(self.cu_seqlens_q)),
             logits_index=None if len(self.last_rows) == len(self.input_ids) else tensor(self.last_rows),
         )
 

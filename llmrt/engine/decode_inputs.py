@@ -54,6 +54,7 @@ class DecodeInputs:
             cu_seqlens_q=self._cu_seqlens[: rows + 1],
             seq_lens=seq_lens[:rows],
             block_table=self._words[self._tables_at :].view(self._capacity, self._width)[:rows],
+            max_query_len=1,
             logits_index=None,
         )
 

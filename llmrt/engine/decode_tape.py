@@ -69,7 +69,7 @@ class _Inputs:
         tables = torch.zeros(num_requests, max_blocks, dtype=torch.int64)
         ids, positions, slots, lens = columns
         cu_seqlens_q = torch.arange(num_requests + 1)
-        self.batch = ForwardBatch(ids, positions, slots, cu_seqlens_q, lens, tables, logits_index=None)
+        self.batch = ForwardBatch(ids, positions, slots, cu_seqlens_q, lens, tables, max_query_len=1, logits_index=None)
         self._ids, self._positions, self._slots, self._lens = (_numbers(column) for column in columns)
         self._tables, self._max_blocks = _numbers(tables), max_blocks
 

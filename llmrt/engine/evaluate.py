@@ -120,6 +120,7 @@ class _Scorer:
             cu_seqlens_q=torch.tensor([0, len(token_ids)]),
             seq_lens=torch.tensor([end]),
             block_table=self._blocks[:, : -(-end // BLOCK_SIZE)],
+            max_query_len=len(token_ids),
             logits_index=None,
         )
         return self.decoder(batch, self._kv).float().log_softmax(1)

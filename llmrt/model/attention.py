@@ -41,6 +41,7 @@ class Attention(nn.Module):
             batch.block_table,
             batch.cu_seqlens_q,
             batch.seq_lens,
+            batch.max_query_len,
             self._scale,
             self._sliding_window,
             self._group,

@@ -53,5 +53,6 @@ def _batch(calibration: Calibration) -> ForwardBatch:
         cu_seqlens_q=torch.arange(requests + 1) * length,
         seq_lens=torch.full((requests,), length),
         block_table=torch.arange(requests).unsqueeze(1),
+        max_query_len=length,
         logits_index=None,
     )

@@ -14,6 +14,7 @@ class ForwardBatch:
     ``input_ids``, ``positions``, ``slot_mapping`` [T]: each token, its place in its request, and the cache slot
     (block * block_size + offset) for its key and value. ``cu_seqlens_q`` [B+1]: request b has the rows from
     entry b to entry b+1. ``seq_lens`` [B]: its keys with these. ``block_table`` [B, N], padded by the null block.
+    ``max_query_len``: no request has more rows; known without asking the device.
     ``logits_index`` [R]: the rows whose logits are wanted, None for all.
     """
 
@@ -23,4 +24,5 @@ class ForwardBatch:
     cu_seqlens_q: Tensor
     seq_lens: Tensor
     block_table: Tensor
+    max_query_len: int
     logits_index: Tensor | None

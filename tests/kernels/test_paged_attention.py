@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +9,7 @@ from torch import Tensor
 from llmrt_kernels.cpu import attention
 from llmrt_kernels.cpu.linear import empty_codes
 from llmrt_kernels.reference.paged_attention import paged_attention
+from tests.kernels.attention_problem import SCALE, Problem
 from tests.kernels.packing import meant
 
 BLOCK = 16
@@ -20,73 +17,8 @@ NEW_AND_TOTAL = [(1, 1), (1, 8), (1, 17), (1, 30), (5, 5), (16, 16), (9, 17), (3
 HEADS = [(1, 1), (4, 4), (8, 2), (6, 1)]
 
 
-def expected_row(q: Tensor, k: Tensor, v: Tensor, position: int, scale: float, window: int | None) -> Tensor:
-    """One query [H, D] at ``position`` over all keys [L, KVH, D] of its request, in float64."""
-    first = 0 if window is None else max(0, position - window + 1)
-    group = q.shape[0] // k.shape[1]
-    rows = []
-    for head in range(q.shape[0]):
-        keys, values = (t[first : position + 1, head // group].double() for t in (k, v))
-        weights = (keys @ q[head].double() * scale).softmax(0)
-        rows.append(weights @ values)
-    return torch.stack(rows)
-
-
-@dataclass
-class Problem:
-    """Requests of all lengths, and where their keys and values [L, KVH, D] are in pages."""
-
-    q: Tensor
-    keys: list[Tensor]
-    values: list[Tensor]
-    tables: list[list[int]]
-    num_blocks: int
-    window: int | None
-
-    @classmethod
-    def draw(cls, heads: tuple[int, int], head_dim: int, window: int | None) -> Problem:
-        generator = torch.Generator().manual_seed(head_dim + heads[0])
-        counts = [-(-total // BLOCK) for _, total in NEW_AND_TOTAL]
-        pages = iter((torch.randperm(sum(counts), generator=generator) + 1).tolist())
-        return cls(
-            torch.randn(sum(new for new, _ in NEW_AND_TOTAL), heads[0], head_dim, generator=generator),
-            [torch.randn(total, heads[1], head_dim, generator=generator) for _, total in NEW_AND_TOTAL],
-            [torch.randn(total, heads[1], head_dim, generator=generator) for _, total in NEW_AND_TOTAL],
-            [list(itertools.islice(pages, count)) for count in counts],
-            1 + sum(counts),
-            window,
-        )
-
-    def block_table(self) -> Tensor:
-        """Padded, with the null block where pages are left of the window."""
-        width = max(map(len, self.tables))
-        rows = []
-        for table, (new, total) in zip(self.tables, NEW_AND_TOTAL, strict=True):
-            first_seen = 0 if self.window is None else max(0, total - new - self.window + 1)
-            row = [0 if (i + 1) * BLOCK <= first_seen else block for i, block in enumerate(table)]
-            rows.append(row + [0] * (width - len(row)))
-        return torch.tensor(rows)
-
-    def pages(self, rows: list[Tensor], fill: float) -> Tensor:
-        """Pages [blocks, KVH, BLOCK, D] that hold ``rows`` of each request, ``fill`` where nothing was written."""
-        pages = torch.full((self.num_blocks, rows[0].shape[1], BLOCK, *rows[0].shape[2:]), fill)
-        for table, of_request in zip(self.tables, rows, strict=True):
-            for p, row in enumerate(of_request):
-                pages[table[p // BLOCK], :, p % BLOCK] = row
-        return pages
-
-    def indices(self) -> tuple[Tensor, Tensor, Tensor]:
-        """block_table, cu_seqlens_q, seq_lens."""
-        starts = list(itertools.accumulate((new for new, _ in NEW_AND_TOTAL), initial=0))
-        return self.block_table(), torch.tensor(starts), torch.tensor([total for _, total in NEW_AND_TOTAL])
-
-    def check(self, out: Tensor, close: Callable[[Tensor, Tensor], None]) -> None:
-        """Compare ``out`` [T, H, D] with the formula over ``keys`` and ``values``."""
-        row = 0
-        for (new, total), k, v in zip(NEW_AND_TOTAL, self.keys, self.values, strict=True):
-            for i in range(new):
-                close(out[row].double(), expected_row(self.q[row], k, v, total - new + i, 0.3, self.window))
-                row += 1
+def draw(heads: tuple[int, int], head_dim: int, window: int | None) -> Problem:
+    return Problem.draw(NEW_AND_TOTAL, BLOCK, heads, head_dim, window)
 
 
 def exactly(actual: Tensor, expected: Tensor) -> None:
@@ -97,16 +29,16 @@ def exactly(actual: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("heads", HEADS, ids=str)
 @pytest.mark.parametrize("head_dim", [16, 20, 80])
 def test_the_reference_equals_the_formula(head_dim: int, heads: tuple[int, int], window: int | None) -> None:
-    problem = Problem.draw(heads, head_dim, window)
+    problem = draw(heads, head_dim, window)
     k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
-    out = paged_attention(problem.q, k, v, None, None, *problem.indices(), 0.3, window)
+    out = paged_attention(problem.q, k, v, None, None, *problem.indices(), 70, SCALE, window)
     problem.check(out.view(problem.q.shape), exactly)
 
 
 def native(problem: Problem, k: Tensor, v: Tensor, k_scales: Tensor | None, v_scales: Tensor | None) -> Tensor:
     tokens, heads, head_dim = problem.q.shape
     out, codes = torch.full_like(problem.q, torch.nan), empty_codes(tokens, heads * head_dim, 64)
-    attention.attend(problem.q, k, v, k_scales, v_scales, *problem.indices(), 0.3, problem.window, out, codes)
+    attention.attend(problem.q, k, v, k_scales, v_scales, *problem.indices(), SCALE, problem.window, out, codes)
     rounded = meant(codes, heads * head_dim)
     assert (rounded - out.flatten(1)).abs().max() <= 0.501 * codes.scales.max()
     return out
@@ -117,7 +49,7 @@ def native(problem: Problem, k: Tensor, v: Tensor, k_scales: Tensor | None, v_sc
 @pytest.mark.parametrize("heads", HEADS, ids=str)
 @pytest.mark.parametrize("head_dim", [16, 96])
 def test_native_floats_equal_the_formula(head_dim: int, heads: tuple[int, int], window: int | None) -> None:
-    problem = Problem.draw(heads, head_dim, window)
+    problem = draw(heads, head_dim, window)
     k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
     problem.check(native(problem, k, v, None, None), exactly)
 
@@ -125,7 +57,7 @@ def test_native_floats_equal_the_formula(head_dim: int, heads: tuple[int, int], 
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_native_half_floats_are_read_as_they_are(dtype: torch.dtype) -> None:
-    problem = Problem.draw((4, 2), 32, None)
+    problem = draw((4, 2), 32, None)
     for rows in (problem.keys, problem.values):
         rows[:] = [row.to(dtype).float() for row in rows]
     k, v = problem.pages(problem.keys, torch.nan).to(dtype), problem.pages(problem.values, torch.nan).to(dtype)
@@ -138,7 +70,7 @@ def test_native_half_floats_are_read_as_they_are(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("head_dim", [32, 96])
 def test_native_int8_is_near_the_formula(head_dim: int, heads: tuple[int, int], window: int | None) -> None:
     """On the very numbers that the cache holds: what is left is the rounding of queries and weights."""
-    problem = Problem.draw(heads, head_dim, window)
+    problem = draw(heads, head_dim, window)
     k, k_scales = int8_pages(problem, problem.keys, keys=True)
     v, v_scales = int8_pages(problem, problem.values, keys=False)
     out = native(problem, k, v, k_scales, v_scales)

@@ -22,12 +22,14 @@ def paged_attention(
     block_table: Tensor,
     cu_seqlens_q: Tensor,
     seq_lens: Tensor,
+    max_query_len: int,
     scale: float,
     sliding_window: int | None,
     group: int,
     dtype: torch.dtype = torch.float32,
 ) -> Codes | Rows:
     """q [T, H, D] fp32 -> [T, H D] in int8, or in ``dtype`` where ``group`` is 0."""
+    del max_query_len
     out, y = torch.empty_like(q), empty_activations(q.shape[0], q.shape[1] * q.shape[2], group, dtype)
     attend(
         q,

@@ -24,6 +24,7 @@ def paged_attention(
     block_table: Tensor,
     cu_seqlens_q: Tensor,
     seq_lens: Tensor,
+    max_query_len: int,
     scale: float,
     sliding_window: int | None,
     group: int = 0,
@@ -31,12 +32,13 @@ def paged_attention(
     """Attend. q [T, H, D] -> [T, H D]; the queries of request b are rows cu_seqlens_q[b] to cu_seqlens_q[b+1].
 
     k_cache, v_cache [blocks, KVH, block_size, D]; block_table [B, N]; cu_seqlens_q [B+1]; seq_lens [B], all keys
-    of the request with the new ones, which are in the cache already. Entries of block_table left of the window
+    of the request with the new ones, which are in the cache already; max_query_len: no request has more new tokens, for
+    those who cannot look at cu_seqlens_q without waiting. Entries of block_table left of the window
     are never read. The scales are those of an int8 cache, which this does not serve. Where the product that follows
     takes int8 activations, ``group`` of them share a scale; here they stay what they are.
     """
     assert k_scales is None and v_scales is None
-    del group
+    del group, max_query_len
     out = torch.empty_like(q)
     starts, lengths = cu_seqlens_q.tolist(), seq_lens.tolist()
     for b, kv_len in enumerate(lengths):

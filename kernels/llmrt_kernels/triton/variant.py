@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -12,7 +12,8 @@ class Variant:
     """A kernel, the types of its arguments and the values of its constants.
 
     ``signature`` has the Triton type of each argument that is not a constexpr ("*bf16", "i32"); ``constants`` the
-    constexprs, but ``ASM``, which the target gives. ``not_on`` says for a target's name why it is not shipped there.
+    constexprs, but ``ASM``, which the target gives; ``tuned`` has, by the names of targets, the fields that are others
+    there. ``not_on`` says for a target's name why it is not shipped there.
     ``weights`` is, for a kernel with packed weights, how many of them a thread block unpacks in one turn of its inner
     loop; 0 for the others.
     """
@@ -25,3 +26,8 @@ class Variant:
     num_stages: int = 2
     not_on: Mapping[str, str] = field(default_factory=dict[str, str])
     weights: int = 0
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+    def on(self, target: str) -> Variant:
+        """As it is shipped for the target of that name."""
+        return replace(self, **self.tuned.get(target, {}))

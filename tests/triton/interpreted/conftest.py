@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
+import triton.language as tl
+from triton.runtime import interpreter
 
 DEVICE = os.environ.get("LLMRT_TRITON_DEVICE", "cpu")
 
@@ -22,6 +25,21 @@ def pytest_configure(config: pytest.Config) -> None:
             "tests/triton/interpreted runs with TRITON_INTERPRET=1 (`make kernels`), "
             "or without it and with LLMRT_TRITON_DEVICE=cuda on a GPU."
         )
+
+
+def _tensor_patch(tensor: Any, scope: Any, patch: Any = interpreter._patch_lang_tensor) -> None:
+    """The interpreter makes loop bounds of arrays with one element, which NumPy 2.4 no longer takes for integers."""
+    patch(tensor, scope)
+    scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+
+def _dot(builder: Any, a: Any, b: Any, *rest: Any, dot: Any = interpreter.InterpreterBuilder.create_dot) -> Any:
+    """The interpreter keeps bf16 in uint16, and multiplies those."""
+    return dot(builder, *(builder.cast_impl(x, tl.float32) if x.dtype == tl.bfloat16 else x for x in (a, b)), *rest)
+
+
+interpreter._patch_lang_tensor = _tensor_patch
+interpreter.InterpreterBuilder.create_dot = _dot
 
 
 @pytest.fixture

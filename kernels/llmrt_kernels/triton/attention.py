@@ -1,0 +1,158 @@
+"""Attention over pages on a GPU. The contract is the reference's.
+
+Two kernels: ``attention_prefill`` for requests with many new tokens, ``attention_decode`` for those with few. A batch
+that has both is given to both, and each passes over the other's requests.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import triton
+from torch import Tensor
+
+from llmrt_kernels.packed import Codes
+from llmrt_kernels.triton import attention_tuning as tuning
+from llmrt_kernels.triton.attention_decode import decode_kernel, join_kernel
+from llmrt_kernels.triton.attention_prefill import prefill_kernel
+from llmrt_kernels.triton.codes import empty_codes, quantize_rows
+from llmrt_kernels.triton.target import target_of
+
+NO_WINDOW = 1 << 30
+JOINED_AT_ONCE = 16  # parts of a request
+
+
+def paged_attention(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    k_scales: Tensor | None,
+    v_scales: Tensor | None,
+    block_table: Tensor,
+    cu_seqlens_q: Tensor,
+    seq_lens: Tensor,
+    max_query_len: int,
+    scale: float,
+    sliding_window: int | None,
+    group: int = 0,
+) -> Tensor | Codes:
+    """q [T, H, D] -> [T, H D] of q's dtype, or in int8 with ``group`` values to a scale.
+
+    The caches are fp16, bf16 or fp32, or int8 with scales [blocks, KVH, block_size] fp32; block_size is a power of two
+    from 16 on, and all tensors are contiguous.
+    """
+    tokens, heads, dim = q.shape
+    page = k_cache.shape[2]
+    assert q.is_contiguous() and k_cache.is_contiguous() and v_cache.is_contiguous() and scale > 0
+    assert page >= 16 and page & (page - 1) == 0 and dim <= 256 and k_cache.dtype != torch.uint8
+    window = NO_WINDOW if sliding_window is None else sliding_window
+
+    def attend(out: _Out, code_group: int) -> None:
+        cache, batch = (k_cache, v_cache, k_scales, v_scales), (block_table, cu_seqlens_q, seq_lens)
+        _Call(q, cache, batch, out, scale * math.log2(math.e), window, code_group).launch(max_query_len)
+
+    if group > 0 and dim % group == 0:
+        codes = empty_codes(tokens, heads * dim, group, q.device)
+        attend((codes.codes, codes.scales, codes.sums), group)
+        return codes
+    out = q.new_empty(tokens, heads * dim, dtype=torch.float32 if group else q.dtype)
+    attend((out, None, None), 0)
+    return quantize_rows(out, group) if group else out
+
+
+_Out = tuple[Tensor, Tensor | None, Tensor | None]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The operands of both kernels: pages and their scales; block table, starts and lengths; where results go."""
+
+    q: Tensor
+    cache: tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+    batch: tuple[Tensor, Tensor, Tensor]
+    out: _Out
+    scale_log2: float
+    window: int
+    code_group: int
+
+    @property
+    def requests(self) -> int:
+        return self.batch[0].shape[0]
+
+    @property
+    def table_width(self) -> int:
+        return self.batch[0].shape[1]
+
+    @property
+    def kv_heads(self) -> int:
+        return self.cache[0].shape[1]
+
+    @property
+    def heads_per_kv(self) -> int:
+        return self.q.shape[1] // self.kv_heads
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The constants that all three kernels take."""
+        dim = self.q.shape[2]
+        return {
+            "HEADS": self.heads_per_kv,
+            "DIM": dim,
+            "DIM_PADDED": max(16, triton.next_power_of_2(dim)),
+            "CODE_GROUP": self.code_group,
+        }
+
+    def tiles(self, table: tuning.Table) -> tuning.Tiles:
+        return tuning.tiles_of(table, target_of(self.q.device), self.sizes["DIM_PADDED"], self.cache[0].element_size())
+
+    def launch_constants(self, tiles: tuning.Tiles) -> dict[str, int | str]:
+        return self.sizes | {
+            "PAGE": self.cache[0].shape[2],
+            "BLOCK_N": tiles.block_n,
+            "STAGES": tiles.stages,
+            "ASM": target_of(self.q.device).asm,
+            "num_warps": tiles.warps,
+            "num_stages": tiles.stages,
+        }
+
+    def launch(self, max_query_len: int) -> None:
+        rows = tuning.decode_rows(max_query_len * self.heads_per_kv, self.heads_per_kv)
+        short = rows // self.heads_per_kv  # queries of a request that decodes
+        if max_query_len > short:
+            self.prefill(min_queries=1 if self.requests == 1 else short + 1)
+        if max_query_len <= short or self.requests > 1:
+            self.decode(rows, min(max_query_len, short))
+
+    def prefill(self, min_queries: int) -> None:
+        tiles = self.tiles(tuning.PREFILL)
+        block_m = max(tiles.block_m, triton.next_power_of_2(self.heads_per_kv))
+        grid = (self.q.shape[0] // (block_m // self.heads_per_kv) + self.requests, self.kv_heads)
+        prefill_kernel[grid](
+            self.q, *self.cache, *self.batch, *self.out,
+            self.requests, self.table_width, self.kv_heads, self.scale_log2, self.window, min_queries,
+            BLOCK_M=block_m, **self.launch_constants(tiles),
+        )  # fmt: skip
+
+    def decode(self, rows: int, max_queries: int) -> None:
+        tiles = self.tiles(tuning.DECODE)
+        table_keys = self.table_width * self.cache[0].shape[2]
+        programs, processors = self.requests * self.kv_heads, tuning.processors_of(self.q.device)
+        splits = tuning.decode_splits(programs, processors, table_keys)
+        parts = self.parts(splits, max_queries * self.heads_per_kv) if splits > 1 else (None, None)
+        decode_kernel[splits, self.kv_heads, self.requests](
+            self.q, *self.cache, *self.batch, *self.out, *parts,
+            self.table_width, self.kv_heads, self.scale_log2, self.window, splits, max_queries,
+            BLOCK_M=rows, **self.launch_constants(tiles),
+        )  # fmt: skip
+        if splits > 1:
+            join_kernel[self.q.shape[1], max_queries, self.requests](
+                *self.batch[1:], *self.out, *parts, self.kv_heads, self.window, splits, max_queries,
+                BLOCK_N=tiles.block_n, PARTS=JOINED_AT_ONCE, **self.sizes,
+            )  # fmt: skip
+
+    def parts(self, splits: int, rows: int) -> tuple[Tensor, Tensor]:
+        shape = (self.requests, self.kv_heads, splits, rows)
+        out = self.q.new_empty(*shape, self.q.shape[2], dtype=torch.float32)
+        return out, self.q.new_empty(*shape, 2, dtype=torch.float32)

@@ -1,0 +1,121 @@
+"""Attention of requests with few new tokens: a program has one kv head, all queries of a request, a part of its keys.
+
+The parts (splits) are as many for every request, so that the grid is known without asking the device; each request's
+tiles are dealt out evenly among them, and what is left over ends at once. A part leaves its out, maximum and total,
+which ``join_kernel`` puts together:
+
+    m = max over parts,  out = sum(2^(m_part - m) out_part) / sum(2^(m_part - m) total_part)
+
+    parts_out     [B, KVH, splits, ROWS, DIM] fp32, ROWS = max_queries * HEADS
+    parts_stats   [B, KVH, splits, ROWS, 2] fp32: maximum (in units of log2) and total
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from llmrt_kernels.triton.attention_output import store_heads
+from llmrt_kernels.triton.attention_tiles import LOWEST, attend, query_factor, rows_of
+
+
+@triton.jit(
+    do_not_specialize=["table_width", "window", "splits", "max_queries"],
+    do_not_specialize_on_alignment=["table_ptr", "starts_ptr", "lengths_ptr"],
+)
+def decode_kernel(
+    q_ptr, k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, table_ptr, starts_ptr, lengths_ptr,
+    out_ptr, out_scales_ptr, out_sums_ptr, parts_out_ptr, parts_stats_ptr,
+    table_width, kv_heads, scale_log2, window, splits, max_queries,
+    HEADS: tl.constexpr, DIM: tl.constexpr, DIM_PADDED: tl.constexpr, PAGE: tl.constexpr, CODE_GROUP: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, STAGES: tl.constexpr, ASM: tl.constexpr,
+):  # fmt: skip
+    """Requests of more than max_queries new tokens are left out. With one split the result goes to ``out`` at once."""
+    split = tl.program_id(0)
+    kv_head = tl.program_id(1)
+    b = tl.program_id(2)
+    start = tl.load(starts_ptr + b).to(tl.int32)
+    queries = tl.load(starts_ptr + b + 1).to(tl.int32) - start
+    length = tl.load(lengths_ptr + b).to(tl.int32)
+    first_tile, end_tile, tiles_each = split_tiles(queries, length, window, splits, BLOCK_N)
+    begin_tile = first_tile + split * tiles_each
+    if (queries > max_queries) | (begin_tile >= end_tile):
+        return
+
+    heads = kv_heads * HEADS
+    token, head, valid = rows_of(start, 0, queries, kv_head, HEADS, BLOCK_M)
+    d = tl.arange(0, DIM_PADDED)
+    at = (token * heads + head)[:, None] * DIM + d[None, :]
+    q = query_factor(tl.load(q_ptr + at, mask=valid[:, None] & (d < DIM)[None, :], other=0), k_ptr)
+
+    row = tl.arange(0, BLOCK_M)
+    out, most, total = attend(
+        q, length - queries + row // HEADS, length - queries, length - 1,
+        k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, table_ptr + b.to(tl.int64) * table_width, kv_head, kv_heads,
+        begin_tile, tl.minimum(begin_tile + tiles_each, end_tile), scale_log2, window,
+        DIM, PAGE, BLOCK_N, STAGES, ASM,
+    )  # fmt: skip
+    if parts_out_ptr is None:
+        out *= (1.0 / total)[:, None]
+        store_heads(out, token, head, valid, heads, out_ptr, out_scales_ptr, out_sums_ptr, DIM, CODE_GROUP)
+    else:
+        part = ((b * kv_heads + kv_head).to(tl.int64) * splits + split) * (max_queries * HEADS) + row
+        tl.store(parts_stats_ptr + part * 2, most, mask=valid)
+        tl.store(parts_stats_ptr + part * 2 + 1, total, mask=valid)
+        tl.store(parts_out_ptr + part[:, None] * DIM + d[None, :], out, mask=valid[:, None] & (d < DIM)[None, :])
+
+
+@triton.jit
+def split_tiles(queries, length, window, splits, BLOCK_N: tl.constexpr):
+    """The tiles that a request's queries see, first and end, and how many of them a split has."""
+    first = tl.maximum(length - queries - window + 1, 0) // BLOCK_N
+    end = tl.cdiv(length, BLOCK_N)
+    return first, end, tl.cdiv(end - first, splits)
+
+
+@triton.jit(
+    do_not_specialize=["window", "splits", "max_queries"], do_not_specialize_on_alignment=["starts_ptr", "lengths_ptr"]
+)
+def join_kernel(
+    starts_ptr, lengths_ptr, out_ptr, out_scales_ptr, out_sums_ptr, parts_out_ptr, parts_stats_ptr,
+    kv_heads, window, splits, max_queries,
+    HEADS: tl.constexpr, DIM: tl.constexpr, DIM_PADDED: tl.constexpr, CODE_GROUP: tl.constexpr,
+    BLOCK_N: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    """A program has one head of one new token, and takes PARTS splits at a time."""
+    head = tl.program_id(0)
+    query = tl.program_id(1)
+    b = tl.program_id(2)
+    start = tl.load(starts_ptr + b).to(tl.int32)
+    queries = tl.load(starts_ptr + b + 1).to(tl.int32) - start
+    if (queries > max_queries) | (query >= queries):
+        return
+    first_tile, end_tile, tiles_each = split_tiles(
+        queries, tl.load(lengths_ptr + b).to(tl.int32), window, splits, BLOCK_N
+    )
+    used = tl.cdiv(end_tile - first_tile, tiles_each)
+
+    d = tl.arange(0, DIM_PADDED)
+    out = tl.zeros([DIM_PADDED], tl.float32)
+    most = LOWEST
+    total = 0.0
+    first_part = (b * kv_heads + head // HEADS).to(tl.int64) * splits
+    for i in tl.range(0, used, PARTS):
+        split = i + tl.arange(0, PARTS)
+        there = split < used
+        part = (first_part + split) * (max_queries * HEADS) + query * HEADS + head % HEADS
+        part_most = tl.load(parts_stats_ptr + part * 2, mask=there, other=LOWEST)
+        part_total = tl.load(parts_stats_ptr + part * 2 + 1, mask=there, other=0)
+        mask = there[:, None] & (d < DIM)[None, :]
+        part_out = tl.load(parts_out_ptr + part[:, None] * DIM + d[None, :], mask=mask, other=0)
+        new_most = tl.maximum(most, tl.max(part_most))
+        keep = tl.exp2(most - new_most)
+        weight = tl.exp2(part_most - new_most)
+        total = total * keep + tl.sum(weight * part_total)
+        out = out * keep + tl.sum(weight[:, None] * part_out, 0)
+        most = new_most
+    one = tl.arange(0, 1)
+    store_heads(
+        (out * (1.0 / total))[None, :], (start + query + one).to(tl.int64), head + one, one == 0, kv_heads * HEADS,
+        out_ptr, out_scales_ptr, out_sums_ptr, DIM, CODE_GROUP,
+    )  # fmt: skip
