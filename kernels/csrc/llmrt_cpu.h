@@ -217,7 +217,7 @@ struct llmrt_argmax_args {
 // errors, null for all alike. `directions` and `correction` [columns, rank] carry the error of columns done over to
 // those that follow; null, with rank 0, for none. Groups have at most 64 values.
 struct llmrt_quantize_args {
-  const float* weight;
+  const void* weight;  // of `dtype`
   const float* importance;
   const float* directions;
   const float* correction;
@@ -227,6 +227,7 @@ struct llmrt_quantize_args {
   int64_t columns;
   int64_t packed_columns;
   int64_t rank;
+  int64_t dtype;
   int32_t bits;
   int32_t group;
 };

@@ -22,6 +22,7 @@ from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
 from llmrt.model.packed_pieces import packed_twin
 from llmrt.model.stored_tensors import read_tensor
 from llmrt.model.tensor_slots import Slot
+from llmrt.ops.native import native_library
 from llmrt.ops.types import OpSpec
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.feedback import Feedback
@@ -36,14 +37,19 @@ REST = torch.float32
 
 
 @contextmanager
-def _one_torch_thread() -> Generator[None]:
-    """torch adds up in another order on more threads, and the same model shall be quantized to the same codes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _torch_threads(count: int) -> Generator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+
+
+def _usable_threads() -> int:
+    """Those of the kernels, which do nothing while torch works, or torch's own."""
+    library = native_library()
+    return torch.get_num_threads() if library is None else library.threads
 
 
 class QuantizedLoad:
@@ -68,7 +74,7 @@ class QuantizedLoad:
     def run(self, calibration: Calibration | None) -> None:
         """Read, watch the tokens of ``calibration`` if there are any, and pack. Raises ``CheckpointError``."""
         tied = self._decoder.config.tied_embeddings
-        with _one_torch_thread():
+        with _torch_threads(_usable_threads()):
             table = self._read("embedding")
             stream = None
             if calibration is not None:
@@ -82,11 +88,16 @@ class QuantizedLoad:
                 self._install(name, self._read(name), {})
 
     def _feedback(self, name: str, tensors: dict[str, Tensor], stream: CalibrationStream) -> dict[str, Feedback]:
-        """Let the tokens pass through a layer of ``tensors``: what to heed, by the parameters that are quantized."""
+        """Let the tokens pass through a layer of ``tensors``: what to heed, by the parameters that are quantized.
+
+        torch adds up in another order on more threads, and the same model shall be quantized to the same codes.
+        """
         layer = DecoderLayer(self._decoder.config, FULL_PRECISION)
         layer.load_state_dict(_within(name, tensors), assign=True, strict=True)
         modules = {_module(parameter).removeprefix(f"{name}."): parameter for parameter in self._plan(name)}
-        return {modules[module]: feedback for module, feedback in stream.pass_through(layer, modules).items()}
+        with _torch_threads(1):
+            found = stream.pass_through(layer, modules)
+        return {modules[module]: feedback for module, feedback in found.items()}
 
     def _read(self, module: str) -> dict[str, Tensor]:
         """The parameters of ``module``: matrices in the type that they are stored in."""

@@ -63,6 +63,14 @@ def test_feedback_is_that_of_the_reference(shape: tuple[int, int], bits: int) ->
     assert shape == (1, 32) or (plain - restored(ours, shape, bits, 32)).norm() > 2 * off.norm()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weights_as_they_are_stored_give_the_bits_of_their_values(dtype: torch.dtype, shape: tuple[int, int]) -> None:
+    w = weight(*shape).to(dtype)
+    stored, widened = (native(each, *guide(shape[1]), bits=4, group=64) for each in (w, w.float()))
+    assert all(torch.equal(a, b) for a, b in zip(stored, widened, strict=True))
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_threads_do_not_change_a_bit(bits: int) -> None:
     library = load()

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "llmrt_cpu.h"
+#include "ops/cache.h"
 #include "ops/codes.h"
 #include "thread_pool.h"
 
@@ -102,12 +103,37 @@ inline Float corrected(Float x, const float* drift, const float* correction, int
   return add(add(sums[0], sums[1]), add(sums[2], sums[3]));
 }
 
+// `count` values of the weight from number `start` on, at most a group.
+template <class Type>
+inline void widen(const void* weight, int64_t start, int64_t count, float* out) {
+  using Value = typename Type::Value;
+  const Value* values = static_cast<const Value*>(weight) + start;
+  int64_t j = 0;
+  for (; j + 16 <= count; j += 16) {
+    prefetch(values + count + j);  // the next group's: sixteen rows are more streams than the processor follows
+    store(out + j, Type::read(values + j));
+  }
+  if (j == count) return;
+  Value rest[16] = {};
+  std::copy(values + j, values + count, rest);
+  store(out + j, Type::read(rest));
+}
+
+inline void load_values(const llmrt_quantize_args& a, int64_t start, int64_t count, float* out) {
+  switch (a.dtype) {
+    case LLMRT_BF16: return widen<Bf16>(a.weight, start, count, out);
+    case LLMRT_FP16: return widen<Fp16>(a.weight, start, count, out);
+    default: return widen<Fp32>(a.weight, start, count, out);
+  }
+}
+
 // Columns of 16 rows, [group][16]; what lies outside the weight is zero.
 inline void load_columns(const llmrt_quantize_args& a, int64_t block, int64_t column, int64_t valid, float* x) {
   std::fill_n(x, 16 * a.group, 0.0f);
   const int64_t rows = std::min<int64_t>(16, a.rows - block * 16);
   for (int64_t r = 0; r < rows; ++r) {
-    const float* row = a.weight + (block * 16 + r) * a.columns + column;
+    float row[kMaxGroup];
+    load_values(a, (block * 16 + r) * a.columns + column, valid, row);
     for (int64_t j = 0; j < valid; ++j) x[16 * j + r] = row[j];
   }
 }

@@ -134,7 +134,7 @@ Results quantize(Random& random) {
   std::vector<uint8_t> data(blocks * packed * 2 * bits);
   std::vector<uint16_t> scales(blocks * packed / group * 16);
   run("quantize", llmrt_quantize_args{weight.data(), nullptr, nullptr, nullptr, data.data(), scales.data(), rows, columns,
-                                      packed, 0, bits, group});
+                                      packed, 0, LLMRT_FP32, bits, group});
   Values wide;
   for (uint16_t s : scales) wide.push_back(from_half(s));
   return {Values(data.begin(), data.end()), wide};

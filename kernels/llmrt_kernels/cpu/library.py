@@ -21,10 +21,14 @@ class Call(ctypes.Structure):
 
 
 class Library:
-    """The loaded library, with an instruction set chosen; ``seconds`` have been spent in its kernels so far."""
+    """The loaded library, with an instruction set chosen.
+
+    ``threads`` run each call; ``seconds`` have been spent in its kernels so far.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.threads = 1
         self.seconds = 0.0
         self._c = ctypes.CDLL(str(path))  # lets go of the interpreter's lock during a call
         self._c.llmrt_run.argtypes = (ctypes.POINTER(Call), ctypes.c_int64)
@@ -54,6 +58,7 @@ class Library:
     def set_threads(self, threads: int) -> None:
         """How many threads run each call, the caller among them."""
         self._c.llmrt_set_threads(threads)
+        self.threads = threads
 
     @cache  # noqa: B019 - there is one library, and it is never let go
     def find(self, op: str) -> int:

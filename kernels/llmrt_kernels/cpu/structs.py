@@ -167,7 +167,7 @@ class QuantizeArgs(ctypes.Structure):
 
     _fields_ = _fields(
         ("weight importance directions correction data scales", P),
-        ("rows columns packed_columns rank", I64),
+        ("rows columns packed_columns rank dtype", I64),
         ("bits group", I32),
     )
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 CANDIDATES = {4: (-7.25, -7.75, -8.25, -8.75, -9.25), 8: (-128.0, -127.0, -126.0, -125.0)}
 BLOCK = 16
+STRIP_VALUES = 16_000_000
 
 
 def quantize(
@@ -29,10 +30,26 @@ def quantize(
     bits: int,
     group: int,
 ) -> tuple[Tensor, Tensor]:
-    """weight [N, K] -> (data, scales) as ``linear_packed`` reads them. importance [K]; directions, correction [K, R].
+    """weight [N, K] of fp32, bf16 or fp16 -> (data, scales) as ``linear_packed`` reads them.
 
-    ``directions`` and ``correction`` come together or not at all.
+    importance [K], directions and correction [K, R] are fp32; the latter come together or not at all. Rows are
+    quantized in strips, so that what is held in fp32 beside the weight stays small.
     """
+    strips = weight.split(max(BLOCK, STRIP_VALUES // weight.shape[1] // BLOCK * BLOCK))
+    parts = [_strip(rows, importance, directions, correction, bits=bits, group=group) for rows in strips]
+    data, scales = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return data, scales
+
+
+def _strip(
+    weight: Tensor,
+    importance: Tensor | None,
+    directions: Tensor | None,
+    correction: Tensor | None,
+    *,
+    bits: int,
+    group: int,
+) -> tuple[Tensor, Tensor]:
     rows, columns = weight.shape
     more = -columns % group
     w = F.pad(weight.float(), (0, more, 0, -rows % BLOCK))
