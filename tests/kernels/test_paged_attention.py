@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.cpu import attention
-from llmrt_kernels.cpu.linear import empty_codes
+from llmrt_kernels.packed import Codes
 from llmrt_kernels.reference.paged_attention import paged_attention
 from tests.kernels.packing import meant
 
 BLOCK = 16
 NEW_AND_TOTAL = [(1, 1), (1, 8), (1, 17), (1, 30), (5, 5), (16, 16), (9, 17), (3, 40), (1, 700), (70, 300)]
-HEADS = [(1, 1), (4, 4), (8, 2), (6, 1)]
+HEADS = [(1, 1), (4, 4), (8, 2), (6, 1), (9, 3), (22, 2)]
 
 
 def expected_row(q: Tensor, k: Tensor, v: Tensor, position: int, scale: float, window: int | None) -> Tensor:
@@ -42,26 +42,36 @@ class Problem:
     tables: list[list[int]]
     num_blocks: int
     window: int | None
+    lengths: list[tuple[int, int]]
 
     @classmethod
-    def draw(cls, heads: tuple[int, int], head_dim: int, window: int | None) -> Problem:
+    def draw(
+        cls,
+        heads: tuple[int, int],
+        head_dim: int,
+        window: int | None,
+        lengths: list[tuple[int, int]] = NEW_AND_TOTAL,
+        growth: float = 0,
+    ) -> Problem:
+        """Keys are longer by ``growth`` the later they come."""
         generator = torch.Generator().manual_seed(head_dim + heads[0])
-        counts = [-(-total // BLOCK) for _, total in NEW_AND_TOTAL]
+        counts = [-(-total // BLOCK) for _, total in lengths]
         pages = iter((torch.randperm(sum(counts), generator=generator) + 1).tolist())
-        return cls(
-            torch.randn(sum(new for new, _ in NEW_AND_TOTAL), heads[0], head_dim, generator=generator),
-            [torch.randn(total, heads[1], head_dim, generator=generator) for _, total in NEW_AND_TOTAL],
-            [torch.randn(total, heads[1], head_dim, generator=generator) for _, total in NEW_AND_TOTAL],
-            [list(itertools.islice(pages, count)) for count in counts],
-            1 + sum(counts),
-            window,
+        q = torch.randn(sum(new for new, _ in lengths), heads[0], head_dim, generator=generator)
+        q[-1] = 0  # all keys alike
+        keys, values = (
+            [torch.randn(total, heads[1], head_dim, generator=generator) for _, total in lengths] for _ in range(2)
         )
+        for rows in keys:
+            rows *= 1 + growth * torch.arange(len(rows)).view(-1, 1, 1)
+        tables = [list(itertools.islice(pages, count)) for count in counts]
+        return cls(q, keys, values, tables, 1 + sum(counts), window, lengths)
 
     def block_table(self) -> Tensor:
         """Padded, with the null block where pages are left of the window."""
         width = max(map(len, self.tables))
         rows = []
-        for table, (new, total) in zip(self.tables, NEW_AND_TOTAL, strict=True):
+        for table, (new, total) in zip(self.tables, self.lengths, strict=True):
             first_seen = 0 if self.window is None else max(0, total - new - self.window + 1)
             row = [0 if (i + 1) * BLOCK <= first_seen else block for i, block in enumerate(table)]
             rows.append(row + [0] * (width - len(row)))
@@ -77,13 +87,13 @@ class Problem:
 
     def indices(self) -> tuple[Tensor, Tensor, Tensor]:
         """block_table, cu_seqlens_q, seq_lens."""
-        starts = list(itertools.accumulate((new for new, _ in NEW_AND_TOTAL), initial=0))
-        return self.block_table(), torch.tensor(starts), torch.tensor([total for _, total in NEW_AND_TOTAL])
+        starts = list(itertools.accumulate((new for new, _ in self.lengths), initial=0))
+        return self.block_table(), torch.tensor(starts), torch.tensor([total for _, total in self.lengths])
 
     def check(self, out: Tensor, close: Callable[[Tensor, Tensor], None]) -> None:
         """Compare ``out`` [T, H, D] with the formula over ``keys`` and ``values``."""
         row = 0
-        for (new, total), k, v in zip(NEW_AND_TOTAL, self.keys, self.values, strict=True):
+        for (new, total), k, v in zip(self.lengths, self.keys, self.values, strict=True):
             for i in range(new):
                 close(out[row].double(), expected_row(self.q[row], k, v, total - new + i, 0.3, self.window))
                 row += 1
@@ -104,12 +114,27 @@ def test_the_reference_equals_the_formula(head_dim: int, heads: tuple[int, int],
 
 
 def native(problem: Problem, k: Tensor, v: Tensor, k_scales: Tensor | None, v_scales: Tensor | None) -> Tensor:
-    tokens, heads, head_dim = problem.q.shape
-    out, codes = torch.full_like(problem.q, torch.nan), empty_codes(tokens, heads * head_dim, 64)
-    attention.attend(problem.q, k, v, k_scales, v_scales, *problem.indices(), 0.3, problem.window, out, codes)
-    rounded = meant(codes, heads * head_dim)
-    assert (rounded - out.flatten(1)).abs().max() <= 0.501 * codes.scales.max()
+    """The op on pages that stand apart, and the same bits where pages of keys and of values take turns."""
+    apart = call(problem, k, v, k_scales, v_scales)
+    scales = (None, None) if k_scales is None or v_scales is None else take_turns(k_scales, v_scales)
+    assert torch.equal(call(problem, *take_turns(k, v), *scales), apart)
+    return apart
+
+
+def call(problem: Problem, *cache: Tensor | None) -> Tensor:
+    out = torch.full_like(problem.q, torch.nan)
+    operands = (problem.q, *cache, *problem.indices(), 0.3, problem.window)
+    codes = attention.paged_attention(*operands, group=64, out=out)
+    assert isinstance(codes, Codes)
+    rows = out.flatten(1)
+    assert (meant(codes, rows.shape[1]) - rows).abs().max() <= 0.501 * codes.scales.max()
     return out
+
+
+def take_turns(k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Pages [blocks, KVH, ...] with a head's keys and values side by side."""
+    k, v = torch.stack((k, v), 2).unbind(2)
+    return k, v
 
 
 @pytest.mark.usefixtures("isa")
@@ -123,9 +148,31 @@ def test_native_floats_equal_the_formula(head_dim: int, heads: tuple[int, int], 
 
 
 @pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("window", [None, 16_400])
+def test_pieces_of_a_long_context_join_to_the_formula(window: int | None) -> None:
+    """More keys than 64 of the smallest pieces hold."""
+    problem = Problem.draw((6, 2), 16, window, [(1, 17_003), (1, 16_001)])
+    k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
+    problem.check(native(problem, k, v, None, None), exactly)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("growth", [0.05, 0.5])
+def test_scores_that_outgrow_those_before(growth: float) -> None:
+    """What was added up so far is made relative to them, or vanishes."""
+    problem = Problem.draw((6, 2), 32, None, growth=growth)
+    k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
+    problem.check(
+        native(problem, k, v, None, None),
+        lambda actual, expected: torch.testing.assert_close(actual, expected, atol=1e-3, rtol=1e-3),
+    )
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("heads", HEADS, ids=str)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_native_half_floats_are_read_as_they_are(dtype: torch.dtype) -> None:
-    problem = Problem.draw((4, 2), 32, None)
+def test_native_half_floats_are_read_as_they_are(dtype: torch.dtype, heads: tuple[int, int]) -> None:
+    problem = Problem.draw(heads, 80, None)
     for rows in (problem.keys, problem.values):
         rows[:] = [row.to(dtype).float() for row in rows]
     k, v = problem.pages(problem.keys, torch.nan).to(dtype), problem.pages(problem.values, torch.nan).to(dtype)
