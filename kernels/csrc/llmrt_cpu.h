@@ -68,6 +68,9 @@ struct llmrt_weight {
 //   keys    [block_size/16, D/4, 16, 4] uint8: the packed matrix of 16 rows above, code = round(k / scale) + 128
 //   values  [block_size/4, D/16, 16, 4] int8: 4 neighbouring tokens' values of a dimension stand together
 //   scales  [blocks, KVH, block_size] fp32 of each
+//
+// Pages of keys and of values may stand apart, or alternate in memory, so that a head's keys and values are neighbours:
+// from one head's page to the next it is `page_stride` values, and `scale_stride` scales.
 struct llmrt_cache {
   void* k;
   void* v;
@@ -77,6 +80,8 @@ struct llmrt_cache {
   int64_t head_dim;
   int64_t block_size;
   int64_t dtype;
+  int64_t page_stride;
+  int64_t scale_stride;
 };
 
 // out[t] = row token_ids[t] of a table of int8 or floats laid out as above.
@@ -182,9 +187,9 @@ struct llmrt_expert_linear_args {
 };
 
 // Causal grouped-query attention over pages; see the reference for the formula. q, out [T, H, D]; block_table
-// [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [units, H/KVH, D + 2] holds the pieces of long
-// single-token requests, a unit for each request, kv head and chunk of keys. y is `out` as the
-// product that follows takes it.
+// [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [B, H, max_pieces (D + 2)] holds the pieces of
+// single-token requests, one for each chunk of keys. y is `out` as the product
+// that follows takes it.
 struct llmrt_paged_attention_args {
   const float* q;
   llmrt_cache cache;
@@ -198,7 +203,7 @@ struct llmrt_paged_attention_args {
   int64_t requests;
   int64_t table_width;
   int64_t heads;
-  int64_t max_chunks;      // chunks that `partial` has room for, a request and kv head
+  int64_t max_pieces;      // kMaxPieces, or as many whole sixteens as the longest table needs with kChunkKeys to one
   int64_t sliding_window;  // 0 for none
   float scale;
 };

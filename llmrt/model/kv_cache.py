@@ -35,13 +35,19 @@ class KVCache:
         cls, config: ModelConfig, num_blocks: int, block_size: int, dtype: torch.dtype, device: torch.device
     ) -> KVCache:
         """Reserve the pages. On a CPU the system commits memory as they are first written."""
-        shape = (num_blocks, config.num_kv_heads, block_size, config.head_dim)
+        shape = (block_size, config.head_dim)
+
+        def pages(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
+            # A CPU reads one stream of memory faster than two, so a head's keys and values are neighbours there.
+            if device.type == "cpu":
+                return torch.empty(num_blocks, config.num_kv_heads, 2, *shape, dtype=dtype).unbind(2)
+            return tuple(
+                torch.empty(num_blocks, config.num_kv_heads, *shape, dtype=dtype, device=device) for _ in range(2)
+            )
 
         def layer() -> LayerKVCache:
-            k, v = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
-            if dtype.is_floating_point:
-                return LayerKVCache(k, v)
-            return LayerKVCache(k, v, *(torch.empty(shape[:3], device=device) for _ in range(2)))
+            k, v = pages(shape, dtype)
+            return LayerKVCache(k, v, *(() if dtype.is_floating_point else pages(shape[:1], torch.float32)))
 
         return cls(tuple(layer() for _ in range(config.num_layers)))
 

@@ -40,20 +40,28 @@ class Problem:
     window: int | None
 
     @classmethod
-    def draw(cls, requests: Requests, block: int, heads: tuple[int, int], head_dim: int, window: int | None) -> Problem:
+    def draw(
+        cls,
+        requests: Requests,
+        block: int,
+        heads: tuple[int, int],
+        head_dim: int,
+        window: int | None,
+        growth: float = 0,
+    ) -> Problem:
+        """Keys are longer by ``growth`` the later they come; to the last query all keys are alike."""
         generator = torch.Generator().manual_seed(head_dim + heads[0])
         counts = [-(-total // block) for _, total in requests]
         pages = iter((torch.randperm(sum(counts), generator=generator) + 1).tolist())
-        return cls(
-            requests,
-            block,
-            torch.randn(sum(new for new, _ in requests), heads[0], head_dim, generator=generator),
-            [torch.randn(total, heads[1], head_dim, generator=generator) for _, total in requests],
-            [torch.randn(total, heads[1], head_dim, generator=generator) for _, total in requests],
-            [list(itertools.islice(pages, count)) for count in counts],
-            1 + sum(counts),
-            window,
+        q = torch.randn(sum(new for new, _ in requests), heads[0], head_dim, generator=generator)
+        q[-1] = 0
+        keys, values = (
+            [torch.randn(total, heads[1], head_dim, generator=generator) for _, total in requests] for _ in range(2)
         )
+        for rows in keys:
+            rows *= 1 + growth * torch.arange(len(rows)).view(-1, 1, 1)
+        tables = [list(itertools.islice(pages, count)) for count in counts]
+        return cls(requests, block, q, keys, values, tables, 1 + sum(counts), window)
 
     def block_table(self) -> Tensor:
         """Padded, with the null block where pages are left of the window."""

@@ -112,9 +112,8 @@ def test_rotary_linear_equals_the_formula(heads: int, kv_heads: int, head_dim: i
     x = quantize_rows(inputs(tokens, 96), 32)
     positions = torch.tensor([0, 1, 2, 7, 100, 1000, 3, 4, 5])
     slots = torch.tensor([30, 31, 32, 4, 17, 6, 96, 64, 65])
-    shape = (7, kv_heads, block, head_dim)
-    k, v = (torch.full(shape, 77, dtype=kv_dtype) for _ in range(2))
-    k_scales, v_scales = (torch.full(shape[:3], 1.0) for _ in range(2)) if kv_dtype == torch.uint8 else (None, None)
+    k, v = torch.full((7, kv_heads, 2, block, head_dim), 77, dtype=kv_dtype).unbind(2)  # pages that take turns
+    k_scales, v_scales = torch.full((7, kv_heads, 2, block), 1.0).unbind(2) if kv_dtype == torch.uint8 else (None, None)
     table = cos_sin_table(RopeConfig(), head_dim, 2048)
     q = rotary_linear(x, weight, positions, table, slots, k, v, k_scales, v_scales)
     product = (meant(x, 96) @ dense.T + weight.bias).float().unflatten(1, (-1, head_dim))

@@ -7,18 +7,24 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.cpu import attention
-from llmrt_kernels.cpu.linear import empty_codes
+from llmrt_kernels.packed import Codes
 from llmrt_kernels.reference.paged_attention import paged_attention
 from tests.kernels.attention_problem import SCALE, Problem
 from tests.kernels.packing import meant
 
 BLOCK = 16
 NEW_AND_TOTAL = [(1, 1), (1, 8), (1, 17), (1, 30), (5, 5), (16, 16), (9, 17), (3, 40), (1, 700), (70, 300)]
-HEADS = [(1, 1), (4, 4), (8, 2), (6, 1)]
+HEADS = [(1, 1), (4, 4), (8, 2), (6, 1), (9, 3), (22, 2)]
 
 
-def draw(heads: tuple[int, int], head_dim: int, window: int | None) -> Problem:
-    return Problem.draw(NEW_AND_TOTAL, BLOCK, heads, head_dim, window)
+def draw(
+    heads: tuple[int, int],
+    head_dim: int,
+    window: int | None,
+    lengths: list[tuple[int, int]] = NEW_AND_TOTAL,
+    growth: float = 0,
+) -> Problem:
+    return Problem.draw(lengths, BLOCK, heads, head_dim, window, growth)
 
 
 def exactly(actual: Tensor, expected: Tensor) -> None:
@@ -36,12 +42,27 @@ def test_the_reference_equals_the_formula(head_dim: int, heads: tuple[int, int],
 
 
 def native(problem: Problem, k: Tensor, v: Tensor, k_scales: Tensor | None, v_scales: Tensor | None) -> Tensor:
-    tokens, heads, head_dim = problem.q.shape
-    out, codes = torch.full_like(problem.q, torch.nan), empty_codes(tokens, heads * head_dim, 64)
-    attention.attend(problem.q, k, v, k_scales, v_scales, *problem.indices(), SCALE, problem.window, out, codes)
-    rounded = meant(codes, heads * head_dim)
-    assert (rounded - out.flatten(1)).abs().max() <= 0.501 * codes.scales.max()
+    """The op on pages that stand apart, and the same bits where pages of keys and of values take turns."""
+    apart = call(problem, k, v, k_scales, v_scales)
+    scales = (None, None) if k_scales is None or v_scales is None else take_turns(k_scales, v_scales)
+    assert torch.equal(call(problem, *take_turns(k, v), *scales), apart)
+    return apart
+
+
+def call(problem: Problem, *cache: Tensor | None) -> Tensor:
+    out = torch.full_like(problem.q, torch.nan)
+    operands = (problem.q, *cache, *problem.indices(), 70, SCALE, problem.window)
+    codes = attention.paged_attention(*operands, group=64, out=out)
+    assert isinstance(codes, Codes)
+    rows = out.flatten(1)
+    assert (meant(codes, rows.shape[1]) - rows).abs().max() <= 0.501 * codes.scales.max()
     return out
+
+
+def take_turns(k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Pages [blocks, KVH, ...] with a head's keys and values side by side."""
+    k, v = torch.stack((k, v), 2).unbind(2)
+    return k, v
 
 
 @pytest.mark.usefixtures("isa")
@@ -55,9 +76,31 @@ def test_native_floats_equal_the_formula(head_dim: int, heads: tuple[int, int], 
 
 
 @pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("window", [None, 16_400])
+def test_pieces_of_a_long_context_join_to_the_formula(window: int | None) -> None:
+    """More keys than 64 of the smallest pieces hold."""
+    problem = draw((6, 2), 16, window, [(1, 17_003), (1, 16_001)])
+    k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
+    problem.check(native(problem, k, v, None, None), exactly)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("growth", [0.05, 0.5])
+def test_scores_that_outgrow_those_before(growth: float) -> None:
+    """What was added up so far is made relative to them, or vanishes."""
+    problem = draw((6, 2), 32, None, growth=growth)
+    k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
+    problem.check(
+        native(problem, k, v, None, None),
+        lambda actual, expected: torch.testing.assert_close(actual, expected, atol=1e-3, rtol=1e-3),
+    )
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("heads", HEADS, ids=str)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_native_half_floats_are_read_as_they_are(dtype: torch.dtype) -> None:
-    problem = draw((4, 2), 32, None)
+def test_native_half_floats_are_read_as_they_are(dtype: torch.dtype, heads: tuple[int, int]) -> None:
+    problem = draw(heads, 80, None)
     for rows in (problem.keys, problem.values):
         rows[:] = [row.to(dtype).float() for row in rows]
     k, v = problem.pages(problem.keys, torch.nan).to(dtype), problem.pages(problem.values, torch.nan).to(dtype)

@@ -1,85 +1,146 @@
-// What one thread does of an attention at a time: a request, a kv head, some of its queries, a range of its keys.
+// What one thread does of an attention at a time: a request, some of its kv heads and queries, a range of its keys.
 //
-//   rows    [query, head of the group], so that a key is read once for all of them
-//   scores  [rows, kKeyTile] in units of log2, then their weights 2^(score - most)
+//   rows    [kv head, query, head of the group], so that a key is read once for all the rows of its kv head
+//   scores  [rows, stretch] in units of log2, keys that a row does not see at kUnseen
 //   out     [rows, D], the sum of weighted values, to be divided by `total` at the end
 #pragma once
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "llmrt_cpu.h"
+#include "ops/cache.h"
 #include "ops/math.h"
 
 namespace llmrt::LLMRT_ISA {
 
-constexpr int64_t kKeyTile = 128;  // keys whose scores are held at a time
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr int64_t kKeyTile = 64;  // keys that are multiplied at a time: a page of the usual size
+// The score of a key that a row does not see, and the largest score of a row that has seen none: the first is so far
+// below the second that its weight vanishes, and both are finite, so that they have a difference.
+constexpr float kUnseen = -1e30f, kNoneSeen = -5e29f;
+
+// How much higher than the score that a row's weights are relative to another may be before they are made relative to it.
+constexpr float kSlack = 16.0f;
 
 struct AttentionUnit {
   const int64_t* blocks;
-  int64_t kv_head;
-  int64_t first_query, queries;  // rows of q
-  int64_t first_position;        // of the first of them
+  int64_t first_head, kv_heads;    // kv heads
+  int64_t first_query, queries;    // rows of q
+  int64_t first_position;          // of the first of them
   int64_t begin_key, end_key;
 };
 
-// One thread's working memory, kept from call to call. What follows `total` is for one type of cache alone.
+// One thread's working memory, kept from call to call. What follows `sums` is for one type of cache alone.
 struct AttentionScratch {
-  std::vector<float> q, out, scores, most, total;
-  std::vector<float> keys, keys_as_columns, values;                // floats
+  std::vector<float> q, out;
+  std::vector<float> scores;                                       // [rows of a kv head, kKeyTile]
+  std::vector<float> most, total;                                  // of each row: what its weights are relative to
+  std::vector<float> sums;                                         // [rows, 16] of weights, to be folded to `total`
+  std::vector<float> keys, keys_as_columns;                        // floats
   std::vector<int8_t> q_codes;                                     // int8
   std::vector<float> q_scales, weight_scales, value_scales;
   std::vector<int32_t> q_sums;
   std::vector<uint8_t> weights;
 
-  void prepare(int64_t rows, int64_t dim) {
+  void prepare(int64_t rows, int64_t dim, int64_t rows_of_head) {
     q.resize(rows * dim);
-    out.assign(rows * dim, 0.0f);
-    scores.resize(rows * kKeyTile);
-    most.assign(rows, kMinusInfinity);
-    total.assign(rows, 0.0f);
+    out.resize(rows * dim);
+    scores.resize(rows_of_head * kKeyTile);
+    most.resize(rows);
+    total.resize(rows);
+    sums.resize(rows * 16);
+  }
+
+  void begin() {
+    std::fill(out.begin(), out.end(), 0.0f);
+    std::fill(most.begin(), most.end(), kNoneSeen);
+    std::fill(sums.begin(), sums.end(), 0.0f);
+  }
+
+  void end() {
+    for (size_t r = 0; r < total.size(); ++r) total[r] = sum(load(sums.data() + 16 * r));
   }
 };
 
-// The keys of a tile that a row sees: [first, last), both relative to the tile's first key.
-struct Visible {
-  int64_t first, last;
+inline int64_t group_of(const llmrt_paged_attention_args& a) { return a.heads / a.cache.kv_heads; }
+
+// `count` keys of one kv head. Where runs of kRun of them stand is in `values` and `scales`, counted from the beginning of
+// the pages and of their scales; past the last these repeat the first, so that a tile can be asked for as if it were whole.
+template <int64_t kRun>
+struct KeyTile {
+  static constexpr int64_t kRuns = kKeyTile / kRun;
+
+  int64_t begin, count;
+  int64_t row;  // the first of its kv head
+  int64_t values[kRuns], scales[kRuns];
+
+  int64_t columns() const { return (count + 15) / 16 * 16; }
+
+  void find(const llmrt_cache& c, const int64_t* blocks, int64_t head) {
+    int64_t i = 0;
+    for (int64_t p = begin; p < begin + count;) {
+      const int64_t block = blocks[p / c.block_size], offset = p % c.block_size;
+      const int64_t page = page_of(c, block, head), of_scales = scale_of(c, block * c.block_size, head);
+      const int64_t end = std::min(c.block_size, offset + begin + count - p);
+      for (int64_t at = offset; at < end; at += kRun, ++i) {
+        values[i] = page + at * c.head_dim;
+        scales[i] = of_scales + at;
+      }
+      p += end - offset;
+    }
+    std::fill(values + i, values + kRuns, values[0]);
+    std::fill(scales + i, scales + kRuns, scales[0]);
+  }
 };
 
-inline Visible visible_keys(const llmrt_paged_attention_args& a, int64_t position, int64_t begin, int64_t count) {
-  const int64_t first_key = a.sliding_window ? position - a.sliding_window + 1 : 0;
-  const int64_t first = std::clamp<int64_t>(first_key - begin, 0, count);
-  return {first, std::clamp<int64_t>(position + 1 - begin, first, count)};
+// The addresses of a tile's runs of keys, or of values.
+template <class T, int64_t kRun>
+struct Runs {
+  const T* at[KeyTile<kRun>::kRuns];
+
+  Runs(const void* pages, const KeyTile<kRun>& tile) {
+    for (int64_t i = 0; i < KeyTile<kRun>::kRuns; ++i) at[i] = static_cast<const T*>(pages) + tile.values[i];
+  }
+};
+
+// Puts the keys of a tile that a row does not see at kUnseen.
+template <class Tile>
+inline void hide_unseen(const llmrt_paged_attention_args& a, const AttentionUnit& unit, const Tile& tile, AttentionScratch& s) {
+  const int64_t group = group_of(a), columns = tile.columns();
+  for (int64_t i = 0; i < unit.queries; ++i) {
+    const int64_t position = unit.first_position + i, seen = a.sliding_window ? position - a.sliding_window + 1 : 0;
+    const int64_t first = std::clamp<int64_t>(std::max(seen, unit.begin_key) - tile.begin, 0, columns);
+    const int64_t last = std::clamp<int64_t>(std::min(position + 1, unit.end_key) - tile.begin, first, columns);
+    if (first == 0 && last == columns) continue;
+    for (int64_t r = i * group; r < (i + 1) * group; ++r) {
+      float* scores = s.scores.data() + r * kKeyTile;
+      std::fill(scores, scores + first, kUnseen);
+      std::fill(scores + last, scores + columns, kUnseen);
+    }
+  }
 }
 
-// Turns a row of scores into weights, those of keys that are not visible into 0, and rescales what the row has so far.
-// Returns whether any key is visible.
-inline bool soften_row(float* scores, Visible keys, float& most, float& total, float* out, int64_t dim) {
-  if (keys.first == keys.last) return false;
-  std::fill(scores, scores + keys.first, kMinusInfinity);
-  std::fill(scores + keys.last, scores + (keys.last + 15) / 16 * 16, kMinusInfinity);
-  const int64_t end = (keys.last + 15) / 16 * 16;
+inline Float highest_of(const float* scores, int64_t columns) {
   Float highest = load(scores);
-  for (int64_t j = 16; j < end; j += 16) highest = max(highest, load(scores + j));
-  const float new_most = std::max(most, max(highest));
-  Float added = set1(0.0f);
-  for (int64_t j = 0; j < end; j += 16) {
-    const Float weight = exp2(sub(load(scores + j), set1(new_most)));
-    store(scores + j, weight);
-    added = add(added, weight);
-  }
-  std::fill(scores, scores + keys.first, 0.0f);
-  std::fill(scores + keys.last, scores + kKeyTile, 0.0f);
-  if (new_most != most) {
-    const Float keep = set1(std::exp2(most - new_most));
-    total *= std::exp2(most - new_most);
+  for (int64_t j = 16; j < columns; j += 16) highest = max(highest, load(scores + j));
+  return highest;
+}
+
+// Makes what the rows of a tile have so far relative to scores that are much higher, if the tile has any.
+template <class Tile>
+inline void settle(const Tile& tile, AttentionScratch& s, int64_t rows, int64_t dim) {
+  Float excess = set1(kUnseen);
+  for (int64_t r = 0; r < rows; ++r)
+    excess = max(excess, sub(highest_of(s.scores.data() + r * kKeyTile, tile.columns()), set1(s.most[tile.row + r])));
+  if (max(excess) <= kSlack) return;
+  for (int64_t r = tile.row; r < tile.row + rows; ++r) {
+    const float most = std::max(s.most[r], max(highest_of(s.scores.data() + (r - tile.row) * kKeyTile, tile.columns())));
+    const Float keep = exp2(set1(s.most[r] - most));
+    s.most[r] = most;
+    float *out = s.out.data() + r * dim, *sums = s.sums.data() + 16 * r;
+    store(sums, mul(load(sums), keep));
     for (int64_t i = 0; i < dim; i += 16) store(out + i, mul(load(out + i), keep));
-    most = new_most;
   }
-  total += sum(added);
-  return true;
 }
 
 }  // namespace llmrt::LLMRT_ISA

@@ -12,11 +12,11 @@ namespace llmrt::LLMRT_ISA {
 
 // Values before those of head `head` in block `block`; one token of it has D of them.
 inline int64_t page_of(const llmrt_cache& c, int64_t block, int64_t head) {
-  return (block * c.kv_heads + head) * c.block_size * c.head_dim;
+  return (block * c.kv_heads + head) * c.page_stride;
 }
 
 inline int64_t scale_of(const llmrt_cache& c, int64_t slot, int64_t head) {
-  return (slot / c.block_size * c.kv_heads + head) * c.block_size + slot % c.block_size;
+  return (slot / c.block_size * c.kv_heads + head) * c.scale_stride + slot % c.block_size;
 }
 
 // A float type: a token's D values stand together.

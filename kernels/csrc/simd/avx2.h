@@ -12,6 +12,8 @@ constexpr int kTileTokens = 4;
 constexpr int kFloatTokens = 2;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;
+constexpr int kScoreRows = 4, kScoreVectors = 1;
+constexpr int kMixRows = 4, kMixVectors = 1;
 
 // acc + factor times the sums of four products, each of a nibble and a signed byte.
 inline __m256i dot4_of(__m256i acc, __m256i nibbles, __m256i signed_bytes, int16_t factor) {

@@ -19,6 +19,9 @@ constexpr int kFloatTokens = 8;
 // The same for the products of attention: rows, and vectors of 16 columns.
 constexpr int kMatmulRows = 6;
 constexpr int kMatmulVectors = 4;
+// The same for those on bytes, queries with keys and weights with values.
+constexpr int kScoreRows = 8, kScoreVectors = 1;
+constexpr int kMixRows = 4, kMixVectors = 4;
 
 inline Float set1(float x) { return _mm512_set1_ps(x); }
 inline Float load(const float* p) { return _mm512_loadu_ps(p); }
@@ -33,6 +36,22 @@ inline Float abs(Float a) { return _mm512_abs_ps(a); }
 inline Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }    // a b + c
 inline Float fnma(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
 inline float sum(Float a) { return _mm512_reduce_add_ps(a); }
+// Lane i is x[i] folded by `fold`, that is add or max.
+template <class Fold>
+inline Float fold_lanes(const Float (&x)[16], Fold fold) {
+  Float pairs[8], fours[4], eights[2];
+  for (int i = 0; i < 8; ++i)
+    pairs[i] = fold(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+  for (int i = 0; i < 4; ++i) {
+    const __m512d a = _mm512_castps_pd(pairs[2 * i]), b = _mm512_castps_pd(pairs[2 * i + 1]);
+    fours[i] = fold(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+  }
+  const auto halves = [&](Float a, Float b) {
+    return fold(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  };
+  for (int i = 0; i < 2; ++i) eights[i] = halves(fours[2 * i], fours[2 * i + 1]);
+  return halves(eights[0], eights[1]);
+}
 inline float max(Float a) { return _mm512_reduce_max_ps(a); }
 
 inline Int iset1(int32_t x) { return _mm512_set1_epi32(x); }
@@ -40,6 +59,9 @@ inline Int iadd(Int a, Int b) { return _mm512_add_epi32(a, b); }
 inline Float to_float(Int a) { return _mm512_cvtepi32_ps(a); }
 inline Int to_int(Float a) { return _mm512_cvtps_epi32(a); }  // to nearest
 inline Float as_float(Int a) { return _mm512_castsi512_ps(a); }
+// x - floor(x), and p 2^floor(x).
+inline Float fraction(Float x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+inline Float scale_exp2(Float p, Float x) { return _mm512_scalef_ps(p, x); }
 inline Int shift_left(Int a, int bits) { return _mm512_slli_epi32(a, bits); }
 inline Int load_ints(const void* p) { return _mm512_loadu_si512(p); }
 inline Int mask(Int a, int32_t bits) { return _mm512_and_si512(a, _mm512_set1_epi32(bits)); }
@@ -77,17 +99,19 @@ inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline Bytes low_nibbles(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes b) { return _mm512_and_si512(_mm512_srli_epi16(b, 4), _mm512_set1_epi8(15)); }
 
+// Written as instructions: of the intrinsic GCC copies every sum before and after (three instructions for one), and what
+// the processor can run ahead of its loads is counted in instructions.
+using Four [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
+
 // acc[i] += sum over c of w[4i + c] x[c]: the bytes of w unsigned, those of x signed and the same for every lane.
 inline Int dot4(Int acc, Bytes w, const int8_t* x) {
-  int32_t four;
-  std::memcpy(&four, x, 4);
-  return _mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(four));
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*reinterpret_cast<const Four*>(x)));
+  return acc;
 }
 // The same with the bytes of w signed and those of x unsigned.
 inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
-  int32_t four;
-  std::memcpy(&four, x, 4);
-  return _mm512_dpbusd_epi32(acc, _mm512_set1_epi32(four), w);
+  asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(_mm512_set1_epi32(*reinterpret_cast<const Four*>(x))), "v"(w));
+  return acc;
 }
 inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
 

@@ -12,6 +12,8 @@ constexpr int kTileTokens = 3;
 constexpr int kFloatTokens = 2;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;
+constexpr int kScoreRows = 3, kScoreVectors = 2;
+constexpr int kMixRows = 3, kMixVectors = 2;
 
 inline __m256i dot4_of(__m256i acc, __m256i unsigned_bytes, __m256i signed_bytes) {
 #if defined(__AVXVNNI__)

@@ -23,6 +23,8 @@ constexpr int kTileTokens = 1;
 constexpr int kFloatTokens = 1;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;
+constexpr int kScoreRows = 1, kScoreVectors = 1;
+constexpr int kMixRows = 1, kMixVectors = 1;
 
 template <class Out, class Body>
 inline Out lanes(Body body) {
@@ -74,6 +76,16 @@ inline float max(Float a) {
   return most;
 }
 
+// Lane i is x[i] folded by `fold`, that is add or max.
+template <class Fold>
+inline Float fold_lanes(const Float (&x)[kLanes], Fold fold) {
+  return lanes<Float>([&](int i) {
+    float folded = x[i].v[0];
+    for (int j = 1; j < kLanes; ++j) folded = fold(set1(folded), set1(x[i].v[j])).v[0];
+    return folded;
+  });
+}
+
 inline Int iset1(int32_t x) {
   return lanes<Int>([&](int) { return x; });
 }
@@ -99,6 +111,9 @@ inline Int load_ints(const void* p) {
 }
 inline Int mask(Int a, int32_t bits) {
   return lanes<Int>([&](int i) { return a.v[i] & bits; });
+}
+inline Float floor(Float a) {
+  return lanes<Float>([&](int i) { return std::floor(a.v[i]); });
 }
 inline int32_t isum(Int a) {
   int32_t total = 0;
@@ -181,5 +196,12 @@ inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
   });
 }
 inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
+
+// x - floor(x), and p 2^floor(x), where that is a number, 0 where it is too small to be a normal one.
+inline Float fraction(Float x) { return sub(x, floor(x)); }
+inline Float scale_exp2(Float p, Float x) {
+  const Int exponent = iadd(to_int(floor(max(min(x, set1(127.0f)), set1(-127.0f)))), iset1(127));
+  return mul(p, as_float(shift_left(exponent, 23)));
+}
 
 }  // namespace llmrt::LLMRT_ISA

@@ -24,6 +24,8 @@ constexpr int kTileTokens = 4;
 constexpr int kFloatTokens = 2;
 constexpr int kMatmulRows = 5;
 constexpr int kMatmulVectors = 1;
+constexpr int kScoreRows = 4, kScoreVectors = 1;
+constexpr int kMixRows = 4, kMixVectors = 1;
 
 template <class Out, class Body>
 inline Out quarters(Body body) {
@@ -68,6 +70,16 @@ inline Float fnma(Float a, Float b, Float c) {  // c - a b
   return quarters<Float>([&](int i) { return vfmsq_f32(c.v[i], a.v[i], b.v[i]); });
 }
 inline float sum(Float a) { return vaddvq_f32(vaddq_f32(vaddq_f32(a.v[0], a.v[1]), vaddq_f32(a.v[2], a.v[3]))); }
+// Lane i is x[i] folded by `fold`, that is add or max.
+template <class Fold>
+inline Float fold_lanes(const Float (&x)[16], Fold fold) {
+  const auto of = [&](float32x4_t a, float32x4_t b) { return fold(Float{{a, a, a, a}}, Float{{b, b, b, b}}).v[0]; };
+  const auto four = [&](int i) { return of(of(x[i].v[0], x[i].v[1]), of(x[i].v[2], x[i].v[3])); };
+  const auto pairs = [&](float32x4_t a, float32x4_t b) { return of(vuzp1q_f32(a, b), vuzp2q_f32(a, b)); };
+  return quarters<Float>([&](int i) {
+    return pairs(pairs(four(4 * i), four(4 * i + 1)), pairs(four(4 * i + 2), four(4 * i + 3)));
+  });
+}
 inline float max(Float a) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.v[0], a.v[1]), vmaxq_f32(a.v[2], a.v[3]))); }
 
 inline Int iset1(int32_t x) {
@@ -95,6 +107,9 @@ inline Int load_ints(const void* p) {
 }
 inline Int mask(Int a, int32_t bits) {
   return quarters<Int>([&](int i) { return vandq_s32(a.v[i], vdupq_n_s32(bits)); });
+}
+inline Float floor(Float a) {
+  return quarters<Float>([&](int i) { return vrndmq_f32(a.v[i]); });
 }
 inline int32_t isum(Int a) {
   return vaddvq_s32(vaddq_s32(vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3])));
@@ -190,5 +205,12 @@ inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
 }
 
 #endif
+
+// x - floor(x), and p 2^floor(x), where that is a number, 0 where it is too small to be a normal one.
+inline Float fraction(Float x) { return sub(x, floor(x)); }
+inline Float scale_exp2(Float p, Float x) {
+  const Int exponent = iadd(to_int(floor(max(min(x, set1(127.0f)), set1(-127.0f)))), iset1(127));
+  return mul(p, as_float(shift_left(exponent, 23)));
+}
 
 }  // namespace llmrt::LLMRT_ISA

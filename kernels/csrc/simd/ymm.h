@@ -45,6 +45,25 @@ inline float sum(Float x) {
   four = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
 }
+// Lane i is x[i] folded by `fold`, that is add or max.
+template <class Fold>
+inline Float fold_lanes(const Float (&x)[16], Fold fold) {
+  __m256 twos[8], fours[4];
+  const auto of = [&](__m256 low, __m256 high) { return fold(Float{low, low}, Float{high, high}).a; };
+  const auto eight = [&](int i) { return of(x[i].a, x[i].b); };
+  for (int i = 0; i < 8; ++i) {
+    const __m256 a = eight(2 * i), b = eight(2 * i + 1);
+    twos[i] = of(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+  }
+  for (int i = 0; i < 4; ++i) {
+    const __m256d a = _mm256_castps_pd(twos[2 * i]), b = _mm256_castps_pd(twos[2 * i + 1]);
+    fours[i] = of(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+  }
+  const auto half = [&](int i) {
+    return of(_mm256_permute2f128_ps(fours[i], fours[i + 1], 0x20), _mm256_permute2f128_ps(fours[i], fours[i + 1], 0x31));
+  };
+  return {half(0), half(2)};
+}
 inline float max(Float x) {
   const __m256 eight = _mm256_max_ps(x.a, x.b);
   __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -66,6 +85,7 @@ inline Int mask(Int x, int32_t bits) {
   const __m256i all = _mm256_set1_epi32(bits);
   return {_mm256_and_si256(x.a, all), _mm256_and_si256(x.b, all)};
 }
+inline Float floor(Float x) { return {_mm256_floor_ps(x.a), _mm256_floor_ps(x.b)}; }
 inline int32_t isum(Int x) {
   const __m256i eight = _mm256_add_epi32(x.a, x.b);
   __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
@@ -126,6 +146,13 @@ inline Bytes low_nibbles(Bytes w) {
 }
 inline Bytes high_nibbles(Bytes w) {
   return low_nibbles({_mm256_srli_epi16(w.a, 4), _mm256_srli_epi16(w.b, 4)});
+}
+
+// x - floor(x), and p 2^floor(x), where that is a number, 0 where it is too small to be a normal one.
+inline Float fraction(Float x) { return sub(x, floor(x)); }
+inline Float scale_exp2(Float p, Float x) {
+  const Int exponent = iadd(to_int(floor(max(min(x, set1(127.0f)), set1(-127.0f)))), iset1(127));
+  return mul(p, as_float(shift_left(exponent, 23)));
 }
 
 }  // namespace llmrt::LLMRT_ISA

@@ -106,14 +106,14 @@ Results paged_attention(Random& random, int64_t dtype) {
   std::iota(table.begin(), table.end(), 0);
   std::shuffle(table.begin(), table.end(), random);
   for (int64_t count : fresh) starts.push_back(starts.back() + count);
-  const int64_t tokens = starts.back(), max_chunks = width * block_size / 256 + 2;
+  const int64_t tokens = starts.back(), max_pieces = 16;
   const Values q = normal(random, tokens * heads * dim);
   const Cache cache(random, dtype, blocks, kv_heads, dim, block_size);
-  Values out(q.size()), partial(requests * max_chunks * heads * (dim + 2));
+  Values out(q.size()), partial(requests * max_pieces * heads * (dim + 2));
   Activations y(tokens, heads * dim, 32);
   run("paged_attention",
       llmrt_paged_attention_args{q.data(), cache.args, table.data(), starts.data(), lengths.data(), out.data(),
-                                 partial.data(), y.args(), tokens, requests, width, heads, max_chunks,
+                                 partial.data(), y.args(), tokens, requests, width, heads, max_pieces,
                                  one_of<int64_t>(random, {0, 5, 50}), 0.1f});
   return joined({out}, y.results());
 }

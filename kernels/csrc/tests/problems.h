@@ -164,13 +164,16 @@ struct Weight {
 
 struct Cache {
   Cache(Random& random, int64_t dtype, int64_t blocks, int64_t kv_heads, int64_t head_dim, int64_t block_size) {
-    const int64_t slots = blocks * kv_heads * block_size, size = slots * head_dim;
+    // Pages one after the other, or with as much between two.
+    const int64_t scale_stride = block_size * one_of(random, {1, 2}), page_stride = scale_stride * head_dim;
+    const int64_t slots = blocks * kv_heads * scale_stride, size = slots * head_dim;
     for (auto* pages : {&k, &v}) *pages = random_pages(random, dtype, size);
     for (auto* scales : {&k_scales, &v_scales}) {
       *scales = normal(random, slots, 0.01f);
       for (float& s : *scales) s = std::fabs(s);
     }
-    args = {k.data(), v.data(), k_scales.data(), v_scales.data(), kv_heads, head_dim, block_size, dtype};
+    args = {k.data(), v.data(), k_scales.data(), v_scales.data(), kv_heads, head_dim, block_size, dtype,
+            page_stride, scale_stride};
   }
 
   static std::vector<uint8_t> random_pages(Random& random, int64_t dtype, int64_t size) {

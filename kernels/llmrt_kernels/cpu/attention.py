@@ -10,7 +10,7 @@ from llmrt_kernels.cpu.structs import ActivationsArgs, CacheArgs, PagedAttention
 from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.packed import Codes, Rows
 
-CHUNK_KEYS = 512  # kChunkKeys of the kernel
+CHUNK_KEYS, MAX_PIECES = 256, 64  # kChunkKeys and kMaxPieces of the kernel
 
 
 def paged_attention(
@@ -27,48 +27,16 @@ def paged_attention(
     sliding_window: int | None,
     group: int,
     dtype: torch.dtype = torch.float32,
+    out: Tensor | None = None,
 ) -> Codes | Rows:
-    """q [T, H, D] fp32 -> [T, H D] in int8, or in ``dtype`` where ``group`` is 0."""
+    """q [T, H, D] fp32 -> [T, H D] in int8, or in ``dtype`` where ``group`` is 0; as fp32 in ``out`` [T, H, D] too."""
     del max_query_len
-    out, y = torch.empty_like(q), empty_activations(q.shape[0], q.shape[1] * q.shape[2], group, dtype)
-    attend(
-        q,
-        k_cache,
-        v_cache,
-        k_scales,
-        v_scales,
-        block_table,
-        cu_seqlens_q,
-        seq_lens,
-        scale,
-        sliding_window,
-        out,
-        y,
-    )
-    return y
-
-
-def attend(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    k_scales: Tensor | None,
-    v_scales: Tensor | None,
-    block_table: Tensor,
-    cu_seqlens_q: Tensor,
-    seq_lens: Tensor,
-    scale: float,
-    sliding_window: int | None,
-    out: Tensor,
-    y: Codes | Rows,
-) -> None:
-    """As ``paged_attention``; leaves the result in ``out`` [T, H, D] fp32 too."""
-    _, kv_heads, block_size, head_dim = k_cache.shape
+    tokens, heads, head_dim = q.shape
     requests, table_width = block_table.shape
-    tokens, heads, _ = q.shape
-    # One chunk more than the keys fill: a sliding window need not begin at a border of chunks.
-    max_chunks = -(-table_width * block_size // CHUNK_KEYS) + 1
-    partial = torch.empty(requests, kv_heads, max_chunks, heads // kv_heads, head_dim + 2)
+    out = torch.empty_like(q) if out is None else out
+    y = empty_activations(tokens, heads * head_dim, group, dtype)
+    max_pieces = pieces_of(table_width * k_cache.shape[2])
+    partial = torch.empty(requests, heads, max_pieces, head_dim + 2)
     args = PagedAttentionArgs(
         address(q),
         CacheArgs.of(k_cache, v_cache, k_scales, v_scales),
@@ -82,9 +50,17 @@ def attend(
         requests,
         table_width,
         heads,
-        max_chunks,
+        max_pieces,
         sliding_window or 0,
         scale,
     )
     pages = (k_cache, v_cache, k_scales, v_scales)
     submit("paged_attention", args, q, *pages, block_table, cu_seqlens_q, seq_lens, out, partial, y)
+    return y
+
+
+def pieces_of(keys: int) -> int:
+    """Pieces that a single query over ``keys`` keys can have, in whole sixteens."""
+    # One chunk more than the keys fill: a sliding window need not begin at a border of chunks.
+    chunks = -(-keys // CHUNK_KEYS) + 1
+    return min(MAX_PIECES, -(-chunks // 16) * 16)

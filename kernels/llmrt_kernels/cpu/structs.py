@@ -63,13 +63,18 @@ class WeightArgs(ctypes.Structure):
 class CacheArgs(ctypes.Structure):
     """``llmrt_cache``."""
 
-    _fields_ = _fields(("k v k_scales v_scales", P), ("kv_heads head_dim block_size dtype", I64))
+    _fields_ = _fields(
+        ("k v k_scales v_scales", P), ("kv_heads head_dim block_size dtype page_stride scale_stride", I64)
+    )
 
     @classmethod
     def of(cls, k: Tensor, v: Tensor, k_scales: Tensor | None, v_scales: Tensor | None) -> CacheArgs:
-        """The addresses of pages [blocks, KVH, block_size, D]."""
-        pages = (address(k), address(v), address(k_scales), address(v_scales))
-        return cls(*pages, *k.shape[1:2], k.shape[3], k.shape[2], DTYPES[k.dtype])
+        """The addresses of pages [blocks, KVH, block_size, D], each whole, all as far from the next."""
+        pages = [page_address(pages) for pages in (k, v, k_scales, v_scales)]
+        assert k.stride() == v.stride()
+        _, kv_heads, block_size, head_dim = k.shape
+        scale_stride = 0 if k_scales is None else k_scales.stride(1)
+        return cls(*pages, kv_heads, head_dim, block_size, DTYPES[k.dtype], k.stride(1), scale_stride)
 
 
 class EmbeddingArgs(ctypes.Structure):
@@ -151,7 +156,7 @@ class PagedAttentionArgs(ctypes.Structure):
         ("cache", CacheArgs),
         ("block_table cu_seqlens_q seq_lens out partial", P),
         ("y", ActivationsArgs),
-        ("tokens requests table_width heads max_chunks sliding_window", I64),
+        ("tokens requests table_width heads max_pieces sliding_window", I64),
         ("scale", F32),
     )
 
@@ -190,6 +195,14 @@ def address(tensor: Tensor | None) -> int | None:
         return None
     assert tensor.is_contiguous()
     return tensor.data_ptr()
+
+
+def page_address(pages: Tensor | None) -> int | None:
+    """Where the first of ``pages`` [blocks, KVH, ...] is; from each to the next it must be the same distance."""
+    if pages is None:
+        return None
+    assert pages[0, 0].is_contiguous() and pages.stride(0) == pages.shape[1] * pages.stride(1)
+    return pages.data_ptr()
 
 
 def tensors_of(*operands: Codes | Rows | Weight | Tensor | None) -> Iterable[Tensor]:
