@@ -39,8 +39,10 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     budget = memory_budget(config, shape)
     plan = plan_memory(shape, config, weights=loaded_bytes(model, config), kv_dtype=config.kv_dtype, budget=budget)
     loaded = load_model(model, config, plan.context_length, progress)
+    decoder = loaded.decoder
     kv_dtype, device = kv_torch_dtype(shape, config), torch.device(config.device)
-    kv = KVCache.allocate(shape, plan.num_blocks, config.block_size, kv_dtype, device)
+    paired = choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
+    kv = KVCache.allocate(shape, plan.num_blocks, config.block_size, kv_dtype, device, paired=paired)
     scheduler = Scheduler(
         KVCacheManager(
             plan.num_blocks,
@@ -52,7 +54,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
         context_length=plan.context_length,
     )
-    runner = _runner(loaded.decoder, kv, config, blocks_for(plan.context_length, config.block_size))
+    runner = _runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size))
     return LLMEngine(scheduler, runner, [*notices, *loaded.notices, *plan.notices], config)
 
 

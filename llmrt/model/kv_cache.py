@@ -32,18 +32,26 @@ class KVCache:
 
     @classmethod
     def allocate(
-        cls, config: ModelConfig, num_blocks: int, block_size: int, dtype: torch.dtype, device: torch.device
+        cls,
+        config: ModelConfig,
+        num_blocks: int,
+        block_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        paired: bool = False,
     ) -> KVCache:
-        """Reserve the pages. On a CPU the system commits memory as they are first written."""
+        """Reserve the pages. On a CPU the system commits memory as they are first written.
+
+        With ``paired`` each page of keys stands before that of its values: a CPU reads one stream of memory faster than
+        two. GPU kernels take keys and values that are contiguous each.
+        """
         shape = (block_size, config.head_dim)
 
         def pages(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
-            # A CPU reads one stream of memory faster than two, so a head's keys and values are neighbours there.
-            if device.type == "cpu":
-                return torch.empty(num_blocks, config.num_kv_heads, 2, *shape, dtype=dtype).unbind(2)
-            return tuple(
-                torch.empty(num_blocks, config.num_kv_heads, *shape, dtype=dtype, device=device) for _ in range(2)
-            )
+            leading, at = (num_blocks, config.num_kv_heads), 2 if paired else 0
+            sizes = (*leading[:at], 2, *leading[at:], *shape)
+            return torch.empty(sizes, dtype=dtype, device=device).unbind(at)
 
         def layer() -> LayerKVCache:
             k, v = pages(shape, dtype)
