@@ -13,12 +13,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.on_gpu.graph_seconds import graph_seconds
 from benchmarks.on_gpu.limits import copy_bandwidth
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton import tiles
@@ -31,7 +31,6 @@ SHAPES = {"7B qkv": (6144, 4096), "7B output": (4096, 4096), "7B down": (4096, 1
 SCHEMES = ((4, 64), (8, 32))
 FEW, SOME, MANY = (1, 2, 4), (8, 16, 32, 64), (256, 1024, 4096)
 MIXTRAL = (8, 2, 4096, 14336)  # experts, active ones, hidden and inner size
-RUNS = 15
 MAX_COPIES = 64
 
 Call = Callable[[], object]
@@ -184,28 +183,6 @@ def int4_seconds(shape: tuple[int, int], tokens: int) -> float | None:
 def _int4_weight(rows: int, columns: int) -> Tensor:
     codes = torch.randint(0, 256, (rows, columns // 2), dtype=torch.uint8, device="cuda")
     return torch.ops.aten._convert_weight_to_int4pack(codes, 8)
-
-
-def graph_seconds(calls: Sequence[Call]) -> float:
-    """Median time of one of ``calls`` when a graph makes them all."""
-    for call in calls[:2]:
-        call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for call in calls:
-            call()
-    graph.replay()
-    return median(_replay_seconds(graph) for _ in range(RUNS)) / len(calls)
-
-
-def _replay_seconds(graph: torch.cuda.CUDAGraph) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    graph.replay()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1000
 
 
 def main() -> None:
