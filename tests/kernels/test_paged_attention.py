@@ -123,6 +123,21 @@ def test_native_int8_is_near_the_formula(head_dim: int, heads: tuple[int, int], 
     assert sum(errors) / len(errors) < 0.015
 
 
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("heads", HEADS, ids=str)
+@pytest.mark.parametrize("growth", [0, 0.1])
+def test_a_query_does_not_depend_on_those_beside_it(growth: float, heads: tuple[int, int]) -> None:
+    """A prompt that is computed in other parts gives the same bits, also where scores outgrow those before."""
+    whole, parts = draw(heads, 32, None, [(11, 300)], growth), draw(heads, 32, None, [(6, 295), (5, 300)], growth)
+    parts.q, parts.keys, parts.values = whole.q, whole.keys * 2, whole.values * 2
+    rows = []
+    for problem in (whole, parts):
+        k, k_scales = int8_pages(problem, list(problem.keys), keys=True)
+        v, v_scales = int8_pages(problem, list(problem.values), keys=False)
+        rows.append(native(problem, k, v, k_scales, v_scales))
+    assert torch.equal(rows[0], rows[1])
+
+
 def int8_pages(problem: Problem, rows: list[Tensor], *, keys: bool) -> tuple[Tensor, Tensor]:
     """Rounds ``rows`` in place, and lays them out as ``llmrt_cache`` says. Slots that nobody wrote hold garbage."""
     scales = [row.abs().amax(-1) / 127 for row in rows]

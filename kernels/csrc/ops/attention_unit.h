@@ -1,7 +1,7 @@
 // What one thread does of an attention at a time: a request, some of its kv heads and queries, a range of its keys.
 //
 //   rows    [kv head, query, head of the group], so that a key is read once for all the rows of its kv head
-//   scores  [rows, stretch] in units of log2, keys that a row does not see at kUnseen
+//   scores  of the rows of a kv head with a tile's keys, in units of log2; then their weights
 //   out     [rows, D], the sum of weighted values, to be divided by `total` at the end
 #pragma once
 
@@ -18,26 +18,25 @@ constexpr int64_t kKeyTile = 64;  // keys that are multiplied at a time: a page 
 // The score of a key that a row does not see, and the largest score of a row that has seen none: the first is so far
 // below the second that its weight vanishes, and both are finite, so that they have a difference.
 constexpr float kUnseen = -1e30f, kNoneSeen = -5e29f;
-
 // How much higher than the score that a row's weights are relative to another may be before they are made relative to it.
 constexpr float kSlack = 16.0f;
 
 struct AttentionUnit {
   const int64_t* blocks;
-  int64_t first_head, kv_heads;    // kv heads
-  int64_t first_query, queries;    // rows of q
-  int64_t first_position;          // of the first of them
+  int64_t first_head, kv_heads;  // kv heads
+  int64_t first_query, queries;  // rows of q
+  int64_t first_position;        // of the first of them
   int64_t begin_key, end_key;
 };
 
 // One thread's working memory, kept from call to call. What follows `sums` is for one type of cache alone.
 struct AttentionScratch {
   std::vector<float> q, out;
-  std::vector<float> scores;                                       // [rows of a kv head, kKeyTile]
-  std::vector<float> most, total;                                  // of each row: what its weights are relative to
-  std::vector<float> sums;                                         // [rows, 16] of weights, to be folded to `total`
-  std::vector<float> keys, keys_as_columns;                        // floats
-  std::vector<int8_t> q_codes;                                     // int8
+  std::vector<float> scores;                 // [rows of a kv head, kKeyTile]
+  std::vector<float> most;                   // of each row, the score that its weights are relative to
+  std::vector<float> sums, total;            // [rows, 16] of weights, and [rows], the same folded
+  std::vector<float> keys, keys_as_columns;  // floats
+  std::vector<int8_t> q_codes;               // int8
   std::vector<float> q_scales, weight_scales, value_scales;
   std::vector<int32_t> q_sums;
   std::vector<uint8_t> weights;
@@ -65,7 +64,7 @@ struct AttentionScratch {
 inline int64_t group_of(const llmrt_paged_attention_args& a) { return a.heads / a.cache.kv_heads; }
 
 // `count` keys of one kv head. Where runs of kRun of them stand is in `values` and `scales`, counted from the beginning of
-// the pages and of their scales; past the last these repeat the first, so that a tile can be asked for as if it were whole.
+// the pages and of their scales. Past the last these repeat the first, so that whole sixteens of keys can be read.
 template <int64_t kRun>
 struct KeyTile {
   static constexpr int64_t kRuns = kKeyTile / kRun;
@@ -105,7 +104,8 @@ struct Runs {
 
 // Puts the keys of a tile that a row does not see at kUnseen.
 template <class Tile>
-inline void hide_unseen(const llmrt_paged_attention_args& a, const AttentionUnit& unit, const Tile& tile, AttentionScratch& s) {
+inline void hide_unseen(const llmrt_paged_attention_args& a, const AttentionUnit& unit, const Tile& tile,
+                        AttentionScratch& s) {
   const int64_t group = group_of(a), columns = tile.columns();
   for (int64_t i = 0; i < unit.queries; ++i) {
     const int64_t position = unit.first_position + i, seen = a.sliding_window ? position - a.sliding_window + 1 : 0;
@@ -126,7 +126,8 @@ inline Float highest_of(const float* scores, int64_t columns) {
   return highest;
 }
 
-// Makes what the rows of a tile have so far relative to scores that are much higher, if the tile has any.
+// Makes what a row has so far relative to the tile's highest score, where that is much higher. Each row decides by its
+// own scores, so its result does not depend on those beside it; that none has any is seen for all of them at once.
 template <class Tile>
 inline void settle(const Tile& tile, AttentionScratch& s, int64_t rows, int64_t dim) {
   Float excess = set1(kUnseen);
@@ -134,7 +135,8 @@ inline void settle(const Tile& tile, AttentionScratch& s, int64_t rows, int64_t 
     excess = max(excess, sub(highest_of(s.scores.data() + r * kKeyTile, tile.columns()), set1(s.most[tile.row + r])));
   if (max(excess) <= kSlack) return;
   for (int64_t r = tile.row; r < tile.row + rows; ++r) {
-    const float most = std::max(s.most[r], max(highest_of(s.scores.data() + (r - tile.row) * kKeyTile, tile.columns())));
+    const float most = max(highest_of(s.scores.data() + (r - tile.row) * kKeyTile, tile.columns()));
+    if (most - s.most[r] <= kSlack) continue;
     const Float keep = exp2(set1(s.most[r] - most));
     s.most[r] = most;
     float *out = s.out.data() + r * dim, *sums = s.sums.data() + 16 * r;
