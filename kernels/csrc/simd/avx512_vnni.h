@@ -99,20 +99,24 @@ inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline Bytes low_nibbles(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes b) { return _mm512_and_si512(_mm512_srli_epi16(b, 4), _mm512_set1_epi8(15)); }
 
-// Written as instructions: of the intrinsic GCC copies every sum before and after (three instructions for one), and what
-// the processor can run ahead of its loads is counted in instructions.
-using Four [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
+// Four bytes, the same for every lane.
+inline __m512i same_four(const void* x) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+  return _mm512_set1_epi32(four);
+}
+
+// Written as an instruction: of the intrinsic GCC 12 copies every sum before and after, three instructions for one, and
+// how far the processor runs ahead of its loads is counted in instructions.
+inline Int add_dots(Int acc, __m512i unsigned_bytes, __m512i signed_bytes) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(unsigned_bytes), "v"(signed_bytes));
+  return acc;
+}
 
 // acc[i] += sum over c of w[4i + c] x[c]: the bytes of w unsigned, those of x signed and the same for every lane.
-inline Int dot4(Int acc, Bytes w, const int8_t* x) {
-  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*reinterpret_cast<const Four*>(x)));
-  return acc;
-}
+inline Int dot4(Int acc, Bytes w, const int8_t* x) { return add_dots(acc, w, same_four(x)); }
 // The same with the bytes of w signed and those of x unsigned.
-inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(_mm512_set1_epi32(*reinterpret_cast<const Four*>(x))), "v"(w));
-  return acc;
-}
+inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) { return add_dots(acc, same_four(x), w); }
 inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
 
 }  // namespace llmrt::LLMRT_ISA
