@@ -41,15 +41,17 @@ class Row:
 def attention_seconds(memory: Tensor, head_dim: int, tokens: int, depth: int) -> float:
     """Time of a call for one request; each call takes other pages of ``memory`` as long as there are any."""
     heads, kv_heads = HEADS[head_dim]
-    page = kv_heads * BLOCK * head_dim
-    k, v = (half[: half.numel() // page * page].view(-1, kv_heads, BLOCK, head_dim) for half in memory.chunk(2))
-    scales = torch.full(k.shape[:3], 0.01) if k.dtype == torch.uint8 else None
+    block = kv_heads * 2 * BLOCK * head_dim
+    k, v = memory[: memory.numel() // block * block].view(-1, kv_heads, 2, BLOCK, head_dim).unbind(2)  # as KVCache's
+    k_scales, v_scales = (None, None)
+    if k.dtype == torch.uint8:
+        k_scales, v_scales = torch.full((len(k), kv_heads, 2, BLOCK), 0.01).unbind(2)
     width = -(-(depth + tokens) // BLOCK)
     pages = torch.randperm(k.shape[0])[: k.shape[0] // width * width]
     q, starts, lengths = torch.randn(tokens, heads, head_dim), torch.tensor([0, tokens]), torch.tensor([depth + tokens])
 
     def call(table: Tensor) -> object:
-        return paged_attention(q, k, v, scales, scales, table, starts, lengths, tokens, head_dim**-0.5, None, 64)
+        return paged_attention(q, k, v, k_scales, v_scales, table, starts, lengths, tokens, head_dim**-0.5, None, 64)
 
     return seconds_each([lambda t=t: call(t) for t in pages.view(-1, 1, width).unbind(0)])
 
