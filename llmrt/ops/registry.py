@@ -19,14 +19,15 @@ def resolve(op: Op[P, R], spec: OpSpec) -> Callable[P, R]:
 def choose(op: Op[P, R], spec: OpSpec) -> Implementation[P, R]:
     """The first candidate of ``op`` that serves ``spec``.
 
-    ``LLMRT_KERNELS=reference`` (or another backend's name) admits that backend alone. Raises ``ConfigError``
-    with every candidate and its reason if none serves.
+    ``LLMRT_KERNELS=reference`` (or another backend's name) admits that backend alone, for ops that it has a candidate
+    for. Raises ``ConfigError`` with every candidate and its reason if none serves.
     """
     forced = forced_backend()
+    constrained = any(candidate.backend == forced for candidate in op.candidates)
     tried: list[str] = []
     for candidate in op.candidates:
         reason = candidate.supports(spec)
-        if forced is not None and candidate.backend != forced:
+        if constrained and candidate.backend != forced:
             reason = f"LLMRT_KERNELS={forced}"
         if reason is None:
             return candidate

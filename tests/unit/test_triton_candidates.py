@@ -10,6 +10,9 @@ import pytest
 import torch
 
 from llmrt.errors import ConfigError
+from llmrt.ops.linear import LINEAR
+from llmrt.ops.linear_packed import LINEAR_PACKED
+from llmrt.ops.native import native_library
 from llmrt.ops.registry import choose
 from llmrt.ops.rms_norm import RMS_NORM
 from llmrt.ops.triton import NOT_INSTALLED, refusal
@@ -34,6 +37,16 @@ def test_without_triton_the_reason_says_how_to_get_it(monkeypatch: pytest.Monkey
     monkeypatch.setenv("LLMRT_KERNELS", "triton")
     with pytest.raises(ConfigError, match=r"llmrt\[gpu\]"):
         choose(RMS_NORM, GPU)
+
+
+@pytest.mark.skipif(native_library() is None, reason="the native kernels were not built")
+def test_a_backend_is_forced_on_the_ops_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packed layer takes the place of a dense one, which the native kernels have no product for."""
+    monkeypatch.setenv("LLMRT_KERNELS", "cpu")
+    packed = OpSpec("cpu", torch.float32, group=64)
+    assert (choose(LINEAR, packed).backend, choose(LINEAR_PACKED, packed).backend) == ("reference", "cpu")
+    with pytest.raises(ConfigError, match="LLMRT_KERNELS=cpu"):
+        choose(LINEAR_PACKED, OpSpec("cpu", torch.float16, group=64))
 
 
 def test_triton_is_not_imported_before_a_kernel_is_chosen() -> None:
