@@ -78,26 +78,28 @@ def mixtral_int4() -> dict[str, Any]:
 
 def measured(shape: ModelConfig, quant: str) -> dict[str, Any]:
     """All figures of one model. Raises ``MemoryFitError`` where it does not fit."""
-    with random_engine(shape, quant) as (engine, load_seconds):
-        draw = random.Random(0)
-        short = Workload(512, 128)
-        run_once(engine, Workload(16, 4), draw, CHUNK, Bar())  # compiles
-        rows: dict[str, Any] = {"load_seconds": round(load_seconds, 2), "kv_dtype": engine.config.kv_dtype}
-        for streams in STREAMS:
-            workload = replace(short, batch=streams)
-            run_once(engine, replace(workload, num_output_tokens=4), draw, CHUNK, Bar())  # records the graph
-            rows[f"decode_{streams}"] = _decode(engine, shape, workload, draw)
-        rows["decode_at_32k"] = _decode(engine, shape, Workload(64, 64, depth=DEPTH), draw)
-        for length in (512, CHUNK, DEPTH):
-            run = run_once(engine, Workload(length, 1), draw, CHUNK, Bar())
-            rows[f"prefill_{length}_tokens_per_second"] = round(run.prefill_rate)
-        rows["peak_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
-        return rows
+    engine, load_seconds = random_engine(shape, quant)
+    draw = random.Random(0)
+    short = Workload(512, 128)
+    run_once(engine, Workload(16, 4), draw, CHUNK, Bar())  # compiles
+    rows: dict[str, Any] = {"load_seconds": round(load_seconds, 2), "kv_dtype": engine.config.kv_dtype}
+    for streams in STREAMS:
+        workload = replace(short, batch=streams)
+        run_once(engine, replace(workload, num_output_tokens=4), draw, CHUNK, Bar())  # records the graph
+        rows[f"decode_{streams}"] = _decode(engine, shape, workload, draw)
+    rows["decode_at_32k"] = _decode(engine, shape, Workload(64, 64, depth=DEPTH), draw)
+    for length in (512, CHUNK, DEPTH):
+        run = run_once(engine, Workload(length, 1), draw, CHUNK, Bar())
+        rows[f"prefill_{length}_tokens_per_second"] = round(run.prefill_rate)
+    rows["peak_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
+    return rows
 
 
-@contextmanager
-def random_engine(shape: ModelConfig, quant: str, **settings: Any) -> Iterator[tuple[LLMEngine, float]]:
-    """An engine on the device, and the seconds that it took to be there; its memory is given back behind it."""
+def random_engine(shape: ModelConfig, quant: str, **settings: Any) -> tuple[LLMEngine, float]:
+    """An engine on the device, and the seconds that it took to be there.
+
+    It may fill the device's memory, so what an earlier one had, to which nobody refers any more, is given back first.
+    """
     config = EngineConfig(
         device=DEVICE,
         quant=quant,
@@ -106,18 +108,13 @@ def random_engine(shape: ModelConfig, quant: str, **settings: Any) -> Iterator[t
         prefix_caching=False,
         **settings,
     )
+    gc.collect()
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
     engine = assemble_engine(RandomCheckpoint(shape), config)
     torch.cuda.synchronize()
-    load_seconds = time.perf_counter() - start
-    try:
-        yield engine, load_seconds
-    finally:
-        engine._runner = None  # type: ignore[assignment]
-        del engine
-        gc.collect()
-        torch.cuda.empty_cache()
+    return engine, time.perf_counter() - start
 
 
 def _decode(engine: LLMEngine, shape: ModelConfig, workload: Workload, draw: random.Random) -> dict[str, Any]:

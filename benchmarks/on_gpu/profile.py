@@ -27,12 +27,12 @@ def mistral_bf16() -> list[dict[str, Any]]:
 
 def profiled(shape: ModelConfig, quant: str) -> list[dict[str, Any]]:
     """The kernels of a step of one request behind 512 tokens, those that take most first."""
-    with random_engine(shape, quant) as (engine, _):
-        run_once(engine, Workload(512, 4), random.Random(0), CHUNK, Bar())
-        engine.add("profiled", [1] * 512, SamplingParams(temperature=0, max_tokens=STEPS + 8))
-        for _ in range(4):
-            engine.step()
-        return _kernels(engine)
+    engine, _ = random_engine(shape, quant)
+    run_once(engine, Workload(512, 4), random.Random(0), CHUNK, Bar())
+    engine.add("profiled", [1] * 512, SamplingParams(temperature=0, max_tokens=STEPS + 8))
+    for _ in range(4):
+        engine.step()
+    return _kernels(engine)
 
 
 def _kernels(engine: LLMEngine) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmarks.on_gpu import engine, sections
 from llmrt.config import EngineConfig
 from llmrt.engine import build
 from llmrt.engine.gpu_runner import GpuRunner
+from llmrt.engine.llm_engine import LLMEngine
 from llmrt.model.config import ModelConfig, MoeConfig
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
@@ -84,11 +86,30 @@ def test_a_model_is_measured() -> None:
 @pytest.mark.parametrize(("batch", "experts"), [(1, 2.0), (64, 8.0)])
 def test_a_step_reads_the_experts_that_its_tokens_are_sent_to(batch: int, experts: float) -> None:
     shape = ModelConfig(**{**vars(TINY), "moe": MoeConfig(num_experts=8, num_active=2)})
-    with engine.random_engine(shape, "none") as (made, _):
-        workload = engine.Workload(0, 0, batch=batch)
-        expert = 3 * 64 * 64 * 4
-        dense = engine.bytes_of_step(made, TINY, workload)
-        assert engine.bytes_of_step(made, shape, workload) == pytest.approx(dense + (experts - 1) * expert, rel=0.01)
+    made, _ = engine.random_engine(shape, "none")
+    workload = engine.Workload(0, 0, batch=batch)
+    expert = 3 * 64 * 64 * 4
+    dense = engine.bytes_of_step(made, TINY, workload)
+    assert engine.bytes_of_step(made, shape, workload) == pytest.approx(dense + (experts - 1) * expert, rel=0.01)
+
+
+@pytest.mark.usefixtures("pretended")
+def test_a_model_is_gone_when_the_next_one_asks_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes what it finds."""
+    caches: list[weakref.ref[KVCache]] = []
+    there: list[int] = []
+    assemble = engine.assemble_engine
+
+    def watched(*args: Any) -> LLMEngine:
+        made = assemble(*args)
+        caches.append(weakref.ref(made._runner._kv))
+        return made
+
+    monkeypatch.setattr(engine, "assemble_engine", watched)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: there.append(sum(cache() is not None for cache in caches)))
+    for _ in range(2):
+        engine.measured(TINY, "none")
+    assert there == [0, 0]
 
 
 def test_a_section_that_fails_is_recorded_and_the_next_one_runs(
