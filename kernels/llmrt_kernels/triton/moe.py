@@ -19,12 +19,10 @@ from llmrt_kernels.triton.codes import empty_codes, store_codes
 from llmrt_kernels.triton.gated_linear import gated, group_rows
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
-from llmrt_kernels.triton.routing import Tiles, mix, route_codes, tiles_of
+from llmrt_kernels.triton.routing import FEW_PAIRS, Tiles, mix, route_codes, tiles_of
 from llmrt_kernels.triton.target import target_of
 from llmrt_kernels.triton.tiles import OTHER_TILE, TILES, Tile, dot4_turn, gated_tile_for
 from llmrt_kernels.triton.variant import Variant
-
-FEW_PAIRS = 8
 
 
 def moe_experts(x: Codes, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ VARIANTS = (
         rms_norm_kernel,
         {
             "x_ptr": "*bf16",
-            "weight_ptr": "*bf16",
+            "weight_ptr": "*fp32",
             "y_ptr": "*i8",
             "scales_ptr": "*fp32",
             "sums_ptr": "*i32",

@@ -17,6 +17,7 @@ from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.codes import PAD
 from llmrt_kernels.triton.variant import Variant
 
+FEW_PAIRS = 8  # of a token and an expert, up to which sorting them does not pay
 COLUMNS = 1024  # of the router's rows that are read at a time
 MIXED = 1024  # values of a token that a program mixes
 

@@ -101,7 +101,12 @@ def test_log_probabilities_are_those_of_transformers(family: str, device: str, t
 
 @pytest.mark.parametrize(
     ("family", "quant", "kv"),
-    [("mixtral", "int8", torch.float32), ("mistral", "int4", torch.float32), ("llama", "int4", torch.int8)],
+    [
+        ("mixtral", "int8", torch.float32),
+        ("mixtral", "int4", torch.float32),
+        ("mistral", "int4", torch.float32),
+        ("llama", "int4", torch.int8),
+    ],
 )
 def test_packed_weights_give_what_the_cpu_makes_of_them(
     family: str, quant: str, kv: torch.dtype, device: str, tmp_path: Path
@@ -114,10 +119,12 @@ def test_packed_weights_give_what_the_cpu_makes_of_them(
         other = load_decoder(checkpoint, 64, replace(spec, device="cpu"), recipe=recipe)
     got = logits_of(decoder, PROMPTS[0][:11], kv, torch.device(device))
     expected = logits_of(other, PROMPTS[0][:11], torch.float32, torch.device("cpu"))
-    # Of the typical position: where two experts are almost equally likely, rounding may choose the other one.
-    error = ((got.cpu() - expected).norm(dim=1) / expected.norm(dim=1)).median().item()
-    # Without the native library, or with int8 in one of the caches alone, one side rounds what the other does not.
-    assert error < (0.05 if native_library() is None or kv == torch.int8 else 1e-5)
+    errors = (got.cpu() - expected).norm(dim=1) / expected.norm(dim=1)
+    if native_library() is not None and kv == torch.float32:
+        assert errors.max() < 1e-5
+    else:
+        # One side rounds what the other does not, which where two experts are almost alike may choose the other one.
+        assert errors.median() < 0.05
 
 
 def logits_of(decoder: Decoder, token_ids: Sequence[int], kv_dtype: torch.dtype, device: torch.device) -> torch.Tensor:
