@@ -54,13 +54,17 @@ class ReportedToken:
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """What a choice gained. ``logprobs`` are those of the tokens that begin in the text given out so far."""
+    """What a choice gained. ``logprobs`` are those of the tokens that begin in the text given out so far.
+
+    ``stop_reason`` is the stop string that ended the choice, None where anything else did.
+    """
 
     index: int
     text: str
     token_ids: list[int]
     logprobs: list[ReportedToken]
     finish_reason: FinishReason | None
+    stop_reason: str | None
     num_cached_tokens: int
 
 
@@ -72,6 +76,7 @@ class Answer:
     token_ids: list[int] = field(default_factory=list[int])
     logprobs: list[ReportedToken] = field(default_factory=list[ReportedToken])
     finish_reason: FinishReason = "length"
+    stop_reason: str | None = None
 
 
 async def run(engine: EngineClient, tokenizer: Tokenizer, job: Job) -> AsyncGenerator[Delta, None]:
@@ -103,7 +108,7 @@ async def collect(deltas: AsyncIterable[Delta], num_choices: int) -> list[Answer
         answer.token_ids += delta.token_ids
         answer.logprobs += delta.logprobs
         if delta.finish_reason is not None:
-            answer.finish_reason = delta.finish_reason
+            answer.finish_reason, answer.stop_reason = delta.finish_reason, delta.stop_reason
     return answers
 
 
@@ -165,6 +170,7 @@ class _Choice:
             token_ids=token_ids,
             logprobs=shown,
             finish_reason=finish_reason,
+            stop_reason=self._detokenizer.stopped,
             num_cached_tokens=num_cached_tokens,
         )
 

@@ -40,6 +40,16 @@ def test_c21_a_withheld_tail_is_released_when_the_answer_ends_by_length(http: ht
     assert records(stream)[-1]["choices"][0]["finish_reason"] == "length"
 
 
+def test_stop_reason_is_the_string_that_ended_the_answer(http: httpx.Client) -> None:
+    for text, expected in (("one two", "two"), ("one STOP two", "STOP"), ("neither", None)):
+        fields = {"stop": ["STOP", "two"]}
+        assert chat(http, text, **fields).json()["choices"][0]["stop_reason"] == expected
+        reasons = [record["choices"][0]["stop_reason"] for record in records(chat(http, text, stream=True, **fields))]
+        assert reasons == [None] * (len(reasons) - 1) + [expected]
+        completion = http.post("/v1/completions", json={"prompt": text, **fields}).json()
+        assert completion["choices"][0]["stop_reason"] == expected
+
+
 def test_c21_the_engine_stops_at_the_match(http: httpx.Client) -> None:
     whole = chat(http, "@forever", stop="spam sp")
     assert content(whole) == ""

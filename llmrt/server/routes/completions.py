@@ -121,6 +121,7 @@ def _choice(job: _Completions, index: int, part: Answer | Delta, *, first: bool)
         text=job.echo(index) + part.text if first else part.text,
         logprobs=_logprobs(job, index, part),
         finish_reason=part.finish_reason,
+        stop_reason=part.stop_reason,
         token_ids=part.token_ids if ids else UNSET,
         prompt_token_ids=prompt if ids and first else UNSET,
     )

@@ -1,0 +1,135 @@
+"""The one pipeline of chat: from a checked body to a reply, and from its deltas to OpenAI's records.
+
+Other dialects translate their requests into a ``ChatBody``, and these records into their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from llmrt.errors import RequestError
+from llmrt.server.chat_prompt import chat_prompt
+from llmrt.server.generation import Answer, Delta, ReportedToken, collect
+from llmrt.server.logprobs import chat_logprobs
+from llmrt.server.reply import Reply, admit, check_body
+from llmrt.server.responses import (
+    ChatChoice,
+    ChatChunk,
+    ChatChunkChoice,
+    ChatCompletion,
+    ChatDelta,
+    ChatLogprobs,
+    ChatMessage,
+)
+from llmrt.server.schemas import ChatBody
+from llmrt.server.state import ServerState
+
+
+async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
+    """Check the body and render its messages; raises ``LlmrtError`` for what cannot be answered."""
+    check_body(state, body)
+    if body.top_logprobs is not None and not body.logprobs:
+        raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
+    # Templates and long prompts take milliseconds, in which other streams go on.
+    prompt = await asyncio.to_thread(chat_prompt, state.model, body)
+    return admit(
+        state,
+        body,
+        [prompt.token_ids],
+        kind="chatcmpl",
+        prompt_param="messages",
+        max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        strip_leading_space=not prompt.continues,
+    )
+
+
+async def chat_completion(reply: Reply) -> ChatCompletion:
+    """Wait for the whole answer."""
+    answers = await collect(reply.deltas(), reply.job.num_choices)
+    model = reply.state.model
+    return ChatCompletion(
+        id=reply.job.id,
+        created=reply.created,
+        model=model.id,
+        system_fingerprint=model.fingerprint,
+        choices=[_choice(reply, index, answer) for index, answer in enumerate(answers)],
+        usage=reply.count.usage,
+        prompt_token_ids=_prompt_token_ids(reply),
+    )
+
+
+def _choice(reply: Reply, index: int, answer: Answer) -> ChatChoice:
+    return ChatChoice(
+        index=index,
+        message=ChatMessage(answer.text),
+        logprobs=_logprobs(reply, answer.logprobs),
+        finish_reason=answer.finish_reason,
+        stop_reason=answer.stop_reason,
+        token_ids=_token_ids(reply, answer.token_ids),
+    )
+
+
+async def chat_chunks(reply: Reply) -> AsyncGenerator[ChatChunk, None]:
+    """The answer in chunks: each choice begins with its role and ends with its reason; the usage comes last."""
+    started: set[int] = set()
+    async with aclosing(reply.deltas()) as deltas:
+        async for delta in deltas:
+            if delta.index not in started:
+                role = ChatChunkChoice(delta.index, ChatDelta(role="assistant", content=""))
+                yield _chunk(reply, [role], prompt_token_ids=UNSET if started else _prompt_token_ids(reply))
+                started.add(delta.index)
+            for choice in _chunk_choices(reply, delta):
+                yield _chunk(reply, [choice])
+    if reply.include_usage:
+        yield msgspec.structs.replace(_chunk(reply, []), usage=reply.count.usage)
+
+
+def _chunk_choices(reply: Reply, delta: Delta) -> Iterator[ChatChunkChoice]:
+    """The content, if there is any, and then the end, which has no content."""
+    token_ids = _token_ids(reply, delta.token_ids)
+    if delta.text:
+        logprobs = _logprobs(reply, delta.logprobs)
+        yield ChatChunkChoice(delta.index, ChatDelta(content=delta.text), logprobs, token_ids=token_ids)
+        token_ids = _token_ids(reply, [])
+    if delta.finish_reason is not None:
+        yield ChatChunkChoice(
+            delta.index,
+            ChatDelta(),
+            finish_reason=delta.finish_reason,
+            stop_reason=delta.stop_reason,
+            token_ids=token_ids,
+        )
+
+
+def _chunk(
+    reply: Reply, choices: list[ChatChunkChoice], *, prompt_token_ids: list[int] | UnsetType = UNSET
+) -> ChatChunk:
+    return ChatChunk(
+        id=reply.job.id,
+        created=reply.created,
+        model=reply.state.model.id,
+        system_fingerprint=reply.state.model.fingerprint,
+        choices=choices,
+        usage=None if reply.include_usage else UNSET,
+        prompt_token_ids=prompt_token_ids,
+    )
+
+
+def _logprobs(reply: Reply, tokens: Sequence[ReportedToken]) -> ChatLogprobs | None:
+    if reply.job.params.logprobs is None:
+        return None
+    return chat_logprobs(reply.state.model.tokenizer, tokens)
+
+
+def _token_ids(reply: Reply, token_ids: list[int]) -> list[int] | UnsetType:
+    return token_ids if reply.body.return_token_ids else UNSET
+
+
+def _prompt_token_ids(reply: Reply) -> list[int] | UnsetType:
+    return _token_ids(reply, reply.job.prompts[0])
