@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from fastapi import Request
@@ -26,6 +26,14 @@ def json_body(schema: type[Body]) -> Callable[[Request], Awaitable[Body]]:
             raise _fault(error.errors()[0]) from None
 
     return read
+
+
+def as_body(schema: type[Body], fields: Mapping[str, object]) -> Body:
+    """``fields``, read from another dialect, as ``schema``; raises as the dependency of ``json_body`` does."""
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as error:
+        raise _fault(error.errors()[0]) from None
 
 
 def _check_media_type(request: Request) -> None:

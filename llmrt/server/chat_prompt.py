@@ -1,4 +1,4 @@
-"""Chat messages to prompt tokens, by the model's template."""
+"""Chat messages to a prompt's text, and that to tokens, by the model's template."""
 
 from __future__ import annotations
 
@@ -20,15 +20,32 @@ _RESERVED = ("messages", "tools", "add_generation_prompt", "self")
 
 
 @dataclass(frozen=True)
-class ChatPrompt:
+class ChatText:
     """``continues``: the answer goes on in the middle of a message, so its first space is part of it."""
+
+    text: str
+    continues: bool
+
+
+@dataclass(frozen=True)
+class ChatPrompt:
+    """The same in tokens."""
 
     token_ids: list[int]
     continues: bool
 
 
 def chat_prompt(model: ServedModel, body: ChatBody) -> ChatPrompt:
-    """Render and encode the messages of ``body``; may take milliseconds for long ones.
+    """Render and encode the messages of ``body``; may take milliseconds for long ones. Raises as ``chat_text``."""
+    prompt = chat_text(model, body)
+    token_ids = model.tokenizer.encode(prompt.text, add_special_tokens=bool(body.add_special_tokens))
+    if not token_ids:
+        raise RequestError("The messages render to no tokens.", param="messages")
+    return ChatPrompt(token_ids, prompt.continues)
+
+
+def chat_text(model: ServedModel, body: ChatBody) -> ChatText:
+    """Render the messages of ``body``.
 
     Raises ``RequestError`` for messages that cannot be rendered and ``TemplateError`` for those that the
     template refuses.
@@ -44,10 +61,7 @@ def chat_prompt(model: ServedModel, body: ChatBody) -> ChatPrompt:
         text = _render_continued(model.template, messages, variables)
     else:
         text = model.template.render(messages, **variables)
-    token_ids = model.tokenizer.encode(text, add_special_tokens=bool(body.add_special_tokens))
-    if not token_ids:
-        raise RequestError("The messages render to no tokens.", param="messages")
-    return ChatPrompt(token_ids, continues)
+    return ChatText(text, continues)
 
 
 def _continues(body: ChatBody) -> bool:

@@ -67,6 +67,7 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "typical_p": (1,),
     "use_beam_search": (False,),
     "web_search_options": (),
+    "with_pieces": (False,),
     "xtc_probability": (0,),
 }
 

@@ -1,0 +1,125 @@
+"""``POST /tokenize``, ``/detokenize`` and ``/apply-template``: what a prompt is in tokens and in text.
+
+Fields and answers are vLLM's; llmrt reads llama.cpp's names too, and answers under both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Depends, Response
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict
+
+from llmrt.errors import RequestError
+from llmrt.server.body import as_body, json_body
+from llmrt.server.chat_prompt import chat_prompt, chat_text
+from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.sampling import check_ids
+from llmrt.server.schemas import ChatBody
+from llmrt.server.state import ServedModel, State
+
+router = APIRouter()
+
+
+class TokenizeBody(BaseModel):
+    """A text as ``prompt`` (llama.cpp: ``content``), or ``messages`` with what a chat request has beside them.
+
+    ``add_special_tokens`` is true for a ``prompt`` unless it is sent; ``add_special``, which belongs to ``content``, is
+    false. ``return_token_strs`` adds each token as the vocabulary spells it.
+    """
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    model: str | None = None
+    prompt: str | None = None
+    content: str | None = None
+    add_special_tokens: bool | None = None
+    add_special: bool | None = None
+    parse_special: bool | None = None
+    return_token_strs: bool | None = None
+
+
+class DetokenizeBody(BaseModel):
+    """Token ids, which become text with the names of special tokens in it."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    model: str | None = None
+    tokens: list[int]
+
+
+class Tokenized(Struct, frozen=True):
+    """The tokens of a prompt, beside the most that a prompt and its answer can have."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class Detokenized(Struct, frozen=True):
+    """A text under vLLM's name and llama.cpp's."""
+
+    prompt: str
+    content: str
+
+
+class Rendered(Struct, frozen=True):
+    """A conversation as the model reads it."""
+
+    prompt: str
+
+
+@router.post("/tokenize")
+async def tokenize(state: State, body: Annotated[TokenizeBody, Depends(json_body(TokenizeBody))]) -> Response:
+    """The token ids of a text or of a conversation."""
+    state.model.check_name(body.model)
+    context_length = state.engine.info.context_length
+    token_ids, ignored = await asyncio.to_thread(_encode, state.model, body)
+    strs = [state.model.tokenizer.token_text(i) for i in token_ids] if body.return_token_strs else None
+    return _json(Tokenized(len(token_ids), context_length, token_ids, strs), ignored)
+
+
+@router.post("/detokenize")
+async def detokenize(state: State, body: Annotated[DetokenizeBody, Depends(json_body(DetokenizeBody))]) -> Response:
+    """The text of token ids."""
+    state.model.check_name(body.model)
+    tokenizer = state.model.tokenizer
+    check_ids(body.tokens, tokenizer.vocab_size, "tokens")
+    text = await asyncio.to_thread(tokenizer.decode, body.tokens, skip_special_tokens=False)
+    return _json(Detokenized(text, text), check_extra_fields(body))
+
+
+@router.post("/apply-template")
+async def apply_template(state: State, body: Annotated[ChatBody, Depends(json_body(ChatBody))]) -> Response:
+    """The prompt that a chat request with this body would have."""
+    state.model.check_name(body.model)
+    ignored = check_extra_fields(body)
+    prompt = await asyncio.to_thread(chat_text, state.model, body)
+    return _json(Rendered(prompt.text), ignored)
+
+
+def _encode(model: ServedModel, body: TokenizeBody) -> tuple[list[int], list[str]]:
+    """The tokens, and the names of fields that had no effect."""
+    given = [name for name in ("prompt", "content", "messages") if _has(body, name)]
+    if len(given) != 1:
+        raise RequestError("Send one of prompt, content and messages.", param="prompt")
+    if given == ["messages"]:
+        chat = as_body(ChatBody, {name: value for name, value in body if name != "return_token_strs"})
+        return chat_prompt(model, chat).token_ids, check_extra_fields(chat)
+    special = body.add_special_tokens is not False if body.content is None else bool(body.add_special)
+    text = body.prompt if body.content is None else body.content
+    assert text is not None
+    parse = body.parse_special is not False
+    return model.tokenizer.encode(text, add_special_tokens=special, parse_special=parse), check_extra_fields(body)
+
+
+def _has(body: TokenizeBody, name: str) -> bool:
+    return getattr(body, name, None) is not None
+
+
+def _json(record: Struct, ignored: list[str]) -> Response:
+    return Response(msgspec.json.encode(record), headers=ignored_header(ignored), media_type="application/json")
