@@ -39,15 +39,23 @@ class MemoryFitError(LlmrtError):
     """The machine has less memory than the model needs; the message has both numbers and the flag that helps."""
 
 
-class EngineDeadError(LlmrtError):
+class UnavailableError(LlmrtError):
+    """The request cannot be answered now, but a later one may be: in about ``retry_after`` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EngineDeadError(UnavailableError):
     """The engine process ended; the request was not answered in full."""
 
 
-class EngineLoadingError(LlmrtError):
-    """The engine process has not loaded its model yet."""
+class EngineLoadingError(UnavailableError):
+    """The engine process has not loaded its model yet, or loads it again."""
 
 
-class OverloadedError(LlmrtError):
+class OverloadedError(UnavailableError):
     """As many requests wait for the engine as the server lets wait."""
 
 

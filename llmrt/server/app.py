@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from llmrt.server import errors
 from llmrt.server.middleware import RequestLog
-from llmrt.server.routes import chat, completions, models, tokens
+from llmrt.server.routes import chat, completions, health, models, tokens
 from llmrt.server.state import ServerState, set_state
 
 
@@ -16,6 +16,6 @@ def create_app(state: ServerState) -> FastAPI:
     set_state(app, state)
     errors.install(app)
     app.add_middleware(RequestLog)
-    for module in (chat, completions, models, tokens):
+    for module in (chat, completions, health, models, tokens):
         app.include_router(module.router)
     return app

@@ -1,179 +1,146 @@
-"""The HTTP process's side of the engine process: start it, send it requests, hear of its death.
+"""The engine as the routes see it, whichever process it is just now: one that dies is followed by another.
 
-Outputs wait in queues here for as long as their readers need, so a slow reader never holds up the engine.
+What the dead one was computing ends with an error. Requests that come before the next one is ready are refused
+with the time after which to come back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import subprocess
-import sys
+import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-import msgspec
-
 from llmrt.config import EngineConfig
-from llmrt.engine.channel import HEADER, encode_frame
-from llmrt.engine.messages import Abort, Failed, FromEngine, Outputs, Ready, Start, Submit, ToEngine
+from llmrt.engine.messages import Ready, Submit
 from llmrt.engine.request import RequestOutput
-from llmrt.errors import EngineDeadError, EngineLoadingError, LlmrtError
+from llmrt.errors import EngineLoadingError, LlmrtError
+from llmrt.server.backoff import Backoff
+from llmrt.server.engine_process import EngineProcess
 
 logger = logging.getLogger("llmrt.server")
 
-WORKER = (sys.executable, "-m", "llmrt.engine.worker")
-_EXIT_SECONDS = 5.0
-
-_Queue = asyncio.Queue[RequestOutput | str]  # a string says why the engine is gone
-
 
 class EngineClient:
-    """One engine process. Made by ``start``; belongs to the event loop that made it."""
+    """Keeps one engine process alive. Made by ``start``; belongs to the event loop that made it."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        model_path: Path,
+        config: EngineConfig,
+        command: Sequence[str] | None,
+        process: EngineProcess,
+        backoff: Backoff,
     ) -> None:
+        self._model_path, self._config, self._command = model_path, config, command
         self._process = process
-        self._reader = reader
-        self._writer = writer
-        self._queues: dict[str, _Queue] = {}
-        self._gone: str | None = None
-        self._ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
-        self._ready.add_done_callback(lambda future: future.exception())  # whoever awaits it hears of it
-        self._reading = asyncio.create_task(self._read())
+        self._backoff = backoff
+        self._restart_at: float | None = None  # set from a death until the next engine is ready
+        self.num_restarts = 0
+        self._living = asyncio.create_task(self._live())
+        self._living.add_done_callback(_retrieve)
 
     @classmethod
-    async def start(cls, model_path: Path, config: EngineConfig, command: Sequence[str] | None = None) -> EngineClient:
-        """Start a process that loads the model; ``ready`` waits for it. ``command`` stands in for the worker."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = subprocess.Popen(
-                [*(command or WORKER), "--fd", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl+C is for us: streams end before the engine does
-            )
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        client = cls(process, reader, writer)
-        client._send(Start(str(model_path), config))
-        return client
+    async def start(
+        cls,
+        model_path: Path,
+        config: EngineConfig,
+        command: Sequence[str] | None = None,
+        *,
+        backoff: Backoff | None = None,
+    ) -> EngineClient:
+        """Start an engine that loads the model; ``ready`` waits for it. ``command`` stands in for the worker."""
+        process = await EngineProcess.start(model_path, config, command)
+        return cls(model_path, config, command, process, backoff or Backoff())
 
     @property
     def pid(self) -> int:
-        """The engine's process id."""
+        """The operating system's number of the engine process."""
         return self._process.pid
 
     @property
     def num_open(self) -> int:
         """Requests that are waiting or being computed."""
-        return len(self._queues)
+        return self._process.num_open
 
     @property
     def info(self) -> Ready:
-        """The loaded model. Raises ``EngineLoadingError`` before, and ``EngineDeadError`` after its time."""
-        if self._gone is not None:
-            raise EngineDeadError(self._gone)
-        if not self._ready.done():
-            raise EngineLoadingError("The model is still being loaded; try again in a moment.")
-        return self._ready.result()
+        """The loaded model. Raises ``EngineLoadingError`` while there is none, and ``EngineDeadError`` at the end."""
+        if self._restart_at is not None:
+            raise self._restarting(self._restart_at)
+        return self._process.info
 
     async def ready(self) -> Ready:
-        """Wait for the model. Raises ``LlmrtError`` with the engine's own line if it cannot be loaded."""
-        return await asyncio.shield(self._ready)
+        """Wait for the first engine. Raises ``LlmrtError`` with its own line if it cannot load the model."""
+        return await self._process.ready()
+
+    async def ended(self) -> None:
+        """Wait until no engine can be had any more. Raises ``LlmrtError`` that says why, or returns after ``close``."""
+        await asyncio.wait([self._living])
+        if not self._living.cancelled():
+            self._living.result()
 
     async def generate(self, requests: Sequence[Submit]) -> AsyncGenerator[RequestOutput, None]:
-        """The outputs of all ``requests`` as they come, until each has finished.
-
-        Closing the generator early aborts what is unfinished. Raises ``EngineDeadError`` or
-        ``EngineLoadingError`` when there is no engine, also midway.
-        """
-        queue: _Queue = asyncio.Queue()
-        unfinished = {request.request_id for request in requests}
+        """See ``EngineProcess.generate``."""
+        _ = self.info  # raises unless there is an engine
+        outputs = self._process.generate(requests)
         try:
-            for request in requests:
-                self._submit(request, queue)
-            while unfinished:
-                output = await queue.get()
-                if isinstance(output, str):
-                    raise EngineDeadError(output)
-                if output.finish_reason is not None:
-                    unfinished.discard(output.request_id)
+            async for output in outputs:
                 yield output
         finally:
-            for request_id in unfinished:
-                self.abort(request_id)
+            await outputs.aclose()
 
     def abort(self, request_id: str) -> None:
-        """Stop computing a request; its outputs end with the reason "abort". Unknown ids are ignored."""
-        queue = self._queues.pop(request_id, None)
-        if queue is not None:
-            self._send(Abort(request_id))
-            queue.put_nowait(RequestOutput(request_id, (), finish_reason="abort"))
+        """See ``EngineProcess.abort``."""
+        self._process.abort(request_id)
 
-    async def close(self, reason: str = "The server is shutting down.") -> None:
-        """End the process and every open stream. Waits until the process is gone."""
-        self._fail(reason)
-        self._reading.cancel()
-        self._writer.close()
+    async def close(self) -> None:
+        """End the process and every open stream, for good."""
+        self._living.cancel()
+        await asyncio.wait([self._living])
+        self._restart_at = None
+        await self._process.close()
+
+    async def _live(self) -> None:
+        """Follow every engine by another until one cannot be had. Raises ``LlmrtError`` that says why."""
+        await self._process.ready()
+        while True:
+            ready_at = time.monotonic()
+            reason = await self._process.ended()
+            life = time.monotonic() - ready_at
+            while not await self._restarted(reason, life):
+                reason, life = await self._process.ended(), 0.0
+
+    async def _restarted(self, reason: str, life: float) -> bool:
+        """Start another engine after a while; whether it has loaded its model."""
+        wait = self._backoff.after(life)
+        if wait is None:
+            raise LlmrtError(f"The engine ended {self._backoff.num_deaths} times in a row; the last time: {reason}")
+        self._restart_at = time.monotonic() + wait
+        logger.warning("the engine is started again in %g s", wait)
+        load_seconds = self._process.load_seconds
+        await self._process.close(reason)  # all of its memory is free before the next one takes any
+        await asyncio.sleep(wait)
+        self.num_restarts += 1
+        self._process = await EngineProcess.start(self._model_path, self._config, self._command, load_seconds)
         try:
-            await asyncio.to_thread(self._process.wait, _EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+            await self._process.ready()
+        except LlmrtError as error:
+            logger.error("the engine could not be started again: %s", error)
+            return False
+        self._restart_at = None
+        logger.warning("the engine is ready again after %.1f s", self._process.load_seconds)
+        return True
 
-    def _submit(self, request: Submit, queue: _Queue) -> None:
-        _ = self.info  # raises unless there is an engine
-        assert request.request_id not in self._queues
-        self._queues[request.request_id] = queue
-        self._send(request)
+    def _restarting(self, restart_at: float) -> EngineLoadingError:
+        wait = max(0.0, restart_at - time.monotonic()) + self._process.load_seconds
+        return EngineLoadingError(
+            "The engine ended and is being started again; try again in a moment.", retry_after=wait
+        )
 
-    def _send(self, record: ToEngine) -> None:
-        if self._gone is None:
-            self._writer.write(encode_frame(record))
 
-    async def _read(self) -> None:
-        decoder = msgspec.msgpack.Decoder(FromEngine)
-        try:
-            while self._gone is None:
-                (size,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
-                self._receive(decoder.decode(await self._reader.readexactly(size)))
-        except (asyncio.IncompleteReadError, OSError, msgspec.MsgspecError):
-            reason = f"The engine process ended{await self._exit_status()}."
-            logger.error(reason)
-            self._fail(reason)
-
-    def _receive(self, record: FromEngine) -> None:
-        match record:
-            case Ready():
-                self._ready.set_result(record)
-            case Failed():
-                self._fail(record.message)
-            case Outputs():
-                for output in record.outputs:
-                    self._deliver(output)
-
-    def _deliver(self, output: RequestOutput) -> None:
-        queue = self._queues.get(output.request_id)
-        if queue is None:
-            return  # aborted while the output was on its way
-        if output.finish_reason is not None:
-            del self._queues[output.request_id]
-        queue.put_nowait(output)
-
-    def _fail(self, reason: str) -> None:
-        if self._gone is not None:
-            return
-        self._gone = reason
-        if not self._ready.done():
-            self._ready.set_exception(LlmrtError(reason))
-        for queue in self._queues.values():
-            queue.put_nowait(reason)
-        self._queues.clear()
-
-    async def _exit_status(self) -> str:
-        try:
-            return f" with status {await asyncio.to_thread(self._process.wait, 1.0)}"
-        except subprocess.TimeoutExpired:
-            return ""
+def _retrieve(living: asyncio.Task[None]) -> None:
+    """Take note of how it ended; ``ended`` raises it for who asks."""
+    if not living.cancelled():
+        living.exception()

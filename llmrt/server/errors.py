@@ -6,6 +6,7 @@ a client's fault is always 4xx, and a 5xx says whether and when to come back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,14 +21,15 @@ from llmrt.errors import (
     OverloadedError,
     RequestError,
     TemplateError,
+    UnavailableError,
 )
 
 INVALID_REQUEST = "invalid_request_error"
 _NO_RETRY = {"x-should-retry": "false"}
-_UNAVAILABLE: dict[type[LlmrtError], tuple[str, int]] = {  # its code, and the seconds to wait
-    EngineLoadingError: ("model_loading", 2),
-    EngineDeadError: ("engine_dead", 10),
-    OverloadedError: ("queue_full", 1),
+_UNAVAILABLE: dict[type[UnavailableError], tuple[int, str, str]] = {  # status, type, code
+    EngineLoadingError: (503, "service_unavailable", "model_loading"),
+    EngineDeadError: (503, "service_unavailable", "engine_dead"),
+    OverloadedError: (429, "rate_limit_error", "queue_full"),
 }
 
 
@@ -72,10 +74,11 @@ def describe(error: Exception) -> HttpError:
             return HttpError(status, ErrorBody(str(error), INVALID_REQUEST, error.param, error.code))
         case TemplateError():
             return HttpError(400, ErrorBody(str(error), INVALID_REQUEST, "messages", "chat_template_error"))
-        case EngineDeadError() | EngineLoadingError() | OverloadedError():
-            code, seconds = _UNAVAILABLE[type(error)]
-            headers = {"retry-after": str(seconds), "retry-after-ms": str(1000 * seconds)}
-            return HttpError(503, ErrorBody(str(error), "service_unavailable", None, code), headers)
+        case UnavailableError():
+            status, kind, code = _UNAVAILABLE[type(error)]
+            seconds = error.retry_after
+            headers = {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(1000 * seconds))}
+            return HttpError(status, ErrorBody(str(error), kind, None, code), headers)
         case LlmrtError():
             return HttpError(500, ErrorBody(str(error), "server_error", None, None), _NO_RETRY)
         case _:

@@ -7,12 +7,12 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
 from llmrt.config import EngineConfig
-from llmrt.errors import ConfigError
+from llmrt.errors import ConfigError, LlmrtError
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.server.app import create_app
 from llmrt.server.engine_client import EngineClient
@@ -58,18 +58,20 @@ async def serve(
     """Serve ``artifact`` on ``sock`` under the id ``name``; requests get status 503 until it is loaded.
 
     ``report`` gets the engine's notices and the URL when it is. ``command`` stands in for the engine worker.
-    Raises ``LlmrtError`` when the model cannot be loaded.
+    Raises ``LlmrtError`` when the model cannot be loaded, or when its engine dies again and again.
     """
     engine = await EngineClient.start(artifact.path, config, command)
     try:
         model = await asyncio.to_thread(load_served_model, artifact, config, name)
         server = _Server(ServerState(engine, model, settings))
         announcing = asyncio.create_task(_announce(engine, model, sock, report))
-        announcing.add_done_callback(server.stop_unless_ready)
+        ending = asyncio.create_task(engine.ended())
+        ending.add_done_callback(server.stop)
         await server.serve(sockets=[sock])
-        if announcing.done():
-            announcing.result()
         announcing.cancel()
+        if ending.done():
+            ending.result()
+        ending.cancel()
     finally:
         await engine.close()
 
@@ -95,10 +97,9 @@ class _Server(uvicorn.Server):
         self._engine = state.engine
         self._drain_seconds = drain
 
-    def stop_unless_ready(self, announcing: asyncio.Task[None]) -> None:
-        """Leave when there is no model to serve."""
-        if not announcing.cancelled() and announcing.exception() is not None:
-            self.should_exit = True
+    def stop(self, _: object) -> None:
+        """Leave: there is no engine, nor will there be one."""
+        self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -129,10 +130,11 @@ class _Server(uvicorn.Server):
 async def _announce(
     engine: EngineClient, model: ServedModel, sock: socket.socket, report: Callable[[str], None]
 ) -> None:
-    ready = await engine.ready()
-    for notice in ready.notices:
-        report(notice)
-    report(f"{model.id} is served at {_url(sock)} (context: {ready.context_length} tokens)")
+    with suppress(LlmrtError):  # which ends the server
+        ready = await engine.ready()
+        for notice in ready.notices:
+            report(notice)
+        report(f"{model.id} is served at {_url(sock)} (context: {ready.context_length} tokens)")
 
 
 def _url(sock: socket.socket) -> str:

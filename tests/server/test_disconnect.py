@@ -92,6 +92,6 @@ def test_c42_a_full_queue_is_refused_at_once(http: httpx.Client) -> None:
         lines = response.iter_lines()
         next(lines)
         refused = chat(http, "hi")
-        assert error_of(refused, 503)["code"] == "queue_full"
+        assert error_of(refused, 429)["code"] == "queue_full"
         assert refused.headers["retry-after"] == "1" and refused.headers["retry-after-ms"] == "1000"
     eventually(lambda: chat(http, "hi").status_code == 200)

@@ -16,7 +16,7 @@ from llmrt.engine.channel import HEADER, Channel, encode_frame
 from llmrt.engine.messages import Abort, FromEngine, Outputs, Submit
 from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
 from llmrt.errors import EngineDeadError, EngineLoadingError, LlmrtError
-from llmrt.server.engine_client import EngineClient
+from llmrt.server.engine_process import EngineProcess
 from llmrt.text.tokenizer import load_tokenizer
 
 PARAMS = SamplingParams(logit_bias={3: -1.5}, stop_token_ids=frozenset({267}), seed=2**63 - 1, max_tokens=20)
@@ -26,8 +26,8 @@ def submit(request_id: str, text: str) -> Submit:
     return Submit(request_id, [*text.encode()], PARAMS)
 
 
-async def client_of(path: Path, device: str = "auto") -> EngineClient:
-    return await EngineClient.start(path, EngineConfig(device=device), WORKER)
+async def client_of(path: Path, device: str = "auto") -> EngineProcess:
+    return await EngineProcess.start(path, EngineConfig(device=device), WORKER)
 
 
 def test_frames_come_whole_however_they_are_cut() -> None:
@@ -116,7 +116,7 @@ async def test_death_reaches_every_open_request(model_path: Path) -> None:
     tasks.append(asyncio.create_task(_text(client, submit("killer", "@die"))))
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(result, EngineDeadError) for result in results)
-    with pytest.raises(EngineDeadError, match="status -9"):
+    with pytest.raises(EngineDeadError, match="SIGKILL"):
         await _text(client, submit("late", "x"))
     await client.close()
     await client.close()
@@ -131,7 +131,7 @@ async def test_a_model_that_cannot_be_loaded(model_path: Path) -> None:
     await client.close()
 
 
-async def _text(client: EngineClient, request: Submit, path: Path | None = None) -> str:
+async def _text(client: EngineProcess, request: Submit, path: Path | None = None) -> str:
     tokens: list[int] = []
     async with aclosing(client.generate([request])) as outputs:
         async for output in outputs:

@@ -1,4 +1,4 @@
-"""``GET /v1/models``, ``GET /v1/models/{id}`` and ``GET /health``."""
+"""``GET /v1/models`` and ``GET /v1/models/{id}``."""
 
 from __future__ import annotations
 
@@ -24,17 +24,10 @@ async def get_model(state: State, model_id: str) -> Response:
     return _json(_model(state))
 
 
-@router.get("/health")
-async def health(state: State) -> Response:
-    """Status 200 when requests can be answered, and 503 with the reason when not."""
-    _ = state.engine.info
-    return _json({"status": "ok"})
-
-
 def _model(state: ServerState) -> Model:
     context_length = state.engine.info.context_length
     return Model(state.model.id, state.model.created, context_length, context_length)
 
 
-def _json(record: msgspec.Struct | dict[str, str]) -> Response:
+def _json(record: msgspec.Struct) -> Response:
     return Response(msgspec.json.encode(record), media_type="application/json")

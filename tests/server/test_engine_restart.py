@@ -1,0 +1,106 @@
+"""An engine that dies is followed by another: how soon, how often, and what requests see meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+import pytest
+from serving import WORKER, is_running
+
+from llmrt.config import EngineConfig
+from llmrt.engine.messages import Submit
+from llmrt.engine.request import SamplingParams
+from llmrt.errors import EngineDeadError, EngineLoadingError, LlmrtError
+from llmrt.server.backoff import Backoff
+from llmrt.server.engine_client import EngineClient
+
+
+def test_waits_double_up_to_a_bound_and_start_anew_after_a_healthy_life() -> None:
+    backoff = Backoff(first=1, most=10, healthy=60, max_deaths=7)
+    assert [backoff.after(life) for life in (100, 0, 59, 0, 0, 0)] == [1, 2, 4, 8, 10, 10]
+    assert backoff.after(60) == 1
+    assert [backoff.after(0) for _ in range(6)] == [2, 4, 8, 10, 10, None]
+
+
+async def client_of(path: Path, backoff: Backoff) -> EngineClient:
+    client = await EngineClient.start(path, EngineConfig(), WORKER, backoff=backoff)
+    await client.ready()
+    return client
+
+
+async def ask(client: EngineClient, text: str) -> int:
+    """How many tokens the answer has."""
+    submit = Submit("id", [*text.encode()], SamplingParams(max_tokens=20))
+    async with aclosing(client.generate([submit])) as outputs:
+        return sum([len(output.token_ids) async for output in outputs])
+
+
+async def is_back(client: EngineClient) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _ = client.info
+                return
+            except (EngineLoadingError, EngineDeadError) as error:
+                assert 0 < error.retry_after < 60
+                await asyncio.sleep(0.01)
+
+
+async def test_every_death_is_followed_by_an_engine_that_answers(model_path: Path) -> None:
+    client = await client_of(model_path, Backoff(first=0.01, healthy=0))
+    pids = {client.pid}
+    for number in range(1, 3):
+        reading = asyncio.create_task(ask(client, "@hang"))
+        while not client.num_open:
+            await asyncio.sleep(0)
+        os.kill(client.pid, signal.SIGKILL)
+        with pytest.raises(EngineDeadError, match="memory"):
+            await reading
+        await is_back(client)
+        pids.add(client.pid)
+        assert await ask(client, "well") == 20 and client.num_restarts == number
+    assert len(pids) == 3
+    await client.close()
+    assert not any(map(is_running, pids))
+    await client.ended()  # by being closed, which is no failure
+
+
+async def test_an_engine_that_dies_again_and_again_is_given_up_with_the_reason(model_path: Path) -> None:
+    client = await client_of(model_path, Backoff(first=0.01, max_deaths=3))
+    for _ in range(3):
+        await is_back(client)
+        with pytest.raises(EngineDeadError):
+            await ask(client, "@die")
+    with pytest.raises(LlmrtError, match=r"3 times in a row.*SIGKILL"):
+        await client.ended()
+    await client.close()
+
+
+async def test_a_second_start_that_fails_is_tried_again(model_path: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "model"
+    moved.symlink_to(model_path)
+    client = await client_of(moved, Backoff(first=0.3, most=0.3))
+    os.kill(client.pid, signal.SIGKILL)
+    moved.unlink()
+    while client.num_restarts < 2:
+        await asyncio.sleep(0.01)
+    moved.symlink_to(model_path)
+    await is_back(client)
+    assert await ask(client, "well") == 20
+    await client.close()
+
+
+async def test_closing_while_an_engine_is_being_restarted_leaves_none(model_path: Path) -> None:
+    client = await client_of(model_path, Backoff(first=60))
+    os.kill(client.pid, signal.SIGKILL)
+    with pytest.raises(EngineLoadingError, match="started again"):
+        while True:
+            with suppress(EngineDeadError):
+                _ = client.info
+            await asyncio.sleep(0)
+    await client.close()
+    assert not is_running(client.pid)
