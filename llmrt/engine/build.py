@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from llmrt.config import EngineConfig
 from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.device import CudaDevice
 from llmrt.engine.gpu_runner import GpuRunner
+from llmrt.engine.grammars import Grammars
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, loaded_bytes, open_model, settle
@@ -24,6 +26,7 @@ from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import Progress
 from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import choose
+from llmrt.text.tokenizer import load_tokenizer
 
 
 def build_engine(path: Path, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
@@ -55,7 +58,8 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
         context_length=plan.context_length,
     )
     runner = _runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size))
-    return LLMEngine(scheduler, runner, [*notices, *loaded.notices, *plan.notices], config)
+    grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), shape.vocab_size)
+    return LLMEngine(scheduler, runner, [*notices, *loaded.notices, *plan.notices], config, grammars)
 
 
 def _runner(decoder: Decoder, kv: KVCache, config: EngineConfig, max_blocks: int) -> ModelRunner | LateRunner:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from llmrt.config import EngineConfig
+from llmrt.engine.grammars import Grammars
 from llmrt.engine.request import Request, RequestOutput, SamplingParams
 from llmrt.engine.run_ahead import RunAhead
 from llmrt.engine.runner import LateRunner, ModelRunner
@@ -19,7 +20,7 @@ class LLMEngine:
     """Any number of requests, computed side by side, one step at a time.
 
     ``notices`` are lines for the person who started the engine, such as a context that had to be reduced; ``config`` is
-    what it runs with, formats that were left to it chosen.
+    what it runs with, formats that were left to it chosen. Without ``grammars`` no request can have one.
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class LLMEngine:
         runner: ModelRunner | LateRunner,
         notices: Sequence[str] = (),
         config: EngineConfig = DEFAULTS,
+        grammars: Grammars | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.notices = list(notices)
         self.config = config
         self._runner = runner
+        self._grammars = grammars
         if isinstance(runner, LateRunner):
             self._step = RunAhead(scheduler, runner).step
         else:
@@ -51,16 +54,24 @@ class LLMEngine:
     @property
     def has_work(self) -> bool:
         """Whether ``step`` would compute anything."""
-        return self.scheduler.num_running + self.scheduler.num_waiting > 0
+        return self._is_computing or self._num_compiling > 0
 
     def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
         """Queue a request. Raises ``RequestError`` for values, tokens or a length that cannot be served."""
         check_request(token_ids, params, self.vocab_size, self.context_length)
-        self.scheduler.add(Request(request_id, list(token_ids), params))
+        request = Request(request_id, list(token_ids), params)
+        if params.grammar is None:
+            self.scheduler.add(request)
+        elif self._grammars is not None:
+            self._grammars.compile(request)
+        else:
+            raise RequestError("This model has no vocabulary, so it cannot follow a grammar.", param="grammar")
 
     def abort(self, request_id: str) -> None:
         """Forget a request; nothing more is emitted for it."""
         self.scheduler.abort(request_id)
+        if self._grammars is not None:
+            self._grammars.abort(request_id)
 
     def fill(self, depth: int) -> None:
         """For measuring: take the first ``depth`` tokens of every request for computed, with random keys and values."""
@@ -75,7 +86,29 @@ class LLMEngine:
 
     def step(self) -> list[RequestOutput]:
         """Advance every running request; returns what each of them gained, by this step or the one before it."""
-        return self._step()
+        outputs = self._admit_compiled()
+        if self._is_computing:
+            outputs += self._step()
+        return outputs
+
+    @property
+    def _is_computing(self) -> bool:
+        return self.scheduler.num_running + self.scheduler.num_waiting > 0
+
+    @property
+    def _num_compiling(self) -> int:
+        return 0 if self._grammars is None else self._grammars.num_pending
+
+    def _admit_compiled(self) -> list[RequestOutput]:
+        """Queue the requests whose grammars are compiled; returns the ends of those whose grammars are refused."""
+        if self._grammars is None or not self._num_compiling:
+            return []
+        if not self._is_computing:
+            self._grammars.wait()
+        ready, refused = self._grammars.take()
+        for request in ready:
+            self.scheduler.add(request)
+        return refused
 
 
 def _step(scheduler: Scheduler, runner: ModelRunner) -> list[RequestOutput]:

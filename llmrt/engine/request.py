@@ -6,9 +6,12 @@ import secrets
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from llmrt.errors import RequestError
+
+if TYPE_CHECKING:
+    from llmrt.engine.constraint import Constraint
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 
@@ -25,7 +28,8 @@ class SamplingParams:
     draws a fresh one. ``max_tokens`` None runs to the end of the context. ``logprobs`` is the number of
     alternatives reported beside the chosen token's log-probability, None for no report.
     ``stop_token_ids`` end an answer, the model's end-of-sequence tokens among them: the caller names them all.
-    Stop strings are text, so the detokenizer looks for them.
+    Stop strings are text, so the detokenizer looks for them. ``grammar`` is what the answer must follow to its end, a
+    text of ``llmrt.text.grammar``; the end is one of the model's end-of-sequence tokens.
     """
 
     temperature: float = 1.0
@@ -40,12 +44,13 @@ class SamplingParams:
     max_tokens: int | None = None
     stop_token_ids: frozenset[int] = frozenset()
     logprobs: int | None = None
+    grammar: str | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether a token is chosen from the model's logits alone, and nothing is reported beside it."""
         penalised = self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
-        return self.logprobs is None and not penalised and not self.logit_bias
+        return self.logprobs is None and not penalised and not self.logit_bias and self.grammar is None
 
     @property
     def is_plain_greedy(self) -> bool:
@@ -119,7 +124,8 @@ class Request:
     ``token_ids`` are the prompt and what was generated so far, the last of them ``PENDING`` where steps run ahead.
     ``num_computed_tokens`` of them have their keys and values in the blocks of ``block_table``, 64-bit numbers side by
     side as the kernels read them. ``block_keys`` name the content of its full blocks. ``seed`` is the one asked for, or
-    drawn when the request begins; ``is_plain`` and ``is_plain_greedy`` are those of ``params``.
+    drawn when the request begins; ``is_plain`` and ``is_plain_greedy`` are those of ``params``. ``constraint`` is its
+    place in the grammar, if it has one.
     """
 
     request_id: str
@@ -133,6 +139,7 @@ class Request:
     num_cached_tokens: int = 0
     block_table: array[int] = field(default_factory=empty_table)
     block_keys: list[bytes] = field(default_factory=list[bytes])
+    constraint: Constraint | None = None
 
     def __post_init__(self) -> None:
         self.num_prompt_tokens = len(self.token_ids)

@@ -1,8 +1,9 @@
 """Choosing the next token from logits.
 
-In order: logit_bias and penalties on the logits; then what ``llmrt_kernels/reference/sample.py`` does. A request's
-draw number i comes from its seed and i alone, so it is the same whatever else is in the batch, and again after the
-request was preempted. Reported log-probabilities are the model's own, before any of this.
+In order: logit_bias and penalties on the logits; no chance for tokens that a grammar forbids; then what
+``llmrt_kernels/reference/sample.py`` does. A request's draw number i comes from its seed and i alone, so it is the same
+whatever else is in the batch, and again after the request was preempted. Reported log-probabilities are the model's
+own, before any of this.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ def sample(logits: Tensor, requests: Sequence[Request]) -> list[SampledToken]:
 def _choose(logits: Tensor, request: Request) -> SampledToken:
     params = request.params
     adjusted = penalise(logits, request)
+    if request.constraint is not None:
+        forbidden = torch.from_numpy(request.constraint.forbidden())
+        adjusted.masked_fill_(forbidden.to(adjusted.device), -torch.inf)
     if params.temperature == 0:
         token_id = int(adjusted.argmax())
     else:

@@ -171,9 +171,14 @@ class Scheduler:
 
     def _output(self, request: Request, sampled: SampledToken) -> RequestOutput:
         """What the request gained by its last token, which may be its end."""
+        if request.constraint is not None and request.constraint.failure is not None:
+            self._remove(request)
+            return RequestOutput(request.request_id, (), finish_reason="error", error=request.constraint.failure)
         finish_reason = self._finish_reason(request)
         if finish_reason is not None:
             self._remove(request)
+        elif request.constraint is not None:
+            request.constraint.advance(sampled.token_id)
         return RequestOutput(
             request_id=request.request_id,
             token_ids=(sampled.token_id,),

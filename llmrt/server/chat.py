@@ -28,6 +28,7 @@ from llmrt.server.responses import (
 )
 from llmrt.server.schemas import ChatBody
 from llmrt.server.state import ServerState
+from llmrt.server.structured import body_grammar
 
 
 async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
@@ -37,6 +38,7 @@ async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     # Templates and long prompts take milliseconds, in which other streams go on.
     prompt = await asyncio.to_thread(chat_prompt, state.model, body)
+    grammar = await asyncio.to_thread(body_grammar, body)
     return admit(
         state,
         body,
@@ -46,6 +48,7 @@ async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         strip_leading_space=not prompt.continues,
+        grammar=grammar,
     )
 
 

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmrt.errors import RequestError
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
@@ -84,8 +84,9 @@ def admit(
     max_tokens: int | None,
     logprobs: int | None,
     strip_leading_space: bool,
+    grammar: str | None,
 ) -> Reply:
-    """Turn a checked body into a job. ``kind`` begins the response's id.
+    """Turn a checked body into a job. ``kind`` begins the response's id; ``grammar`` is the body's, compiled.
 
     Raises ``RequestError`` for values that cannot be served and ``OverloadedError`` when the queue is full.
     """
@@ -95,7 +96,7 @@ def admit(
         id=f"{kind}-{uuid.uuid4().hex}",
         prompts=list(prompts),
         max_tokens=fitted,
-        params=sampling_params(body, state.model, engine, logprobs=logprobs),
+        params=replace(sampling_params(body, state.model, engine, logprobs=logprobs), grammar=grammar),
         n=body.n or 1,
         stop=body.stop,
         strip_leading_space=strip_leading_space and state.model.tokenizer.strips_leading_space,

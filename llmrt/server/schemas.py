@@ -69,12 +69,25 @@ class StreamOptions(BaseModel):
     include_usage: bool | None = None
 
 
+class StructuredOutputs(BaseModel):
+    """vLLM's ``structured_outputs``: one of these."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    json_: dict[str, Any] | str | None = Field(None, alias="json")
+    json_object: bool | None = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+
+
 class GenerationBody(BaseModel):
     """What chat and text completions share. Sampling values not sent are the model's own defaults.
 
     ``model`` may be left out: one model is served. From ``top_k`` on, the fields go beyond OpenAI's, named as
     in vLLM: ``top_k`` 0 or -1 leaves every token in, ``ignore_eos`` goes on after an end-of-sequence token,
-    ``return_token_ids`` adds the ids of the prompt and of the answer.
+    ``return_token_ids`` adds the ids of the prompt and of the answer. From ``response_format`` on they say what the
+    answer must look like, one of them: OpenAI's, vLLM's new and older names, and last llama.cpp's.
     """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
@@ -99,6 +112,15 @@ class GenerationBody(BaseModel):
     ignore_eos: bool | None = None
     return_token_ids: bool | None = None
     add_special_tokens: bool | None = None
+
+    response_format: dict[str, Any] | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: dict[str, Any] | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+    json_schema: dict[str, Any] | None = None
+    grammar: str | None = None
 
 
 class ChatBody(GenerationBody):

@@ -135,6 +135,8 @@ class ScriptedEngine:
                 return itertools.chain(bytes.fromhex(rest), self._end())
             case "@params":
                 return self._say(msgspec.json.encode(params).decode())
+            case "@grammar":
+                return self._say(params.grammar or "")
             case "@prompt":  # what the template made of the messages
                 return self._say(self._tokenizer.decode(prompt, skip_special_tokens=False).replace("<|", "<"))
             case "@running":

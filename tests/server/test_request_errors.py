@@ -92,12 +92,9 @@ HARMLESS: dict[str, Any] = {
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"functions": [{"name": "f"}]}, "functions"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
         ({"audio": {"voice": "a", "format": "mp3"}}, "audio"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"best_of": 2}, "best_of"),
-        ({"guided_json": {}}, "guided_json"),
         ({"min_tokens": 5}, "min_tokens"),
     ],
 )

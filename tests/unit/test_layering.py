@@ -26,6 +26,8 @@ TORCH_FREE = [
     "llmrt/engine/request.py",
     "llmrt/engine/scheduler.py",
     "llmrt/engine/llm_engine.py",
+    "llmrt/engine/grammars.py",
+    "llmrt/engine/constraint.py",
     "llmrt/engine/run_ahead.py",
     "llmrt/engine/runner.py",
     "llmrt/engine/auto_quant.py",

@@ -22,6 +22,7 @@ from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import CompletionBody
 from llmrt.server.state import ServerState, State
 from llmrt.server.stream import EventStream, events, until_disconnect
+from llmrt.server.structured import body_grammar
 
 router = APIRouter()
 
@@ -56,6 +57,7 @@ async def _admit(state: ServerState, body: CompletionBody) -> _Completions:
     if body.echo and body.logprobs is not None:
         raise RequestError("logprobs of the prompt (echo: true) are not supported.", param="logprobs")
     prompts = await asyncio.to_thread(_encode, state, body)
+    grammar = await asyncio.to_thread(body_grammar, body)
     reply = admit(
         state,
         body,
@@ -65,6 +67,7 @@ async def _admit(state: ServerState, body: CompletionBody) -> _Completions:
         max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
         logprobs=body.logprobs,
         strip_leading_space=False,
+        grammar=grammar,
     )
     return _Completions(reply, [_echo(state, body, prompt) for prompt in body.prompt])
 

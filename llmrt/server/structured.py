@@ -1,0 +1,125 @@
+"""What a request body says its answer must look like, as one grammar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from llmrt.errors import RequestError
+from llmrt.server.schemas import GenerationBody, StructuredOutputs
+from llmrt.text.grammar import (
+    choice_grammar,
+    json_object_grammar,
+    json_schema_grammar,
+    regex_grammar,
+    written_grammar,
+)
+
+# A field with the grammar that it asks for; compiling may take long.
+_Asked = tuple[str, Callable[[], str]]
+
+
+def body_grammar(body: GenerationBody) -> str | None:
+    """The grammar that ``body`` asks for, if any. Compiles, which may take a second for large ones.
+
+    Raises ``RequestError`` naming the field that cannot be followed, or the second one of two.
+    """
+    asked = [
+        *_response_format(body.response_format),
+        *_structured_outputs(body.structured_outputs),
+        *_guided(body),
+        *_llama_cpp(body),
+    ]
+    if not asked:
+        return None
+    if len(asked) > 1:
+        first, second = asked[0][0], asked[1][0]
+        raise RequestError(f"{second} and {first} cannot both say what the answer looks like.", param=second)
+    if body.ignore_eos:
+        name = asked[0][0]
+        raise RequestError(f"ignore_eos cannot go with {name}, which says where the answer ends.", param="ignore_eos")
+    return asked[0][1]()
+
+
+def _response_format(asked: Mapping[str, Any] | None) -> Iterator[_Asked]:
+    name = "response_format"
+    if asked is None:
+        return
+    match asked.get("type"):
+        case "text":
+            return
+        case "json_object":  # with llama.cpp's own addition, a schema beside the type
+            schema = asked.get("schema")
+            yield name, lambda: json_object_grammar() if schema is None else json_schema_grammar(schema, param=name)
+        case "json_schema":
+            schema = _schema_of(asked)
+            yield name, lambda: json_schema_grammar(schema, param=name)
+        case other:
+            raise RequestError(
+                f"{name}.type is {other!r}; it must be 'text', 'json_object' or 'json_schema'.", param=name
+            )
+
+
+def _schema_of(response_format: Mapping[str, Any]) -> object:
+    match response_format:
+        case {"json_schema": {"schema": schema}} if schema is not None:
+            return schema
+        case {"schema": schema} if schema is not None:  # llama.cpp's shorter form
+            return schema
+        case _:
+            raise RequestError("response_format.json_schema.schema is required.", param="response_format")
+
+
+def _structured_outputs(asked: StructuredOutputs | None) -> Iterator[_Asked]:
+    name = "structured_outputs"
+    if asked is None:
+        return
+    yield from _json(f"{name}.json", asked.json_)
+    if asked.json_object:
+        yield f"{name}.json_object", json_object_grammar
+    yield from _regex(f"{name}.regex", asked.regex)
+    yield from _choice(f"{name}.choice", asked.choice)
+    yield from _written(f"{name}.grammar", asked.grammar)
+
+
+def _guided(body: GenerationBody) -> Iterator[_Asked]:
+    yield from _json("guided_json", body.guided_json)
+    yield from _regex("guided_regex", body.guided_regex)
+    yield from _choice("guided_choice", body.guided_choice)
+    yield from _written("guided_grammar", body.guided_grammar)
+
+
+def _llama_cpp(body: GenerationBody) -> Iterator[_Asked]:
+    yield from _json("json_schema", body.json_schema)
+    yield from _written("grammar", body.grammar or None)  # clients send "" for none
+
+
+def _json(name: str, schema: object) -> Iterator[_Asked]:
+    if schema is not None:
+        yield name, lambda: json_schema_grammar(_parsed(name, schema), param=name)
+
+
+def _parsed(name: str, schema: object) -> object:
+    """A schema may come as text."""
+    if not isinstance(schema, str):
+        return schema
+    try:
+        return json.loads(schema)
+    except ValueError as error:
+        raise RequestError(f"{name} is not valid JSON: {error}.", param=name) from error
+
+
+def _regex(name: str, regex: str | None) -> Iterator[_Asked]:
+    if regex is not None:
+        yield name, lambda: regex_grammar(regex, param=name)
+
+
+def _choice(name: str, choices: list[str] | None) -> Iterator[_Asked]:
+    if choices is not None:
+        yield name, lambda: choice_grammar(choices, param=name)
+
+
+def _written(name: str, text: str | None) -> Iterator[_Asked]:
+    if text is not None:
+        yield name, lambda: written_grammar(text, param=name)

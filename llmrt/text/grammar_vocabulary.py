@@ -1,0 +1,42 @@
+"""A model's vocabulary as llguidance reads it: the bytes of every token, which are special, which end an answer."""
+
+from __future__ import annotations
+
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+
+from llmrt.errors import RequestError
+from llmrt.text.tokenizer import Tokenizer
+
+
+def grammar_vocabulary(tokenizer: Tokenizer) -> LLTokenizer:
+    """The vocabulary, which takes a part of a second to build. ``RequestError`` where no token ends an answer."""
+    if not tokenizer.eos_token_ids:
+        raise RequestError("This model has no token that ends an answer, so no grammar can end there.")
+    wrapper = TokenizerWrapper(_Vocabulary(tokenizer))
+    vocabulary = LLTokenizer(wrapper, eos_token=sorted(tokenizer.eos_token_ids), slices=LLTokenizer.json_slices())
+    LLMatcher(vocabulary, "start: /(.|\\n)*/").compute_bitmask()  # what the first mask alone takes long for
+    return vocabulary
+
+
+class _Vocabulary:
+    """The names that llguidance's wrapper looks for."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        ids = range(tokenizer.vocab_size)
+        self.eos_token_id = min(tokenizer.eos_token_ids)
+        self.bos_token_id = tokenizer.bos_token_id
+        self.tokens = [_bytes_of(tokenizer, i) for i in ids]
+        self.special_token_ids = [i for i in ids if tokenizer.is_special(i)]
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str) -> list[int]:
+        """How the model itself would cut ``text``."""
+        return self._tokenizer.encode(text, add_special_tokens=False, parse_special=False)
+
+
+def _bytes_of(tokenizer: Tokenizer, token_id: int) -> bytes:
+    """Nothing for an id that no token has; llguidance never allows it."""
+    try:
+        return tokenizer.token_bytes(token_id)
+    except RequestError:
+        return b""

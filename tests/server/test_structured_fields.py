@@ -1,0 +1,93 @@
+"""What bodies say of their answer's form, and the grammar that reaches the engine: it answers with that."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from serving import chat, content, error_of
+
+from tests.tiny_vocabulary import accepts
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+OPENAI = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA, "strict": True}}
+GBNF = 'root ::= "yes" | no\nno ::= "no" [0-9]*'
+
+
+@pytest.mark.parametrize(
+    ("fields", "right", "wrong"),
+    [
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}},
+            '{"n": 1}',
+            "{}",
+        ),
+        ({"response_format": {"type": "json_schema", "schema": SCHEMA}}, '{"n":1}', '{"n":""}'),
+        ({"response_format": {"type": "json_object"}}, '{"a": [1]}', "[]"),
+        ({"response_format": {"type": "json_object", "schema": SCHEMA}}, '{"n": 1}', "{}"),
+        ({"structured_outputs": {"json": SCHEMA}}, '{"n": 1}', "{}"),
+        ({"structured_outputs": {"json": json.dumps(SCHEMA)}}, '{"n": 1}', "{}"),
+        ({"structured_outputs": {"json_object": True}}, "{}", "1"),
+        ({"structured_outputs": {"regex": "[a-c]{2}"}}, "ac", "a"),
+        ({"structured_outputs": {"choice": ["left", "right"]}}, "right", "lef"),
+        ({"structured_outputs": {"grammar": GBNF}}, "no12", "maybe"),
+        ({"guided_json": SCHEMA}, '{"n": 1}', "{}"),
+        ({"guided_regex": "[a-c]{2}"}, "ac", "abc"),
+        ({"guided_choice": ["left", "right"]}, "left", "up"),
+        ({"guided_grammar": 'start: "a"+'}, "aaa", "b"),
+        ({"json_schema": SCHEMA}, '{"n": 1}', "{}"),
+        ({"grammar": GBNF}, "yes", "no!"),
+    ],
+)
+def test_c32_every_way_to_ask_reaches_the_engine(
+    http: httpx.Client, fields: dict[str, Any], right: str, wrong: str
+) -> None:
+    compiled = content(chat(http, "@grammar", **fields))
+    assert accepts(compiled, right) and not accepts(compiled, wrong)
+
+
+@pytest.mark.parametrize("fields", [{}, {"response_format": {"type": "text"}}, {"grammar": ""}, {"guided_json": None}])
+def test_nothing_is_asked(http: httpx.Client, fields: dict[str, Any]) -> None:
+    assert content(chat(http, "@grammar", **fields)) == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"response_format": "json_object"}, "response_format"),
+        ({"response_format": {}}, "response_format"),
+        ({"response_format": {"type": "yaml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": []}}}, "response_format"),
+        ({"response_format": {"type": "json_object", "schema": {"type": "nothing"}}}, "response_format"),
+        ({"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs.structural_tag"),
+        ({"structured_outputs": {"regex": "("}}, "structured_outputs.regex"),
+        ({"structured_outputs": {"choice": []}}, "structured_outputs.choice"),
+        ({"structured_outputs": {"regex": "a", "choice": ["a"]}}, "structured_outputs.choice"),
+        ({"guided_json": "{"}, "guided_json"),
+        ({"guided_json": {"not": {}}}, "guided_json"),
+        ({"guided_regex": "(?=a)a"}, "guided_regex"),
+        ({"guided_regex": "a" * 20000}, "guided_regex"),
+        ({"guided_choice": [1]}, "guided_choice[0]"),
+        ({"guided_grammar": "start: unknown"}, "guided_grammar"),
+        ({"grammar": "root := 1"}, "grammar"),
+        ({"json_schema": {"x-guidance": {"lenient": True}, "not": {}}}, "json_schema"),
+        ({"guided_regex": "a", "response_format": {"type": "json_object"}}, "guided_regex"),
+        ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos"),
+    ],
+)
+def test_c32_what_cannot_be_followed_is_refused(http: httpx.Client, fields: dict[str, Any], param: str) -> None:
+    for stream in (False, True):
+        error = error_of(chat(http, "hello", stream=stream, **fields), 400)
+        assert (error["param"], error["type"]) == (param, "invalid_request_error")
+
+
+def test_text_completions_have_the_same_fields(http: httpx.Client) -> None:
+    response = http.post("/v1/completions", json={"prompt": "@grammar", "max_tokens": 400, "guided_regex": "[0-9]"})
+    compiled = response.json()["choices"][0]["text"]
+    assert accepts(compiled, "7") and not accepts(compiled, "x")
+    error = error_of(http.post("/v1/completions", json={"prompt": "x", "guided_regex": "("}), 400)
+    assert error["param"] == "guided_regex"
