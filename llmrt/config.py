@@ -31,3 +31,21 @@ class EngineConfig:
     max_num_batched_tokens: int = 512
     block_size: int = 64
     prefix_caching: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """What the person who starts a server may choose of its HTTP side; 0 is no limit where seconds are one.
+
+    ``ping_seconds`` between comment lines in a silent stream, 0 for none; ``max_open_requests`` that may wait or be
+    computed, beyond which the answer is 429; ``max_body_mb``, megabytes of a request's body, beyond which it is 413;
+    ``request_seconds`` that an answer may take, beyond which it ends with an error; ``stall_seconds`` that a client may
+    leave a stream unread, beyond which it is closed; ``drain_seconds`` that open answers get on shutdown.
+    """
+
+    ping_seconds: float = 5.0
+    max_open_requests: int = 1024
+    max_body_mb: float = 16.0
+    request_seconds: float = 0.0
+    stall_seconds: float = 60.0
+    drain_seconds: float = 8.0

@@ -59,6 +59,18 @@ class OverloadedError(UnavailableError):
     """As many requests wait for the engine as the server lets wait."""
 
 
+class DeadlineError(LlmrtError):
+    """An answer took longer than the server lets answers take."""
+
+
+class SlowClientError(LlmrtError):
+    """A client sends its request, or reads its answer, too slowly."""
+
+
+class BodyTooLargeError(LlmrtError):
+    """A request's body is larger than the server takes."""
+
+
 class RequestError(LlmrtError):
     """A request holds a value that cannot be served.
 

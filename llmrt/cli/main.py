@@ -46,9 +46,10 @@ class LazyGroup(TyperGroup):
 
 def load_command(name: str) -> Any:
     """Import a command of the table."""
-    module, function = COMMANDS[name][0].split(":")
+    path, function = COMMANDS[name][0].split(":")
+    module = importlib.import_module(path)
     single = typer.Typer(add_completion=False)
-    single.command(name)(getattr(importlib.import_module(module), function))
+    single.command(name, context_settings=getattr(module, "CONTEXT_SETTINGS", None))(getattr(module, function))
     return typer.main.get_command(single)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Annotated
 
 import typer
 
+from llmrt.cli import serve_options as options
 from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.options import (
     Ctx,
@@ -18,19 +18,28 @@ from llmrt.cli.options import (
     KvDtype,
     KvDtypeName,
     MaxNumSeqs,
-    Model,
     Quant,
     QuantName,
     Revision,
     Threads,
 )
-from llmrt.config import EngineConfig
+from llmrt.cli.serve_config import CONTEXT_SETTINGS, config_text
+from llmrt.config import EngineConfig, ServerSettings
+from llmrt.errors import ConfigError
+
+__all__ = ["CONTEXT_SETTINGS", "serve"]
+
+_SERVER = ServerSettings()
 
 
 def serve(
-    model: Model,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    context: typer.Context,
+    model: options.ServedModel = None,
+    config: options.Config = None,
+    print_config: options.PrintConfig = False,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
+    served_model_name: options.Name = None,
     ctx: Ctx = None,
     quant: Quant = QuantName.none,
     calibrate: Calibrate = None,
@@ -41,21 +50,28 @@ def serve(
     threads: Threads = None,
     max_num_seqs: MaxNumSeqs = 8,
     revision: Revision = None,
-    served_model_name: Annotated[str | None, typer.Option(help="The model's id in the API; else its name.")] = None,
-    ping_seconds: Annotated[
-        float, typer.Option(min=0, help="Seconds between comment lines in a silent stream; 0 sends none.")
-    ] = 5.0,
+    ping_seconds: options.PingSeconds = _SERVER.ping_seconds,
+    max_open_requests: options.MaxOpenRequests = _SERVER.max_open_requests,
+    max_body_mb: options.MaxBodyMb = _SERVER.max_body_mb,
+    request_seconds: options.RequestSeconds = _SERVER.request_seconds,
+    stall_seconds: options.StallSeconds = _SERVER.stall_seconds,
+    drain_seconds: options.DrainSeconds = _SERVER.drain_seconds,
 ) -> None:
     """Serve a model over an OpenAI-compatible HTTP API."""
+    if print_config:
+        typer.echo(config_text(context), nl=False)
+        return
+    if model is None:
+        raise ConfigError("serve needs a model: as its argument, in LLMRT_MODEL, or as model in the --config file.")
+
     from llmrt.hub.sources import resolve
     from llmrt.server import runner
-    from llmrt.server.state import ServerSettings
     from llmrt.text.tokenizer import load_tokenizer
 
     _log_to_stderr()
     with runner.bind(host, port) as sock:
         artifact = resolve(model, revision=revision, report=lambda line: typer.echo(line, err=True))
-        config = EngineConfig(
+        engine = EngineConfig(
             context_length=ctx,
             quant=quant,
             calibration=calibration_ids(calibrate, quant, load_tokenizer(artifact.path)) if calibrate else None,
@@ -66,8 +82,15 @@ def serve(
             threads=threads,
             max_num_seqs=max_num_seqs,
         )
-        settings = ServerSettings(ping_seconds=ping_seconds)
-        asyncio.run(runner.serve(artifact, config, sock, settings=settings, report=typer.echo, name=served_model_name))
+        settings = ServerSettings(
+            ping_seconds=ping_seconds,
+            max_open_requests=max_open_requests,
+            max_body_mb=max_body_mb,
+            request_seconds=request_seconds,
+            stall_seconds=stall_seconds,
+            drain_seconds=drain_seconds,
+        )
+        asyncio.run(runner.serve(artifact, engine, sock, settings=settings, report=typer.echo, name=served_model_name))
 
 
 def _log_to_stderr() -> None:

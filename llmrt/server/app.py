@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from llmrt.server import errors
+from llmrt.server.client_limits import ClientLimits
 from llmrt.server.middleware import RequestLog
 from llmrt.server.routes import chat, completions, health, models, tokens
 from llmrt.server.state import ServerState, set_state
@@ -15,6 +16,7 @@ def create_app(state: ServerState) -> FastAPI:
     app = FastAPI(title="llmrt", docs_url=None, redoc_url=None, openapi_url=None)
     set_state(app, state)
     errors.install(app)
+    app.add_middleware(ClientLimits, settings=state.settings)
     app.add_middleware(RequestLog)
     for module in (chat, completions, health, models, tokens):
         app.include_router(module.router)

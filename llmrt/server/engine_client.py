@@ -32,10 +32,12 @@ class EngineClient:
         command: Sequence[str] | None,
         process: EngineProcess,
         backoff: Backoff,
+        request_seconds: float | None,
     ) -> None:
         self._model_path, self._config, self._command = model_path, config, command
         self._process = process
         self._backoff = backoff
+        self._request_seconds = request_seconds
         self._restart_at: float | None = None  # set from a death until the next engine is ready
         self.num_restarts = 0
         self._living = asyncio.create_task(self._live())
@@ -49,10 +51,14 @@ class EngineClient:
         command: Sequence[str] | None = None,
         *,
         backoff: Backoff | None = None,
+        request_seconds: float | None = None,
     ) -> EngineClient:
-        """Start an engine that loads the model; ``ready`` waits for it. ``command`` stands in for the worker."""
+        """Start an engine that loads the model; ``ready`` waits for it.
+
+        ``command`` stands in for the worker. An answer may take ``request_seconds``.
+        """
         process = await EngineProcess.start(model_path, config, command)
-        return cls(model_path, config, command, process, backoff or Backoff())
+        return cls(model_path, config, command, process, backoff or Backoff(), request_seconds)
 
     @property
     def pid(self) -> int:
@@ -84,7 +90,7 @@ class EngineClient:
     async def generate(self, requests: Sequence[Submit]) -> AsyncGenerator[RequestOutput, None]:
         """See ``EngineProcess.generate``."""
         _ = self.info  # raises unless there is an engine
-        outputs = self._process.generate(requests)
+        outputs = self._process.generate(requests, self._request_seconds)
         try:
             async for output in outputs:
                 yield output

@@ -1,6 +1,6 @@
 """The HTTP process's side of one engine process: start it, send it requests, hear of its death.
 
-Outputs wait in queues here for as long as their readers need, so a slow reader never holds up the engine.
+Outputs wait in queues here, so a slow reader never holds up the engine. One that falls too far behind is left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmrt.config import EngineConfig
 from llmrt.engine.channel import HEADER, encode_frame
 from llmrt.engine.messages import Abort, Failed, FromEngine, Outputs, Ready, Start, Submit, ToEngine
 from llmrt.engine.request import RequestOutput
-from llmrt.errors import EngineDeadError, EngineLoadingError, LlmrtError
+from llmrt.errors import DeadlineError, EngineDeadError, EngineLoadingError, LlmrtError, SlowClientError
 
 logger = logging.getLogger("llmrt.server")
 
@@ -29,7 +29,9 @@ WORKER = (sys.executable, "-m", "llmrt.engine.worker")
 _EXIT_SECONDS = 5.0
 _LOAD_SECONDS = 2.0  # said to clients while nobody knows
 
-_Queue = asyncio.Queue[RequestOutput | str]  # a string says why the engine is gone
+_MAX_BACKLOG = 4096  # outputs that wait for one reader: those of a minute or more
+
+_Queue = asyncio.Queue[RequestOutput | LlmrtError]
 
 
 class EngineProcess:
@@ -113,21 +115,23 @@ class EngineProcess:
         """Wait until requests can no longer be computed; returns why."""
         return await asyncio.shield(self._ended)
 
-    async def generate(self, requests: Sequence[Submit]) -> AsyncGenerator[RequestOutput, None]:
+    async def generate(
+        self, requests: Sequence[Submit], seconds: float | None = None
+    ) -> AsyncGenerator[RequestOutput, None]:
         """The outputs of all ``requests`` as they come, until each has finished.
 
-        Closing the generator early aborts what is unfinished. Raises ``EngineDeadError`` or
-        ``EngineLoadingError`` when there is no engine, also midway.
+        Closing the generator early aborts what is unfinished. Raises ``EngineDeadError`` or ``EngineLoadingError``
+        when there is no engine, also midway, ``DeadlineError`` after ``seconds``, and ``SlowClientError`` when
+        too many outputs were left in it.
         """
         queue: _Queue = asyncio.Queue()
+        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
         unfinished = {request.request_id for request in requests}
         try:
             for request in requests:
                 self._submit(request, queue)
             while unfinished:
-                output = await queue.get()
-                if isinstance(output, str):
-                    raise self._death(output)
+                output = await _next(queue, deadline)
                 if output.finish_reason is not None:
                     unfinished.discard(output.request_id)
                 yield output
@@ -189,9 +193,12 @@ class EngineProcess:
         queue = self._queues.get(output.request_id)
         if queue is None:
             return  # aborted while the output was on its way
+        queue.put_nowait(output)
         if output.finish_reason is not None:
             del self._queues[output.request_id]
-        queue.put_nowait(output)
+        elif queue.qsize() > _MAX_BACKLOG:
+            queue.put_nowait(SlowClientError("The answer was read too slowly, so its end was not computed."))
+            self.abort(output.request_id)
 
     def _end(self, reason: str) -> None:
         if self._ended.done():
@@ -200,7 +207,7 @@ class EngineProcess:
         if not self._ready.done():
             self._ready.set_exception(LlmrtError(reason))
         for queue in self._queues.values():
-            queue.put_nowait(reason)
+            queue.put_nowait(self._death(reason))
         self._queues.clear()
 
     def _death(self, reason: str) -> EngineDeadError:
@@ -215,3 +222,15 @@ class EngineProcess:
         if status == -signal.SIGKILL:
             return "was killed (SIGKILL), as happens when the machine runs out of memory"
         return f"ended with status {status}"
+
+
+async def _next(queue: _Queue, deadline: float | None) -> RequestOutput:
+    """The next output, or the error that comes in its place."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            output = await queue.get()
+    except TimeoutError:
+        raise DeadlineError("The answer took longer than this server's --request-seconds.") from None
+    if isinstance(output, LlmrtError):
+        raise output
+    return output

@@ -15,11 +15,14 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from llmrt.errors import (
+    BodyTooLargeError,
+    DeadlineError,
     EngineDeadError,
     EngineLoadingError,
     LlmrtError,
     OverloadedError,
     RequestError,
+    SlowClientError,
     TemplateError,
     UnavailableError,
 )
@@ -30,6 +33,11 @@ _UNAVAILABLE: dict[type[UnavailableError], tuple[int, str, str]] = {  # status, 
     EngineLoadingError: (503, "service_unavailable", "model_loading"),
     EngineDeadError: (503, "service_unavailable", "engine_dead"),
     OverloadedError: (429, "rate_limit_error", "queue_full"),
+}
+_LIMITS: dict[type[LlmrtError], tuple[int, str]] = {  # status, code
+    BodyTooLargeError: (413, "request_too_large"),
+    SlowClientError: (408, "client_too_slow"),
+    DeadlineError: (504, "request_timeout"),
 }
 
 
@@ -79,6 +87,10 @@ def describe(error: Exception) -> HttpError:
             seconds = error.retry_after
             headers = {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(1000 * seconds))}
             return HttpError(status, ErrorBody(str(error), kind, None, code), headers)
+        case BodyTooLargeError() | SlowClientError() | DeadlineError():
+            status, code = _LIMITS[type(error)]
+            kind = INVALID_REQUEST if status < 500 else "server_error"
+            return HttpError(status, ErrorBody(str(error), kind, None, code), _NO_RETRY)
         case LlmrtError():
             return HttpError(500, ErrorBody(str(error), "server_error", None, None), _NO_RETRY)
         case _:

@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 
 import uvicorn
 
-from llmrt.config import EngineConfig
+from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError, LlmrtError
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.server.app import create_app
 from llmrt.server.engine_client import EngineClient
-from llmrt.server.state import ServedModel, ServerSettings, ServerState, load_served_model
+from llmrt.server.state import ServedModel, ServerState, load_served_model
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _KEEP_ALIVE_SECONDS = 75  # longer than the clients' own limits, so that they never write to a closing socket
@@ -45,6 +45,12 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
+def _leave_who_does_not_read(sock: socket.socket, seconds: float) -> None:
+    """Have the system close connections whose data is not taken for ``seconds``, where it can; 0 for never."""
+    if seconds and hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
+
+
 async def serve(
     artifact: ModelArtifact,
     config: EngineConfig,
@@ -60,10 +66,11 @@ async def serve(
     ``report`` gets the engine's notices and the URL when it is. ``command`` stands in for the engine worker.
     Raises ``LlmrtError`` when the model cannot be loaded, or when its engine dies again and again.
     """
-    engine = await EngineClient.start(artifact.path, config, command)
+    engine = await EngineClient.start(artifact.path, config, command, request_seconds=settings.request_seconds or None)
     try:
         model = await asyncio.to_thread(load_served_model, artifact, config, name)
         server = _Server(ServerState(engine, model, settings))
+        _leave_who_does_not_read(sock, settings.stall_seconds)
         announcing = asyncio.create_task(_announce(engine, model, sock, report))
         ending = asyncio.create_task(engine.ended())
         ending.add_done_callback(server.stop)

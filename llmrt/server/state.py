@@ -10,24 +10,13 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Request
 
 from llmrt import __version__
-from llmrt.config import EngineConfig
+from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import OverloadedError, RequestError
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.server.engine_client import EngineClient
 from llmrt.text.chat_template import ChatTemplate, load_chat_template
 from llmrt.text.generation_defaults import GenerationDefaults, load_generation_defaults
 from llmrt.text.tokenizer import Tokenizer, load_tokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServerSettings:
-    """``ping_seconds`` between comment lines in a silent stream, 0 for none; ``max_open_requests`` that may
-    wait or be computed, beyond which the answer is 503; ``drain_seconds`` that open answers get on shutdown.
-    """
-
-    ping_seconds: float = 5.0
-    max_open_requests: int = 1024
-    drain_seconds: float = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)

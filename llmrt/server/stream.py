@@ -17,6 +17,7 @@ from llmrt.server.errors import describe
 from llmrt.server.middleware import logger, request_id
 
 T = TypeVar("T")
+_READ_AHEAD = 64  # records that wait for a client that does not read
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 # Legal in JSON, but many clients split an event's lines there.
@@ -79,7 +80,7 @@ async def _disconnect(request: Request) -> None:
 
 async def _with_idle(records: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T | None, None]:
     """The records, and None whenever none came for ``seconds``."""
-    queue: asyncio.Queue[T | Exception] = asyncio.Queue()
+    queue: asyncio.Queue[T | Exception] = asyncio.Queue(_READ_AHEAD)
     pump = asyncio.create_task(_pump(records, queue))
     try:
         while True:
@@ -102,10 +103,10 @@ async def _pump(records: AsyncGenerator[T, None], queue: asyncio.Queue[T | Excep
     try:
         async with aclosing(records):
             async for record in records:
-                queue.put_nowait(record)
-        queue.put_nowait(StopAsyncIteration())
+                await queue.put(record)
+        await queue.put(StopAsyncIteration())
     except Exception as error:
-        queue.put_nowait(error)
+        await queue.put(error)
 
 
 def _on_one_line(content: bytes) -> bytes:

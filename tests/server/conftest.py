@@ -8,7 +8,7 @@ import openai
 import pytest
 from serving import Served, serving, write_model
 
-from llmrt.server.state import ServerSettings
+from llmrt.config import ServerSettings
 
 MAX_OPEN = 16
 

@@ -18,10 +18,9 @@ import httpx
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
-from llmrt.config import EngineConfig
+from llmrt.config import EngineConfig, ServerSettings
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.server import runner
-from llmrt.server.state import ServerSettings
 from llmrt.text.token_spelling import byte_level_bytes
 
 T = TypeVar("T")
@@ -117,7 +116,7 @@ sys.path.insert(0, {here!r})
 from serving import WORKER, artifact_of
 from llmrt.config import EngineConfig
 from llmrt.server import runner
-from llmrt.server.state import ServerSettings
+from llmrt.config import ServerSettings
 asyncio.run(runner.serve(
     artifact_of(Path({path!r})), EngineConfig(device={device!r}), runner.bind("127.0.0.1", 0),
     settings=ServerSettings(drain_seconds={drain!r}), command=WORKER,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from serving import content, error_of, serving, write_model
 
-from llmrt.server.state import ServerSettings
+from llmrt.config import ServerSettings
 
 USER = {"role": "user", "content": "@prompt"}
 

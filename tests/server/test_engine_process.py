@@ -25,10 +25,9 @@ from serving import (
     wait_for_url,
 )
 
-from llmrt.config import EngineConfig
+from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError, LlmrtError
 from llmrt.server import runner
-from llmrt.server.state import ServerSettings
 
 
 def test_c11_c42_an_engine_that_is_killed_ends_its_streams_and_is_followed_by_another(model_path: Path) -> None:

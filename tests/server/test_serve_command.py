@@ -10,13 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from llmrt.cli import serve as serve_command
+from llmrt.cli.main import app
 from llmrt.cli.options import parse_size
-from llmrt.config import EngineConfig
+from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
-
-app = typer.Typer()
-app.command()(serve_command.serve)
 
 
 @pytest.mark.parametrize(("text", "size"), [("32768", 32768), ("32k", 32768), ("1K", 1024), ("1m", 1 << 20), ("1", 1)])
@@ -33,7 +30,7 @@ def test_sizes_that_are_none(text: str) -> None:
 def test_a_port_in_use_is_one_clear_line_before_anything_else() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = CliRunner().invoke(app, ["no-such-model", "--port", str(port)])
+        result = CliRunner().invoke(app, ["serve", "no-such-model", "--port", str(port)])
     assert isinstance(result.exception, ConfigError)
     assert str(port) in str(result.exception) and "--port" in str(result.exception)
 
@@ -48,7 +45,7 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(runner, "serve", record)
     monkeypatch.setattr("llmrt.hub.sources.resolve", lambda model, **_: model)
-    arguments = ["m", "--ctx", "2k", "--dtype", "bf16", "--kv-dtype", "fp16", "--threads", "3"]
+    arguments = ["serve", "m", "--ctx", "2k", "--dtype", "bf16", "--kv-dtype", "fp16", "--threads", "3"]
     arguments += ["--device", "cpu", "--max-num-seqs", "4", "--port", "0", "--served-model-name", "mine"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
@@ -56,7 +53,7 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config == EngineConfig(
         context_length=2048, dtype="bf16", kv_dtype="fp16", threads=3, device="cpu", max_num_seqs=4
     )
-    assert rest["name"] == "mine"
+    assert rest["name"] == "mine" and rest["settings"] == ServerSettings()
 
 
 def test_the_http_process_is_free_of_torch() -> None:

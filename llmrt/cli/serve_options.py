@@ -1,0 +1,57 @@
+"""The options of ``serve`` that no other command has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmrt.cli.serve_config import load_config
+
+_LIMITS = "Limits"
+
+ServedModel = Annotated[
+    str | None,
+    typer.Argument(
+        envvar="LLMRT_MODEL",
+        show_envvar=False,
+        help="An alias, org/name, org/name:file.gguf, a folder or a GGUF file.",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        is_eager=True,
+        callback=load_config,
+        metavar="FILE",
+        help="A TOML file of these settings, such as configs/serve.example.toml; LLMRT_PORT and so on are them too.",
+    ),
+]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print every setting as TOML and leave.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+Name = Annotated[str | None, typer.Option(help="The model's id in the API; else its name.")]
+PingSeconds = Annotated[
+    float, typer.Option(min=0, help="Seconds between comment lines in a silent stream; 0 sends none.")
+]
+MaxOpenRequests = Annotated[
+    int,
+    typer.Option(min=1, rich_help_panel=_LIMITS, help="Requests that may wait or be computed; more get status 429."),
+]
+MaxBodyMb = Annotated[
+    float, typer.Option(min=0.001, rich_help_panel=_LIMITS, help="Megabytes of a request's body; more get status 413.")
+]
+RequestSeconds = Annotated[
+    float, typer.Option(min=0, rich_help_panel=_LIMITS, help="Seconds that an answer may take; 0 is no limit.")
+]
+StallSeconds = Annotated[
+    float,
+    typer.Option(
+        min=0, rich_help_panel=_LIMITS, help="Seconds that a client may leave a stream unread; 0 is no limit."
+    ),
+]
+DrainSeconds = Annotated[
+    float,
+    typer.Option(min=0, rich_help_panel=_LIMITS, help="Seconds that open answers get when the server is stopped."),
+]

@@ -1,0 +1,156 @@
+"""What a client can cost: large, endless and slow bodies, answers that take long, and streams that are not read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import httpx
+import pytest
+from serving import WORKER, Served, chat, content, error_of, running, serving
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from llmrt.config import EngineConfig, ServerSettings
+from llmrt.engine.messages import Submit
+from llmrt.engine.request import SamplingParams
+from llmrt.errors import SlowClientError
+from llmrt.server import engine_process
+from llmrt.server.client_limits import ClientLimits
+from llmrt.server.engine_process import EngineProcess
+
+MAX_BODY = 3000
+HEAD = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def strict(model_path: Path) -> Iterator[Served]:
+    settings = ServerSettings(max_body_mb=MAX_BODY / 1e6, request_seconds=0.4, stall_seconds=0.3, ping_seconds=0)
+    with serving(model_path, settings) as served:
+        yield served
+
+
+@pytest.fixture
+def to_strict(strict: Served) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=strict.url, timeout=20) as http:
+        yield http
+
+
+def connect(served: Served) -> socket.socket:
+    host, _, port = served.url.removeprefix("http://").partition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def read_response(sock: socket.socket) -> str:
+    data = b""
+    while b'"}}' not in data and b"null}}" not in data:
+        more = sock.recv(1 << 16)
+        if not more:
+            break
+        data += more
+    return data.decode()
+
+
+def test_a_body_up_to_the_limit_is_read_and_a_byte_more_is_not(to_strict: httpx.Client) -> None:
+    def sized(num_bytes: int) -> bytes:
+        body = json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode()
+        return body + b" " * (num_bytes - len(body))
+
+    headers = {"content-type": "application/json"}
+    for form in (bytes, lambda data: iter([data[:100], data[100:]])):  # with a length in front, and in chunks
+        taken, refused = (
+            to_strict.post("/v1/chat/completions", content=form(sized(n)), headers=headers)
+            for n in (MAX_BODY, MAX_BODY + 1)
+        )
+        assert taken.status_code == 200
+        assert error_of(refused, 413)["code"] == "request_too_large"
+        assert refused.headers["x-should-retry"] == "false"
+    assert content(chat(to_strict, "hi")) == "hi"
+
+
+def test_a_large_body_is_refused_before_it_is_sent(strict: Served) -> None:
+    with connect(strict) as sock:
+        sock.sendall(f"{HEAD}content-length: 999999999999\r\nexpect: 100-continue\r\n\r\n".encode())
+        assert read_response(sock).startswith("HTTP/1.1 413")
+
+
+def test_an_endless_body_is_refused_when_it_is_too_long(strict: Served) -> None:
+    with connect(strict) as sock:
+        sock.sendall(f"{HEAD}transfer-encoding: chunked\r\n\r\n".encode())
+        for _ in range(MAX_BODY // 1000 + 1):
+            sock.sendall(b"3e8\r\n" + b" " * 1000 + b"\r\n")
+        assert read_response(sock).startswith("HTTP/1.1 413")
+
+
+def test_a_body_that_does_not_go_on_is_refused(strict: Served) -> None:
+    with connect(strict) as sock:
+        sock.sendall(f"{HEAD}content-length: 100\r\n\r\n{{".encode())
+        response = read_response(sock)
+        assert response.startswith("HTTP/1.1 408") and "client_too_slow" in response
+
+
+def test_many_large_bodies_at_once_are_refused_until_there_is_room(strict: Served, to_strict: httpx.Client) -> None:
+    waiting = [connect(strict) for _ in range(17)]
+    for sock in waiting:
+        sock.sendall(f"{HEAD}content-length: {MAX_BODY}\r\n\r\n".encode() + b" " * (MAX_BODY - 1))
+    refused = [read_response(sock) for sock in waiting]
+    assert sum("queue_full" in response for response in refused) >= 1
+    for sock in waiting:
+        sock.close()
+    assert content(chat(to_strict, "hi")) == "hi"
+
+
+def test_c8_an_answer_that_takes_too_long_ends_with_an_error_and_frees_the_engine(to_strict: httpx.Client) -> None:
+    whole = chat(to_strict, "@hang")
+    assert error_of(whole, 504)["code"] == "request_timeout"
+    assert whole.headers["x-should-retry"] == "false"
+    stream = chat(to_strict, "@hang", stream=True)
+    assert stream.status_code == 200 and "request_timeout" in stream.text and "[DONE]" not in stream.text
+    assert running(to_strict) == []
+
+
+async def test_a_client_that_does_not_read_is_left_as_if_it_were_gone() -> None:
+    left: list[str] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            for part in range(100):
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+                left.append(f"sent {part}")
+        except ClientDisconnect:
+            left.append("left")
+            raise
+
+    async def send(message: Message) -> None:
+        if len(left) == 3:
+            await asyncio.sleep(60)  # as a server does whose buffers are full
+
+    limits = ClientLimits(application, ServerSettings(stall_seconds=0.05))
+    with pytest.raises(ClientDisconnect):
+        await limits({"type": "http", "headers": []}, _nothing, send)
+    assert left == ["sent 0", "sent 1", "sent 2", "left"]
+
+
+async def _nothing() -> Message:
+    raise AssertionError
+
+
+async def test_outputs_that_are_left_behind_are_bounded(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_process, "_MAX_BACKLOG", 50)
+    engine = await EngineProcess.start(model_path, EngineConfig(), WORKER)
+    await engine.ready()
+    submit = Submit("slow", [*b"@forever"], SamplingParams())
+    async with aclosing(engine.generate([submit])) as outputs:
+        await anext(outputs)
+        num_read = 1
+        while engine.num_open:
+            await asyncio.sleep(0.01)
+        with pytest.raises(SlowClientError):
+            async for _ in outputs:
+                num_read += 1
+    assert 50 <= num_read <= 52
+    await engine.close()

@@ -1,0 +1,88 @@
+"""One list of settings: flags, environment variables and a TOML file say the same, and ``--print-config`` shows it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from llmrt.cli.main import app, load_command
+from llmrt.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "configs" / "serve.example.toml"
+SETTINGS = [param for param in load_command("serve").params if param.name not in ("config", "print_config")]
+
+
+def serve(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(app, ["serve", *arguments], env=environment)
+
+
+def printed(*arguments: str, **environment: str) -> dict[str, object]:
+    result = serve("--print-config", *arguments, **environment)
+    assert result.exit_code == 0, result.output
+    return tomllib.loads(result.output)
+
+
+def test_the_example_file_is_every_setting_with_its_default() -> None:
+    assert EXAMPLE.read_text("utf-8") == serve("--print-config").output
+    assert serve("--print-config", "--config", str(EXAMPLE)).output.count(f"  # from {EXAMPLE}") > 5
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text(
+        'model = "of the file"\nport = 1\nhost = "1.1.1.1"\nctx = "2k"\nquant = "int8"\ngpu_memory = "12GB"\n'
+    )
+    text = serve("--print-config", "--config", str(file), "--port", "3", LLMRT_PORT="2", LLMRT_HOST="2.2.2.2").output
+    values = tomllib.loads(text)
+    assert (values["port"], values["host"], values["model"]) == (3, "2.2.2.2", "of the file")
+    assert (values["ctx"], values["quant"], values["gpu_memory"]) == (2048, "int8", 12.0)
+    assert "port = 3  # from the command line" in text and f"ctx = 2048  # from {file}" in text
+    assert 'host = "2.2.2.2"  # from the environment' in text
+    assert printed(LLMRT_CONFIG=str(file)) == {**values, "port": 1, "host": "1.1.1.1"}
+
+
+SAMPLES = {"calibrate": "text.txt", "quant": "int4", "dtype": "bf16", "kv_dtype": "int8"}
+
+
+@pytest.mark.parametrize("name", [param.name for param in SETTINGS])
+def test_every_setting_is_a_variable_and_survives_its_own_printing(name: str, tmp_path: Path) -> None:
+    value = SAMPLES.get(name, "3")
+    by_variable = printed(**{f"LLMRT_{name.upper()}": value})
+    assert by_variable != printed()
+    file = tmp_path / "again.toml"
+    file.write_text(serve("--print-config", **{f"LLMRT_{name.upper()}": value}).output)
+    assert printed("--config", str(file)) == by_variable
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("prot = 1", r"sets prot, which is no setting; did you mean port\?"),
+        ("zzzzzz = 1", "sets zzzzzz, which is no setting; .*--print-config"),
+        ("[server]\nport = 1", "sets server, which is no setting"),
+        ("port = ", "is not TOML"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(text: str | None, line: str, tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigError, match=line) as caught:
+        raise serve("--config", str(file)).exception or AssertionError
+    assert str(file) in str(caught.value)
+
+
+def test_a_value_that_cannot_be_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text('port = "x"\n')
+    for result in (serve("--config", str(file)), serve(LLMRT_PORT="x"), serve("--port", "x")):
+        assert result.exit_code == 2 and "--port" in result.output
+
+
+def test_a_server_without_a_model_says_where_to_name_one() -> None:
+    assert isinstance(error := serve().exception, ConfigError)
+    assert "LLMRT_MODEL" in str(error)
