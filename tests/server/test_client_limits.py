@@ -60,12 +60,11 @@ def test_a_body_up_to_the_limit_is_read_and_a_byte_more_is_not(to_strict: httpx.
         body = json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode()
         return body + b" " * (num_bytes - len(body))
 
-    headers = {"content-type": "application/json"}
+    def sent(data: bytes | Iterator[bytes]) -> httpx.Response:
+        return to_strict.post("/v1/chat/completions", content=data, headers={"content-type": "application/json"})
+
     for form in (bytes, lambda data: iter([data[:100], data[100:]])):  # with a length in front, and in chunks
-        taken, refused = (
-            to_strict.post("/v1/chat/completions", content=form(sized(n)), headers=headers)
-            for n in (MAX_BODY, MAX_BODY + 1)
-        )
+        taken, refused = (sent(form(sized(num_bytes))) for num_bytes in (MAX_BODY, MAX_BODY + 1))
         assert taken.status_code == 200
         assert error_of(refused, 413)["code"] == "request_too_large"
         assert refused.headers["x-should-retry"] == "false"
