@@ -1,0 +1,148 @@
+"""The parts that the text of an answer is made of, and the reader that parsers take it from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from llmrt.text.stop_strings import first_found, first_undecided
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Content:
+    """Text for the reader; ``start`` is where it begins in the answer."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """What the model thought before it answered; ``start`` as in ``Content``."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True)
+class CallStart:
+    """A tool is called; its arguments follow."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The next piece of a call's arguments, which joined are JSON if the model wrote JSON."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class CallEnd:
+    """The call is whole. A call that the answer's end cut off has none."""
+
+
+Part = Content | Reasoning | CallStart | Arguments | CallEnd
+# Parsing yields parts, and None where it cannot go on without more of the text.
+Parse = Generator[Part | None, None, T]
+
+
+class Source:
+    """The end of an answer that is not parsed yet.
+
+    ``text`` begins at character ``start`` of the answer and is all there will be once ``closed``.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.start = 0
+        self.closed = False
+        self._skips_space = False
+
+    def take(self, length: int) -> str:
+        """Move past ``length`` characters, and return them."""
+        taken, self.text = self.text[:length], self.text[length:]
+        self.start += length
+        return taken
+
+    def skip_space(self) -> None:
+        """Drop white space from here on, also what is yet to come, up to the next other character."""
+        self._skips_space = True
+        self.take(len(self.text) - len(self.text.lstrip()))
+        if self.text:
+            self._skips_space = False
+
+    def extend(self, text: str) -> None:
+        """The answer goes on with ``text``."""
+        self.text += text
+        if self._skips_space:
+            self.skip_space()
+
+
+class AnswerParser:
+    """Divides an answer into parts while it comes."""
+
+    def __init__(self, parse: Callable[[Source], Parse[None]]) -> None:
+        self._source = Source()
+        self._parts = parse(self._source)
+
+    def push(self, text: str) -> list[Part]:
+        """The parts that ``text`` makes certain."""
+        self._source.extend(text)
+        return self._advance()
+
+    def finish(self) -> list[Part]:
+        """The rest, at the answer's end."""
+        self._source.closed = True
+        return self._advance()
+
+    def _advance(self) -> list[Part]:
+        parts: list[Part] = []
+        for part in self._parts:
+            if part is None:
+                assert not self._source.closed
+                break
+            parts.append(part)
+        return parts
+
+
+def text_until(source: Source, markers: Sequence[str], kind: type[Content] | type[Reasoning] = Content) -> Parse[bool]:
+    """All up to the first of ``markers``, which is taken, is text of ``kind``; false if the answer ends before.
+
+    White space before a marker sets it off and is no part of the text.
+    """
+    while True:
+        end, marker = first_found(source.text, markers)
+        if marker is not None:
+            yield from text_of(source, len(source.text[:end].rstrip()), kind)
+            source.take(source.text.index(marker) + len(marker))
+            return True
+        if source.closed:
+            yield from text_of(source, len(source.text), kind)
+            return False
+        certain = source.text[: first_undecided(source.text, markers)]
+        yield from text_of(source, len(certain.rstrip() if markers else certain), kind)
+        yield None
+
+
+def text_of(source: Source, length: int, kind: type[Content] | type[Reasoning] = Content) -> Parse[None]:
+    """The next ``length`` characters as text of ``kind``."""
+    if length:
+        start = source.start
+        yield kind(source.take(length), start)
+
+
+def taken_prefix(source: Source, prefix: str) -> Parse[bool]:
+    """Take ``prefix`` if the text goes on with it, white space before it or not; else take nothing."""
+    while True:
+        text = source.text.lstrip()
+        if text.startswith(prefix):
+            source.take(source.text.index(prefix) + len(prefix))
+            return True
+        if source.closed or not prefix.startswith(text):
+            return False
+        yield None

@@ -1,0 +1,52 @@
+"""What the rest of llmrt asks of a form of tool calls."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from llmrt.text.answer_parts import Parse, Source
+
+# How a mark is written in a Lark grammar: as a token of its own where it is one, else as its characters.
+Spell = Callable[[str], str]
+
+
+class ToolFormat(Protocol):
+    """``begin`` opens the calls in an answer; None where an answer that calls is calls from its first character.
+
+    ``marks`` are all texts that may be special tokens of the vocabulary. ``separator`` stands between calls, and
+    is None where an answer has only one mark, or one call.
+    """
+
+    begin: str | None
+    marks: tuple[str, ...]
+    separator: str | None
+
+    def parse(self, source: Source, names: Collection[str]) -> Parse[None]:
+        """Divide an answer whose calls are of this form. ``names`` are the tools that there are."""
+        ...
+
+    def block(self, spell: Spell, rules: Mapping[str, str], *, many: bool) -> str:
+        """What follows ``begin``, as a Lark expression. ``rules`` maps each tool to the rule for its arguments."""
+        ...
+
+    def call_id(self) -> str:
+        """A new name for a call."""
+        ...
+
+
+def long_call_id() -> str:
+    """As OpenAI's."""
+    return f"call_{secrets.token_hex(12)}"
+
+
+def literal(text: str) -> str:
+    """``text`` as a string of a Lark grammar."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def any_of(expressions: Sequence[str]) -> str:
+    """A Lark expression for one of ``expressions``."""
+    return f"({' | '.join(expressions)})"
