@@ -14,10 +14,12 @@ from msgspec import UNSET, UnsetType
 
 from llmrt.errors import RequestError
 from llmrt.server.chat_prompt import chat_prompt
-from llmrt.server.generation import Answer, Delta, ReportedToken, collect
+from llmrt.server.choice import CallDelta, Delta, ReportedToken
+from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import chat_logprobs
 from llmrt.server.reply import Reply, admit, check_body
 from llmrt.server.responses import (
+    CalledFunction,
     ChatChoice,
     ChatChunk,
     ChatChunkChoice,
@@ -25,6 +27,9 @@ from llmrt.server.responses import (
     ChatDelta,
     ChatLogprobs,
     ChatMessage,
+    FunctionDelta,
+    ToolCall,
+    ToolCallDelta,
 )
 from llmrt.server.schemas import ChatBody
 from llmrt.server.state import ServerState
@@ -70,11 +75,21 @@ async def chat_completion(reply: Reply) -> ChatCompletion:
 def _choice(reply: Reply, index: int, answer: Answer) -> ChatChoice:
     return ChatChoice(
         index=index,
-        message=ChatMessage(answer.text),
+        message=_message(answer),
         logprobs=_logprobs(reply, answer.logprobs),
         finish_reason=answer.finish_reason,
         stop_reason=answer.stop_reason,
         token_ids=_token_ids(reply, answer.token_ids),
+    )
+
+
+def _message(answer: Answer) -> ChatMessage:
+    calls = [ToolCall(call.id, CalledFunction(call.name, call.arguments)) for call in answer.calls]
+    return ChatMessage(
+        content=answer.text if answer.text or not calls else None,
+        reasoning_content=answer.reasoning or UNSET,
+        reasoning=answer.reasoning or UNSET,
+        tool_calls=calls or UNSET,
     )
 
 
@@ -94,11 +109,11 @@ async def chat_chunks(reply: Reply) -> AsyncGenerator[ChatChunk, None]:
 
 
 def _chunk_choices(reply: Reply, delta: Delta) -> Iterator[ChatChunkChoice]:
-    """The content, if there is any, and then the end, which has no content."""
+    """What there is of thoughts, content and calls, each by itself, and then the end, which has none of them."""
     token_ids = _token_ids(reply, delta.token_ids)
-    if delta.text:
-        logprobs = _logprobs(reply, delta.logprobs)
-        yield ChatChunkChoice(delta.index, ChatDelta(content=delta.text), logprobs, token_ids=token_ids)
+    for part in _chat_deltas(delta):
+        logprobs = None if isinstance(part.content, UnsetType) else _logprobs(reply, delta.logprobs)
+        yield ChatChunkChoice(delta.index, part, logprobs, token_ids=token_ids)
         token_ids = _token_ids(reply, [])
     if delta.finish_reason is not None:
         yield ChatChunkChoice(
@@ -108,6 +123,21 @@ def _chunk_choices(reply: Reply, delta: Delta) -> Iterator[ChatChunkChoice]:
             stop_reason=delta.stop_reason,
             token_ids=token_ids,
         )
+
+
+def _chat_deltas(delta: Delta) -> Iterator[ChatDelta]:
+    if delta.reasoning:
+        yield ChatDelta(reasoning_content=delta.reasoning, reasoning=delta.reasoning)
+    if delta.text:
+        yield ChatDelta(content=delta.text)
+    for call in delta.calls:
+        yield ChatDelta(tool_calls=[_call_delta(call)])
+
+
+def _call_delta(call: CallDelta) -> ToolCallDelta:
+    if call.id is None or call.name is None:
+        return ToolCallDelta(call.index, FunctionDelta(call.arguments))
+    return ToolCallDelta(call.index, FunctionDelta(call.arguments, call.name), call.id, "function")
 
 
 def _chunk(

@@ -1,4 +1,4 @@
-"""From token ids to the text of every choice: submit, detokenize, look for stop strings, stop the engine."""
+"""All choices of one request: submitted together, and stopped in the engine when their text is over."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from llmrt.engine.messages import Submit
-from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
-from llmrt.errors import LlmrtError, RequestError
+from llmrt.engine.request import SamplingParams
+from llmrt.server.choice import CallDelta, Choice, Delta, ReportedToken
 from llmrt.server.engine_client import EngineClient
 from llmrt.server.responses import FinishReason
 from llmrt.server.sampling import with_seed
-from llmrt.text.detokenizer import Detokenizer
+from llmrt.text.answer_format import PLAIN, AnswerFormat
 from llmrt.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """``n`` answers to each prompt; choice ``i`` answers prompt ``i // n``. ``max_tokens`` is one a prompt."""
+    """``n`` answers to each prompt; choice ``i`` answers prompt ``i // n``. ``max_tokens`` is one a prompt.
+
+    ``stop`` strings are looked for in the content that ``answer`` finds, not in thoughts or calls.
+    """
 
     id: str
     prompts: list[list[int]]
@@ -27,6 +30,7 @@ class Job:
     n: int
     stop: tuple[str, ...]
     strip_leading_space: bool
+    answer: AnswerFormat = PLAIN
 
     @property
     def num_choices(self) -> int:
@@ -43,29 +47,13 @@ class Job:
         ]
 
 
-@dataclass(frozen=True)
-class ReportedToken:
-    """A token of the text: the character it begins at, its bytes in the text, and its log-probability."""
+@dataclass
+class Call:
+    """A whole call of a tool."""
 
-    offset: int
-    data: bytes
-    logprob: TokenLogprob
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delta:
-    """What a choice gained. ``logprobs`` are those of the tokens that begin in the text given out so far.
-
-    ``stop_reason`` is the stop string that ended the choice, None where anything else did.
-    """
-
-    index: int
-    text: str
-    token_ids: list[int]
-    logprobs: list[ReportedToken]
-    finish_reason: FinishReason | None
-    stop_reason: str | None
-    num_cached_tokens: int
+    id: str
+    name: str
+    arguments: str = ""
 
 
 @dataclass
@@ -73,6 +61,8 @@ class Answer:
     """A whole choice: its deltas put together."""
 
     text: str = ""
+    reasoning: str = ""
+    calls: list[Call] = field(default_factory=list[Call])
     token_ids: list[int] = field(default_factory=list[int])
     logprobs: list[ReportedToken] = field(default_factory=list[ReportedToken])
     finish_reason: FinishReason = "length"
@@ -86,12 +76,12 @@ async def run(engine: EngineClient, tokenizer: Tokenizer, job: Job) -> AsyncGene
     ``RequestError`` for a request that it refuses and ``LlmrtError`` for one that it fails to finish.
     """
     submits = job.submits()
-    choices = {submit.request_id: _Choice(i, tokenizer, job) for i, submit in enumerate(submits)}
+    choices = {submit.request_id: _choice(i, tokenizer, job) for i, submit in enumerate(submits)}
     async with aclosing(engine.generate(submits)) as outputs:
         async for output in outputs:
             choice = choices[output.request_id]
             if choice.finished:
-                continue  # it had a stop string: what the engine computed beyond is nobody's
+                continue  # its text is over: what the engine computed beyond is nobody's
             delta = choice.advance(output)
             if choice.finished and output.finish_reason is None:
                 engine.abort(output.request_id)
@@ -105,6 +95,9 @@ async def collect(deltas: AsyncIterable[Delta], num_choices: int) -> list[Answer
     async for delta in deltas:
         answer = answers[delta.index]
         answer.text += delta.text
+        answer.reasoning += delta.reasoning
+        for call in delta.calls:
+            _add_call(answer.calls, call)
         answer.token_ids += delta.token_ids
         answer.logprobs += delta.logprobs
         if delta.finish_reason is not None:
@@ -112,67 +105,18 @@ async def collect(deltas: AsyncIterable[Delta], num_choices: int) -> list[Answer
     return answers
 
 
-class _Choice:
-    """The state of one answer between engine outputs."""
+def _choice(index: int, tokenizer: Tokenizer, job: Job) -> Choice:
+    return Choice(
+        index,
+        tokenizer,
+        job.answer,
+        stop=job.stop,
+        stop_token_ids=job.params.stop_token_ids,
+        strip_leading_space=job.strip_leading_space,
+    )
 
-    def __init__(self, index: int, tokenizer: Tokenizer, job: Job) -> None:
-        self.finished = False
-        self._index = index
-        self._tokenizer = tokenizer
-        self._stop_token_ids = job.params.stop_token_ids
-        self._detokenizer = Detokenizer(tokenizer, stop=job.stop, strip_leading_space=job.strip_leading_space)
-        self._lead = b" " if job.strip_leading_space else b""
-        self._num_tokens = 0
-        self._num_chars = 0
-        self._token_ids: list[int] = []  # of the next delta
-        self._logprobs: list[ReportedToken] = []  # of tokens whose text is withheld
 
-    def advance(self, output: RequestOutput) -> Delta | None:
-        """What ``output`` adds; None while nothing can be shown."""
-        if output.finish_reason == "error":
-            raise self._failure(output.error or "The engine could not compute this request.")
-        assert output.finish_reason != "abort"  # only this module aborts, and then it does not look back
-        text = self._push(output)
-        if output.finish_reason is not None:
-            text += self._detokenizer.finish()
-        reason = "stop" if self._detokenizer.stopped is not None else output.finish_reason
-        self.finished = reason is not None
-        return self._delta(text, reason, output.num_cached_tokens) if text or self.finished else None
-
-    def _push(self, output: RequestOutput) -> str:
-        """Detokenize token by token, so that those behind a stop string do not count."""
-        text = ""
-        for position, token_id in enumerate(output.token_ids):
-            if self._detokenizer.stopped is not None:
-                break
-            self._num_tokens += 1
-            self._token_ids.append(token_id)
-            if token_id in self._stop_token_ids and output.finish_reason == "stop":
-                break  # like a stop string, a token that ends the answer is no part of it
-            text += self._detokenizer.push([token_id])
-            if output.logprobs is not None and not self._tokenizer.is_special(token_id):
-                self._report(output.logprobs[position])
-        return text
-
-    def _report(self, logprob: TokenLogprob) -> None:
-        data = self._tokenizer.token_bytes(logprob.token_id).removeprefix(self._lead)
-        self._lead = b""
-        self._logprobs.append(ReportedToken(self._detokenizer.token_offsets[-1], data, logprob))
-
-    def _delta(self, text: str, finish_reason: FinishReason | None, num_cached_tokens: int) -> Delta:
-        self._num_chars += len(text)
-        shown = [token for token in self._logprobs if token.offset < self._num_chars]
-        token_ids = self._token_ids
-        self._logprobs, self._token_ids = self._logprobs[len(shown) :], []
-        return Delta(
-            index=self._index,
-            text=text,
-            token_ids=token_ids,
-            logprobs=shown,
-            finish_reason=finish_reason,
-            stop_reason=self._detokenizer.stopped,
-            num_cached_tokens=num_cached_tokens,
-        )
-
-    def _failure(self, message: str) -> LlmrtError:
-        return LlmrtError(message) if self._num_tokens else RequestError(message)
+def _add_call(calls: list[Call], delta: CallDelta) -> None:
+    if delta.id is not None and delta.name is not None:
+        calls.append(Call(delta.id, delta.name))
+    calls[delta.index].arguments += delta.arguments

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from llmrt.server.generation import ReportedToken
+from llmrt.server.choice import ReportedToken
 from llmrt.server.responses import ChatLogprobs, ChatTokenLogprob, CompletionLogprobs, TopLogprob
 from llmrt.text.tokenizer import Tokenizer
 

@@ -9,8 +9,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from llmrt.errors import RequestError
+from llmrt.server.choice import Delta
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
-from llmrt.server.generation import Delta, Job, run
+from llmrt.server.generation import Job, run
 from llmrt.server.responses import CachedTokens, Usage
 from llmrt.server.sampling import fit_max_tokens, sampling_params
 from llmrt.server.schemas import GenerationBody

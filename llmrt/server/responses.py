@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class CachedTokens(Struct, frozen=True):
@@ -54,10 +54,28 @@ class CompletionLogprobs(Struct, frozen=True):
     text_offset: list[int]
 
 
-class ChatMessage(Struct, frozen=True):
-    """The answer of one choice."""
+class CalledFunction(Struct, frozen=True):
+    """What is called; ``arguments`` are JSON as the model wrote it."""
 
-    content: str
+    name: str
+    arguments: str
+
+
+class ToolCall(Struct, frozen=True):
+    """A call that the client is asked to make."""
+
+    id: str
+    function: CalledFunction
+    type: Literal["function"] = "function"
+
+
+class ChatMessage(Struct, frozen=True):
+    """The answer of one choice. What the model thought has two names, for clients know one or the other."""
+
+    content: str | None
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
     role: Literal["assistant"] = "assistant"
     refusal: None = None
 
@@ -86,11 +104,30 @@ class ChatCompletion(Struct, frozen=True):
     object: Literal["chat.completion"] = "chat.completion"
 
 
+class FunctionDelta(Struct, frozen=True):
+    """The name of a called function, or more of its arguments."""
+
+    arguments: str
+    name: str | UnsetType = UNSET
+
+
+class ToolCallDelta(Struct, frozen=True):
+    """The beginning of call ``index``, which has all fields, or more of its arguments."""
+
+    index: int
+    function: FunctionDelta
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+
+
 class ChatDelta(Struct, frozen=True):
     """What a chunk adds to a message; nothing in the chunk that finishes it."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
 
 
 class ChatChunkChoice(Struct, frozen=True):

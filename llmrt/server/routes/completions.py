@@ -14,7 +14,8 @@ from msgspec import UNSET, UnsetType
 
 from llmrt.errors import RequestError
 from llmrt.server.body import json_body
-from llmrt.server.generation import Answer, Delta, collect
+from llmrt.server.choice import Delta
+from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import completion_logprobs
 from llmrt.server.reply import Reply, admit, check_body
 from llmrt.server.responses import Completion, CompletionChoice, CompletionLogprobs, Usage

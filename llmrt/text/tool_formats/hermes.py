@@ -36,9 +36,9 @@ For each function call, return a json object with function name and arguments wi
 class HermesFormat:
     """See ``ToolFormat``."""
 
-    begin = _BEGIN
-    marks = (_BEGIN, _END)
-    separator = "\n"
+    begin: str | None = _BEGIN
+    marks: tuple[str, ...] = (_BEGIN, _END)
+    separator: str | None = "\n"
 
     def parse(self, source: Source, names: Collection[str]) -> Parse[None]:
         """See ``ToolFormat.parse``; a tag around something that is no call is text."""

@@ -20,9 +20,9 @@ _MARK = "<|python_tag|>"
 class Llama3Format:
     """See ``ToolFormat``."""
 
-    begin = None
-    marks = (_MARK,)
-    separator = None
+    begin: str | None = None
+    marks: tuple[str, ...] = (_MARK,)
+    separator: str | None = None
 
     def parse(self, source: Source, names: Collection[str]) -> Parse[None]:
         """See ``ToolFormat.parse``. An object that calls no tool that there is, is an answer in JSON."""

@@ -24,8 +24,8 @@ _ID_LENGTH = 9  # the templates refuse another
 
 
 class _MistralFormat:
-    begin = _BEGIN
-    marks = (_BEGIN, _ARGS, _CALL_ID)
+    begin: str | None = _BEGIN
+    marks: tuple[str, ...] = (_BEGIN, _ARGS, _CALL_ID)
 
     def parse(self, source: Source, names: Collection[str]) -> Parse[None]:
         """See ``ToolFormat.parse``. Both forms are read, whichever the template speaks of."""
@@ -49,7 +49,7 @@ class _MistralFormat:
 class MistralListFormat(_MistralFormat):
     """A JSON list of calls. See ``ToolFormat``."""
 
-    separator = None
+    separator: str | None = None
 
     def block(self, spell: Spell, rules: Mapping[str, str], *, many: bool) -> str:
         """See ``ToolFormat.block``."""
@@ -61,7 +61,7 @@ class MistralListFormat(_MistralFormat):
 class MistralNamedFormat(_MistralFormat):
     """A mark, a name and the arguments for each call. See ``ToolFormat``."""
 
-    separator = ""
+    separator: str | None = ""
 
     def block(self, spell: Spell, rules: Mapping[str, str], *, many: bool) -> str:
         """See ``ToolFormat.block``."""

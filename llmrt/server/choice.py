@@ -1,0 +1,228 @@
+"""One answer while it comes: its tokens become text, and that becomes content, thoughts and calls of tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from llmrt.engine.request import RequestOutput, TokenLogprob
+from llmrt.errors import LlmrtError, RequestError
+from llmrt.server.responses import FinishReason
+from llmrt.text.answer_format import AnswerFormat
+from llmrt.text.answer_parts import Arguments, CallEnd, CallStart, Content, Part, Reasoning
+from llmrt.text.detokenizer import Detokenizer
+from llmrt.text.stop_strings import StopStrings
+from llmrt.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class ReportedToken:
+    """A token of the text: the character it begins at, its bytes in the text, and its log-probability."""
+
+    offset: int
+    data: bytes
+    logprob: TokenLogprob
+
+
+@dataclass(frozen=True)
+class CallDelta:
+    """The beginning of call ``index``, which has an id and a name, or more of its arguments."""
+
+    index: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """What a choice gained. ``logprobs`` are those of the tokens that begin in the content given out so far.
+
+    ``text`` is content. ``stop_reason`` is the stop string that ended the choice, None where anything else did.
+    """
+
+    index: int
+    text: str
+    reasoning: str
+    calls: list[CallDelta]
+    token_ids: list[int]
+    logprobs: list[ReportedToken]
+    finish_reason: FinishReason | None
+    stop_reason: str | None
+    num_cached_tokens: int
+
+
+class Choice:
+    """The state of one answer between engine outputs. ``finished``: nothing that is computed from now on is of it."""
+
+    def __init__(
+        self,
+        index: int,
+        tokenizer: Tokenizer,
+        answer: AnswerFormat,
+        *,
+        stop: Sequence[str],
+        stop_token_ids: frozenset[int],
+        strip_leading_space: bool,
+    ) -> None:
+        self.finished = False
+        self._index = index
+        self._tokenizer = tokenizer
+        self._stop_token_ids = stop_token_ids
+        self._detokenizer = Detokenizer(tokenizer, visible=answer.visible, strip_leading_space=strip_leading_space)
+        self._parser = answer.parser()
+        self._lead = b" " if strip_leading_space else b""
+        self._num_tokens = 0
+        self._token_ids: list[int] = []  # of the next delta
+        self._content = _ContentText(stop)
+        self._reasoning = ""
+        self._calls = _Calls(answer)
+
+    def advance(self, output: RequestOutput) -> Delta | None:
+        """What ``output`` adds; None while nothing can be shown."""
+        if output.finish_reason == "error":
+            raise self._failure(output.error or "The engine could not compute this request.")
+        assert output.finish_reason != "abort"  # only the server aborts, and then it does not look back
+        text = self._push(output)
+        if output.finish_reason is not None and not self._is_cut:
+            text += self._take(self._parser.push(self._detokenizer.finish()))
+            text += self._take(self._parser.finish()) + self._content.finish()
+        reason = self._finish_reason(output)
+        self.finished = reason is not None
+        if text or self._reasoning or self._calls.new or self.finished:
+            return self._delta(text, reason, output.num_cached_tokens)
+        return None
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the answer is over, whatever else the model says."""
+        return self._content.stopped is not None or self._calls.complete
+
+    def _push(self, output: RequestOutput) -> str:
+        """Go token by token, so that those behind a stop string do not count."""
+        text = ""
+        for position, token_id in enumerate(output.token_ids):
+            if self._is_cut:
+                break
+            self._num_tokens += 1
+            self._token_ids.append(token_id)
+            if token_id in self._stop_token_ids and output.finish_reason == "stop":
+                break  # like a stop string, a token that ends the answer is no part of it
+            piece = self._detokenizer.push([token_id])
+            if output.logprobs is not None and not self._tokenizer.is_special(token_id):
+                self._report(output.logprobs[position])
+            text += self._take(self._parser.push(piece))
+        return text
+
+    def _report(self, logprob: TokenLogprob) -> None:
+        data = self._tokenizer.token_bytes(logprob.token_id).removeprefix(self._lead)
+        self._lead = b""
+        self._content.report(ReportedToken(self._detokenizer.token_offsets[-1], data, logprob))
+
+    def _take(self, parts: Sequence[Part]) -> str:
+        """Sort ``parts``; returns the content that is certain."""
+        text = ""
+        for part in parts:
+            if self._is_cut:
+                break
+            if isinstance(part, Content):
+                text += self._content.add(part)
+            elif isinstance(part, Reasoning):
+                self._reasoning += part.text
+            else:
+                self._calls.add(part)
+        return text
+
+    def _finish_reason(self, output: RequestOutput) -> FinishReason | None:
+        """``tool_calls`` for an answer that calls, unless its end was cut off."""
+        reason = "stop" if self._is_cut else output.finish_reason
+        assert reason not in ("abort", "error")
+        return "tool_calls" if reason == "stop" and self._calls.count else reason
+
+    def _delta(self, text: str, finish_reason: FinishReason | None, num_cached_tokens: int) -> Delta:
+        delta = Delta(
+            index=self._index,
+            text=text,
+            reasoning=self._reasoning,
+            calls=self._calls.new,
+            token_ids=self._token_ids,
+            logprobs=self._content.take_reported(),
+            finish_reason=finish_reason,
+            stop_reason=self._content.stopped,
+            num_cached_tokens=num_cached_tokens,
+        )
+        self._token_ids, self._reasoning, self._calls.new = [], "", []
+        return delta
+
+    def _failure(self, message: str) -> LlmrtError:
+        return LlmrtError(message) if self._num_tokens else RequestError(message)
+
+
+class _ContentText:
+    """The content, up to a stop string, and the tokens that begin in it."""
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = StopStrings(stop)
+        self._num_added = 0
+        self._num_given = 0
+        self._waiting: list[ReportedToken] = []  # their offsets are the answer's
+        self._placed: list[ReportedToken] = []  # and these ones' the content's
+
+    @property
+    def stopped(self) -> str | None:
+        return self._stop.stopped
+
+    def report(self, token: ReportedToken) -> None:
+        self._waiting.append(token)
+
+    def add(self, part: Content) -> str:
+        """The content that ``part`` makes certain. Tokens that began before it are of something else."""
+        end = part.start + len(part.text)
+        for token in self._waiting:
+            if part.start <= token.offset < end:
+                self._placed.append(replace(token, offset=self._num_added + token.offset - part.start))
+        self._waiting = [token for token in self._waiting if token.offset >= end]
+        self._num_added += len(part.text)
+        return self._give(self._stop.push(part.text))
+
+    def finish(self) -> str:
+        return self._give(self._stop.finish())
+
+    def take_reported(self) -> list[ReportedToken]:
+        """The tokens that begin in what was given out, each once."""
+        given = [token for token in self._placed if token.offset < self._num_given]
+        self._placed = self._placed[len(given) :]
+        return given
+
+    def _give(self, text: str) -> str:
+        self._num_given += len(text)
+        return text
+
+
+class _Calls:
+    """The calls so far; ``new`` are those of the next delta."""
+
+    def __init__(self, answer: AnswerFormat) -> None:
+        self.count = 0
+        self.complete = False
+        self.new: list[CallDelta] = []
+        self._answer = answer
+
+    def add(self, part: CallStart | Arguments | CallEnd) -> None:
+        match part:
+            case CallStart():
+                assert self._answer.tools is not None
+                self.new.append(CallDelta(self.count, id=self._answer.tools.call_id(), name=part.name))
+                self.count += 1
+            case Arguments():
+                self._extend(part.text)
+            case CallEnd():
+                self.complete = not self._answer.many
+
+    def _extend(self, arguments: str) -> None:
+        """Pieces that come at once are one; the beginning of a call has none."""
+        last = self.new[-1] if self.new else None
+        if last is not None and last.id is None:
+            self.new[-1] = replace(last, arguments=last.arguments + arguments)
+        else:
+            self.new.append(CallDelta(self.count - 1, arguments))
