@@ -18,7 +18,7 @@ from llmrt.model.forward_batch import ForwardBatch
 
 @dataclass(frozen=True)
 class BatchRows:
-    """A step's numbers as lists, named as in ``ForwardBatch``; ``last_rows`` are those that end a request's tokens."""
+    """A step's numbers as lists, named as in ``ForwardBatch``; ``last_rows`` are those that a token is chosen for."""
 
     input_ids: list[int]
     positions: list[int]
@@ -51,6 +51,11 @@ def ends_in_step(request: Request, num_tokens: int) -> bool:
     return num_tokens == request.num_uncomputed_tokens
 
 
+def chooses_in_step(request: Request, num_tokens: int) -> bool:
+    """Whether the step chooses a token for the request."""
+    return num_tokens == request.num_uncomputed_tokens and request.pooling is None
+
+
 def lay_out(scheduled: SchedulerOutput, block_size: int) -> BatchRows:
     """Lay the scheduled tokens of all requests one after the other."""
     input_ids: list[int] = []
@@ -69,7 +74,7 @@ def lay_out(scheduled: SchedulerOutput, block_size: int) -> BatchRows:
         [0, *ends],
         [r.num_computed_tokens + n for r, n in scheduled.items()],
         [r.block_table for r in scheduled],
-        [end - 1 for (r, n), end in zip(scheduled.items(), ends, strict=True) if ends_in_step(r, n)],
+        [end - 1 for (r, n), end in zip(scheduled.items(), ends, strict=True) if chooses_in_step(r, n)],
     )
 
 

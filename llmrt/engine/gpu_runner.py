@@ -1,7 +1,8 @@
 """Executes steps on a device that the host does not wait for: batch, decoder, and the choice of tokens there.
 
 A step in which every request has one token is a graph; one with prompts in it is handed over operation by operation.
-Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), the step is waited for.
+Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), or a vector is complete, the
+step is waited for.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from llmrt.engine.batch_builder import ends_in_step, lay_out
+from llmrt.engine.batch_builder import chooses_in_step, ends_in_step, lay_out
 from llmrt.engine.choice import Choice, Chooser
 from llmrt.engine.decode_inputs import DecodeInputs
 from llmrt.engine.device import Computed, Event, StepDevice
 from llmrt.engine.graphs import DecodeGraphs, rows_for
+from llmrt.engine.pooling import PooledRows, Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.request import PENDING, Request
 from llmrt.engine.sampler import sample
-from llmrt.engine.scheduler import SampledToken, SchedulerOutput
+from llmrt.engine.scheduler import SampledToken, SchedulerOutput, StepResult
 from llmrt.model.decoder import Decoder
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
@@ -41,15 +43,15 @@ class LateTokens:
 
 
 @dataclass(frozen=True)
-class KnownTokens:
-    """Tokens that the host chose."""
+class KnownResults:
+    """Tokens that the host chose, and vectors."""
 
-    sampled: Mapping[Request, SampledToken]
+    results: Mapping[Request, StepResult]
     is_late: bool = False
 
-    def wait(self) -> Mapping[Request, SampledToken]:
+    def wait(self) -> Mapping[Request, StepResult]:
         """See ``Flight``."""
-        return self.sampled
+        return self.results
 
 
 class GpuRunner:
@@ -61,35 +63,40 @@ class GpuRunner:
     def __init__(
         self, decoder: Decoder, kv: KVCache, device: StepDevice, *, block_size: int, max_num_seqs: int, max_blocks: int
     ) -> None:
-        self.vocab_size = decoder.config.vocab_size
+        self.vocab_size, self.hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
         self._decoder, self._kv, self._device, self._block_size = decoder, kv, device, block_size
         capacity = rows_for(max_num_seqs)
         self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
         self._chooser = Chooser(device, capacity, decoder.spec)
+        self._pooler = Pooler(decoder.norm)
         self._graphs = DecodeGraphs(decoder, kv, device, self._inputs, self._chooser)
         self._chosen: dict[Request, int] = {}  # places of the tokens of the last step
         self._outputs = [device.host_buffer(capacity, torch.int64) for _ in range(2)]
 
     @torch.inference_mode()
-    def launch(self, scheduled: SchedulerOutput) -> LateTokens | KnownTokens:
+    def launch(self, scheduled: SchedulerOutput) -> LateTokens | KnownResults:
         """See ``LateRunner``."""
-        ending = [request for request, num_tokens in scheduled.items() if ends_in_step(request, num_tokens)]
+        ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
         choice = self._chooser.prepare(ending)
+        pooled, vectors = pooled_rows(scheduled), list[Tensor]()
         if sum(scheduled.values()) == len(ending):
             computed = self._graphs.run(ending, self._chosen, choice)
         else:
-            computed = self._run(scheduled, ending, choice)
+            computed = self._run(scheduled, ending, choice, pooled, vectors)
         self._chosen = {request: place for place, request in enumerate(ending)}
-        return self._on_host(computed, ending) if choice is None else self._on_device(ending)
+        flight = self._on_host(computed, ending) if choice is None else self._on_device(ending)
+        if any(part.ends for part in pooled):
+            return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors)})
+        return flight
 
     def randomize_cache(self) -> None:
         """See ``KVCache.randomize``."""
         self._kv.randomize()
 
-    def _on_host(self, computed: Computed, ending: Sequence[Request]) -> KnownTokens:
+    def _on_host(self, computed: Computed, ending: Sequence[Request]) -> KnownResults:
         self._device.event().wait()
         sampled = sample(computed.result[: len(ending)], ending)
-        return KnownTokens(dict(zip(ending, sampled, strict=True)))
+        return KnownResults(dict(zip(ending, sampled, strict=True)))
 
     def _on_device(self, ending: Sequence[Request]) -> LateTokens:
         self._outputs.reverse()
@@ -97,13 +104,22 @@ class GpuRunner:
         self._device.copy(tokens, self._inputs.chosen[: len(ending)])
         return LateTokens(ending, tokens, self._device.event())
 
-    def _run(self, scheduled: SchedulerOutput, ending: Sequence[Request], choice: Choice | None) -> Computed:
-        """Hand over a step of any shape."""
+    def _run(
+        self,
+        scheduled: SchedulerOutput,
+        ending: Sequence[Request],
+        choice: Choice | None,
+        pooled: Sequence[PooledRows],
+        vectors: list[Tensor],
+    ) -> Computed:
+        """Hand over a step of any shape. ``vectors`` has those of the ``pooled`` rows once it is computed."""
         batch, pending, places = self._upload(scheduled)
 
         def step() -> Tensor:
             batch.input_ids.index_copy_(0, pending, self._inputs.chosen[places])
-            logits = self._decoder(batch, self._kv)
+            stream = self._decoder.stream(batch, self._kv)
+            vectors.extend(self._pooler.pool(stream, pooled))
+            logits = self._decoder.logits(stream, batch)
             if choice is not None and ending:
                 self._inputs.chosen[: len(ending)].copy_(self._chooser.choose(choice, logits))
             return logits

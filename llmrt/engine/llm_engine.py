@@ -7,7 +7,7 @@ from functools import partial
 
 from llmrt.config import EngineConfig
 from llmrt.engine.grammars import Grammars
-from llmrt.engine.request import Request, RequestOutput, SamplingParams
+from llmrt.engine.request import Pooling, Request, RequestOutput, SamplingParams
 from llmrt.engine.run_ahead import RunAhead
 from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
@@ -52,6 +52,11 @@ class LLMEngine:
         return self._runner.vocab_size
 
     @property
+    def embedding_size(self) -> int:
+        """Numbers in the vector of a text."""
+        return self._runner.hidden_size
+
+    @property
     def has_work(self) -> bool:
         """Whether ``step`` would compute anything."""
         return self._is_computing or self._num_compiling > 0
@@ -66,6 +71,13 @@ class LLMEngine:
             self._grammars.compile(request)
         else:
             raise RequestError("This model has no vocabulary, so it cannot follow a grammar.", param="grammar")
+
+    def embed(self, request_id: str, token_ids: Sequence[int], pooling: Pooling) -> None:
+        """Queue a text whose vector is wanted. Raises ``RequestError`` for tokens or a length that cannot be served."""
+        _check_tokens(token_ids, self.vocab_size)
+        if len(token_ids) > self.context_length:
+            raise ContextLengthError(len(token_ids), self.context_length, param="input")
+        self.scheduler.add(Request(request_id, list(token_ids), SamplingParams(), pooling))
 
     def abort(self, request_id: str) -> None:
         """Forget a request; nothing more is emitted for it."""
@@ -119,6 +131,13 @@ def _step(scheduler: Scheduler, runner: ModelRunner) -> list[RequestOutput]:
 
 def check_request(token_ids: Sequence[int], params: SamplingParams, vocab_size: int, context_length: int) -> None:
     """Raise ``RequestError`` if an engine of this vocabulary and context cannot serve the request."""
+    _check_tokens(token_ids, vocab_size)
+    if len(token_ids) >= context_length:
+        raise ContextLengthError(len(token_ids), context_length)
+    params.validate(vocab_size)
+
+
+def _check_tokens(token_ids: Sequence[int], vocab_size: int) -> None:
     if not token_ids:
         raise RequestError("The prompt is empty: it has no tokens.", param="prompt")
     for token_id in token_ids:
@@ -127,6 +146,3 @@ def check_request(token_ids: Sequence[int], params: SamplingParams, vocab_size: 
                 f"The prompt holds token {token_id}; this model has tokens 0 to {vocab_size - 1}.",
                 param="prompt",
             )
-    if len(token_ids) >= context_length:
-        raise ContextLengthError(len(token_ids), context_length)
-    params.validate(vocab_size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from llmrt.config import EngineConfig
-from llmrt.engine.request import RequestOutput, SamplingParams
+from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
 
 
 class Start(msgspec.Struct, tag=True, frozen=True):
@@ -20,11 +20,12 @@ class Start(msgspec.Struct, tag=True, frozen=True):
 
 
 class Submit(msgspec.Struct, tag=True, frozen=True):
-    """Answer ``token_ids``."""
+    """Answer ``token_ids``; with ``pooling``, by their vector alone, whatever the ``params``."""
 
     request_id: str
     token_ids: list[int]
     params: SamplingParams
+    pooling: Pooling | None = None
 
 
 class Abort(msgspec.Struct, tag=True, frozen=True):
@@ -38,6 +39,7 @@ class Ready(msgspec.Struct, tag=True, frozen=True):
 
     context_length: int
     vocab_size: int
+    embedding_size: int
     notices: list[str] = []
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from llmrt.engine.constraint import Constraint
 
 FinishReason = Literal["stop", "length", "abort", "error"]
+# How the final hidden states of a text become its vector: their mean, or the last one.
+Pooling = Literal["mean", "last"]
 
 MAX_LOGPROBS = 20
 # Stands in ``Request.token_ids`` for a token that a step has chosen, or will, and that the host does not know yet.
@@ -101,7 +103,7 @@ class RequestOutput:
 
     ``token_ids`` are new since the last output (an end-of-sequence token is among them). ``logprobs`` has one
     entry a token when they were asked for. The last output of a request has a ``finish_reason``; with "error"
-    the ``error`` says why.
+    the ``error`` says why. ``embedding`` is a pooled vector, little-endian fp32, in its request's only output.
     """
 
     request_id: str
@@ -110,6 +112,7 @@ class RequestOutput:
     logprobs: tuple[TokenLogprob, ...] | None = None
     num_cached_tokens: int = 0
     error: str | None = None
+    embedding: bytes | None = None
 
 
 def empty_table() -> array[int]:
@@ -125,12 +128,14 @@ class Request:
     ``num_computed_tokens`` of them have their keys and values in the blocks of ``block_table``, 64-bit numbers side by
     side as the kernels read them. ``block_keys`` name the content of its full blocks. ``seed`` is the one asked for, or
     drawn when the request begins; ``is_plain`` and ``is_plain_greedy`` are those of ``params``. ``constraint`` is its
-    place in the grammar, if it has one.
+    place in the grammar, if it has one. With ``pooling`` nothing is generated: the request ends when its prompt is
+    computed, and gives a vector.
     """
 
     request_id: str
     token_ids: list[int]
     params: SamplingParams
+    pooling: Pooling | None = None
     num_prompt_tokens: int = field(init=False)
     seed: int = field(init=False)
     is_plain: bool = field(init=False)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from llmrt.engine.request import Request
-from llmrt.engine.scheduler import SampledToken, SchedulerOutput
+from llmrt.engine.scheduler import SchedulerOutput, StepResult
 
 
 class Runner(Protocol):
-    """The scheduled tokens go through the model, and a token is chosen where a sequence ends."""
+    """The scheduled tokens go through the model, and a token is chosen where a sequence ends, or its vector pooled."""
 
     vocab_size: int
+    hidden_size: int
 
     def randomize_cache(self) -> None:
         """Put random keys and values in the place of those that were computed."""
@@ -22,8 +23,8 @@ class Runner(Protocol):
 class ModelRunner(Runner, Protocol):
     """A runner that has the tokens when it has computed the step."""
 
-    def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
-        """Choose a token for each request whose last known token is in the step."""
+    def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, StepResult]:
+        """A token, or the vector, of each request whose last known token is in the step."""
         ...
 
 
@@ -35,8 +36,11 @@ class Flight(Protocol):
         """False where the tokens are there already."""
         ...
 
-    def wait(self) -> Mapping[Request, SampledToken]:
-        """The token of each request whose last token was in the step; blocks until they are there."""
+    def wait(self) -> Mapping[Request, StepResult]:
+        """The token, or the vector, of each request whose last token was in the step; blocks until they are there.
+
+        A flight with vectors is not late.
+        """
         ...
 
 

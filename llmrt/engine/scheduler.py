@@ -29,6 +29,15 @@ class SampledToken(NamedTuple):
     logprob: TokenLogprob | None = None
 
 
+class PooledVector(NamedTuple):
+    """The vector of a request whose prompt a step completed, little-endian fp32."""
+
+    data: bytes
+
+
+StepResult = SampledToken | PooledVector
+
+
 SchedulerOutput = dict[Request, int]
 
 
@@ -61,7 +70,7 @@ class Scheduler:
     def add(self, request: Request) -> None:
         """Queue ``request``."""
         assert request.request_id not in self._by_id
-        assert request.num_prompt_tokens < self.context_length
+        assert request.num_prompt_tokens < self.context_length + (request.pooling is not None)
         self._by_id[request.request_id] = request
         self._waiting.append(request)
 
@@ -77,7 +86,7 @@ class Scheduler:
         scheduled: SchedulerOutput = {}
         prompts: list[Request] = []
         for request in list(self._running):
-            if request.num_uncomputed_tokens > 1:
+            if request.num_uncomputed_tokens > 1 or request.pooling is not None:
                 prompts.append(request)
             elif not self._is_full(request):
                 self._schedule(request, 1, scheduled)
@@ -85,13 +94,13 @@ class Scheduler:
         assert scheduled or all(map(self._is_full, self._running)), "the pool holds a full context: one can go on"
         return scheduled
 
-    def update(self, scheduled: SchedulerOutput, sampled: Mapping[Request, SampledToken]) -> list[RequestOutput]:
+    def update(self, scheduled: SchedulerOutput, results: Mapping[Request, StepResult]) -> list[RequestOutput]:
         """Account for a step that was executed: computed tokens, chosen tokens, finished requests."""
         outputs: list[RequestOutput] = []
         for request, num_tokens in scheduled.items():
             self.kv.mark_computed(request, num_tokens)
-            if request in sampled:
-                outputs.append(self._append(request, sampled[request]))
+            if request in results:
+                outputs.append(self._append(request, results[request]))
         return outputs
 
     def advance(self, scheduled: SchedulerOutput) -> None:
@@ -102,21 +111,25 @@ class Scheduler:
         for request, num_tokens in scheduled.items():
             if self._is_here(request):
                 self.kv.mark_computed(request, num_tokens)
-                if request.num_uncomputed_tokens == 0:
+                if request.num_uncomputed_tokens == 0 and request.pooling is None:
                     request.token_ids.append(PENDING)
 
-    def settle(self, sampled: Mapping[Request, SampledToken]) -> list[RequestOutput]:
-        """Account for the tokens that a step chose which was sent off earlier.
+    def settle(self, results: Mapping[Request, StepResult]) -> list[RequestOutput]:
+        """Account for what came of a step that was sent off earlier.
 
         What it computed for a request that ended meanwhile, or was aborted, is dropped. Its blocks are free already;
         whoever writes to them next does so behind that step.
         """
         outputs: list[RequestOutput] = []
-        for request, token in sampled.items():
-            if self._is_here(request):
+        for request, result in results.items():
+            if not self._is_here(request):
+                continue
+            if isinstance(result, PooledVector):
+                outputs.append(self._embedded(request, result))
+            else:
                 assert request.token_ids[-1] == PENDING
-                request.token_ids[-1] = token.token_id
-                outputs.append(self._output(request, token))
+                request.token_ids[-1] = result.token_id
+                outputs.append(self._output(request, result))
         return outputs
 
     def check_integrity(self) -> None:
@@ -134,7 +147,8 @@ class Scheduler:
                 return
             self._waiting.popleft()
             self._running[request] = None
-            num_cached = self.kv.get_computed_blocks(request)
+            # A mean is over all positions; a cached prefix has keys and values, but no hidden states.
+            num_cached = 0 if request.pooling == "mean" else self.kv.get_computed_blocks(request)
             if request.num_output_tokens == 0:
                 request.num_cached_tokens = num_cached
 
@@ -164,10 +178,22 @@ class Scheduler:
         self._waiting.appendleft(request)
         self.num_preemptions += 1
 
-    def _append(self, request: Request, sampled: SampledToken) -> RequestOutput:
+    def _append(self, request: Request, result: StepResult) -> RequestOutput:
         assert request.num_uncomputed_tokens == 0, "a token is chosen when all before it are computed"
-        request.token_ids.append(sampled.token_id)
-        return self._output(request, sampled)
+        if isinstance(result, PooledVector):
+            return self._embedded(request, result)
+        request.token_ids.append(result.token_id)
+        return self._output(request, result)
+
+    def _embedded(self, request: Request, vector: PooledVector) -> RequestOutput:
+        self._remove(request)
+        return RequestOutput(
+            request_id=request.request_id,
+            token_ids=(),
+            finish_reason="stop",
+            num_cached_tokens=request.num_cached_tokens,
+            embedding=vector.data,
+        )
 
     def _output(self, request: Request, sampled: SampledToken) -> RequestOutput:
         """What the request gained by its last token, which may be its end."""

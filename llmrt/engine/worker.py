@@ -21,7 +21,7 @@ from llmrt.config import EngineConfig
 from llmrt.engine.channel import Channel
 from llmrt.engine.messages import Abort, Failed, Outputs, Ready, Start, Submit, ToEngine
 from llmrt.engine.read_ahead import read_ahead
-from llmrt.engine.request import RequestOutput, SamplingParams
+from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
 from llmrt.engine.threads import limit_spinning
 from llmrt.errors import LlmrtError, RequestError
 
@@ -40,6 +40,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def embedding_size(self) -> int:
+        """Numbers in the vector of a text."""
+        ...
+
+    @property
     def notices(self) -> list[str]:
         """Lines for the person who started the engine."""
         ...
@@ -51,6 +56,10 @@ class Engine(Protocol):
 
     def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
         """Queue a request; raises ``RequestError`` when it cannot be served."""
+        ...
+
+    def embed(self, request_id: str, token_ids: Sequence[int], pooling: Pooling) -> None:
+        """Queue a text whose vector is wanted; raises ``RequestError`` when it cannot be served."""
         ...
 
     def abort(self, request_id: str) -> None:
@@ -93,7 +102,7 @@ def serve(channel: Channel, build: BuildEngine) -> int:
     except LlmrtError as error:
         channel.send(Failed(str(error)))
         return 1
-    channel.send(Ready(engine.context_length, engine.vocab_size, engine.notices))
+    channel.send(Ready(engine.context_length, engine.vocab_size, engine.embedding_size, engine.notices))
     run(engine, channel)
     return 0
 
@@ -116,7 +125,10 @@ def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
         return []
     assert isinstance(record, Submit)
     try:
-        engine.add(record.request_id, record.token_ids, record.params)
+        if record.pooling is None:
+            engine.add(record.request_id, record.token_ids, record.params)
+        else:
+            engine.embed(record.request_id, record.token_ids, record.pooling)
     except RequestError as error:
         return [RequestOutput(record.request_id, (), finish_reason="error", error=str(error))]
     return []

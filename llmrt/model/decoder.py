@@ -54,9 +54,17 @@ class Decoder(nn.Module):
 
     def forward(self, batch: ForwardBatch, kv: KVCache) -> Tensor:
         """Logits of the rows in ``batch.logits_index``, [R, vocab_size] (of all T rows if it is None)."""
+        return self.logits(self.stream(batch, kv), batch)
+
+    def stream(self, batch: ForwardBatch, kv: KVCache) -> Tensor:
+        """The residual stream behind the last layer, [T, hidden]."""
         stream = self.embedding(batch.input_ids)
         for layer, layer_kv in zip(self.layers, kv.layers, strict=True):
             stream = layer(stream, batch, self.cos_sin, layer_kv)
+        return stream
+
+    def logits(self, stream: Tensor, batch: ForwardBatch) -> Tensor:
+        """What ``forward`` gives, from the residual stream."""
         if batch.logits_index is not None:
             stream = stream[batch.logits_index]
         return self.lm_head(self.norm(stream))

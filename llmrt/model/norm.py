@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from llmrt.ops.registry import resolve
 from llmrt.ops.rms_norm import RMS_NORM
 from llmrt.ops.types import Activations, OpSpec
+from llmrt_kernels.reference.rms_norm import rms_norm
 
 
 class RMSNorm(nn.Module):
@@ -25,3 +26,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Activations:
         """x [T, N] -> [T, N]."""
         return self._rms_norm(x, self.weight, self._eps, self._group)
+
+    def states(self, x: Tensor) -> Tensor:
+        """The same as numbers for a reader, never in int8. x [T, N] -> [T, N] fp32."""
+        return rms_norm(x.float(), self.weight, self._eps)

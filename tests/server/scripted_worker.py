@@ -11,6 +11,7 @@ import os
 import random
 import re
 import signal
+import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -44,15 +45,17 @@ class ScriptedEngine:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.vocab_size = tokenizer.vocab_size
+        self.embedding_size = 3
         self.notices = ["the engine is scripted"]
         self._tokenizer = tokenizer
         self._running: dict[str, Running] = {}
+        self._texts: dict[str, tuple[int, ...]] = {}
         self._aborted: list[str] = []
         self._seen: set[tuple[int, ...]] = set()
 
     @property
     def has_work(self) -> bool:
-        return bool(self._running)
+        return bool(self._running or self._texts)
 
     def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
         prompt = self._tokenizer.decode(token_ids, skip_special_tokens=False)
@@ -67,6 +70,12 @@ class ScriptedEngine:
         sizes = random.Random(f"{params.seed} {text}")
         self._running[request_id] = Running(params, tokens, room, cached, sizes)
 
+    def embed(self, request_id: str, token_ids: Sequence[int], pooling: str) -> None:
+        """Its vector has the text's length, its sum or last token, and 1."""
+        if self._tokenizer.decode(token_ids).startswith("@reject"):
+            raise RequestError("the engine refuses this")
+        self._texts[request_id] = (len(token_ids), sum(token_ids) if pooling == "mean" else token_ids[-1], 1)
+
     def abort(self, request_id: str) -> None:
         if self._running.pop(request_id, None):
             self._aborted.append(request_id)
@@ -77,7 +86,11 @@ class ScriptedEngine:
         for output in outputs:
             if output and output.finish_reason:
                 del self._running[output.request_id]
-        return [output for output in outputs if output]
+        return [output for output in outputs if output] + self._embedded()
+
+    def _embedded(self) -> list[RequestOutput]:
+        texts, self._texts = self._texts, {}
+        return [RequestOutput(i, (), "stop", embedding=struct.pack("<3f", *v)) for i, v in reversed(texts.items())]
 
     def _advance(self, request_id: str, running: Running) -> RequestOutput | None:
         new: list[int] = []

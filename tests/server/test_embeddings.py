@@ -1,0 +1,96 @@
+"""Vectors over HTTP. The scripted engine's are (tokens, their sum or the last one, 1)."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import httpx
+import numpy as np
+import openai
+import pytest
+from serving import error_of
+
+PATH = "/v1/embeddings"
+
+
+def raw(http: httpx.Client, **fields: Any) -> list[list[float]]:
+    """The vectors of an answer, not normalised."""
+    response = http.post(PATH, json={"normalize": False, **fields})
+    assert response.status_code == 200, response.text
+    return [item["embedding"] for item in response.json()["data"]]
+
+
+def test_c10_the_client_reads_what_it_asks_for(client: openai.OpenAI) -> None:
+    texts = ["hello", "ab", "a"]
+    as_text = client.embeddings.create(model="tiny-alias", input=texts)
+    as_numbers = client.embeddings.create(model="tiny-alias", input=texts, encoding_format="float")
+    assert (as_text.model, as_text.object, len(as_text.data)) == ("tiny-alias", "list", 3)
+    for i, (one, other) in enumerate(zip(as_text.data, as_numbers.data, strict=True)):
+        assert (one.index, one.object) == (i, "embedding")
+        np.testing.assert_allclose(one.embedding, other.embedding, rtol=1e-6)
+        assert np.linalg.norm(one.embedding) == pytest.approx(1, abs=1e-6)
+
+
+def test_c10_base64_is_little_endian_fp32(http: httpx.Client) -> None:
+    (text,) = raw(http, input="ab", encoding_format="base64")
+    assert struct.unpack("<3f", base64.b64decode(text)) == (2, 97 + 98, 1)
+
+
+def test_c10_every_form_of_input(http: httpx.Client) -> None:
+    expected = [2, 97 + 98, 1]
+    for one in ("ab", ["ab"], [97, 98], [[97, 98]]):
+        assert raw(http, input=one) == [expected]
+    for several in (["ab", "a"], [[97, 98], [97]], ["ab", [97]]):
+        assert raw(http, input=several) == [expected, [1, 97, 1]]
+
+
+def test_pooling_is_asked_for(http: httpx.Client) -> None:
+    assert raw(http, input="ab", pooling="last") == [[2, 98, 1]]
+    assert raw(http, input="ab", pooling="mean") == raw(http, input="ab")
+
+
+def test_more_texts_than_the_queue_holds_keep_their_order(http: httpx.Client) -> None:
+    lengths = [1 + i % 50 for i in range(300)]
+    assert [vector[0] for vector in raw(http, input=["a" * n for n in lengths])] == lengths
+
+
+def test_usage_counts_the_tokens(http: httpx.Client) -> None:
+    usage = http.post(PATH, json={"input": ["hello", "abc"]}).json()["usage"]
+    assert usage == {"prompt_tokens": 4, "total_tokens": 4}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({}, "input"),
+        ({"input": ""}, "input"),
+        ({"input": []}, "input"),
+        ({"input": ["a", ""]}, "input"),
+        ({"input": [["a"]]}, "input"),
+        ({"input": [10**6]}, "input"),
+        ({"input": 5}, "input"),
+        ({"input": "x" * 513}, "input"),
+        ({"input": "@reject"}, "input"),
+        ({"input": "a", "dimensions": 2}, "dimensions"),
+        ({"input": "a", "encoding_format": "int8"}, "encoding_format"),
+        ({"input": "a", "pooling": "cls"}, "pooling"),
+        ({"input": "a", "model": "other"}, "model"),
+        ({"input": "a", "truncate_prompt_tokens": 5}, "truncate_prompt_tokens"),
+    ],
+)
+def test_c39_faults_name_their_field(http: httpx.Client, fields: dict[str, Any], param: str) -> None:
+    error = error_of(http.post(PATH, json=fields), 404 if param == "model" else 400)
+    assert error["param"] == param
+
+
+def test_c16_a_text_may_fill_the_context_and_no_more(http: httpx.Client) -> None:
+    assert raw(http, input="x" * 512)[0][0] == 512
+    error = error_of(http.post(PATH, json={"input": "x" * 513}), 400)
+    assert error["code"] == "context_length_exceeded" and "513 tokens" in error["message"]
+
+
+def test_c33_the_models_own_dimensions_and_the_user_are_harmless(http: httpx.Client) -> None:
+    response = http.post(PATH, json={"input": "a", "dimensions": 3, "user": "me", "made_up": 1})
+    assert response.status_code == 200 and response.headers["x-llmrt-ignored"] == "made_up"
