@@ -13,7 +13,7 @@ from test_gpu_runner import on_device
 from transformers import AutoModelForCausalLM
 
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.request import Pooling, SamplingParams
+from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
 from llmrt.errors import ContextLengthError, RequestError
 from tests.engines import greedy, open_engine, run, tokens
 from tests.scripted_device import ScriptedDevice
@@ -137,13 +137,15 @@ def test_on_a_device_that_is_not_waited_for(folder: Path, pooling: Pooling, seed
     waiting = open_engine(folder, context_length=96)
     device = on_device(waiting, ScriptedDevice(rng), block_size=16, extra_blocks=rng.randrange(9))
     texts = [text(rng.randrange(1, 96), seed=i) for i in range(6)]
+    outputs: dict[str, list[RequestOutput]] = {}
     for i, token_ids in enumerate(texts):
         device.embed(str(i), token_ids, pooling)
         params = SamplingParams(temperature=0, max_tokens=9, logprobs=rng.choice([None, None, 0]))
         device.add(f"answer{i}", token_ids[:40], params)
-        for _ in range(rng.randrange(3)):
-            device.step()
-    outputs = run(device)
+        for output in [o for _ in range(rng.randrange(3)) for o in device.step()]:
+            outputs.setdefault(output.request_id, []).append(output)
+    for request_id, rest in run(device).items():
+        outputs.setdefault(request_id, []).extend(rest)
     for i, token_ids in enumerate(texts):
         assert tokens(outputs[f"answer{i}"]) == greedy(waiting, token_ids[:40], 9)
         assert_same(vector_of(outputs[str(i)][0].embedding), embed(waiting, [token_ids], pooling)[0], 1e-5)

@@ -24,7 +24,9 @@ def raw(http: httpx.Client, **fields: Any) -> list[list[float]]:
 
 def test_c10_the_client_reads_what_it_asks_for(client: openai.OpenAI) -> None:
     texts = ["hello", "ab", "a"]
-    as_text = client.embeddings.create(model="tiny-alias", input=texts)
+    # It asks for base64 by itself, which its own strict types do not know.
+    with openai.OpenAI(base_url=client.base_url, api_key="none", max_retries=0) as by_default:
+        as_text = by_default.embeddings.create(model="tiny-alias", input=texts)
     as_numbers = client.embeddings.create(model="tiny-alias", input=texts, encoding_format="float")
     assert (as_text.model, as_text.object, len(as_text.data)) == ("tiny-alias", "list", 3)
     for i, (one, other) in enumerate(zip(as_text.data, as_numbers.data, strict=True)):

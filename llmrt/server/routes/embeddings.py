@@ -27,12 +27,14 @@ from llmrt.server.stream import until_disconnect
 
 router = APIRouter()
 
-_SIDE_BY_SIDE = 64  # texts of one request that the engine's queue holds
+_SIDE_BY_SIDE = 64  # texts of one request that the engine's queue holds, at most
 
 
 class EmbeddingBody(BaseModel):
-    """``dimensions`` can only be the model's own. Beyond OpenAI's: ``pooling`` of the final hidden states, "mean" unless
-    "last" is sent, and ``normalize``, by which vectors have the length 1 unless it is false.
+    """``dimensions`` can only be the model's own.
+
+    Beyond OpenAI's fields: ``pooling`` of the final hidden states, "mean" unless "last" is sent, and ``normalize``, by
+    which vectors have the length 1 unless it is false.
     """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
@@ -82,7 +84,7 @@ async def embeddings(
         message = f"dimensions is {body.dimensions}; this model's vectors have {engine.embedding_size} numbers."
         raise RequestError(message, param="dimensions")
     texts = await asyncio.to_thread(_encode, state, body)
-    state.admit(min(len(texts), _SIDE_BY_SIDE))
+    state.admit(min(len(texts), _side_by_side(state)))
     return await until_disconnect(request, _respond(state, body, texts, ignored_header(ignored)))
 
 
@@ -120,15 +122,14 @@ async def _respond(
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
-async def embed(
-    state: ServerState, texts: Sequence[list[int]], pooling: Pooling, *, normalize: bool
-) -> list[Vector]:
+async def embed(state: ServerState, texts: Sequence[list[int]], pooling: Pooling, *, normalize: bool) -> list[Vector]:
     """A vector for each text; raises ``RequestError`` for one that the engine refuses."""
     name = f"embd-{uuid.uuid4().hex}"
     submits = [Submit(f"{name}-{i}", text, SamplingParams(), pooling) for i, text in enumerate(texts)]
     vectors: dict[str, Vector] = {}
-    for start in range(0, len(submits), _SIDE_BY_SIDE):
-        some = submits[start : start + _SIDE_BY_SIDE]
+    size = _side_by_side(state)
+    for start in range(0, len(submits), size):
+        some = submits[start : start + size]
         async with aclosing(state.engine.generate(some)) as outputs:
             async for output in outputs:
                 if output.embedding is None:
@@ -136,6 +137,11 @@ async def embed(
                 vectors[output.request_id] = np.frombuffer(output.embedding, "<f4")
     raw = [vectors[submit.request_id] for submit in submits]
     return [_unit(vector) for vector in raw] if normalize else raw
+
+
+def _side_by_side(state: ServerState) -> int:
+    """However many texts there are, they take a part of the queue alone."""
+    return min(_SIDE_BY_SIDE, max(1, state.settings.max_open_requests // 2))
 
 
 def _unit(vector: Vector) -> Vector:
