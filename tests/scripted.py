@@ -20,6 +20,7 @@ class ScriptedRunner:
     """Keeps its own record of what each cache slot holds, and checks every read against it."""
 
     vocab_size = VOCAB
+    hidden_size = 1
 
     def __init__(self, block_size: int, sliding_window: int | None) -> None:
         self.block_size = block_size
