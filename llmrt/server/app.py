@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from llmrt.server import errors
 from llmrt.server.client_limits import ClientLimits
 from llmrt.server.middleware import RequestLog
-from llmrt.server.routes import chat, completions, embeddings, health, models, tokens
+from llmrt.server.routes import chat, completions, embeddings, health, models, page, tokens
 from llmrt.server.state import ServerState, set_state
 
 
@@ -18,6 +18,6 @@ def create_app(state: ServerState) -> FastAPI:
     errors.install(app)
     app.add_middleware(ClientLimits, settings=state.settings)
     app.add_middleware(RequestLog)
-    for module in (chat, completions, embeddings, health, models, tokens):
+    for module in (chat, completions, embeddings, health, models, page, tokens):
         app.include_router(module.router)
     return app
