@@ -13,7 +13,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from llmrt.errors import RequestError
-from llmrt.server.chat_prompt import chat_prompt
+from llmrt.server.answer_plan import AnswerPlan, plan_answer
+from llmrt.server.chat_prompt import ChatPrompt, chat_prompt, unknown_variables
 from llmrt.server.choice import CallDelta, Delta, ReportedToken
 from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import chat_logprobs
@@ -32,8 +33,8 @@ from llmrt.server.responses import (
     ToolCallDelta,
 )
 from llmrt.server.schemas import ChatBody
-from llmrt.server.state import ServerState
-from llmrt.server.structured import body_grammar
+from llmrt.server.state import ServedModel, ServerState
+from llmrt.server.tool_use import tool_use
 
 
 async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
@@ -41,9 +42,10 @@ async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
     check_body(state, body)
     if body.top_logprobs is not None and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
-    # Templates and long prompts take milliseconds, in which other streams go on.
-    prompt = await asyncio.to_thread(chat_prompt, state.model, body)
-    grammar = await asyncio.to_thread(body_grammar, body)
+    # Templates, long prompts and grammars take milliseconds, in which other streams go on.
+    prompt, plan = await asyncio.to_thread(_prepare, state.model, body)
+    assert state.model.chat is not None
+    unused = [*unknown_variables(state.model.chat, body), *plan.not_enforced]
     return admit(
         state,
         body,
@@ -53,8 +55,16 @@ async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         strip_leading_space=not prompt.continues,
-        grammar=grammar,
+        grammar=plan.grammar,
+        answer=plan.answer,
+        unused=unused,
     )
+
+
+def _prepare(model: ServedModel, body: ChatBody) -> tuple[ChatPrompt, AnswerPlan]:
+    tools = tool_use(body)
+    prompt = chat_prompt(model, body, tools)
+    return prompt, plan_answer(model, body, tools, prompt.thoughts)
 
 
 async def chat_completion(reply: Reply) -> ChatCompletion:

@@ -9,10 +9,10 @@ from typing import Any
 from llmrt.errors import RequestError
 from llmrt.server.schemas import ChatBody
 from llmrt.server.state import ServedModel
-from llmrt.text.chat_template import ChatTemplate
-from llmrt.text.messages import normalize_messages
-
-Message = Mapping[str, object]
+from llmrt.server.tool_use import ToolUse
+from llmrt.text.chat_format import ChatFormat
+from llmrt.text.history import Message
+from llmrt.text.tool_formats.tool_grammar import Thoughts
 
 # Stands for the text that an answer continues, while the template is rendered around it.
 _PLACEHOLDER = "\ue000continue\ue000"
@@ -21,10 +21,14 @@ _RESERVED = ("messages", "tools", "add_generation_prompt", "self")
 
 @dataclass(frozen=True)
 class ChatText:
-    """``continues``: the answer goes on in the middle of a message, so its first space is part of it."""
+    """``continues``: the answer goes on in the middle of a message, so its first space is part of it.
+
+    ``thoughts`` are those that the answer may begin with.
+    """
 
     text: str
     continues: bool
+    thoughts: Thoughts | None
 
 
 @dataclass(frozen=True)
@@ -33,35 +37,76 @@ class ChatPrompt:
 
     token_ids: list[int]
     continues: bool
+    thoughts: Thoughts | None
 
 
-def chat_prompt(model: ServedModel, body: ChatBody) -> ChatPrompt:
+def chat_prompt(model: ServedModel, body: ChatBody, tools: ToolUse | None = None) -> ChatPrompt:
     """Render and encode the messages of ``body``; may take milliseconds for long ones. Raises as ``chat_text``."""
-    prompt = chat_text(model, body)
+    prompt = chat_text(model, body, tools)
     token_ids = model.tokenizer.encode(prompt.text, add_special_tokens=bool(body.add_special_tokens))
     if not token_ids:
         raise RequestError("The messages render to no tokens.", param="messages")
-    return ChatPrompt(token_ids, prompt.continues)
+    return ChatPrompt(token_ids, prompt.continues, prompt.thoughts)
 
 
-def chat_text(model: ServedModel, body: ChatBody) -> ChatText:
-    """Render the messages of ``body``.
+def chat_text(model: ServedModel, body: ChatBody, tools: ToolUse | None = None) -> ChatText:
+    """Render the messages of ``body``, with the ``tools`` that may be called.
 
     Raises ``RequestError`` for messages that cannot be rendered and ``TemplateError`` for those that the
     template refuses.
     """
-    if model.template is None:
+    chat = model.chat
+    if chat is None:
         raise RequestError(f"The model {model.id!r} has no chat template; use /v1/completions.", param="messages")
+    variables = template_variables(chat, body)
+    continues = _continues(body)
+    shown = [] if tools is None else tools.shown
+    history = chat.history(body.messages, shown)
+    render = _render_continued if continues else _render
+    text = render(chat, history, shown, variables)
+    return ChatText(text, continues, _thoughts(chat, text, history[-1]["content"] if continues else ""))
+
+
+def template_variables(chat: ChatFormat, body: ChatBody) -> dict[str, Any]:
+    """What the request sets in the template; ``RequestError`` for what it must not set."""
     variables = dict(body.chat_template_kwargs or {})
     if reserved := [name for name in _RESERVED if name in variables]:
         raise RequestError(f"chat_template_kwargs must not set {reserved[0]}.", param="chat_template_kwargs")
-    continues = _continues(body)
-    messages = _merge_system(normalize_messages(body.messages))
-    if continues:
-        text = _render_continued(model.template, messages, variables)
-    else:
-        text = model.template.render(messages, **variables)
-    return ChatText(text, continues)
+    return _effort(chat, body.reasoning_effort) | variables
+
+
+def unknown_variables(chat: ChatFormat, body: ChatBody) -> list[str]:
+    """The fields with which the template does nothing."""
+    names = [f"chat_template_kwargs.{name}" for name in body.chat_template_kwargs or {} if not _knows(chat, name)]
+    unused = body.reasoning_effort is not None and not _effort(chat, body.reasoning_effort)
+    return [*names, "reasoning_effort"] if unused else names
+
+
+def _effort(chat: ChatFormat, effort: str | None) -> dict[str, Any]:
+    """Templates know degrees of thinking, or a switch, or neither."""
+    if effort is None:
+        return {}
+    if _knows(chat, "reasoning_effort"):
+        return {"reasoning_effort": effort}
+    return {"enable_thinking": effort != "none"} if _knows(chat, "enable_thinking") else {}
+
+
+def _knows(chat: ChatFormat, name: str) -> bool:
+    return name in chat.template.variables
+
+
+def _thoughts(chat: ChatFormat, prompt: str, continued: str) -> Thoughts | None:
+    """The thoughts that an answer may begin with, where it goes on with the text ``continued`` at the prompt's end."""
+    reasoning = chat.reasoning
+    if reasoning is None:
+        return None
+    begun = continued.rfind(reasoning.begin) > continued.rfind(reasoning.end)
+    end = prompt.rstrip()
+    if begun or end.endswith(reasoning.begin):
+        return Thoughts(reasoning=reasoning, begun=True)
+    if end.endswith(reasoning.end) or continued.strip():
+        return None  # they are over
+    return Thoughts(reasoning=reasoning, begun=False)
 
 
 def _continues(body: ChatBody) -> bool:
@@ -80,25 +125,23 @@ def _continues(body: ChatBody) -> bool:
     return last and body.continue_final_message is not False
 
 
-def _merge_system(messages: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Put the texts of all system messages into the first: many templates accept only one."""
-    texts = [str(message["content"]) for message in messages if message["role"] == "system"]
-    if len(texts) < 2:
-        return messages
-    first = next(i for i, message in enumerate(messages) if message["role"] == "system")
-    merged = {**messages[first], "content": "\n\n".join(texts)}
-    others = [message for message in messages[first + 1 :] if message["role"] != "system"]
-    return [*messages[:first], merged, *others]
+def _render(
+    chat: ChatFormat, history: Sequence[Message], tools: Sequence[Mapping[str, object]], variables: Mapping[str, Any]
+) -> str:
+    return chat.render(history, tools, **variables)
 
 
-def _render_continued(template: ChatTemplate, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
+def _render_continued(
+    chat: ChatFormat, history: Sequence[Message], tools: Sequence[Mapping[str, object]], variables: Mapping[str, Any]
+) -> str:
     """The prompt up to the end of the last message's text, without what the template puts after it."""
-    *before, last = messages
+    *before, last = history
     marked = [*before, {**last, "content": _PLACEHOLDER}]
-    head, found, _ = template.render(marked, add_generation_prompt=False, **variables).rpartition(_PLACEHOLDER)
+    text = chat.render(marked, tools, add_generation_prompt=False, **variables)
+    head, found, _ = text.rpartition(_PLACEHOLDER)
     if not found:
         raise RequestError(
             "The chat template does not show the last message as it is, so it cannot be continued.",
             param="messages",
         )
-    return head + str(last["content"])
+    return head + last["content"]

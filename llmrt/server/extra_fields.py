@@ -19,7 +19,6 @@ HARMLESS = frozenset(
     {
         "guided_decoding_backend",
         "metadata",
-        "parallel_tool_calls",
         "prediction",
         "prompt_cache_key",
         "prompt_cache_options",
@@ -54,8 +53,6 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "skip_special_tokens": (True,),
     "suffix": ("",),
     "tfs_z": (1,),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
     "top_a": (0,),
     "truncate_prompt_tokens": (),
     "typical_p": (1,),
@@ -63,6 +60,11 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "web_search_options": (),
     "with_pieces": (False,),
     "xtc_probability": (0,),
+}
+
+_INSTEAD: Mapping[str, str] = {
+    "function_call": "is the old form of tool_choice, which this server reads",
+    "functions": "is the old form of tools, which this server reads",
 }
 
 _MAX_NAMES = 20
@@ -78,7 +80,8 @@ def check_extra_fields(body: BaseModel) -> list[str]:
         if name not in UNSUPPORTED:
             ignored.append(name)
         elif value not in UNSUPPORTED[name]:
-            raise RequestError(f"{name} is not supported by this server.", param=name)
+            hint = _INSTEAD.get(name, "is not supported by this server")
+            raise RequestError(f"{name} {hint}.", param=name)
     return ignored
 
 

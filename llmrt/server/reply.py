@@ -16,6 +16,7 @@ from llmrt.server.responses import CachedTokens, Usage
 from llmrt.server.sampling import fit_max_tokens, sampling_params
 from llmrt.server.schemas import GenerationBody
 from llmrt.server.state import ServerState
+from llmrt.text.answer_format import PLAIN, AnswerFormat
 
 
 @dataclass
@@ -87,8 +88,11 @@ def admit(
     logprobs: int | None,
     strip_leading_space: bool,
     grammar: str | None,
+    answer: AnswerFormat = PLAIN,
+    unused: Sequence[str] = (),
 ) -> Reply:
-    """Turn a checked body into a job. ``kind`` begins the response's id; ``grammar`` is the body's, compiled.
+    """Turn a checked body into a job. ``kind`` begins the response's id; ``grammar`` is the body's, compiled;
+    ``answer`` is how its text is read, and ``unused`` are fields that have no effect beside those that the body shows.
 
     Raises ``RequestError`` for values that cannot be served and ``OverloadedError`` when the queue is full.
     """
@@ -102,9 +106,10 @@ def admit(
         n=body.n or 1,
         stop=body.stop,
         strip_leading_space=strip_leading_space and state.model.tokenizer.strips_leading_space,
+        answer=answer,
     )
     state.admit(job.num_choices)
-    headers = ignored_header(check_extra_fields(body)) | _clamp_header(fitted, max_tokens)
+    headers = ignored_header([*unused, *check_extra_fields(body)]) | _clamp_header(fitted, max_tokens)
     return Reply(state, body, job, UsageCount(job), headers)
 
 

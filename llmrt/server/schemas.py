@@ -7,7 +7,7 @@ to fields that are not listed here is the policy of ``llmrt.server.extra_fields`
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
@@ -123,12 +123,32 @@ class GenerationBody(BaseModel):
     grammar: str | None = None
 
 
+class FunctionSpec(BaseModel):
+    """A tool: ``parameters`` is the JSON schema of its arguments, which are sure to follow it if ``strict``."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolSpec(BaseModel):
+    """OpenAI's form of a tool; functions are the only kind."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    type: Literal["function"] = "function"
+    function: FunctionSpec
+
+
 class ChatBody(GenerationBody):
     """``POST /v1/chat/completions``.
 
     A last message of the assistant is continued: the answer holds only what comes after it.
     ``continue_final_message: false`` asks for a new message instead. ``chat_template_kwargs`` are variables
-    for the model's chat template.
+    for the model's chat template, and so is ``reasoning_effort`` where the template knows it.
     """
 
     messages: list[dict[str, Any]] = Field(min_length=1)
@@ -137,6 +157,10 @@ class ChatBody(GenerationBody):
     top_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     continue_final_message: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    tools: list[ToolSpec] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class CompletionBody(GenerationBody):

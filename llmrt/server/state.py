@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,21 +15,26 @@ from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import OverloadedError, RequestError
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.server.engine_client import EngineClient
-from llmrt.text.chat_template import ChatTemplate, load_chat_template
+from llmrt.text.chat_format import ChatFormat, chat_format, special_marks
+from llmrt.text.chat_template import load_chat_template
 from llmrt.text.generation_defaults import GenerationDefaults, load_generation_defaults
 from llmrt.text.tokenizer import Tokenizer, load_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
-    """The text side of a model: its names, tokenizer, template (base models have none) and defaults."""
+    """The text side of a model: its names, tokenizer, chat format (base models have none) and defaults.
+
+    ``marks`` are the special tokens around calls and thoughts.
+    """
 
     id: str
     other_names: frozenset[str]
     created: int
     fingerprint: str
     tokenizer: Tokenizer
-    template: ChatTemplate | None
+    chat: ChatFormat | None
+    marks: Mapping[str, int]
     defaults: GenerationDefaults
 
     def check_name(self, name: str | None) -> None:
@@ -61,6 +67,9 @@ class ServerState:
 def load_served_model(artifact: ModelArtifact, config: EngineConfig, name: str | None = None) -> ServedModel:
     """Read a model's tokenizer, chat template and defaults; ``name`` is the id that clients see."""
     path = artifact.path.resolve()
+    tokenizer = load_tokenizer(artifact.path)
+    template = load_chat_template(artifact.path)
+    chat = None if template is None else chat_format(template)
     base = path.stem if path.suffix == ".gguf" else path.name
     is_path = artifact.source in ("folder", "file")
     return ServedModel(
@@ -68,8 +77,9 @@ def load_served_model(artifact: ModelArtifact, config: EngineConfig, name: str |
         other_names=frozenset({artifact.name, base, path.name}),
         created=int(time.time()),
         fingerprint=_fingerprint(artifact, config),
-        tokenizer=load_tokenizer(artifact.path),
-        template=load_chat_template(artifact.path),
+        tokenizer=tokenizer,
+        chat=chat,
+        marks={} if chat is None else special_marks(tokenizer, chat.marks),
         defaults=load_generation_defaults(artifact.path),
     )
 

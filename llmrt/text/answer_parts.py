@@ -110,20 +110,20 @@ class AnswerParser:
         return parts
 
 
-def text_until(source: Source, markers: Sequence[str], kind: type[Content] | type[Reasoning] = Content) -> Parse[bool]:
-    """All up to the first of ``markers``, which is taken, is text of ``kind``; false if the answer ends before.
+def text_until(source: Source, markers: Sequence[str], kind: type[Content] | type[Reasoning] = Content) -> Parse[str]:
+    """All up to the first of ``markers`` is text of ``kind``, less the white space that sets the marker off.
 
-    White space before a marker sets it off and is no part of the text.
+    Returns that space and the marker, which are taken; "" if the answer ends before.
     """
     while True:
         end, marker = first_found(source.text, markers)
         if marker is not None:
-            yield from text_of(source, len(source.text[:end].rstrip()), kind)
-            source.take(source.text.index(marker) + len(marker))
-            return True
+            length = len(source.text[:end].rstrip())
+            yield from text_of(source, length, kind)
+            return source.take(end - length + len(marker))
         if source.closed:
             yield from text_of(source, len(source.text), kind)
-            return False
+            return ""
         certain = source.text[: first_undecided(source.text, markers)]
         yield from text_of(source, len(certain.rstrip() if markers else certain), kind)
         yield None
@@ -136,13 +136,17 @@ def text_of(source: Source, length: int, kind: type[Content] | type[Reasoning] =
         yield kind(source.take(length), start)
 
 
-def taken_prefix(source: Source, prefix: str) -> Parse[bool]:
-    """Take ``prefix`` if the text goes on with it, white space before it or not; else take nothing."""
+def no_marker(source: Source, taken: str) -> Content:
+    """What was ``taken`` for a marker was text after all."""
+    return Content(taken, source.start - len(taken))
+
+
+def taken_prefix(source: Source, prefix: str) -> Parse[str]:
+    """Take ``prefix`` and the white space before it, if the text goes on with them; else take nothing."""
     while True:
         text = source.text.lstrip()
         if text.startswith(prefix):
-            source.take(source.text.index(prefix) + len(prefix))
-            return True
+            return source.take(len(source.text) - len(text) + len(prefix))
         if source.closed or not prefix.startswith(text):
-            return False
+            return ""
         yield None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import jinja2
@@ -11,22 +12,34 @@ from llmrt.errors import CheckpointError, TemplateError
 from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
 from llmrt.text.messages import normalize_messages
 from llmrt.text.model_files import read_json, read_text, special_token_texts
-from llmrt.text.template_environment import compile_template
+from llmrt.text.template_environment import compile_template, variables_of
 
 
 class ChatTemplate:
     """A compiled template. ``tool_use`` is the one for requests with tools, where a model has two.
 
+    ``source`` is the text of both, ``variables`` the names that they look up.
     ``bos_token`` and ``eos_token`` are "" for a model without one. Raises ``TemplateError`` where a source
     cannot be parsed.
     """
 
     def __init__(self, source: str, *, bos_token: str, eos_token: str, tool_use: str | None = None) -> None:
+        self.source = source if tool_use is None else f"{source}\n{tool_use}"
         self._default = compile_template(source)
         self._tool_use = self._default if tool_use is None else compile_template(tool_use)
         tokens = {"bos_token": bos_token, "eos_token": eos_token}
         # A template asks whether such a token is defined, so a missing one is left out.
         self._tokens = {name: text for name, text in tokens.items() if text}
+
+    @property
+    def knows_developer(self) -> bool:
+        """Whether the template has the role "developer", which else is "system"."""
+        return "developer" in self.source
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """See the class."""
+        return variables_of(self.source)
 
     def render(
         self,
@@ -42,7 +55,8 @@ class ChatTemplate:
         words where it refuses, ``RequestError`` for messages that ``normalize_messages`` refuses.
         """
         template = self._tool_use if tools else self._default
-        variables = {"documents": None, **self._tokens, **extra, "messages": normalize_messages(messages)}
+        normal = normalize_messages(messages, keep_developer=self.knows_developer)
+        variables = {"documents": None, **self._tokens, **extra, "messages": normal}
         variables |= {"tools": tools, "add_generation_prompt": add_generation_prompt}
         try:
             return template.render(variables)

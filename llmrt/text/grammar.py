@@ -7,7 +7,7 @@ would follow only in part, is refused here with the reason, before the engine he
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmrt.errors import RequestError
@@ -59,6 +59,15 @@ def lark_grammar(text: str, *, param: str) -> str:
     return _checked(text, param)
 
 
+def lark_grammar_with(text: str, grammars: Mapping[str, str], *, param: str) -> str:
+    """A Lark grammar that refers to other compiled ``grammars`` by ``@name``. Raises as ``lark_grammar``."""
+    if not grammars:
+        return lark_grammar(text, param=param)
+    _check_length(text, MAX_GRAMMAR_CHARS, param)
+    others = [{**_as_object(grammar), "name": name} for name, grammar in grammars.items()]
+    return _checked(json.dumps({"grammars": [{"lark_grammar": text}, *others]}), param)
+
+
 def written_grammar(text: str, *, param: str) -> str:
     """A grammar in Lark or in GBNF, whichever ``text`` is. Raises ``RequestError`` that names ``param``."""
     from llguidance.gbnf_to_lark import any_to_lark
@@ -83,6 +92,14 @@ def one_line(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     reason = next((line for line in lines if line.startswith("error: ")), lines[0] if lines else "no reason given")
     return reason.removeprefix("error: ")[:_MAX_REASON_CHARS]
+
+
+def _as_object(grammar: str) -> Mapping[str, object]:
+    """A compiled grammar in llguidance's own form, in which Lark is one of several kinds."""
+    if not grammar.startswith("{"):
+        return {"lark_grammar": grammar}
+    (single,) = json.loads(grammar)["grammars"]
+    return single
 
 
 def _checked(grammar: str, param: str) -> str:

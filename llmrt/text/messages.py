@@ -8,14 +8,21 @@ from typing import Any
 from llmrt.errors import RequestError
 
 
-def normalize_messages(messages: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]:
+def normalize_messages(
+    messages: Sequence[Mapping[str, object]], *, keep_developer: bool = False
+) -> list[dict[str, Any]]:
     """A copy of ``messages`` in which every ``content`` is a string.
 
-    The text parts of a content list are joined by newlines, the role "developer" is "system", and an
+    The text parts of a content list are joined by newlines, the role "developer" is "system" unless it is kept, and an
     assistant's message without content (one that calls tools) has the empty string. Raises ``RequestError``
     that names the message for a role or content that cannot be rendered.
     """
-    return [_normalize(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    normal = [_normalize(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    return normal if keep_developer else [_without_developer(message) for message in normal]
+
+
+def _without_developer(message: dict[str, Any]) -> dict[str, Any]:
+    return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
 def _normalize(message: Mapping[str, object], where: str) -> dict[str, Any]:
@@ -25,8 +32,7 @@ def _normalize(message: Mapping[str, object], where: str) -> dict[str, Any]:
     content = message.get("content")
     if content is None and role != "assistant":
         raise RequestError(f"{where}.content is missing.", param=f"{where}.content")
-    role = "system" if role == "developer" else role
-    return {**message, "role": role, "content": _text(content, f"{where}.content")}
+    return {**message, "content": _text(content, f"{where}.content")}
 
 
 def _text(content: object, where: str) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -20,16 +20,26 @@ from llmrt.errors import TemplateError
 
 def compile_template(source: str) -> jinja2.Template:
     """The template in ``source``; ``TemplateError`` names the line that cannot be parsed."""
+    try:
+        return _environment().from_string(source)
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(f"Line {error.lineno} of the chat template: {error.message}") from error
+
+
+def variables_of(source: str) -> frozenset[str]:
+    """The names that the template in ``source``, which compiles, looks up and does not always set itself."""
+    environment = _environment()
+    return frozenset(meta.find_undeclared_variables(environment.parse(source)))
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
     functions: dict[str, Any] = {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
     environment.globals.update(functions)
-    try:
-        return environment.from_string(source)
-    except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(f"Line {error.lineno} of the chat template: {error.message}") from error
+    return environment
 
 
 class _GenerationBlock(Extension):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import psutil
 import pytest
 from openai import OpenAI
@@ -57,6 +60,32 @@ def test_a_completion_of_token_ids_is_that_of_their_text(client: OpenAI) -> None
     ids = by_text.choices[0].model_extra["prompt_token_ids"]
     by_ids = client.completions.create(prompt=ids, **ask)
     assert by_ids.choices[0].model_extra["token_ids"] == by_text.choices[0].model_extra["token_ids"]
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "set_alarm"}}])
+def test_c30_c31_a_small_model_calls_when_it_must_and_as_the_schema_says(client: OpenAI, choice: Any) -> None:
+    city = {"type": "string", "enum": ["Paris", "東京"]}
+    tools: Any = [
+        tool("get_weather", {"city": city}),
+        tool("set_alarm", {"hour": {"type": "integer", "minimum": 0, "maximum": 23}, "where": city}),
+    ]
+    ask: Any = {"model": "smollm2-135m", "messages": QUESTION, "tools": tools, "tool_choice": choice, "seed": 1}
+    whole = client.chat.completions.create(**ask, parallel_tool_calls=False).choices[0]
+    with client.chat.completions.stream(**ask, parallel_tool_calls=False) as stream:
+        streamed = stream.get_final_completion().choices[0]
+    for answer in (whole, streamed):
+        assert answer.finish_reason == "tool_calls" and answer.message.tool_calls is not None
+        (call,) = answer.message.tool_calls
+        assert call.type == "function" and (choice == "required" or call.function.name == "set_alarm")
+        (schema,) = [t["function"]["parameters"] for t in tools if t["function"]["name"] == call.function.name]
+        jsonschema.validate(json.loads(call.function.arguments), schema)
+    assert whole.message.tool_calls is not None and streamed.message.tool_calls is not None
+    assert whole.message.tool_calls[0].function.arguments == streamed.message.tool_calls[0].function.arguments
+
+
+def tool(name: str, properties: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    return {"type": "function", "function": {"name": name, "parameters": schema, "strict": True}}
 
 
 def test_memory_is_weights_cache_and_500_mb(

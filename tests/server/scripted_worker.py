@@ -41,9 +41,8 @@ class Running:
 
 
 class ScriptedEngine:
-    context_length = CONTEXT_LENGTH
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, context_length: int | None) -> None:
+        self.context_length = context_length or CONTEXT_LENGTH
         self.vocab_size = tokenizer.vocab_size
         self.embedding_size = 3
         self.notices = ["the engine is scripted"]
@@ -146,6 +145,8 @@ class ScriptedEngine:
                 return itertools.chain(_silence(float(seconds)), self._say(answer))
             case "@bytes":  # in hexadecimal, a token each
                 return itertools.chain(bytes.fromhex(rest), self._end())
+            case "@special":  # with the names of special tokens read as such
+                return itertools.chain(self._tokenizer.encode(rest, add_special_tokens=False), self._end())
             case "@params":
                 return self._say(msgspec.json.encode(params).decode())
             case "@grammar":
@@ -187,7 +188,7 @@ def build(path: Path, config: EngineConfig) -> ScriptedEngine:
         raise CheckpointError("the weights are not there")
     if config.device == "slow":
         time.sleep(60)
-    return ScriptedEngine(load_tokenizer(path))
+    return ScriptedEngine(load_tokenizer(path), config.context_length)
 
 
 if __name__ == "__main__":

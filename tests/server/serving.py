@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,9 @@ CHATML = """\
 """
 
 
-def write_model(directory: Path, *, chat: bool = True) -> Path:
+def write_model(
+    directory: Path, *, chat: bool = True, template: str = CHATML, specials: Sequence[str] = SPECIALS
+) -> Path:
     """Byte-level BPE in which token ``i`` below 256 is byte ``i``, ChatML, and defaults of its own."""
     directory.mkdir(parents=True)
     characters = {byte_level_bytes(c): c for c in pre_tokenizers.ByteLevel.alphabet()}
@@ -50,9 +52,9 @@ def write_model(directory: Path, *, chat: bool = True) -> Path:
     backend = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken(text, special=True) for text in SPECIALS])
+    backend.add_special_tokens([AddedToken(text, special=True) for text in specials])
     backend.save(str(directory / "tokenizer.json"))
-    config = {"eos_token": "<|im_end|>"} | ({"chat_template": CHATML} if chat else {})
+    config = {"eos_token": "<|im_end|>"} | ({"chat_template": template} if chat else {})
     (directory / "tokenizer_config.json").write_text(json.dumps(config))
     defaults = {"do_sample": True, "temperature": 0.6, "top_p": 0.9}
     (directory / "generation_config.json").write_text(json.dumps(defaults))

@@ -24,8 +24,8 @@ def prompt(http: httpx.Client, messages: list[Any], **fields: Any) -> str:
 @pytest.mark.parametrize(
     "call",
     [
-        {"content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f"}}]},
         {"tool_calls": []},
+        {"content": None, "tool_calls": None, "function_call": None},
         {"content": ""},
         {"content": []},
         {"content": None},

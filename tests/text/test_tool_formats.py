@@ -97,6 +97,7 @@ def call(name: str, arguments: object = TRICKY) -> Call:
         ("<tool_call> not JSON", "<tool_call> not JSON", []),
         ('<tool_call>{"a": 1}</tool_call>', '<tool_call>{"a": 1}</tool_call>', []),
         ("a <tool_cal", "a <tool_cal", []),
+        ("a\n\n<tool_call>\n\nb  <tool_call>", "a\n\n<tool_call>\n\nb  <tool_call>", []),
     ],
 )
 def test_hermes(text: str, content: str, calls: list[Call]) -> None:
@@ -142,6 +143,7 @@ def test_llama3(text: str, content: str, calls: list[Call]) -> None:
         ("[TOOL_CALLS]these are words", "[TOOL_CALLS]these are words", []),
         ("[TOOL_CALLS]", "[TOOL_CALLS]", []),
         ("[TOOL_CALLS][1, 2]", "[TOOL_CALLS][1, 2]", []),
+        ("a [TOOL_CALLS] [ 1, 2]", "a [TOOL_CALLS] [ 1, 2]", []),
     ],
 )
 def test_mistral(text: str, content: str, calls: list[Call]) -> None:

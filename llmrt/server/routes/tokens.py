@@ -20,6 +20,7 @@ from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import ChatBody
 from llmrt.server.state import ServedModel, State
+from llmrt.server.tool_use import tool_use
 
 router = APIRouter()
 
@@ -98,7 +99,7 @@ async def apply_template(state: State, body: Annotated[ChatBody, Depends(json_bo
     """The prompt that a chat request with this body would have."""
     state.model.check_name(body.model)
     ignored = check_extra_fields(body)
-    prompt = await asyncio.to_thread(chat_text, state.model, body)
+    prompt = await asyncio.to_thread(chat_text, state.model, body, tool_use(body))
     return _json(Rendered(prompt.text), ignored)
 
 
@@ -109,7 +110,7 @@ def _encode(model: ServedModel, body: TokenizeBody) -> tuple[list[int], list[str
         raise RequestError("Send one of prompt, content and messages.", param="prompt")
     if given == ["messages"]:
         chat = as_body(ChatBody, {name: value for name, value in body if name != "return_token_strs"})
-        return chat_prompt(model, chat).token_ids, check_extra_fields(chat)
+        return chat_prompt(model, chat, tool_use(chat)).token_ids, check_extra_fields(chat)
     special = body.add_special_tokens is not False if body.content is None else bool(body.add_special)
     text = body.prompt if body.content is None else body.content
     assert text is not None

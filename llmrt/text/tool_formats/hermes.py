@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 
-from llmrt.text.answer_parts import Content, Parse, Source, taken_prefix, text_until
+from llmrt.text.answer_parts import Parse, Source, no_marker, taken_prefix, text_until
 from llmrt.text.tool_formats.call_object import call_object
 from llmrt.text.tool_formats.tool_format import Spell, any_of, literal, long_call_id
 
@@ -42,12 +42,12 @@ class HermesFormat:
 
     def parse(self, source: Source, names: Collection[str]) -> Parse[None]:
         """See ``ToolFormat.parse``; a tag around something that is no call is text."""
-        while (yield from text_until(source, [_BEGIN])):
+        while mark := (yield from text_until(source, [_BEGIN])):
             if (yield from call_object(source)):
                 yield from taken_prefix(source, _END)
                 source.skip_space()
             else:
-                yield Content(_BEGIN, source.start - len(_BEGIN))
+                yield no_marker(source, mark)
 
     def block(self, spell: Spell, rules: Mapping[str, str], *, many: bool) -> str:
         """See ``ToolFormat.block``."""

@@ -13,7 +13,7 @@ import secrets
 import string
 from collections.abc import Collection, Mapping
 
-from llmrt.text.answer_parts import CallEnd, CallStart, Content, Parse, Source, taken_prefix, text_until
+from llmrt.text.answer_parts import CallEnd, CallStart, Parse, Source, no_marker, taken_prefix, text_until
 from llmrt.text.tool_formats.call_object import arguments, call_object
 from llmrt.text.tool_formats.tool_format import Spell, any_of, literal
 
@@ -23,30 +23,31 @@ _NO_NAME = re.compile(r"\s*(?:[\[{]|[^\s\[{]+\s+[^\s\[{])")
 _ID_LENGTH = 9  # the templates refuse another
 
 
-class _MistralFormat:
+class MistralFormat:
+    """What the two forms share."""
+
     begin: str | None = _BEGIN
     marks: tuple[str, ...] = (_BEGIN, _ARGS, _CALL_ID)
 
     def parse(self, source: Source, names: Collection[str]) -> Parse[None]:
         """See ``ToolFormat.parse``. Both forms are read, whichever the template speaks of."""
-        while (yield from text_until(source, [_BEGIN])):
-            mark = _BEGIN
-            if (yield from taken_prefix(source, "[")):
-                mark += "["
+        while mark := (yield from text_until(source, [_BEGIN])):
+            if bracket := (yield from taken_prefix(source, "[")):
+                mark += bracket
                 called = yield from _list(source)
             else:
                 called = (yield from _named(source)) or (yield from call_object(source))
             if called:
                 source.skip_space()
             else:
-                yield Content(mark, source.start - len(mark))
+                yield no_marker(source, mark)
 
     def call_id(self) -> str:
         """See ``ToolFormat.call_id``."""
         return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(_ID_LENGTH))
 
 
-class MistralListFormat(_MistralFormat):
+class MistralListFormat(MistralFormat):
     """A JSON list of calls. See ``ToolFormat``."""
 
     separator: str | None = None
@@ -58,7 +59,7 @@ class MistralListFormat(_MistralFormat):
         return f'"[" {calls} {more} "]"'
 
 
-class MistralNamedFormat(_MistralFormat):
+class MistralNamedFormat(MistralFormat):
     """A mark, a name and the arguments for each call. See ``ToolFormat``."""
 
     separator: str | None = ""

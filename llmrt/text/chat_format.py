@@ -1,0 +1,104 @@
+"""What a model's template can show, what it leaves to us, and how the model writes calls and thoughts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmrt.errors import TemplateError
+from llmrt.text.chat_template import ChatTemplate
+from llmrt.text.history import (
+    Message,
+    arguments_as_text,
+    calls_as_text,
+    calls_one_by_one,
+    merge_system,
+    read_history,
+    results_as_user,
+    with_short_ids,
+)
+from llmrt.text.messages import normalize_messages
+from llmrt.text.reasoning import ReasoningFormat, find_reasoning_format
+from llmrt.text.tokenizer import Tokenizer
+from llmrt.text.tool_formats.hermes import HermesFormat, instructions
+from llmrt.text.tool_formats.llama3 import Llama3Format
+from llmrt.text.tool_formats.mistral import MistralFormat
+from llmrt.text.tool_formats.registry import find_tool_format
+from llmrt.text.tool_formats.tool_format import ToolFormat
+
+_TOOL_ROLE = re.compile(r"""['"]tool['"]""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatFormat:
+    """``shows_tools``: the template renders tools and calls itself. ``shows_results``: it has the role of results.
+
+    What it does not show is put into words for it, in Hermes' form.
+    """
+
+    template: ChatTemplate
+    tools: ToolFormat
+    shows_tools: bool
+    shows_results: bool
+    reasoning: ReasoningFormat | None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The texts around calls and thoughts."""
+        return self.tools.marks + (() if self.reasoning is None else (self.reasoning.begin, self.reasoning.end))
+
+    def history(
+        self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]] = ()
+    ) -> list[Message]:
+        """``messages`` as ``render`` takes them. ``RequestError`` names what cannot be rendered."""
+        shown = read_history(normalize_messages(messages, keep_developer=self.template.knows_developer))
+        if isinstance(self.tools, Llama3Format):
+            shown = calls_one_by_one(shown)
+        if isinstance(self.tools, MistralFormat):
+            shown = with_short_ids(shown)
+        if not self.shows_tools:
+            shown = calls_as_text(shown)
+        if not self.shows_results:
+            shown = results_as_user(shown)
+        return merge_system(shown, "" if self.shows_tools or not tools else instructions(tools))
+
+    def render(self, history: Sequence[Message], tools: Sequence[Mapping[str, object]] = (), **variables: Any) -> str:
+        """The prompt. Raises as ``ChatTemplate.render``."""
+        shown = tools if self.shows_tools and tools else None
+        try:
+            return self.template.render(history, tools=shown, **variables)
+        except TemplateError:
+            if not any("tool_calls" in message for message in history):
+                raise
+            try:  # some templates join the arguments to text
+                return self.template.render(arguments_as_text(history), tools=shown, **variables)
+            except TemplateError:
+                pass
+            raise
+
+
+def chat_format(template: ChatTemplate) -> ChatFormat:
+    """Read from the template's source what it can do."""
+    known = find_tool_format(template.source) if "tools" in template.variables else None
+    shows_results = known is not None or (
+        "tools" not in template.variables and _TOOL_ROLE.search(template.source) is not None
+    )
+    return ChatFormat(
+        template=template,
+        tools=known or HermesFormat(),
+        shows_tools=known is not None,
+        shows_results=shows_results,
+        reasoning=find_reasoning_format(template.source),
+    )
+
+
+def special_marks(tokenizer: Tokenizer, marks: Iterable[str]) -> dict[str, int]:
+    """Those of ``marks`` that are special tokens, with their ids."""
+    found: dict[str, int] = {}
+    for mark in marks:
+        ids = [i for i in tokenizer.encode(mark, add_special_tokens=False) if tokenizer.is_special(i)]
+        if len(ids) == 1 and tokenizer.token_bytes(ids[0]) == mark.encode("utf-8"):
+            found[mark] = ids[0]
+    return found
