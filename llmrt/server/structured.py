@@ -106,7 +106,7 @@ def _parsed(name: str, schema: object) -> object:
         return schema
     try:
         return json.loads(schema)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"{name} is not valid JSON: {error}.", param=name) from error
 
 

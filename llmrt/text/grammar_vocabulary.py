@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from llmrt.errors import RequestError
@@ -16,6 +18,24 @@ def grammar_vocabulary(tokenizer: Tokenizer) -> LLTokenizer:
     vocabulary = LLTokenizer(wrapper, eos_token=sorted(tokenizer.eos_token_ids), slices=LLTokenizer.json_slices())
     LLMatcher(vocabulary, "start: /(.|\\n)*/").compute_bitmask()  # what the first mask alone takes long for
     return vocabulary
+
+
+@cache
+def byte_vocabulary() -> LLTokenizer:
+    """A token for every byte and one for the end: enough to try a grammar without a model."""
+    return LLTokenizer(TokenizerWrapper(_Bytes()), slices=[])
+
+
+class _Bytes:
+    """The names that llguidance's wrapper looks for."""
+
+    eos_token_id = 256
+    bos_token_id = None
+    tokens = (*(bytes([i]) for i in range(256)), b"<end>")
+    special_token_ids = (256,)
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        return [*(text.encode() if isinstance(text, str) else text)]
 
 
 class _Vocabulary:
