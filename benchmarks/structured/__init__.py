@@ -1,1 +1,1 @@
-"""Whether answers that follow a JSON schema are valid, and what that costs: ``python -m benchmarks.structured``."""
+"""Whether answers that follow a JSON schema are valid: schemas, answers by chance, and a judge that is not llmrt."""
