@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -414,11 +413,11 @@ _REFUSED: list[tuple[str, Schema]] = [
 ]
 
 
-def accepted() -> Iterator[Case]:
+def accepted() -> list[Case]:
     """Those that must be followed."""
-    return (case for case in cases() if case.refused is None)
+    return [case for case in cases() if case.refused is None]
 
 
-def refused() -> Iterator[Case]:
+def refused() -> list[Case]:
     """Those that must be refused."""
-    return (case for case in cases() if case.refused is not None)
+    return [case for case in cases() if case.refused is not None]

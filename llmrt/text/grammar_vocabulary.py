@@ -42,16 +42,20 @@ class _Vocabulary:
     """The names that llguidance's wrapper looks for."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        ids = range(tokenizer.vocab_size)
         self.eos_token_id = min(tokenizer.eos_token_ids)
         self.bos_token_id = tokenizer.bos_token_id
-        self.tokens = [_bytes_of(tokenizer, i) for i in ids]
-        self.special_token_ids = [i for i in ids if tokenizer.is_special(i)]
+        self.tokens = token_bytes(tokenizer)
+        self.special_token_ids = [i for i in range(tokenizer.vocab_size) if tokenizer.is_special(i)]
         self._tokenizer = tokenizer
 
     def __call__(self, text: str) -> list[int]:
         """How the model itself would cut ``text``."""
         return self._tokenizer.encode(text, add_special_tokens=False, parse_special=False)
+
+
+def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
+    """The bytes of every token, by id."""
+    return [_bytes_of(tokenizer, i) for i in range(tokenizer.vocab_size)]
 
 
 def _bytes_of(tokenizer: Tokenizer, token_id: int) -> bytes:
