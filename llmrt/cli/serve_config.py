@@ -20,7 +20,6 @@ from llmrt.errors import ConfigError
 
 CONTEXT_SETTINGS = {"auto_envvar_prefix": "LLMRT"}
 _NO_SETTINGS = ("config", "print_config", "help")
-_SECRETS = ("api_key", "admin_key")
 
 
 def load_config(ctx: typer.Context, file: Path | None) -> Path | None:
@@ -62,8 +61,6 @@ def _paragraph(ctx: typer.Context, setting: Any) -> Iterator[str]:
     yield f"# {setting.help}"
     if value is None or value == []:
         yield f"# {name} ="
-    elif name in _SECRETS:
-        yield f"# {name} = {len(value)} that are not shown{_origin(ctx, setting)}"
     else:
         yield f"{name} = {_toml(value)}{_origin(ctx, setting)}"
     yield ""

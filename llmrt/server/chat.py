@@ -44,8 +44,7 @@ async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     # Templates, long prompts and grammars take milliseconds, in which other streams go on.
     prompt, plan = await asyncio.to_thread(_prepare, state.model, body)
-    assert state.model.chat is not None
-    unused = [*unknown_variables(state.model.chat, body), *plan.not_enforced]
+    unused = [*unknown_variables(state.model, body), *plan.not_enforced]
     return admit(
         state,
         body,

@@ -11,7 +11,7 @@ from llmrt.server.schemas import ChatBody
 from llmrt.server.state import ServedModel
 from llmrt.server.tool_use import ToolUse
 from llmrt.text.chat_format import ChatFormat
-from llmrt.text.history import Message
+from llmrt.text.messages import Message
 from llmrt.text.tool_formats.tool_grammar import Thoughts
 
 # Stands for the text that an answer continues, while the template is rendered around it.
@@ -75,8 +75,10 @@ def template_variables(chat: ChatFormat, body: ChatBody) -> dict[str, Any]:
     return _effort(chat, body.reasoning_effort) | variables
 
 
-def unknown_variables(chat: ChatFormat, body: ChatBody) -> list[str]:
+def unknown_variables(model: ServedModel, body: ChatBody) -> list[str]:
     """The fields with which the template does nothing."""
+    chat = model.chat
+    assert chat is not None
     names = [f"chat_template_kwargs.{name}" for name in body.chat_template_kwargs or {} if not _knows(chat, name)]
     unused = body.reasoning_effort is not None and not _effort(chat, body.reasoning_effort)
     return [*names, "reasoning_effort"] if unused else names

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from llmrt.errors import TemplateError
 from llmrt.text.chat_template import ChatTemplate
 from llmrt.text.history import (
-    Message,
     arguments_as_text,
     calls_as_text,
-    calls_one_by_one,
     merge_system,
     read_history,
     results_as_user,
-    with_short_ids,
 )
-from llmrt.text.messages import normalize_messages
+from llmrt.text.messages import Message, normalize_messages
 from llmrt.text.reasoning import ReasoningFormat, find_reasoning_format
 from llmrt.text.tokenizer import Tokenizer
 from llmrt.text.tool_formats.hermes import HermesFormat, instructions
-from llmrt.text.tool_formats.llama3 import Llama3Format
-from llmrt.text.tool_formats.mistral import MistralFormat
 from llmrt.text.tool_formats.registry import find_tool_format
 from llmrt.text.tool_formats.tool_format import ToolFormat
 
@@ -53,11 +49,8 @@ class ChatFormat:
         self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]] = ()
     ) -> list[Message]:
         """``messages`` as ``render`` takes them. ``RequestError`` names what cannot be rendered."""
-        shown = read_history(normalize_messages(messages, keep_developer=self.template.knows_developer))
-        if isinstance(self.tools, Llama3Format):
-            shown = calls_one_by_one(shown)
-        if isinstance(self.tools, MistralFormat):
-            shown = with_short_ids(shown)
+        normal = normalize_messages(messages, keep_developer=self.template.knows_developer)
+        shown = self.tools.history(read_history(normal))
         if not self.shows_tools:
             shown = calls_as_text(shown)
         if not self.shows_results:
@@ -70,12 +63,9 @@ class ChatFormat:
         try:
             return self.template.render(history, tools=shown, **variables)
         except TemplateError:
-            if not any("tool_calls" in message for message in history):
-                raise
-            try:  # some templates join the arguments to text
-                return self.template.render(arguments_as_text(history), tools=shown, **variables)
-            except TemplateError:
-                pass
+            if any("tool_calls" in message for message in history):
+                with suppress(TemplateError):  # some templates join the arguments to text
+                    return self.template.render(arguments_as_text(history), tools=shown, **variables)
             raise
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from llmrt.errors import RequestError
+from llmrt.text.messages import Message
 from llmrt.text.tool_formats.hermes import written_call, written_result
-from llmrt.text.tool_formats.mistral import short_id
-
-Message = dict[str, Any]
 
 
 def read_history(messages: Sequence[Message]) -> list[Message]:
@@ -39,27 +36,6 @@ def results_as_user(messages: Sequence[Message]) -> list[Message]:
             merged.append({"role": "user", "content": text} if is_result else message)
         after_result = is_result
     return merged
-
-
-def calls_one_by_one(messages: Sequence[Message]) -> list[Message]:
-    """For templates that show one call a message: several are several messages, each with its result behind it."""
-    ordered: list[Message] = []
-    rest = list(messages)
-    while rest:
-        message = rest.pop(0)
-        calls = message.get("tool_calls", [])
-        if len(calls) < 2:
-            ordered.append(message)
-            continue
-        for number, call in enumerate(calls):
-            ordered.append({**message, "content": message["content"] if number == 0 else "", "tool_calls": [call]})
-            ordered += _take_result(rest, call.get("id"))
-    return ordered
-
-
-def with_short_ids(messages: Sequence[Message]) -> list[Message]:
-    """For Mistral's templates, which refuse the ids of others."""
-    return [_with_short_ids(message) for message in messages]
 
 
 def arguments_as_text(messages: Sequence[Message]) -> list[Message]:
@@ -131,28 +107,6 @@ def _with_written_calls(message: Message) -> Message:
     calls = [written_call(call["function"]["name"], call["function"]["arguments"]) for call in message["tool_calls"]]
     texts = [message["content"], *calls] if message["content"] else calls
     return {"role": message["role"], "content": "\n".join(texts)}
-
-
-def _with_short_ids(message: Message) -> Message:
-    short = dict(message)
-    if isinstance(answered := message.get("tool_call_id"), str):
-        short["tool_call_id"] = short_id(answered)
-    if "tool_calls" in message:
-        calls = message["tool_calls"]
-        short["tool_calls"] = [
-            {**call, "id": short_id(call["id"])} if isinstance(call.get("id"), str) else call for call in calls
-        ]
-    return short
-
-
-def _take_result(messages: list[Message], call_id: object) -> Iterator[Message]:
-    """Remove and give the result of a call from those at the start of ``messages``."""
-    for index, message in enumerate(messages):
-        if message["role"] != "tool":
-            return
-        if message.get("tool_call_id") == call_id:
-            yield messages.pop(index)
-            return
 
 
 def _json(value: object) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from llmrt.errors import RequestError
 
+# A message of a conversation, as templates see it.
+Message = dict[str, Any]
 
-def normalize_messages(
-    messages: Sequence[Mapping[str, object]], *, keep_developer: bool = False
-) -> list[dict[str, Any]]:
+
+def normalize_messages(messages: Sequence[Mapping[str, object]], *, keep_developer: bool = False) -> list[Message]:
     """A copy of ``messages`` in which every ``content`` is a string.
 
     The text parts of a content list are joined by newlines, the role "developer" is "system" unless it is kept, and an

@@ -78,6 +78,10 @@ def test_c33_what_has_no_effect_is_named(http: httpx.Client) -> None:
         ("/detokenize", {"tokens": []}),
     ):
         assert http.post(path, json={**body, "made_up": 1}).headers["x-llmrt-ignored"] == "made_up"
+    for path in ("/tokenize", "/apply-template"):
+        body = {"messages": USER, "chat_template_kwargs": {"made_up": 1}, "reasoning_effort": "high"}
+        ignored = http.post(path, json=body).headers["x-llmrt-ignored"]
+        assert ignored == "chat_template_kwargs.made_up, reasoning_effort"
 
 
 def test_messages_are_not_changed_by_being_counted(http: httpx.Client) -> None:

@@ -12,9 +12,12 @@ import openai
 import pytest
 from llguidance import LLMatcher
 from serving import SPECIALS, chat, content, error_of, records, serving, write_model
-from tool_templates import LLAMA, MISTRAL, MISTRAL_NAMED, QWEN
+from tool_templates import DEEPSEEK, LLAMA, MISTRAL, MISTRAL_NAMED, QWEN
 
 from llmrt.config import EngineConfig, ServerSettings
+from llmrt.errors import TemplateError
+from llmrt.text.chat_format import chat_format
+from llmrt.text.chat_template import ChatTemplate
 from llmrt.text.grammar_vocabulary import grammar_vocabulary
 from llmrt.text.tokenizer import load_tokenizer
 
@@ -326,3 +329,13 @@ def test_c26_messages_that_are_no_history(tool_http: httpx.Client, message: dict
     user = {"role": "user", "content": "hi"}
     error = error_of(tool_http.post("/v1/chat/completions", json={"messages": [user, message, user]}), 400)
     assert error["param"] == param
+
+
+def test_c26_templates_that_join_arguments_to_text_get_them_as_text() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"é": [1, "☃"]}'}}
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    chat = chat_format(ChatTemplate(DEEPSEEK, bos_token="", eos_token=""))
+    assert '<tool_call>{"é": [1, "☃"]}</tool_call>' in chat.render(chat.history(messages, TOOLS), TOOLS)
+    refusing = chat_format(ChatTemplate(DEEPSEEK + "{{ raise_exception('no') }}", bos_token="", eos_token=""))
+    with pytest.raises(TemplateError, match="concatenate"):  # the template's first words, not those of the second try
+        refusing.render(refusing.history(messages, TOOLS), TOOLS)

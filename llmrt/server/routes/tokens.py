@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from llmrt.errors import RequestError
 from llmrt.server.body import as_body, json_body
-from llmrt.server.chat_prompt import chat_prompt, chat_text
+from llmrt.server.chat_prompt import chat_prompt, chat_text, unknown_variables
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import ChatBody
@@ -100,7 +100,7 @@ async def apply_template(state: State, body: Annotated[ChatBody, Depends(json_bo
     state.model.check_name(body.model)
     ignored = check_extra_fields(body)
     prompt = await asyncio.to_thread(chat_text, state.model, body, tool_use(body))
-    return _json(Rendered(prompt.text), ignored)
+    return _json(Rendered(prompt.text), [*unknown_variables(state.model, body), *ignored])
 
 
 def _encode(model: ServedModel, body: TokenizeBody) -> tuple[list[int], list[str]]:
@@ -110,7 +110,8 @@ def _encode(model: ServedModel, body: TokenizeBody) -> tuple[list[int], list[str
         raise RequestError("Send one of prompt, content and messages.", param="prompt")
     if given == ["messages"]:
         chat = as_body(ChatBody, {name: value for name, value in body if name != "return_token_strs"})
-        return chat_prompt(model, chat, tool_use(chat)).token_ids, check_extra_fields(chat)
+        prompt = chat_prompt(model, chat, tool_use(chat))
+        return prompt.token_ids, [*unknown_variables(model, chat), *check_extra_fields(chat)]
     special = body.add_special_tokens is not False if body.content is None else bool(body.add_special)
     text = body.prompt if body.content is None else body.content
     assert text is not None

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from llmrt.text.answer_parts import Parse, Source, no_marker, taken_prefix, text_until
+from llmrt.text.messages import Message
 from llmrt.text.tool_formats.call_object import call_object
 from llmrt.text.tool_formats.tool_format import Spell, any_of, literal, long_call_id
 
@@ -57,6 +58,10 @@ class HermesFormat:
     def call_id(self) -> str:
         """See ``ToolFormat.call_id``."""
         return long_call_id()
+
+    def history(self, messages: Sequence[Message]) -> list[Message]:
+        """See ``ToolFormat.history``."""
+        return list(messages)
 
 
 def _call_head(name: str) -> str:

@@ -8,9 +8,10 @@ One call an answer; models that write several anyway put ";" between them.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from llmrt.text.answer_parts import Parse, Source, taken_prefix, text_until
+from llmrt.text.messages import Message
 from llmrt.text.tool_formats.call_object import call_object
 from llmrt.text.tool_formats.tool_format import Spell, any_of, literal, long_call_id
 
@@ -39,6 +40,21 @@ class Llama3Format:
         """See ``ToolFormat.call_id``."""
         return long_call_id()
 
+    def history(self, messages: Sequence[Message]) -> list[Message]:
+        """See ``ToolFormat.history``: several calls are several messages, each with its result behind it."""
+        ordered: list[Message] = []
+        rest = list(messages)
+        while rest:
+            message = rest.pop(0)
+            calls = message.get("tool_calls", [])
+            if len(calls) < 2:
+                ordered.append(message)
+                continue
+            for number, call in enumerate(calls):
+                ordered.append({**message, "content": message["content"] if number == 0 else "", "tool_calls": [call]})
+                ordered += _take_result(rest, call.get("id"))
+        return ordered
+
 
 def _calls(source: Source, names: Collection[str]) -> Parse[None]:
     yield from taken_prefix(source, _MARK)
@@ -50,3 +66,13 @@ def _calls(source: Source, names: Collection[str]) -> Parse[None]:
 
 def _call_head(name: str) -> str:
     return f'{{"name": {json.dumps(name)}, "parameters": '
+
+
+def _take_result(messages: list[Message], call_id: object) -> Iterator[Message]:
+    """Remove and give the result of a call from those at the start of ``messages``."""
+    for index, message in enumerate(messages):
+        if message["role"] != "tool":
+            return
+        if message.get("tool_call_id") == call_id:
+            yield messages.pop(index)
+            return

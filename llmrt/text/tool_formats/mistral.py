@@ -11,9 +11,10 @@ import json
 import re
 import secrets
 import string
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from llmrt.text.answer_parts import CallEnd, CallStart, Parse, Source, no_marker, taken_prefix, text_until
+from llmrt.text.messages import Message
 from llmrt.text.tool_formats.call_object import arguments, call_object
 from llmrt.text.tool_formats.tool_format import Spell, any_of, literal
 
@@ -46,6 +47,10 @@ class MistralFormat:
         """See ``ToolFormat.call_id``."""
         return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(_ID_LENGTH))
 
+    def history(self, messages: Sequence[Message]) -> list[Message]:
+        """See ``ToolFormat.history``: the templates refuse the ids of others."""
+        return [_with_short_ids(message) for message in messages]
+
 
 class MistralListFormat(MistralFormat):
     """A JSON list of calls. See ``ToolFormat``."""
@@ -74,6 +79,18 @@ def short_id(call_id: str) -> str:
     if len(call_id) == _ID_LENGTH and call_id.isalnum() and call_id.isascii():
         return call_id
     return hashlib.sha256(call_id.encode()).hexdigest()[:_ID_LENGTH]
+
+
+def _with_short_ids(message: Message) -> Message:
+    short = dict(message)
+    if isinstance(answered := message.get("tool_call_id"), str):
+        short["tool_call_id"] = short_id(answered)
+    if "tool_calls" in message:
+        calls = message["tool_calls"]
+        short["tool_calls"] = [
+            {**call, "id": short_id(call["id"])} if isinstance(call.get("id"), str) else call for call in calls
+        ]
+    return short
 
 
 def _list(source: Source) -> Parse[bool]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from llmrt.text.answer_parts import Parse, Source
+from llmrt.text.messages import Message
 
 # How a mark is written in a Lark grammar: as a token of its own where it is one, else as its characters.
 Spell = Callable[[str], str]
@@ -34,6 +35,10 @@ class ToolFormat(Protocol):
 
     def call_id(self) -> str:
         """A new name for a call."""
+        ...
+
+    def history(self, messages: Sequence[Message]) -> list[Message]:
+        """``messages`` with calls and results as the templates of this form take them."""
         ...
 
 
