@@ -1,6 +1,7 @@
 # make chat   a conversation with a small model, from a fresh clone
 # make test   every test, from a fresh clone
 # make kernels  the GPU kernels alone: run by Triton's interpreter, and compiled for every target, without a GPU
+# make ui     the web page in a Chromium: what a person sees and does
 # make neon   the native library's ARM kernels, cross-compiled and compared in an emulator
 
 PYTHON ?= python3
@@ -18,7 +19,10 @@ TESTING = $(VENV)/.installed-test
 PEERS ?= .venv-peers
 BENCHING = $(VENV)/.installed-bench
 
-.PHONY: chat serve test kernels lint format types neon image clean peers compare report
+# The environment's mark for `make ui`.
+DRIVING = $(VENV)/.installed-ui
+
+.PHONY: chat serve test kernels ui lint format types neon image clean peers compare report
 
 # With PROMPT, or with input from a pipe, it answers and exits. Greedy, so that the answer is the same every time.
 chat: $(RUNTIME)
@@ -38,6 +42,13 @@ ifeq ($(shell uname), Linux)
 else
 	@echo "The GPU kernels are not tested: Triton is for Linux."
 endif
+
+ui: $(DRIVING)
+	$(VENV)/bin/python -m pytest tests/browser
+
+$(DRIVING): $(TESTING)
+	@$(PIP) install --constraint constraints.txt --editable '.[ui]'
+	@touch $@
 
 lint: $(TESTING)
 	$(VENV)/bin/ruff check .

@@ -21,10 +21,11 @@ export async function fillAnswer({ conversation, node, model, key, signal, oncha
   const last = node.content ? node : parentOf(conversation, node);
   const body = { model, messages: apiMessages(conversation, last), ...samplingFields(conversation.sampling) };
   const clock = new Clock();
-  Object.assign(node, { status: "waiting", error: null, finish: null, stats: null });
+  const continued = Boolean(node.content);
+  Object.assign(node, { status: "waiting", error: null, finish: null, stats: null, notes: [] });
   onchange();
   try {
-    for await (const chunk of streamChat(body, key, signal)) {
+    for await (const chunk of streamChat({ body, key, signal, onnotes: (notes) => (node.notes = notes) })) {
       take(node, chunk, clock);
       onchange();
     }
@@ -33,7 +34,7 @@ export async function fillAnswer({ conversation, node, model, key, signal, oncha
     node.status = signal.aborted ? "stopped" : "failed";
     node.error = signal.aborted ? null : adviceFor(error);
   }
-  node.stats = clock.stats();
+  node.stats = clock.stats(continued);
   onchange();
 }
 
@@ -52,6 +53,8 @@ function take(node, chunk, clock) {
   node.finish = choice.finish_reason ?? node.finish;
 }
 
+const SHORTEST = 0.05; // seconds of pieces that tell a rate: a proxy may hand over an answer at once
+
 /** Times an answer. Counts come from the server's usage; of an answer that was stopped there is none, only pieces. */
 class Clock {
   constructor() {
@@ -67,17 +70,19 @@ class Clock {
     this._pieces += 1;
   }
 
-  stats() {
+  /** `continued`: they are those of what was added to an answer. */
+  stats(continued) {
     if (this._first === null) return null;
     const tokens = this.usage?.completion_tokens ?? this._pieces;
     const seconds = (this._last - this._first) / 1000;
     return {
       tokens,
+      continued,
       exact: this.usage !== null,
       prompt: this.usage?.prompt_tokens ?? null,
       cached: this.usage?.prompt_tokens_details?.cached_tokens ?? null,
       firstToken: (this._first - this._start) / 1000,
-      rate: tokens > 1 && seconds > 0 ? (tokens - 1) / seconds : null,
+      rate: tokens > 1 && seconds > SHORTEST ? (tokens - 1) / seconds : null,
     };
   }
 }

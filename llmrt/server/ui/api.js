@@ -17,17 +17,21 @@ export async function fetchModel(key) {
   return { id: model.id, contextLength: model.max_model_len };
 }
 
+// What the server did otherwise than it was asked to, by the header that says so.
+const NOTES = { "x-llmrt-clamped": "reduced", "x-llmrt-ignored": "without effect" };
+
 /**
- * The chunks of a streamed answer. The signal ends it: the server then stops computing.
- * Raises ApiError, also midway.
+ * The chunks of a streamed answer. The signal ends it: the server then stops computing. `onnotes` is given a line for
+ * each thing that the server does otherwise than it was asked to. Raises ApiError, also midway.
  */
-export async function* streamChat(body, key, signal) {
+export async function* streamChat({ body, key, signal, onnotes }) {
   const response = await request("chat/completions", {
     method: "POST",
     headers: { ...headers(key), "content-type": "application/json" },
     body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
     signal,
   });
+  onnotes(Object.entries(NOTES).flatMap(([name, word]) => (response.headers.has(name) ? [`${word}: ${response.headers.get(name)}`] : [])));
   try {
     for await (const data of events(response.body)) {
       if (data === "[DONE]") return;

@@ -9,8 +9,8 @@ const NUMBERS = [
   { name: "top_k", label: "Top-k", min: 0, step: 1, help: "Draw from so many of the likeliest words; 0 for all." },
   { name: "min_p", label: "Min-p", min: 0, max: 1, step: 0.01, help: "Drop words this much less likely than the likeliest." },
   { name: "repetition_penalty", label: "Repetition penalty", min: 0.1, step: 0.05, help: "Above 1, words that were used become less likely." },
-  { name: "max_tokens", label: "Longest answer, in tokens", min: 1, step: 1, help: "Empty: until the context is full." },
-  { name: "seed", label: "Seed", step: 1, help: "The same seed draws the same answer." },
+  { name: "max_tokens", label: "Longest answer, in tokens", min: 1, step: 1, help: "An answer that reaches it is cut.", unset: "no limit" },
+  { name: "seed", label: "Seed", step: 1, help: "The same seed draws the same answer.", unset: "random" },
 ];
 
 /** `onchange` hears that the conversation's settings changed, `onkey` that the key did. */
@@ -49,8 +49,8 @@ export class Settings {
     return labelled("setting-system", "System prompt", area, "Sent before the first message: how the model should answer.");
   }
 
-  _number(conversation, { name, label, help, ...limits }) {
-    const input = h("input", { id: `setting-${name}`, type: "number", inputMode: "decimal", placeholder: "model's default", ...limits });
+  _number(conversation, { name, label, help, unset = "model's default", ...limits }) {
+    const input = h("input", { id: `setting-${name}`, type: "number", inputMode: "decimal", placeholder: unset, ...limits });
     input.value = conversation.sampling[name] ?? "";
     const fault = h("span", { className: "fault", role: "alert" });
     input.addEventListener("input", () => {

@@ -17,6 +17,7 @@ export class Thread {
     this._jump = jump;
     this._actions = actions;
     this._frame = 0;
+    this._changed = new Set();
     this._following = true;
     jump.append(icon("down"));
     jump.addEventListener("click", () => this.follow());
@@ -33,7 +34,7 @@ export class Thread {
 
   /** Show what `node` has become, at the next frame. */
   update(node) {
-    this._changed = node;
+    this._changed.add(node);
     this._frame ||= requestAnimationFrame(() => this._draw());
   }
 
@@ -74,10 +75,10 @@ export class Thread {
 
   _draw() {
     this._frame = 0;
-    const node = this._changed;
-    const article = this._articleOf(node);
-    if (!article) return; // another conversation is shown, or another version
-    this._fill(article, node);
+    const shown = [...this._changed].map((node) => [this._articleOf(node), node]).filter(([article]) => article);
+    this._changed.clear();
+    if (shown.length === 0) return; // another conversation is shown, or another version
+    for (const [article, node] of shown) this._fill(article, node);
     if (this._following) this._toEnd();
     else this._onScroll();
   }
@@ -182,18 +183,19 @@ function waiting() {
 }
 
 /** The measured figures of an answer, and why it ended if not by itself. */
-function statsParts({ stats, finish, status }) {
+function statsParts({ stats, finish, status, notes = [] }) {
   const ending = status === "stopped" ? "stopped" : finish === "length" ? "cut at its length limit" : null;
-  if (!stats) return [ending && h("span", { className: "ending" }, ending)];
+  const endings = [ending, ...notes].filter(Boolean).map((text) => h("span", { className: "ending" }, text));
+  if (!stats) return endings;
   const cached = stats.cached ? `, ${count(stats.cached)} of them cached` : "";
   const prompt = stats.prompt === null ? "" : `Prompt: ${count(stats.prompt)} tokens${cached}. `;
   const figures = [
-    `${stats.exact ? "" : "about "}${count(stats.tokens)} ${stats.tokens === 1 ? "token" : "tokens"}`,
+    `${stats.continued ? "continued by " : ""}${stats.exact ? "" : "about "}${count(stats.tokens)} ${stats.tokens === 1 ? "token" : "tokens"}`,
     stats.rate !== null && `${decimals(stats.rate)} tok/s`,
     `first after ${decimals(stats.firstToken)} s`,
   ];
   const title = `${prompt}Times are measured in this browser.`;
-  return [ending && h("span", { className: "ending" }, ending), ...figures.filter(Boolean).map((text) => h("span", { title }, text))];
+  return [...endings, ...figures.filter(Boolean).map((text) => h("span", { title }, text))];
 }
 
 export function count(number) {

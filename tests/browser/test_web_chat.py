@@ -1,0 +1,190 @@
+"""The web chat in Chromium, on a server whose engine echoes the last message: what a person sees and does.
+
+``make ui`` runs this; it needs Debian's chromium, or the one that CHROMIUM names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+from llmrt.config import EngineConfig, ServerSettings
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
+from serving import serving, write_model
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+ATTACKS = """<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>
+[link](javascript:window.harmed=1) ![](http://evil.example/x.png) <http://a.example/"onmouseover="harmed=1">
+```html
+</code></pre><script>window.harmed=1</script>
+```"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    path = write_model(tmp_path_factory.mktemp("models") / "tiny-chat")
+    with serving(path, ServerSettings(), EngineConfig(context_length=4096)) as served:
+        yield served.url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None, "no chromium was found; on Debian: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1280, 860), (390, 844)], ids=["desktop", "phone"])
+def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Page]:
+    width, height = request.param
+    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500)
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda asked: asked.url.startswith((url, "data:", "blob:")) or faults.append(asked.url))
+    page.goto(url)
+    page.wait_for_selector('[data-state="ready"]')
+    yield page
+    context.close()
+    assert faults == []
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#input", text)
+    page.click("#send")
+
+
+def answer(page: Page, index: int = -1) -> str:
+    expect(page.locator(".assistant").nth(index).locator(".stats")).to_be_visible()
+    return page.locator(".assistant .body").nth(index).inner_text()
+
+
+def test_an_answer_comes_with_its_figures_and_stays_after_a_reload(page: Page) -> None:
+    say(page, "Hello **there**, 日本語 👋")
+    assert answer(page) == "Hello there, 日本語 👋"
+    assert page.locator(".assistant .body strong").inner_text() == "there"
+    assert re.match(r"\d+ tokens?", page.locator(".stats").inner_text())
+    page.reload()
+    assert answer(page) == "Hello there, 日本語 👋"
+
+
+def test_an_answer_is_stopped(page: Page) -> None:
+    say(page, "@forever")
+    expect(page.locator(".assistant .body")).to_contain_text("spam spam")
+    page.keyboard.press("Escape")
+    expect(page.locator(".ending")).to_have_text("stopped")
+    page.wait_for_timeout(200)
+    ended = answer(page)
+    page.wait_for_timeout(300)
+    assert answer(page) == ended
+
+
+def test_an_edited_message_and_another_answer_are_versions_beside_the_old_ones(page: Page) -> None:
+    say(page, "first")
+    assert answer(page) == "first"
+    page.locator(".user").hover()
+    page.locator('.user [aria-label="Edit the message"]').click()
+    page.locator(".editor").fill("second")
+    page.locator(".editor-row .solid-button").click()
+    expect(page.locator(".assistant .body")).to_have_text("second")
+    page.locator('.user [aria-label="The version before"]').click()
+    assert answer(page) == "first"
+    page.locator('.assistant [aria-label="Answer again"]').click()
+    expect(page.locator(".assistant .versions")).to_contain_text("2/2")
+
+
+def test_a_cut_answer_goes_on(page: Page) -> None:
+    page.click("#settings")
+    page.fill("#setting-max_tokens", "5")
+    page.keyboard.press("Escape")
+    say(page, "one two three four five six seven eight nine ten")
+    expect(page.locator(".ending")).to_have_text("cut at its length limit")
+    page.locator('.assistant [aria-label="Go on with this answer"]').click()
+    expect(page.locator(".stats")).to_contain_text("continued by 5 tokens")
+
+
+def test_the_system_prompt_and_settings_are_sent(page: Page) -> None:
+    page.click("#system-chip")
+    page.fill("#setting-system", "Be brief.")
+    page.fill("#setting-temperature", "0.25")
+    page.fill("#setting-seed", "7")
+    page.keyboard.press("Escape")
+    say(page, "@params")
+    assert {"temperature": 0.25, "seed": 7}.items() <= json.loads(answer(page)).items()
+    say(page, "@prompt")
+    assert "Be brief." in answer(page)
+
+
+def test_conversations_are_kept_apart_found_and_deleted(page: Page) -> None:
+    for word in ("apples", "pears"):
+        page.keyboard.press("Control+Shift+O")
+        say(page, word)
+        assert answer(page) == word
+    if page.locator("#sidebar").get_attribute("class") != "sidebar" or not page.locator("#search").is_visible():
+        page.click("#open-sidebar")
+    page.fill("#search", "appl")
+    expect(page.locator("#conversations .item")).to_have_count(1)
+    page.locator("#conversations .item").get_by_text("apples").click()
+    assert answer(page) == "apples"
+
+
+def test_what_a_model_writes_cannot_become_code(page: Page) -> None:
+    say(page, ATTACKS)
+    answer(page)
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.harmed") is None
+    assert page.locator(".body script, .body img, .body [onerror], .body [onmouseover]").count() == 0
+    links = [link.get_attribute("href") or "" for link in page.locator(".assistant .body a").all()]
+    assert all(re.match(r"https?:|mailto:", link) for link in links)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "title"),
+    [
+        (401, {"code": "invalid_api_key"}, "An API key is needed"),
+        (400, {"code": "context_length_exceeded", "param": "messages"}, "The conversation is too long"),
+        (429, {"code": "queue_full"}, "The server is busy"),
+        (500, {}, "The server failed"),
+    ],
+)
+def test_a_failure_says_what_to_do(page: Page, status: int, error: dict[str, str], title: str) -> None:
+    def fail(route: Route) -> None:
+        route.fulfill(status=status, json={"error": {"message": "The reason.", "type": "x", "param": None, **error}})
+
+    page.route("**/v1/chat/completions", fail)
+    say(page, "hi")
+    expect(page.locator(".error strong")).to_have_text(title)
+    expect(page.locator(".error:visible")).to_contain_text("The reason.")
+
+
+def test_an_engine_that_fails_midway_leaves_what_it_said(page: Page) -> None:
+    say(page, "@fail")
+    expect(page.locator(".error:visible")).to_contain_text("the engine failed midway")
+    expect(page.locator(".assistant .body")).to_contain_text("spam")
+
+
+def test_what_the_server_did_otherwise_is_shown(page: Page) -> None:
+    page.click("#settings")
+    page.fill("#setting-max_tokens", "100000")
+    page.keyboard.press("Escape")
+    say(page, "hi")
+    expect(page.locator(".stats")).to_contain_text("reduced: max_tokens=")
+
+
+def test_nothing_is_wider_than_the_window(page: Page) -> None:
+    say(page, "x" * 300 + "\n\n| a | b |\n|---|---|\n| " + "y" * 200 + " | z |\n\n```\n" + "z" * 300 + "\n```")
+    answer(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.locator("#served-text").evaluate("e => e.scrollWidth <= e.clientWidth")
