@@ -19,6 +19,7 @@ from typing import Protocol
 
 from llmrt.config import EngineConfig
 from llmrt.engine.channel import Channel
+from llmrt.engine.free_memory import give_back_freed_memory
 from llmrt.engine.messages import Abort, Failed, Outputs, Ready, Start, Submit, ToEngine
 from llmrt.engine.read_ahead import read_ahead
 from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
@@ -139,7 +140,9 @@ def _build_engine(path: Path, config: EngineConfig) -> Engine:
     read_ahead(path, config)
     from llmrt.engine.build import build_engine
 
-    return build_engine(path, config)
+    engine = build_engine(path, config)
+    give_back_freed_memory()  # what loading took beside the weights
+    return engine
 
 
 def _exit_with_parent(fd: int) -> None:
