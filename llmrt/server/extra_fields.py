@@ -3,13 +3,14 @@
 - Fields that change nothing in the answer are accepted.
 - Fields that would change the answer are refused by name, unless their value asks for nothing.
 - Any other field is left aside and named in the response header ``x-llmrt-ignored``, so that a newer client
-  keeps working and its user can still see what had no effect.
+  keeps working and its user can still see what had no effect. So are fields of the objects in a body, of its tools
+  for example.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
@@ -18,6 +19,7 @@ from llmrt.errors import RequestError
 HARMLESS = frozenset(
     {
         "guided_decoding_backend",
+        "include_obfuscation",
         "metadata",
         "prediction",
         "prompt_cache_key",
@@ -82,7 +84,22 @@ def check_extra_fields(body: BaseModel) -> list[str]:
         elif value not in UNSUPPORTED[name]:
             hint = _INSTEAD.get(name, "is not supported by this server")
             raise RequestError(f"{name} {hint}.", param=name)
-    return ignored
+    return [*ignored, *_inner_extras(body)]
+
+
+def _inner_extras(body: BaseModel) -> Iterator[str]:
+    """The paths of unknown fields in the objects below ``body``, such as ``tools.0.function.returns``."""
+    for name, value in body:
+        for place, inner in _objects(name, value):
+            yield from (f"{place}.{extra}" for extra in inner.model_extra or {} if extra not in HARMLESS)
+            yield from (f"{place}.{path}" for path in _inner_extras(inner))
+
+
+def _objects(name: str, value: object) -> list[tuple[str, BaseModel]]:
+    """The objects that a field holds, with their places."""
+    if isinstance(value, list):
+        return [(f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, BaseModel)]
+    return [(name, value)] if isinstance(value, BaseModel) else []
 
 
 def ignored_header(names: list[str]) -> dict[str, str]:

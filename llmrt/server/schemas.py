@@ -64,7 +64,7 @@ Prompts = Annotated[list[str | list[int]], PlainValidator(_prompts)]
 class StreamOptions(BaseModel):
     """``include_obfuscation`` is padding that this server does not add."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     include_usage: bool | None = None
 
@@ -126,7 +126,7 @@ class GenerationBody(BaseModel):
 class FunctionSpec(BaseModel):
     """A tool: ``parameters`` is the JSON schema of its arguments, which are sure to follow it if ``strict``."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")
     description: str | None = None
@@ -137,7 +137,7 @@ class FunctionSpec(BaseModel):
 class ToolSpec(BaseModel):
     """OpenAI's form of a tool; functions are the only kind."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     type: Literal["function"] = "function"
     function: FunctionSpec

@@ -220,6 +220,14 @@ def test_c33_other_unknown_fields_are_named_in_a_header(http: httpx.Client) -> N
     assert many.headers["x-llmrt-ignored"].endswith("field19, and 10 more")
 
 
+def test_c33_unknown_fields_of_inner_objects_are_named_too(http: httpx.Client) -> None:
+    function = {"name": "f", "returns": {"type": "string"}}
+    tools = [{"type": "function", "function": function, "cache_control": {"type": "ephemeral"}}]
+    response = chat(http, "hi", tools=tools, stream_options={"include_obfuscation": False, "often": True}, stream=True)
+    names = {"stream_options.often", "tools.0.cache_control", "tools.0.function.returns"}
+    assert {*response.headers["x-llmrt-ignored"].split(", ")} == names
+
+
 def test_c11_the_engine_refuses_or_fails(client: openai.OpenAI, http: httpx.Client) -> None:
     assert error_of(chat(http, "@reject"), 400)["message"] == "the engine refuses this"
     failed = chat(http, "@fail")
