@@ -18,10 +18,13 @@ from llmrt.text.tool_formats.tool_grammar import Thoughts, tool_grammar, whole_g
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerPlan:
-    """``not_enforced`` are the fields of schemas that calls may not follow."""
+    """``exact``: the request says what the content is, to its first space. ``not_enforced`` are the fields of
+    schemas that calls may not follow.
+    """
 
     answer: AnswerFormat
     grammar: str | None
+    exact: bool
     not_enforced: list[str]
 
 
@@ -41,7 +44,7 @@ def plan_answer(model: ServedModel, body: ChatBody, tools: ToolUse | None, thoug
         many=tools is None or tools.many,
         visible=frozenset(model.marks.values()),
     )
-    return AnswerPlan(answer=answer, grammar=grammar, not_enforced=loose)
+    return AnswerPlan(answer=answer, grammar=grammar, exact=asked is not None, not_enforced=loose)
 
 
 def _grammar(

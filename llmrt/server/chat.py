@@ -53,7 +53,7 @@ async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
         prompt_param="messages",
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-        strip_leading_space=not prompt.continues,
+        strip_leading_space=not (prompt.continues or plan.exact),
         grammar=plan.grammar,
         answer=plan.answer,
         unused=unused,

@@ -9,6 +9,8 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from llmrt.errors import RequestError
 from llmrt.text.tokenizer import Tokenizer
 
+_JOINS_NOTHING = "\x02"  # a text that no token joins to what follows
+
 
 def grammar_vocabulary(tokenizer: Tokenizer) -> LLTokenizer:
     """The vocabulary, which takes a part of a second to build. ``RequestError`` where no token ends an answer."""
@@ -49,7 +51,11 @@ class _Vocabulary:
         self._tokenizer = tokenizer
 
     def __call__(self, text: str) -> list[int]:
-        """How the model itself would cut ``text``."""
+        """How the model itself would cut ``text`` in the middle of an answer, where no vocabulary adds a space."""
+        before = _JOINS_NOTHING if self._tokenizer.strips_leading_space else ""
+        return self._encode(before + text)[len(self._encode(before)) :]
+
+    def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False, parse_special=False)
 
 

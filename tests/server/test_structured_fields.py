@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from serving import chat, content, error_of
+import tokenizers
+from serving import chat, content, error_of, serving, write_model
+from tokenizers import decoders, models, pre_tokenizers
 
+from llmrt.config import ServerSettings
 from tests.tiny_vocabulary import accepts
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -91,3 +95,18 @@ def test_text_completions_have_the_same_fields(http: httpx.Client) -> None:
     assert accepts(compiled, "7") and not accepts(compiled, "x")
     error = error_of(http.post("/v1/completions", json={"prompt": "x", "guided_regex": "("}), 400)
     assert error["param"] == "guided_regex"
+
+
+def test_c32_the_first_space_of_an_answer_that_is_asked_for_stays(tmp_path: Path) -> None:
+    """Vocabularies of sentencepiece begin a text with a space, which is no part of free answers."""
+    model = write_model(tmp_path / "model")
+    backend = tokenizers.Tokenizer.from_file(str(model / "tokenizer.json"))
+    vocab = {f"<0x{i:02X}>": i for i in range(256)} | {"▁": 256}
+    backend.model = models.BPE(vocab, [], byte_fallback=True)
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    backend.decoder = decoders.Sequence(steps)
+    backend.save(str(model / "tokenizer.json"))
+    with serving(model, ServerSettings()) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+        assert content(chat(http, "@bytes 2041")) == "A"
+        assert content(chat(http, "@bytes 2041", structured_outputs={"choice": [" A", "B"]})) == " A"
