@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from llmrt.server import errors
+from llmrt.server import error_forms
 from llmrt.server.client_limits import ClientLimits
 from llmrt.server.middleware import RequestLog
 from llmrt.server.routes import chat, completions, embeddings, health, models, page, tokens
@@ -15,7 +15,7 @@ def create_app(state: ServerState) -> FastAPI:
     """The ASGI application over ``state``, whose engine the caller starts and closes."""
     app = FastAPI(title="llmrt", docs_url=None, redoc_url=None, openapi_url=None)
     set_state(app, state)
-    errors.install(app)
+    error_forms.install(app)
     app.add_middleware(ClientLimits, settings=state.settings)
     app.add_middleware(RequestLog)
     for module in (chat, completions, embeddings, health, models, page, tokens):

@@ -1,6 +1,6 @@
 """The one pipeline of chat: from a checked body to a reply, and from its deltas to OpenAI's records.
 
-Other dialects translate their requests into a ``ChatBody``, and these records into their own.
+Other dialects translate their requests into a ``ChatBody``, and the deltas into their own records.
 """
 
 from __future__ import annotations
@@ -37,26 +37,30 @@ from llmrt.server.state import ServedModel, ServerState
 from llmrt.server.tool_use import tool_use
 
 
-async def admit_chat(state: ServerState, body: ChatBody) -> Reply:
-    """Check the body and render its messages; raises ``LlmrtError`` for what cannot be answered."""
+async def admit_chat(
+    state: ServerState, body: ChatBody, *, id_prefix: str = "chatcmpl-", unused: Sequence[str] = ()
+) -> Reply:
+    """Check the body and render its messages; raises ``LlmrtError`` for what cannot be answered.
+
+    ``unused`` are fields of another dialect that have no effect.
+    """
     check_body(state, body)
     if body.top_logprobs is not None and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     # Templates, long prompts and grammars take milliseconds, in which other streams go on.
     prompt, plan = await asyncio.to_thread(_prepare, state.model, body)
-    unused = [*unknown_variables(state.model, body), *plan.not_enforced]
     return admit(
         state,
         body,
         [prompt.token_ids],
-        kind="chatcmpl",
+        id_prefix=id_prefix,
         prompt_param="messages",
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         strip_leading_space=not (prompt.continues or plan.exact),
         grammar=plan.grammar,
         answer=plan.answer,
-        unused=unused,
+        unused=[*unused, *unknown_variables(state.model, body), *plan.not_enforced],
     )
 
 

@@ -39,6 +39,7 @@ class Delta:
     """What a choice gained. ``logprobs`` are those of the tokens that begin in the content given out so far.
 
     ``text`` is content. ``stop_reason`` is the stop string that ended the choice, None where anything else did.
+    ``num_cached_tokens`` of the prompt and ``num_reasoning_tokens`` of the answer are those so far.
     """
 
     index: int
@@ -50,6 +51,7 @@ class Delta:
     finish_reason: FinishReason | None
     stop_reason: str | None
     num_cached_tokens: int
+    num_reasoning_tokens: int
 
 
 class Choice:
@@ -73,6 +75,7 @@ class Choice:
         self._parser = answer.parser()
         self._lead = b" " if strip_leading_space else b""
         self._num_tokens = 0
+        self._num_reasoning_tokens = 0
         self._token_ids: list[int] = []  # of the next delta
         self._content = _ContentText(stop)
         self._reasoning = ""
@@ -129,6 +132,7 @@ class Choice:
                 text += self._content.add(part)
             elif isinstance(part, Reasoning):
                 self._reasoning += part.text
+                self._num_reasoning_tokens = self._num_tokens
             else:
                 self._calls.add(part)
         return text
@@ -150,6 +154,7 @@ class Choice:
             finish_reason=finish_reason,
             stop_reason=self._content.stopped,
             num_cached_tokens=num_cached_tokens,
+            num_reasoning_tokens=self._num_reasoning_tokens,
         )
         self._token_ids, self._reasoning, self._calls.new = [], "", []
         return delta

@@ -1,7 +1,7 @@
-"""Every failure as an OpenAI error body: ``{"error": {"message", "type", "param", "code"}}``.
+"""Every failure as a status and what OpenAI's error bodies say of it; ``error_forms`` writes it for every API.
 
-The status decides what the OpenAI client does: it raises at once on 4xx, and tries 429 and 5xx twice more. So
-a client's fault is always 4xx, and a 5xx says whether and when to come back.
+The status decides what the clients do: they raise at once on 4xx, and try 429 and 5xx twice more. So a client's fault
+is always 4xx, and a 5xx says whether and when to come back.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
 
 from llmrt.errors import (
     BodyTooLargeError,
@@ -50,12 +48,6 @@ class ErrorBody(msgspec.Struct, frozen=True):
     code: str | None
 
 
-class ErrorEnvelope(msgspec.Struct, frozen=True):
-    """The body of an error response, and the data of an error event in a stream."""
-
-    error: ErrorBody
-
-
 @dataclass(frozen=True)
 class HttpError:
     """How a failure is answered."""
@@ -63,15 +55,6 @@ class HttpError:
     status: int
     body: ErrorBody
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    @property
-    def content(self) -> bytes:
-        """The JSON to send."""
-        return msgspec.json.encode(ErrorEnvelope(self.body))
-
-    def response(self) -> Response:
-        """The JSON response to send."""
-        return Response(self.content, self.status, self.headers, media_type="application/json")
 
 
 def describe(error: Exception) -> HttpError:
@@ -96,27 +79,3 @@ def describe(error: Exception) -> HttpError:
         case _:
             message = "The server failed to answer this request; its log says why."
             return HttpError(500, ErrorBody(message, "server_error", None, "internal_error"), _NO_RETRY)
-
-
-def install(app: FastAPI) -> None:
-    """Answer known errors of routes, and the framework's own (unknown path, wrong method), in this form."""
-    app.add_exception_handler(LlmrtError, _on_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-
-
-async def _on_error(_: Request, error: Exception) -> Response:
-    return describe(error).response()
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    what = f"{request.method} {request.url.path}"
-    match error.status_code:
-        case 404:
-            message, code = f"Unknown path: {what}.", "unknown_url"
-        case 405:
-            message, code = f"Method not allowed: {what}.", "method_not_allowed"
-        case _:
-            message, code = error.detail, None
-    body = ErrorBody(message, INVALID_REQUEST, None, code)
-    return HttpError(error.status_code, body, error.headers or {}).response()

@@ -10,11 +10,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from llmrt.errors import RequestError
+
+
+@dataclass(frozen=True)
+class FieldPolicy:
+    """``unsupported`` fields come with the values that ask for nothing; ``instead`` is what to say of some of them."""
+
+    harmless: Collection[str]
+    unsupported: Mapping[str, tuple[object, ...]]
+    instead: Mapping[str, str]
+
 
 HARMLESS = frozenset(
     {
@@ -69,30 +80,32 @@ _INSTEAD: Mapping[str, str] = {
     "functions": "is the old form of tools, which this server reads",
 }
 
+OPENAI = FieldPolicy(HARMLESS, UNSUPPORTED, _INSTEAD)
+
 _MAX_NAMES = 20
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
-def check_extra_fields(body: BaseModel) -> list[str]:
+def check_extra_fields(body: BaseModel, policy: FieldPolicy = OPENAI) -> list[str]:
     """The names of fields that have no effect. Raises ``RequestError`` for one that should have one."""
     ignored: list[str] = []
     for name, value in (body.model_extra or {}).items():
-        if value is None or name in HARMLESS:
+        if value is None or name in policy.harmless:
             continue
-        if name not in UNSUPPORTED:
+        if name not in policy.unsupported:
             ignored.append(name)
-        elif value not in UNSUPPORTED[name]:
-            hint = _INSTEAD.get(name, "is not supported by this server")
+        elif value not in policy.unsupported[name]:
+            hint = policy.instead.get(name, "is not supported by this server")
             raise RequestError(f"{name} {hint}.", param=name)
-    return [*ignored, *_inner_extras(body)]
+    return [*ignored, *_inner_extras(body, policy)]
 
 
-def _inner_extras(body: BaseModel) -> Iterator[str]:
+def _inner_extras(body: BaseModel, policy: FieldPolicy) -> Iterator[str]:
     """The paths of unknown fields in the objects below ``body``, such as ``tools.0.function.returns``."""
     for name, value in body:
         for place, inner in _objects(name, value):
-            yield from (f"{place}.{extra}" for extra in inner.model_extra or {} if extra not in HARMLESS)
-            yield from (f"{place}.{path}" for path in _inner_extras(inner))
+            yield from (f"{place}.{extra}" for extra in inner.model_extra or {} if extra not in policy.harmless)
+            yield from (f"{place}.{path}" for path in _inner_extras(inner, policy))
 
 
 def _objects(name: str, value: object) -> list[tuple[str, BaseModel]]:

@@ -12,6 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llmrt.server.error_forms import respond
 from llmrt.server.errors import describe
 
 logger = logging.getLogger("llmrt.server")
@@ -43,7 +44,7 @@ class RequestLog:
             logger.exception("%s failed", exchange)
             if exchange.status is not None:
                 raise  # the response has begun: closing the connection is all that is left
-            await describe(error).response()(scope, receive, exchange.send)
+            await respond(describe(error), scope["path"])(scope, receive, exchange.send)
         finally:
             logger.info("%s %s %.3fs", exchange, exchange.status or "closed", exchange.seconds)
 

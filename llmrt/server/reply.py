@@ -12,7 +12,7 @@ from llmrt.errors import RequestError
 from llmrt.server.choice import Delta
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.generation import Job, run
-from llmrt.server.responses import CachedTokens, Usage
+from llmrt.server.responses import CachedTokens, ReasoningTokens, Usage
 from llmrt.server.sampling import fit_max_tokens, sampling_params
 from llmrt.server.schemas import GenerationBody
 from llmrt.server.state import ServerState
@@ -25,11 +25,13 @@ class UsageCount:
 
     job: Job
     completion_tokens: int = 0
+    reasoning_tokens: dict[int, int] = field(default_factory=dict[int, int])
     cached_tokens: dict[int, int] = field(default_factory=dict[int, int])
 
     def add(self, delta: Delta) -> None:
         """Count one delta."""
         self.completion_tokens += len(delta.token_ids)
+        self.reasoning_tokens[delta.index] = delta.num_reasoning_tokens
         if delta.index % self.job.n == 0:
             known = self.cached_tokens.get(delta.index, 0)
             self.cached_tokens[delta.index] = max(known, delta.num_cached_tokens)
@@ -39,7 +41,8 @@ class UsageCount:
         """The count so far."""
         prompt = sum(map(len, self.job.prompts))
         cached = CachedTokens(sum(self.cached_tokens.values()))
-        return Usage(prompt, self.completion_tokens, prompt + self.completion_tokens, cached)
+        reasoning = ReasoningTokens(sum(self.reasoning_tokens.values()))
+        return Usage(prompt, self.completion_tokens, prompt + self.completion_tokens, cached, reasoning)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def admit(
     body: GenerationBody,
     prompts: Sequence[list[int]],
     *,
-    kind: str,
+    id_prefix: str,
     prompt_param: str,
     max_tokens: int | None,
     logprobs: int | None,
@@ -91,15 +94,15 @@ def admit(
     answer: AnswerFormat = PLAIN,
     unused: Sequence[str] = (),
 ) -> Reply:
-    """Turn a checked body into a job. ``kind`` begins the response's id; ``grammar`` is the body's, compiled;
-    ``answer`` is how its text is read, and ``unused`` are fields that have no effect beside those that the body shows.
+    """Turn a checked body into a job. ``grammar`` is the body's, compiled; ``answer`` is how its text is read, and
+    ``unused`` are fields that have no effect beside those that the body shows.
 
     Raises ``RequestError`` for values that cannot be served and ``OverloadedError`` when the queue is full.
     """
     engine = state.engine.info
     fitted = [fit_max_tokens(len(prompt), max_tokens, engine.context_length, param=prompt_param) for prompt in prompts]
     job = Job(
-        id=f"{kind}-{uuid.uuid4().hex}",
+        id=f"{id_prefix}{uuid.uuid4().hex}",
         prompts=list(prompts),
         max_tokens=fitted,
         params=replace(sampling_params(body, state.model, engine, logprobs=logprobs), grammar=grammar),

@@ -15,6 +15,12 @@ class CachedTokens(Struct, frozen=True):
     cached_tokens: int
 
 
+class ReasoningTokens(Struct, frozen=True):
+    """How many tokens of the answers are thoughts."""
+
+    reasoning_tokens: int
+
+
 class Usage(Struct, frozen=True):
     """Tokens in the prompts, each prompt once, and in all answers."""
 
@@ -22,6 +28,7 @@ class Usage(Struct, frozen=True):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: CachedTokens
+    completion_tokens_details: ReasoningTokens
 
 
 class TopLogprob(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Server-sent events: framing, comment lines in silence, errors after the headers, and an end on disconnect."""
+"""Answers that stream: a sign of life in silence, errors after the headers, and an end on disconnect."""
 
 from __future__ import annotations
 
@@ -7,58 +7,61 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import TypeVar
 
-import msgspec
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from msgspec import Struct
 from starlette.types import Send
 
 from llmrt.errors import LlmrtError
 from llmrt.server.errors import describe
+from llmrt.server.framing import Framing
 from llmrt.server.middleware import logger, request_id
 
 T = TypeVar("T")
+RecordT = TypeVar("RecordT", bound=Struct)
 _READ_AHEAD = 64  # records that wait for a client that does not read
-PING = b": ping\n\n"
-DONE = b"data: [DONE]\n\n"
-# Legal in JSON, but many clients split an event's lines there.
-_LINE_BREAKS = (("\u2028", b"\\u2028"), ("\u2029", b"\\u2029"), ("\u0085", b"\\u0085"))
 
 
-class EventStream(StreamingResponse):
-    """A stream of server-sent events, closed as soon as its client is gone."""
+class RecordStream(StreamingResponse):
+    """A stream of records, closed as soon as its client is gone."""
 
-    def __init__(self, events: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
-        self._events = events
+    def __init__(
+        self,
+        records: AsyncGenerator[RecordT, None],
+        framing: Framing[RecordT],
+        headers: Mapping[str, str],
+        *,
+        ping_seconds: float,
+    ) -> None:
+        self._frames = frames(records, framing, ping_seconds=ping_seconds)
         no_buffering = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        super().__init__(events, headers={**headers, **no_buffering}, media_type="text/event-stream")
+        super().__init__(self._frames, headers={**headers, **no_buffering}, media_type=framing.media_type)
 
     async def stream_response(self, send: Send) -> None:
         """As in the base class, which leaves closing the generator to the garbage collector."""
-        async with aclosing(self._events):
+        async with aclosing(self._frames):
             await super().stream_response(send)
 
 
-def event(record: msgspec.Struct) -> bytes:
-    """One event with ``record`` as JSON."""
-    return b"data: " + _on_one_line(msgspec.json.encode(record)) + b"\n\n"
+async def frames(
+    records: AsyncGenerator[RecordT, None], framing: Framing[RecordT], *, ping_seconds: float
+) -> AsyncGenerator[bytes, None]:
+    """The records and the end behind them; the failure and nothing more if they fail.
 
-
-async def events(records: AsyncGenerator[msgspec.Struct, None], *, ping_seconds: float) -> AsyncGenerator[bytes, None]:
-    """The records as events and ``[DONE]`` behind them; an error event and nothing more if they fail.
-
-    While no record comes, a comment line goes out every ``ping_seconds`` (never if 0): proxies and clients
-    close a connection that is silent for long.
+    While no record comes, a sign of life goes out every ``ping_seconds`` (never if 0): proxies and clients close a
+    connection that is silent for long.
     """
     try:
         async with aclosing(_with_idle(records, ping_seconds)) as ticks:
             async for record in ticks:
-                yield PING if record is None else event(record)
+                yield framing.idle() if record is None else framing.record(record)
     except Exception as error:
         if not isinstance(error, LlmrtError):
             logger.exception("%s failed in its stream", request_id.get("a request"))
-        yield b"data: " + _on_one_line(describe(error).content) + b"\n\n"
+        yield framing.failure(describe(error))
     else:
-        yield DONE
+        if framing.end:
+            yield framing.end
 
 
 async def until_disconnect(request: Request, answer: Awaitable[T]) -> T | Response:
@@ -107,9 +110,3 @@ async def _pump(records: AsyncGenerator[T, None], queue: asyncio.Queue[T | Excep
         await queue.put(StopAsyncIteration())
     except Exception as error:
         await queue.put(error)
-
-
-def _on_one_line(content: bytes) -> bytes:
-    for character, escape in _LINE_BREAKS:
-        content = content.replace(character.encode("utf-8"), escape)
-    return content

@@ -70,6 +70,7 @@ def test_c14_usage_counts_the_templated_prompt(http: httpx.Client) -> None:
         "completion_tokens": num_completion,
         "total_tokens": num_prompt + num_completion,
         "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
     assert warm["usage"]["prompt_tokens_details"]["cached_tokens"] == num_prompt - 1
 

@@ -14,7 +14,8 @@ import openai
 import pytest
 from serving import Served, aborted, chat, content, error_of, eventually, running
 
-from llmrt.server.stream import DONE, PING, events
+from llmrt.server.framing import DONE, PING, ServerSentEvents
+from llmrt.server.stream import frames
 
 
 def body(text: str, **fields: object) -> dict[str, object]:
@@ -81,7 +82,7 @@ async def _slow_records(number: int) -> AsyncGenerator[msgspec.Struct, None]:
 
 @pytest.mark.parametrize("ping_seconds", [0, 0.01])
 async def test_c35_pings_can_be_turned_off(ping_seconds: float) -> None:
-    async with aclosing(events(_slow_records(2), ping_seconds=ping_seconds)) as stream:
+    async with aclosing(frames(_slow_records(2), ServerSentEvents(), ping_seconds=ping_seconds)) as stream:
         got = [event async for event in stream]
     assert [event for event in got if event != PING] == [b'data: {"a":1}\n\n'] * 2 + [DONE]
     assert (PING in got) == (ping_seconds > 0)

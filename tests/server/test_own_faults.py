@@ -11,8 +11,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from llmrt.server.errors import ErrorBody
+from llmrt.server.framing import ServerSentEvents
 from llmrt.server.middleware import RequestLog
-from llmrt.server.stream import events
+from llmrt.server.stream import frames
 
 SECRET = "a secret of the code"
 
@@ -38,7 +39,7 @@ async def _broken_stream() -> AsyncGenerator[msgspec.Struct, None]:
 
 @pytest.mark.parametrize("ping_seconds", [0, 5])
 async def test_c11_a_bug_in_a_stream_is_an_error_event(ping_seconds: float, caplog: pytest.LogCaptureFixture) -> None:
-    first, last = [event async for event in events(_broken_stream(), ping_seconds=ping_seconds)]
+    first, last = [event async for event in frames(_broken_stream(), ServerSentEvents(), ping_seconds=ping_seconds)]
     assert b"fine" in first
     error: dict[str, Any] = msgspec.json.decode(last.removeprefix(b"data: "))["error"]
     assert error["type"] == "server_error" and SECRET not in error["message"]

@@ -123,3 +123,9 @@ def test_c28_the_real_client_reads_it(thinker: httpx.Client) -> None:
         )
     extra = json.loads(completion.choices[0].message.model_dump_json())
     assert (extra["content"], extra["reasoning_content"], extra["reasoning"]) == ("Yes.", "Hm.", "Hm.")
+
+
+def test_c28_usage_counts_the_tokens_of_thoughts(thinker: httpx.Client) -> None:
+    usage = chat(thinker, "<think>Hm.</think>Yes.").json()["usage"]
+    tokens = thinker.post("/tokenize", json={"prompt": "<think>Hm."}).json()["count"]
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": tokens} and tokens < usage["completion_tokens"]

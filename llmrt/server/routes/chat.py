@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from llmrt.server.body import json_body
 from llmrt.server.chat import admit_chat, chat_chunks, chat_completion
+from llmrt.server.framing import ServerSentEvents
 from llmrt.server.reply import Reply
 from llmrt.server.schemas import ChatBody
 from llmrt.server.state import State
-from llmrt.server.stream import EventStream, events, until_disconnect
+from llmrt.server.stream import RecordStream, until_disconnect
 
 router = APIRouter()
 
@@ -24,7 +25,8 @@ async def chat_completions(
     """Answer a conversation, as a whole or as a stream of chunks."""
     reply = await admit_chat(state, body)
     if body.stream:
-        return EventStream(events(chat_chunks(reply), ping_seconds=state.settings.ping_seconds), reply.headers)
+        chunks, seconds = chat_chunks(reply), state.settings.ping_seconds
+        return RecordStream(chunks, ServerSentEvents(), reply.headers, ping_seconds=seconds)
     return await until_disconnect(request, _respond(reply))
 
 

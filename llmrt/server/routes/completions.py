@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from llmrt.errors import RequestError
 from llmrt.server.body import json_body
 from llmrt.server.choice import Delta
+from llmrt.server.framing import ServerSentEvents
 from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import completion_logprobs
 from llmrt.server.reply import Reply, admit, check_body
@@ -22,7 +23,7 @@ from llmrt.server.responses import Completion, CompletionChoice, CompletionLogpr
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import CompletionBody
 from llmrt.server.state import ServerState, State
-from llmrt.server.stream import EventStream, events, until_disconnect
+from llmrt.server.stream import RecordStream, until_disconnect
 from llmrt.server.structured import body_grammar
 
 router = APIRouter()
@@ -48,8 +49,8 @@ async def completions(
     """Continue one text or several, as a whole or as a stream."""
     job = await _admit(state, body)
     if body.stream:
-        stream = events(_chunks(job), ping_seconds=state.settings.ping_seconds)
-        return EventStream(stream, job.reply.headers)
+        chunks, seconds = _chunks(job), state.settings.ping_seconds
+        return RecordStream(chunks, ServerSentEvents(), job.reply.headers, ping_seconds=seconds)
     return await until_disconnect(request, _respond(job))
 
 
@@ -63,7 +64,7 @@ async def _admit(state: ServerState, body: CompletionBody) -> _Completions:
         state,
         body,
         prompts,
-        kind="cmpl",
+        id_prefix="cmpl-",
         prompt_param="prompt",
         max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
         logprobs=body.logprobs,

@@ -1,0 +1,116 @@
+"""An answer as blocks, each of one kind: thoughts, text, a call. Some APIs show answers so, whole and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from llmrt.server.choice import CallDelta, Delta
+
+BlockKind = Literal["reasoning", "text", "call"]
+
+
+@dataclass
+class Block:
+    """What there is of block ``index`` so far; ``text`` of a call are its arguments."""
+
+    index: int
+    kind: BlockKind
+    text: str = ""
+    id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class BlockStart:
+    """A block begins, without text."""
+
+    block: Block
+
+
+@dataclass(frozen=True)
+class BlockText:
+    """A block gained ``text``."""
+
+    block: Block
+    text: str
+
+
+@dataclass(frozen=True)
+class BlockEnd:
+    """A block is whole."""
+
+    block: Block
+
+
+BlockEvent = BlockStart | BlockText | BlockEnd
+
+
+class Blocks:
+    """Divides one choice; ``whole`` are the blocks so far. ``last`` is the delta that ended it."""
+
+    def __init__(self) -> None:
+        self.whole: list[Block] = []
+        self.last: Delta | None = None
+        self._open: Block | None = None
+
+    async def events(self, deltas: AsyncIterable[Delta]) -> AsyncGenerator[BlockEvent, None]:
+        """The events of all ``deltas``."""
+        async for delta in deltas:
+            for event in self._add(delta):
+                yield event
+            self.last = delta
+        for event in self._close():
+            yield event
+
+    def _add(self, delta: Delta) -> Iterator[BlockEvent]:
+        """More of a call that is open comes before all else, for nothing may come behind its end."""
+        more, calls = (delta.calls[:1], delta.calls[1:]) if _continues(delta.calls) else ([], delta.calls)
+        for call in more:
+            yield from self._extend(call.arguments)
+        if delta.reasoning:
+            yield from self._text("reasoning", delta.reasoning)
+        if delta.text:
+            yield from self._text("text", delta.text)
+        for call in calls:
+            yield from self._call(call)
+
+    def _text(self, kind: BlockKind, text: str) -> Iterator[BlockEvent]:
+        if self._open is None or self._open.kind != kind:
+            yield from self._start(kind)
+        yield from self._extend(text)
+
+    def _call(self, call: CallDelta) -> Iterator[BlockEvent]:
+        if call.id is not None and call.name is not None:
+            yield from self._start("call", call.id, call.name)
+        if call.arguments:
+            yield from self._extend(call.arguments)
+
+    def _start(self, kind: BlockKind, call_id: str = "", name: str = "") -> Iterator[BlockEvent]:
+        yield from self._close()
+        self._open = Block(len(self.whole), kind, id=call_id, name=name)
+        self.whole.append(self._open)
+        yield BlockStart(self._open)
+
+    def _extend(self, text: str) -> Iterator[BlockEvent]:
+        assert self._open is not None
+        self._open.text += text
+        yield BlockText(self._open, text)
+
+    def _close(self) -> Iterator[BlockEvent]:
+        if self._open is not None:
+            yield BlockEnd(self._open)
+        self._open = None
+
+
+def _continues(calls: Sequence[CallDelta]) -> bool:
+    return bool(calls) and calls[0].id is None
+
+
+async def whole_answer(deltas: AsyncIterable[Delta]) -> Blocks:
+    """Wait for all of one choice."""
+    blocks = Blocks()
+    async for _ in blocks.events(deltas):
+        pass
+    return blocks

@@ -1,0 +1,98 @@
+"""The body of a failure, in the form of the API that its path belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from msgspec import Struct
+from starlette.exceptions import HTTPException
+
+from llmrt.errors import LlmrtError
+from llmrt.server.errors import INVALID_REQUEST, ErrorBody, HttpError, describe
+
+
+class OpenAIError(Struct, frozen=True):
+    """``{"error": {"message", "type", "param", "code"}}``."""
+
+    error: ErrorBody
+
+
+class AnthropicErrorBody(Struct, frozen=True):
+    """What Anthropic's clients read out of ``error``."""
+
+    type: str
+    message: str
+
+
+class AnthropicError(Struct, frozen=True, tag_field="type", tag="error"):
+    """``{"type": "error", "error": {"type", "message"}}``."""
+
+    error: AnthropicErrorBody
+
+
+class OllamaError(Struct, frozen=True):
+    """``{"error": "..."}``."""
+
+    error: str
+
+
+_ANTHROPIC_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def openai_error(error: HttpError) -> OpenAIError:
+    """The body of an error response, and the data of an error event in a stream."""
+    return OpenAIError(error.body)
+
+
+def anthropic_error(error: HttpError) -> AnthropicError:
+    """The same for ``/v1/messages``, where the status decides the type."""
+    kind = _ANTHROPIC_TYPES.get(error.status, INVALID_REQUEST if error.status < 500 else "api_error")
+    return AnthropicError(AnthropicErrorBody(kind, error.body.message))
+
+
+def ollama_error(error: HttpError) -> OllamaError:
+    """The same for ``/api/``, and the last line of a stream there."""
+    return OllamaError(error.body.message)
+
+
+_FORMS: Mapping[str, Callable[[HttpError], Struct]] = {"/v1/messages": anthropic_error, "/api/": ollama_error}
+
+
+def respond(error: HttpError, path: str) -> Response:
+    """The response to a request for ``path``."""
+    form = next((form for prefix, form in _FORMS.items() if path.startswith(prefix)), openai_error)
+    return Response(msgspec.json.encode(form(error)), error.status, error.headers, media_type="application/json")
+
+
+def install(app: FastAPI) -> None:
+    """Answer known errors of routes, and the framework's own (unknown path, wrong method), in these forms."""
+    app.add_exception_handler(LlmrtError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return respond(describe(error), request.url.path)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path}"
+    match error.status_code:
+        case 404:
+            message, code = f"Unknown path: {what}.", "unknown_url"
+        case 405:
+            message, code = f"Method not allowed: {what}.", "method_not_allowed"
+        case _:
+            message, code = error.detail, None
+    body = ErrorBody(message, INVALID_REQUEST, None, code)
+    return respond(HttpError(error.status_code, body, error.headers or {}), request.url.path)
