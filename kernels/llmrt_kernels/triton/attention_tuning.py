@@ -24,17 +24,17 @@ Table = dict[str, dict[int, Tiles]]
 
 # By kind of device and padded head dimension.
 PREFILL: Table = {
-    "hopper": {64: Tiles(128, 128, 8, 3), 128: Tiles(128, 128, 8, 3), 256: Tiles(32, 32, 8, 2)},
-    "nvidia": {64: Tiles(128, 64, 8, 3), 128: Tiles(128, 64, 8, 3), 256: Tiles(32, 32, 8, 2)},
+    "hopper": {64: Tiles(128, 128, 8, 3), 128: Tiles(128, 128, 8, 3), 256: Tiles(128, 64, 8, 2)},
+    "nvidia": {64: Tiles(128, 64, 8, 3), 128: Tiles(128, 64, 8, 3), 256: Tiles(64, 32, 8, 2)},
     "cdna": {64: Tiles(128, 64, 4, 2), 128: Tiles(128, 32, 4, 2), 256: Tiles(64, 32, 4, 1)},
-    "rdna": {64: Tiles(128, 32, 8, 1), 128: Tiles(128, 16, 8, 1), 256: Tiles(32, 16, 8, 1)},
+    "rdna": {64: Tiles(128, 32, 8, 1), 128: Tiles(128, 16, 8, 1), 256: Tiles(16, 16, 8, 1)},
     "interpreter": dict.fromkeys((64, 128, 256), Tiles(32, 32, 1, 1)),
 }
 DECODE: Table = {
     "hopper": {64: Tiles(16, 128, 4, 3), 128: Tiles(16, 64, 4, 3), 256: Tiles(16, 32, 4, 3)},
     "nvidia": {64: Tiles(16, 32, 4, 3), 128: Tiles(16, 32, 4, 3), 256: Tiles(16, 32, 4, 2)},
     "cdna": {64: Tiles(16, 64, 4, 2), 128: Tiles(16, 32, 4, 2), 256: Tiles(16, 32, 4, 1)},
-    "rdna": {64: Tiles(16, 32, 4, 1), 128: Tiles(16, 16, 4, 1), 256: Tiles(16, 16, 4, 1)},
+    "rdna": {64: Tiles(16, 32, 4, 1), 128: Tiles(16, 16, 4, 1), 256: Tiles(16, 16, 8, 1)},
     "interpreter": dict.fromkeys((64, 128, 256), Tiles(16, 32, 1, 1)),
 }
 BLOCKS_PER_PROCESSOR = 2  # thread blocks of decoding that run beside each other
@@ -53,6 +53,8 @@ def kind_of(target: Target) -> str:
 def tiles_of(table: Table, target: Target, dim_padded: int, itemsize: int) -> Tiles:
     """The configuration for keys and values of ``itemsize`` bytes."""
     tiles = table[kind_of(target)][max(64, dim_padded)]
+    if dim_padded == 256 and itemsize != 2:  # bytes that become halves, or whole words, fill the registers of long rows
+        tiles = replace(tiles, block_m=min(tiles.block_m, 32), block_n=min(tiles.block_n, 32))
     return tiles if itemsize <= 2 else replace(tiles, block_n=max(16, tiles.block_n // 2))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import triton
+
 from llmrt_kernels.triton.attention import JOINED_AT_ONCE
 from llmrt_kernels.triton.attention_decode import decode_kernel, join_kernel
 from llmrt_kernels.triton.attention_prefill import prefill_kernel
-from llmrt_kernels.triton.attention_tuning import DECODE, PREFILL, kind_of
+from llmrt_kernels.triton.attention_tuning import DECODE, PREFILL, tiles_of
 from llmrt_kernels.triton.target import TARGETS, Target
 from llmrt_kernels.triton.variant import Variant
 
@@ -19,18 +21,21 @@ _PREFILL = _READS | {"requests": "i32", "min_queries": "i32"}
 _PARTS = {"parts_out_ptr": "*fp32", "parts_stats_ptr": "*fp32", "splits": "i32", "max_queries": "i32"}
 _DECODE = _READS | _PARTS
 _PLAIN = {"k_ptr": "*bf16", "v_ptr": "*bf16"}
+_HALF = {"q_ptr": "*fp16", "k_ptr": "*fp16", "v_ptr": "*fp16", "out_ptr": "*fp16"}
 _INT8 = {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32"}
 _TENSOR = {"out_ptr": "*bf16"}
 _CODES = {"out_ptr": "*i8", "out_scales_ptr": "*fp32", "out_sums_ptr": "*i32"}
 
 
 def _variant(name: str, kernel: Any, dim: int, signature: dict[str, str]) -> Variant:
-    sizes = {"HEADS": HEADS, "DIM": dim, "DIM_PADDED": dim, "PAGE": PAGE, "PARTS": JOINED_AT_ONCE}
+    padded = triton.next_power_of_2(dim)
+    sizes = {"HEADS": HEADS, "DIM": dim, "DIM_PADDED": padded, "PAGE": PAGE, "PARTS": JOINED_AT_ONCE}
     sizes["CODE_GROUP"] = GROUP if "out_sums_ptr" in signature else 0
     names = {parameter.name for parameter in kernel.params}
 
     def tuned(target: Target) -> dict[str, Any]:
-        tiles = (PREFILL if kernel is prefill_kernel else DECODE)[kind_of(target)][dim]
+        table = PREFILL if kernel is prefill_kernel else DECODE
+        tiles = tiles_of(table, target, padded, itemsize=1 if "k_scales_ptr" in signature else 2)
         all_sizes = sizes | {"BLOCK_M": tiles.block_m, "BLOCK_N": tiles.block_n, "STAGES": tiles.stages}
         constants = {size: value for size, value in all_sizes.items() if size in names}
         absent = dict.fromkeys(names - signature.keys() - constants.keys() - {"ASM"})
@@ -41,9 +46,13 @@ def _variant(name: str, kernel: Any, dim: int, signature: dict[str, str]) -> Var
 
 
 VARIANTS = (
+    _variant("prefill-d96-fp16", prefill_kernel, 96, _PREFILL | _HALF),
+    _variant("prefill-d256", prefill_kernel, 256, _PREFILL | _PLAIN | _TENSOR),
     _variant("prefill-d128", prefill_kernel, 128, _PREFILL | _PLAIN | _TENSOR),
     _variant("prefill-d128-int8-codes", prefill_kernel, 128, _PREFILL | _INT8 | _CODES),
     _variant("prefill-d64-int8-codes", prefill_kernel, 64, _PREFILL | _INT8 | _CODES),
+    _variant("decode-d80-fp16", decode_kernel, 80, _DECODE | _HALF),
+    _variant("decode-d256", decode_kernel, 256, _DECODE | _PLAIN | _TENSOR),
     _variant("decode-d128", decode_kernel, 128, _DECODE | _PLAIN | _TENSOR),
     _variant("decode-d128-int8-codes", decode_kernel, 128, _DECODE | _INT8 | _CODES),
     _variant("decode-d64-int8-codes", decode_kernel, 64, _DECODE | _INT8 | _CODES),

@@ -59,6 +59,12 @@ def check(problem: Problem, out: Tensor, tolerance: float) -> None:
         ((8, 1), 256, 17, 16, torch.bfloat16, torch.bfloat16),
         ((5, 1), 20, 1000, 64, torch.float32, torch.float16),
         ((12, 1), 16, 70, 32, torch.float32, torch.float32),
+        ((4, 2), 80, None, 16, torch.float16, torch.float16),
+        ((8, 2), 80, 33, 32, torch.bfloat16, torch.int8),
+        ((4, 4), 96, 40, 64, torch.bfloat16, torch.bfloat16),
+        ((3, 1), 96, None, 32, torch.float16, torch.int8),
+        ((2, 1), 256, 70, 32, torch.float16, torch.float16),
+        ((4, 2), 256, None, 64, torch.float32, torch.int8),
     ],
 )
 def test_prompts_and_decoding_equal_the_formula(
@@ -79,12 +85,13 @@ def test_prompts_and_decoding_equal_the_formula(
 
 @pytest.mark.parametrize("splits", [1, 3, 40])
 @pytest.mark.parametrize(
-    ("new", "heads", "window", "kv_dtype"),
-    [(1, (4, 2), None, torch.float32), (2, (3, 1), 33, torch.int8), (3, (10, 1), 70, torch.float32)],
+    ("new", "heads", "head_dim", "window", "kv_dtype"),
+    [(1, (4, 2), 80, None, torch.float32), (2, (3, 1), 256, 33, torch.int8), (3, (10, 1), 64, 70, torch.float32)],
 )
 def test_parts_are_joined(
     new: int,
     heads: tuple[int, int],
+    head_dim: int,
     window: int | None,
     kv_dtype: torch.dtype,
     splits: int,
@@ -93,7 +100,7 @@ def test_parts_are_joined(
 ) -> None:
     monkeypatch.setattr(attention_tuning, "decode_splits", lambda *_: splits)
     requests = [(min(new, total), total) for _, total in DECODE]
-    problem = Problem.draw(requests, 16, heads, 64, window)
+    problem = Problem.draw(requests, 16, heads, head_dim, window)
     out = run(problem, torch.float32, kv_dtype, 0, device)
     assert isinstance(out, Tensor)
     check(problem, out, TOLERANCE[kv_dtype])

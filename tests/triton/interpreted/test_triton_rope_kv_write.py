@@ -43,6 +43,8 @@ def random_heads(heads: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -
         (8, 1, 128, 16, torch.bfloat16, torch.bfloat16),
         (9, 3, 64, 64, torch.bfloat16, torch.float16),
         (7, 7, 80, 32, torch.float16, torch.float32),
+        (4, 2, 96, 64, torch.bfloat16, torch.bfloat16),
+        (2, 1, 256, 16, torch.float16, torch.float16),
     ],
 )
 def test_equals_complex_rotation(
