@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmarks.kernels.cold import arena, cold_copies, seconds_each
 from benchmarks.kernels.session import Session
+from llmrt_kernels.cpu.library import load
 from llmrt_kernels.cpu.linear import linear, quantize_rows, round_rows
 from llmrt_kernels.cpu.measure import dot_peak
 from llmrt_kernels.packed import BLOCK, Matrix, Weight
@@ -28,6 +29,7 @@ SHAPES = {
     "1.1B gate_up": (11264, 2048),
     "135M gate_up": (3072, 576),
 }
+NAMES = {torch.int8: "int8", torch.bfloat16: "bf16", torch.float32: "fp32"}
 TOKENS = (1, 2, 4, 8, 16, 32, 128, 512)
 
 
@@ -130,7 +132,9 @@ def main() -> None:
     """Measure, print a table, and write the JSON."""
     session = Session.begin(__doc__)
     data, halves, floats = arena(torch.uint8), arena(torch.float16), arena(torch.bfloat16)
-    peaks = {scheme.activations: dot_peak(session.threads, scheme.activations) for scheme in SCHEMES}
+    library = load()
+    assert library is not None
+    peaks = {scheme.activations: dot_peak(library, NAMES[scheme.activations]) for scheme in SCHEMES}
     base = torch_times(session.threads, data)
     print("shape         scheme      tokens       us  GOP/s  memory   peak  x bf16  x int4   x one")
     rows: list[Row] = []

@@ -48,7 +48,8 @@ class Session:
         library = load()
         assert library is not None, "the native library is not built"
         library.set_threads(threads)
-        return cls(library.isa, threads, read_bandwidth(arena(torch.uint8), threads), dot_peak(threads), json)
+        bandwidth = read_bandwidth(library, arena(torch.uint8).numpy())
+        return cls(library.isa, threads, bandwidth, dot_peak(library), json)
 
     def end(self, rows: Sequence[Any]) -> None:
         """Write the dataclasses ``rows`` where --json says."""

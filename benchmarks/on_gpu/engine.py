@@ -19,9 +19,10 @@ from llmrt.engine.build import assemble_engine
 from llmrt.engine.device import Event
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.load_model import recipe_of
-from llmrt.engine.memory import kv_bytes_per_token, weight_bytes
+from llmrt.engine.memory import kv_bytes_per_token
+from llmrt.engine.settle import loaded_bytes
 from llmrt.model.config import ModelConfig, MoeConfig, RopeConfig
+from llmrt.model.headers import AssumedHeaders
 from llmrt.model.random_checkpoint import RandomCheckpoint
 
 MISTRAL = ModelConfig(
@@ -137,9 +138,9 @@ def _decode(engine: LLMEngine, shape: ModelConfig, workload: Workload, draw: ran
 def bytes_of_step(engine: LLMEngine, shape: ModelConfig, workload: Workload) -> float:
     """Weights and keys and values that a decode step reads; of experts those that so many tokens are sent to."""
     config = engine.config
-    weights = weight_bytes(replace(shape, moe=None), config.dtype, recipe_of(config))
+    weights = loaded_bytes(AssumedHeaders(replace(shape, moe=None), config.dtype), config)
     if shape.moe is not None:
-        of_all = weight_bytes(shape, config.dtype, recipe_of(config))
+        of_all = loaded_bytes(AssumedHeaders(shape, config.dtype), config)
         idle = (1 - shape.moe.num_active / shape.moe.num_experts) ** workload.batch
         expert = (of_all - weights) / (shape.moe.num_experts - 1)
         weights = weights - expert + shape.moe.num_experts * (1 - idle) * expert

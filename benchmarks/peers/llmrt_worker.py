@@ -40,7 +40,7 @@ class Worker:
 
     def info(self) -> dict[str, Any]:
         """What is running."""
-        from llmrt.ops.native import native_library
+        from llmrt.ops.rules import native_library
 
         library = native_library()
         return {

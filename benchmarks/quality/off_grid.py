@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llmrt.model.checkpoint import Checkpoint, StoredTensor
+from llmrt.model.checkpoint import Checkpoint
+from llmrt.model.headers import StoredTensor
 from llmrt.model.tensor_slots import tensor_slots
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-BLOCK = 16  # rows of a matrix that are packed together
+from llmrt_kernels.layout import BLOCK
+
 ROW_PAD = 64  # bytes between two tokens' activations
 
 

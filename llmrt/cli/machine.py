@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
 from llmrt import __version__
+from llmrt.engine.processor import processor_name
 from llmrt.engine.threads import usable_cores
 
 
@@ -33,7 +33,7 @@ def this_machine() -> Machine:
     import torch
 
     return Machine(
-        processor=processor_name(Path("/proc/cpuinfo")),
+        processor=processor_name(),
         cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
         usable_cores=usable_cores(),
@@ -43,16 +43,6 @@ def this_machine() -> Machine:
         torch=str(torch.__version__),
         llmrt=__version__,
     )
-
-
-def processor_name(cpuinfo: Path) -> str:
-    """The model that the kernel names, else what Python knows."""
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
-    return next(names, platform.processor() or platform.machine())
 
 
 def peak_memory() -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from llmrt.engine.memory import WORKSPACE_BYTES, weight_bytes
+from llmrt.engine.memory import WORKSPACE_BYTES
 from llmrt.model.config import ModelConfig
 from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.weight_bytes import quantized_bytes, total
 from llmrt.quant.recipe import RECIPES
 
 # Rounding to int4 changes the answers of small models visibly, while at int8 they are fast already.
@@ -23,7 +24,7 @@ def choose_quant(model: ModelConfig, available: int) -> tuple[str, str]:
     size = f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.0f} million"
     if count >= LARGE_MODEL:
         return "int4", f"quant auto: int4, for a model of {size} parameters decodes at the rate its bytes are read."
-    needed = weight_bytes(model, "fp32", RECIPES["int8"]) + WORKSPACE_BYTES
+    needed = total(quantized_bytes(model, RECIPES["int8"])) + WORKSPACE_BYTES
     if needed > SHARE * available:
         return "int4", f"quant auto: int4, for int8 would take {needed / 1e9:.1f} GB of {available / 1e9:.1f} GB."
     return "int8", f"quant auto: int8, for int4 costs a model of {size} parameters more quality than it gains speed."

@@ -14,12 +14,13 @@ from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.grammars import Grammars
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, loaded_bytes, open_model, settle
-from llmrt.engine.memory import plan_memory
+from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
+from llmrt.engine.memory import budget_of, plan_memory
 from llmrt.engine.model_runner import TorchModelRunner
-from llmrt.engine.placement import memory_budget
+from llmrt.engine.placement import free_memory
 from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
+from llmrt.engine.settle import loaded_bytes
 from llmrt.errors import ConfigError
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
@@ -39,7 +40,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     _check(config)
     shape = model.config
     config, notices = settle(model, config)
-    budget = memory_budget(config, shape)
+    budget = budget_of(shape, config, free_memory(config))
     plan = plan_memory(shape, config, weights=loaded_bytes(model, config), kv_dtype=config.kv_dtype, budget=budget)
     loaded = load_model(model, config, plan.context_length, progress)
     decoder = loaded.decoder

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from llmrt.config import EngineConfig
-from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, loaded_bytes, set_threads, settle
+from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, set_threads, settle
 from llmrt.engine.memory import WORKSPACE_BYTES, available_memory
+from llmrt.engine.settle import loaded_bytes
 from llmrt.engine.stored_bits import StoredBits, stored_bits
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.forward_batch import ForwardBatch

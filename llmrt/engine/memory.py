@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +11,16 @@ from llmrt.config import EngineConfig
 from llmrt.engine.kv.manager import peak_blocks
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
-from llmrt.model.families.family import TensorNames
-from llmrt.model.tensor_slots import tensor_slots
-from llmrt.quant.recipe import Recipe
+from llmrt.model.weight_bytes import BYTES
 
 # The interpreter, torch, activations of one step, and what the allocator keeps.
 WORKSPACE_BYTES = 500_000_000
+# What kernels, matrix libraries and graphs keep on a GPU beside the tensors of a step.
+LIBRARY_BYTES = 500_000_000
+# Of a GPU's free memory; the rest is for what others on it, its screen among them, may still ask for.
+DEFAULT_SHARE = 0.9
 # A context below this serves nobody, so it is not reduced further in silence.
 SMALLEST_CONTEXT = 512
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 KV_SCALE_BYTES = 4  # of an int8 cache, for each token and head
 
 
@@ -46,15 +46,6 @@ class MemoryPlan:
     notices: tuple[str, ...] = ()
 
 
-def weight_bytes(model: ModelConfig, dtype: str, recipe: Recipe | None = None) -> int:
-    """Bytes of the weights in memory, those that ``recipe`` names quantized, the others in ``dtype``."""
-    total = 0.0
-    for slot in tensor_slots(model, TensorNames()).values():
-        scheme = recipe.scheme(slot.role) if recipe and slot.role else None
-        total += math.prod(slot.shape) * (scheme.bits_per_weight / 8 if scheme else BYTES[dtype])
-    return math.ceil(total)
-
-
 def kv_bytes_per_token(model: ModelConfig, kv_dtype: str) -> int:
     """What a token adds to the KV cache, over all layers."""
     scales = 2 * model.num_layers * model.num_kv_heads * KV_SCALE_BYTES if kv_dtype == "int8" else 0
@@ -70,6 +61,25 @@ def step_bytes(model: ModelConfig, config: EngineConfig) -> int:
     return activations + config.max_num_seqs * model.vocab_size * (BYTES[config.dtype] + 2 * BYTES["fp32"])
 
 
+def budget_of(model: ModelConfig, config: EngineConfig, available: int) -> MemoryBudget:
+    """How ``available`` bytes are used under a settled configuration."""
+    if config.device == "cpu":
+        return MemoryBudget(available)
+    workspace = LIBRARY_BYTES + step_bytes(model, config)
+    return MemoryBudget(available, workspace=workspace, kv_share=1.0, where="GPU memory")
+
+
+def gpu_share(asked: float | None, free: int, total: int) -> int:
+    """Bytes for ``asked``, a fraction of what is ``free`` or more than 1 gigabytes. Raises ``MemoryFitError``."""
+    if asked is None or asked <= 1:
+        return int(free * (asked or DEFAULT_SHARE))
+    if asked * 1e9 > free:
+        raise MemoryFitError(
+            f"--gpu-memory is {asked:g} GB; {free / 1e9:.1f} GB of the GPU's {total / 1e9:.1f} GB are free."
+        )
+    return int(asked * 1e9)
+
+
 def plan_memory(
     model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, budget: MemoryBudget
 ) -> MemoryPlan:
@@ -80,7 +90,7 @@ def plan_memory(
     """
     wanted = _wanted_context(model, config)
     block_bytes = config.block_size * kv_bytes_per_token(model, kv_dtype)
-    room = (budget.available - weights - budget.workspace) // block_bytes - 1  # the null block
+    room = _room(model, config, weights=weights, kv_dtype=kv_dtype, budget=budget)
     context = _longest_context(wanted, room, model, config)
     if context < min(wanted, SMALLEST_CONTEXT) or (config.context_length is not None and context < wanted):
         needed = weights + budget.workspace + block_bytes * (_blocks(wanted, model, config) + 1)
@@ -92,6 +102,19 @@ def plan_memory(
         " A smaller --kv-dtype or --dtype leaves room for more."
     )
     return MemoryPlan(context, num_blocks, () if context == wanted else (reduced,))
+
+
+def longest_context(
+    model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, budget: MemoryBudget
+) -> int:
+    """The longest context that fits, up to the model's; 0 where not even the weights do."""
+    room = _room(model, config, weights=weights, kv_dtype=kv_dtype, budget=budget)
+    return _longest_context(model.max_context_length, room, model, config)
+
+
+def context_bytes(context: int, model: ModelConfig, config: EngineConfig) -> int:
+    """Bytes of KV cache that one request of ``context`` tokens holds at most, under a settled configuration."""
+    return _blocks(context, model, config) * config.block_size * kv_bytes_per_token(model, config.kv_dtype)
 
 
 def available_memory() -> int:
@@ -117,6 +140,12 @@ def _wanted_context(model: ModelConfig, config: EngineConfig) -> int:
     if not 1 < config.context_length <= model.max_context_length:
         raise ConfigError(f"--ctx is {config.context_length}; this model takes 2 to {model.max_context_length} tokens.")
     return config.context_length
+
+
+def _room(model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, budget: MemoryBudget) -> int:
+    """Blocks of KV cache beside weights and workspace, the null block not counted; negative where those do not fit."""
+    block_bytes = config.block_size * kv_bytes_per_token(model, kv_dtype)
+    return (budget.available - weights - budget.workspace) // block_bytes - 1
 
 
 def _blocks(context: int, model: ModelConfig, config: EngineConfig) -> int:

@@ -8,15 +8,10 @@ from importlib.util import find_spec
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine.memory import MemoryBudget, available_memory, step_bytes
-from llmrt.errors import ConfigError, MemoryFitError
-from llmrt.model.config import ModelConfig
+from llmrt.engine.memory import available_memory, gpu_share
+from llmrt.errors import ConfigError
 
 OLDEST_CAPABILITY = (8, 0)  # NVIDIA's Ampere, the first with bf16, which the kernels are compiled for
-# Of the free memory; the rest is for what others on the GPU, its screen among them, may still ask for.
-DEFAULT_SHARE = 0.9
-# What kernels, matrix libraries and graphs keep beside the tensors of a step.
-LIBRARY_BYTES = 500_000_000
 
 
 def choose_device(asked: str) -> tuple[str, list[str]]:
@@ -37,30 +32,13 @@ def choose_device(asked: str) -> tuple[str, list[str]]:
     return _gpu(asked, index)
 
 
-def memory_budget(config: EngineConfig, model: ModelConfig) -> MemoryBudget:
-    """What a settled ``config`` may use. Raises ``ConfigError`` or ``MemoryFitError`` for --gpu-memory."""
+def free_memory(config: EngineConfig) -> int:
+    """Bytes that may be used on a chosen device. Raises ``ConfigError`` or ``MemoryFitError`` for --gpu-memory."""
     if config.device == "cpu":
         if config.gpu_memory is not None:
             raise ConfigError(f"--gpu-memory is {config.gpu_memory:g}, but the model runs on the cpu; leave it out.")
-        return MemoryBudget(available_memory())
-    free, total = torch.cuda.mem_get_info()
-    return MemoryBudget(
-        gpu_share(config.gpu_memory, free, total),
-        workspace=LIBRARY_BYTES + step_bytes(model, config),
-        kv_share=1.0,
-        where="GPU memory",
-    )
-
-
-def gpu_share(asked: float | None, free: int, total: int) -> int:
-    """Bytes for ``asked``, a fraction of what is ``free`` or more than 1 gigabytes. Raises ``MemoryFitError``."""
-    if asked is None or asked <= 1:
-        return int(free * (asked or DEFAULT_SHARE))
-    if asked * 1e9 > free:
-        raise MemoryFitError(
-            f"--gpu-memory is {asked:g} GB; {free / 1e9:.1f} GB of the GPU's {total / 1e9:.1f} GB are free."
-        )
-    return int(asked * 1e9)
+        return available_memory()
+    return gpu_share(config.gpu_memory, *torch.cuda.mem_get_info())
 
 
 def _gpu(asked: str, index: int) -> tuple[str, list[str]]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from llmrt.config import EngineConfig
 from llmrt.engine.calibration import calibration_for
-from llmrt.engine.load_model import load_model, recipe_of, settle
+from llmrt.engine.load_model import load_model, settle
 from llmrt.engine.packed_cache import origin_of, write_packed
+from llmrt.engine.settle import recipe_of
 from llmrt.hub.disk import disk_errors
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.families.gguf_head import write_gguf_head

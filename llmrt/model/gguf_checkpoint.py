@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,41 +12,25 @@ from gguf.quants import dequantize
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
-from llmrt.model.checkpoint import StoredTensor
-from llmrt.model.families.gguf_fields import GGUF_NAMES, ROPE_FREQS, read_gguf_file
-from llmrt.text.gguf_metadata import open_gguf
+from llmrt.model.gguf_headers import GgufHeaders, shape_of
 
-# Of tensors that need no unpacking.
-DTYPES = {GGMLQuantizationType.F16: "fp16", GGMLQuantizationType.BF16: "bf16"}
 _PART_VALUES = 1 << 18
 
 
-class GgufCheckpoint:
-    """The model in ``path``."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        reader = open_gguf(path)
-        self._tensors = {tensor.name: tensor for tensor in reader.tensors}
-        self.inventory = {
-            name: StoredTensor(_shape(tensor), path, DTYPES.get(tensor.tensor_type, "fp32"))
-            for name, tensor in self._tensors.items()
-            if name != ROPE_FREQS
-        }
-        self.config = read_gguf_file(path)
-        self.names = GGUF_NAMES
+class GgufCheckpoint(GgufHeaders):
+    """The model in a .gguf file."""
 
     def load(self, name: str) -> Tensor:
         """One tensor, unpacked to fp32 unless it is stored as fp16 or bf16."""
-        tensor = self._tensors[name]
+        tensor = self.tensors[name]
         kind = GGMLQuantizationType(tensor.tensor_type)
         values = self._read(tensor)
         if kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
-            return torch.from_numpy(values).view(_shape(tensor))
+            return torch.from_numpy(values).view(shape_of(tensor))
         if kind == GGMLQuantizationType.BF16:  # which numpy has no name for
-            return torch.from_numpy(values).view(torch.bfloat16).view(_shape(tensor))
+            return torch.from_numpy(values).view(torch.bfloat16).view(shape_of(tensor))
         try:
-            return torch.from_numpy(_unpacked(values, kind)).view(_shape(tensor))
+            return torch.from_numpy(_unpacked(values, kind)).view(shape_of(tensor))
         except NotImplementedError:
             raise CheckpointError(
                 f"{self.path}: tensor {name} is of type {kind.name}, which the gguf library cannot unpack."
@@ -69,8 +52,3 @@ def _unpacked(values: npt.NDArray[Any], kind: GGMLQuantizationType) -> npt.NDArr
         packed = blocks[start : start + part].reshape(1, -1)
         numbers[start : start + part] = dequantize(packed, kind).reshape(-1, block_values)
     return numbers
-
-
-def _shape(tensor: ReaderTensor) -> tuple[int, ...]:
-    """GGUF counts dimensions from the innermost; torch from the outermost."""
-    return tuple(int(size) for size in reversed(tensor.shape.tolist()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -15,10 +14,9 @@ from llmrt.model.linear import GatedLinear
 from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
 from llmrt.model.packed_pieces import gated_bias, twin_kind
 from llmrt.model.stored_tensors import read_tensor
-from llmrt.model.tensor_slots import Slot, tensor_slots
-from llmrt.ops.types import OpSpec
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from llmrt.model.tensor_slots import Slot
+from llmrt.model.weight_bytes import block_dtypes
+from llmrt.ops.types import DTYPES, OpSpec
 
 
 def load_in_blocks(
@@ -33,7 +31,7 @@ def load_in_blocks(
     Where products take fp32, matrices keep the type that they are stored in, which is exact; where they take bf16, they
     are rounded to it. Vectors and routers are fp32. Raises ``CheckpointError``.
     """
-    dtypes = _block_dtypes(checkpoint, slots, spec.dtype)
+    dtypes = block_dtypes(checkpoint, slots, spec.case.dtype)
     matrices: dict[str, Blocks] = {}
     others: dict[str, Tensor] = {}
     for name in checkpoint.inventory:  # in the order of the file
@@ -44,7 +42,7 @@ def load_in_blocks(
             _place(others, decoder, slot, tensor)
         else:
             if slot.parameter not in matrices:
-                matrices[slot.parameter] = Blocks(_dense(decoder, slot), dtypes[slot.parameter])
+                matrices[slot.parameter] = Blocks(_dense(decoder, slot), DTYPES[dtypes[slot.parameter]])
             matrices[slot.parameter].put(slot.index, tensor)
         progress(tensor.numel())
     for parameter, blocks in matrices.items():
@@ -52,23 +50,6 @@ def load_in_blocks(
     if checkpoint.config.tied_embeddings:
         decoder.set_submodule("lm_head", PackedLinear([matrices["embedding.weight"].weight], None, spec))
     decoder.load_state_dict(others, assign=True, strict=True)
-
-
-def block_bytes(checkpoint: Checkpoint, dtype: torch.dtype) -> int:
-    """Bytes that the weights will take where products take ``dtype``."""
-    slots = tensor_slots(checkpoint.config, checkpoint.names)
-    dtypes = _block_dtypes(checkpoint, slots, dtype)
-    return sum(math.prod(slot.shape) * dtypes.get(slot.parameter, torch.float32).itemsize for slot in slots.values())
-
-
-def _block_dtypes(checkpoint: Checkpoint, slots: dict[str, Slot], dtype: torch.dtype) -> dict[str, torch.dtype]:
-    """The type of each matrix whose tensors are there: pieces that are stored in several types get one for all."""
-    found: dict[str, torch.dtype] = {}
-    for name, stored in checkpoint.inventory.items():
-        if name in slots and slots[name].role is not None:
-            parameter, kept = slots[name].parameter, DTYPES[stored.dtype] if dtype == torch.float32 else dtype
-            found[parameter] = torch.promote_types(found.get(parameter, kept), kept)
-    return found
 
 
 def _dense(decoder: Decoder, slot: Slot) -> nn.Module:

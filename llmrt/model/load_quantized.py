@@ -22,7 +22,7 @@ from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
 from llmrt.model.packed_pieces import packed_twin
 from llmrt.model.stored_tensors import read_tensor
 from llmrt.model.tensor_slots import Slot
-from llmrt.ops.native import native_library
+from llmrt.ops.rules import native_library
 from llmrt.ops.types import OpSpec
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.feedback import Feedback

@@ -17,15 +17,14 @@ from torch import Tensor
 from llmrt.errors import CheckpointError
 from llmrt.model.block_weight import BlockWeight
 from llmrt.model.config import ModelConfig
-from llmrt.model.config_files import read_config
 from llmrt.model.decoder import Decoder
+from llmrt.model.headers import PackedHeaders
 from llmrt.model.packed_header import (
     FORMAT,
     METADATA_KEY,
     Origin,
     PackedHeader,
     PieceShape,
-    read_header,
 )
 from llmrt.model.packed_linear import PackedEmbedding, PackedLinear, PackedModule
 from llmrt.model.packed_pieces import BLOCK, twin_kind
@@ -38,24 +37,8 @@ _DTYPES = {torch.uint8: "U8", torch.int8: "I8", torch.float16: "F16", torch.bflo
 _WRITE_BYTES = 1 << 26
 
 
-class PackedCheckpoint:
-    """A model whose weights were packed before: its configuration, and its decoder."""
-
-    def __init__(self, model: Path, file: Path) -> None:
-        self.path = model
-        self.config: ModelConfig = read_config(model)
-        self.header = read_header(file)
-        if self.header.format != FORMAT:
-            raise CheckpointError(
-                f"{file} has format {self.header.format}; this version of llmrt reads {FORMAT}."
-                " Make it again with: llmrt quantize"
-            )
-        self.file = file
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of the weights, in the file as in memory."""
-        return self.file.stat().st_size
+class PackedCheckpoint(PackedHeaders):
+    """A model whose weights were packed before."""
 
     def decoder(self, context_length: int, spec: OpSpec) -> Decoder:
         """The decoder, its weights mapped from the file, or copied to a GPU. Raises ``CheckpointError``."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from llmrt.model.checkpoint import StoredTensor
 from llmrt.model.config import ModelConfig
-from llmrt.model.families.family import TensorNames
-from llmrt.model.tensor_slots import tensor_slots
+from llmrt.model.headers import AssumedHeaders
 
 _POOL = 1 << 22
 
 
-class RandomCheckpoint:
+class RandomCheckpoint(AssumedHeaders):
     """Draws normal numbers of deviation 0.02 from ``seed``; norms are ones.
 
     Matrices are windows of one pool of numbers, each from its own offset: drawing 7 billion would take longer than
@@ -24,14 +21,8 @@ class RandomCheckpoint:
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
-        self.path = None
-        self.config = config
-        self.names = TensorNames()
-        slots = tensor_slots(config, self.names)
-        self.inventory = {
-            name: StoredTensor(slot.shape, Path("random weights"), "bf16") for name, slot in slots.items()
-        }
-        self._offsets = {name: 7919 * i for i, name in enumerate(slots)}
+        super().__init__(config, "bf16")
+        self._offsets = {name: 7919 * i for i, name in enumerate(self.inventory)}
         generator = torch.Generator().manual_seed(seed)
         self._pool = torch.empty(_POOL, dtype=torch.bfloat16).normal_(0, 0.02, generator=generator)
 

@@ -2,110 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
-from llmrt.model.checkpoint import StoredTensor
-from llmrt.model.families.registry import find_family
-from llmrt.model.fields import Fields
+from llmrt.model.safetensors_headers import SafetensorsHeaders, open_shard
 
-INDEX = "model.safetensors.index.json"
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
-DTYPES = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 
 
-class SafetensorsCheckpoint:
-    """The model in ``folder``.
+class SafetensorsCheckpoint(SafetensorsHeaders):
+    """The model in a folder.
 
     Each file is mapped anew for each tensor, so that pages which have been read do not pile up.
     """
 
-    def __init__(self, folder: Path) -> None:
-        fields = Fields.from_file(folder / "config.json")
-        family = find_family(fields)
-        self.path = folder
-        self.config = family.read_config(fields)
-        self.names = family.names
-        self.inventory: dict[str, StoredTensor] = {}
-        for file, expected in _shards(folder).items():
-            stored = _read_header(file)
-            _check_index(folder / INDEX, file, expected, stored)
-            self.inventory.update(stored)
-
     def load(self, name: str) -> Tensor:
         """One tensor, of fp32, bf16 or fp16; raises ``CheckpointError`` for another type."""
         file = self.inventory[name].file
-        with _open(file) as shard:
+        with open_shard(file, "pt") as shard:
             tensor = shard.get_tensor(name)
         if tensor.dtype not in FLOATS:
             raise CheckpointError(f"{file}: tensor {name} is of type {tensor.dtype}; supported are fp32, bf16, fp16.")
         return tensor
-
-
-def _shards(folder: Path) -> dict[Path, set[str]]:
-    """Each file of weights, with the tensors that an index expects in it (empty without an index)."""
-    if (folder / INDEX).exists():
-        return _read_index(folder / INDEX)
-    files = sorted(folder.glob("*.safetensors"))
-    if (folder / "model.safetensors") in files:
-        files = [folder / "model.safetensors"]
-    if not files:
-        raise CheckpointError(_no_weights(folder))
-    if len(files) > 1:
-        raise CheckpointError(
-            f"{folder} has {len(files)} safetensors files but no {INDEX}, which says how they combine."
-        )
-    return {files[0]: set()}
-
-
-def _no_weights(folder: Path) -> str:
-    if any(folder.glob("pytorch_model*.bin")):
-        return (
-            f"{folder} has its weights in pytorch_model.bin only. That is a pickle, and loading a pickle can run any"
-            " code it contains; use a copy of the model in safetensors."
-        )
-    return f"{folder} has no .safetensors file."
-
-
-def _read_index(path: Path) -> dict[Path, set[str]]:
-    fields = Fields.from_file(path)
-    weight_map = fields.inside("weight_map")
-    if weight_map is None:
-        raise CheckpointError(f"{path}: the field weight_map is missing.")
-    shards: dict[Path, set[str]] = {}
-    for name in weight_map:
-        shard = weight_map.require(name, str)
-        if Path(shard).name != shard:
-            raise CheckpointError(f"{path}: {name} is said to be in {shard!r}, which is not a file name.")
-        shards.setdefault(path.parent / shard, set()).add(name)
-    return shards
-
-
-def _check_index(index: Path, file: Path, expected: set[str], stored: dict[str, StoredTensor]) -> None:
-    absent = sorted(expected - stored.keys())
-    if absent:
-        raise CheckpointError(f"{file.name} lacks the tensor {absent[0]}, which {index} says it holds.")
-
-
-def _read_header(file: Path) -> dict[str, StoredTensor]:
-    """What there is, in the order of the data; a type that is not supported is an error once it is loaded."""
-    with _open(file) as shard:
-        slices = {name: shard.get_slice(name) for name in shard.offset_keys()}
-        return {
-            name: StoredTensor(tuple(held.get_shape()), file, DTYPES.get(held.get_dtype(), "fp32"))
-            for name, held in slices.items()
-        }
-
-
-def _open(file: Path) -> Any:
-    try:
-        return safe_open(file, framework="pt")
-    except FileNotFoundError:
-        raise CheckpointError(f"{file} is missing, but {INDEX} names it.") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is truncated or not a safetensors file: {error}.") from None

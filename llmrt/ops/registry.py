@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from llmrt.errors import ConfigError
+from llmrt.ops.rules import forced_backend
 from llmrt.ops.types import Implementation, Op, OpSpec, P, R
-
-BACKENDS = ("triton", "cpu", "reference")
 
 
 def resolve(op: Op[P, R], spec: OpSpec) -> Callable[P, R]:
@@ -33,11 +31,3 @@ def choose(op: Op[P, R], spec: OpSpec) -> Implementation[P, R]:
             return candidate
         tried.append(f"{candidate.backend} ({reason})")
     raise ConfigError(f"No implementation of {op.name} for {spec.device} {spec.dtype}: {'; '.join(tried)}.")
-
-
-def forced_backend() -> str | None:
-    """What ``LLMRT_KERNELS`` names, None for nothing. Raises ``ConfigError`` if there is no such backend."""
-    forced = os.environ.get("LLMRT_KERNELS")
-    if forced is not None and forced not in BACKENDS:
-        raise ConfigError(f"LLMRT_KERNELS is {forced!r}; it must be one of {', '.join(BACKENDS)}.")
-    return forced

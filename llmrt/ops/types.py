@@ -8,6 +8,10 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 
+from llmrt.ops.rules import Case
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -36,6 +40,12 @@ class OpSpec:
     def packed(self) -> bool:
         """Whether the model's matrices are packed."""
         return self.group > 0 or self.in_blocks
+
+    @property
+    def case(self) -> Case:
+        """The same without torch."""
+        names = (name for name, dtype in DTYPES.items() if dtype == self.dtype)
+        return Case(self.device, next(names, str(self.dtype)), self.group, self.granule, self.in_blocks)
 
     @property
     def stream(self) -> torch.dtype:

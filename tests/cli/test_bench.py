@@ -15,10 +15,10 @@ import pytest
 from llmrt.cli import bench as bench_command
 from llmrt.cli import measure as measuring
 from llmrt.cli.bench_target import FALLBACK, chosen_target, random_target, smallest_alias
-from llmrt.cli.machine import processor_name
 from llmrt.cli.measure import Workload, measure
 from llmrt.cli.progress import Bar, compact, progress_bar
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.processor import processor_name
 from llmrt.engine.request import Request
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
 from llmrt.errors import MemoryFitError

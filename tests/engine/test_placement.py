@@ -9,10 +9,12 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine import placement
-from llmrt.engine.memory import MemoryBudget, plan_memory, step_bytes
-from llmrt.engine.placement import LIBRARY_BYTES, choose_device, gpu_share, memory_budget
+from llmrt.engine.load_model import settle
+from llmrt.engine.memory import LIBRARY_BYTES, MemoryBudget, budget_of, gpu_share, plan_memory, step_bytes
+from llmrt.engine.placement import choose_device, free_memory
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
+from llmrt.model.headers import AssumedHeaders
 
 MODEL = ModelConfig(
     family="llama",
@@ -113,12 +115,12 @@ def test_a_share_or_gigabytes_of_the_gpu(card: Card) -> None:
 
 def test_gpu_memory_on_the_cpu_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--gpu-memory is 0\.5, but the model runs on the cpu"):
-        memory_budget(EngineConfig(device="cpu", gpu_memory=0.5), MODEL)
+        free_memory(EngineConfig(device="cpu", gpu_memory=0.5))
 
 
 def test_all_that_weights_and_workspace_leave_of_the_gpu_is_for_the_cache(card: Card) -> None:
     config = replace(ON_GPU, max_num_seqs=64)
-    budget = memory_budget(config, MODEL)
+    budget = budget_of(MODEL, config, free_memory(config))
     assert budget.workspace == LIBRARY_BYTES + step_bytes(MODEL, config)
     plan = plan_memory(MODEL, config, weights=WEIGHTS, kv_dtype="bf16", budget=budget)
     block_bytes = 64 * 2 * MODEL.kv_values_per_token()
@@ -127,9 +129,15 @@ def test_all_that_weights_and_workspace_leave_of_the_gpu_is_for_the_cache(card: 
     assert plan.context_length == 32768
 
 
+def test_quant_auto_goes_by_the_memory_of_the_gpu(card: Card) -> None:
+    config, notices = settle(AssumedHeaders(MODEL, "bf16"), EngineConfig(quant="auto"))
+    assert (config.device, config.quant, config.dtype) == ("cuda", "int4", "bf16")
+    assert notices[-1].startswith("quant auto: int4")
+
+
 def test_what_does_not_fit_is_said_in_numbers_before_anything_is_loaded(card: Card) -> None:
     card.free = 12_000_000_000
-    budget = memory_budget(ON_GPU, MODEL)
+    budget = budget_of(MODEL, ON_GPU, free_memory(ON_GPU))
     with pytest.raises(MemoryFitError, match=r"Not enough GPU memory: .* \(14.5 GB of weights.*10.8 GB are available"):
         plan_memory(MODEL, ON_GPU, weights=WEIGHTS, kv_dtype="bf16", budget=budget)
 

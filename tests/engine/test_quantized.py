@@ -14,7 +14,7 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import ConfigError
-from llmrt.ops import native
+from llmrt.ops import rules
 from llmrt_kernels.cpu.library import load
 from tests.engines import greedy, open_engine, run, score, tokens
 from tests.model.test_gguf import write_gguf
@@ -154,7 +154,7 @@ def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.Monk
 def test_without_the_library_it_runs_and_says_that_it_is_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ({"quant": "int8"}, {"quant": "none"})
     expected = [greedy(open_engine(folder, **s, kv_dtype="fp32"), prompt(9), 4) for s in settings]
-    monkeypatch.setattr(native, "load", lambda: None)
+    monkeypatch.setattr(rules, "load", lambda: None)
     for s, tokens_there in zip(settings, expected, strict=True):
         engine = open_engine(folder, **s, kv_dtype="fp32")
         assert "without a C++ compiler" in engine.notices[0]

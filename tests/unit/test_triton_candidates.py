@@ -12,10 +12,10 @@ import torch
 from llmrt.errors import ConfigError
 from llmrt.ops.linear import LINEAR
 from llmrt.ops.linear_packed import LINEAR_PACKED
-from llmrt.ops.native import native_library
 from llmrt.ops.registry import choose
 from llmrt.ops.rms_norm import RMS_NORM
-from llmrt.ops.triton import NOT_INSTALLED, refusal
+from llmrt.ops.rules import NOT_INSTALLED, native_library
+from llmrt.ops.triton import refusal
 from llmrt.ops.types import OpSpec
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ CPU, GPU = OpSpec("cpu", torch.float32), OpSpec("cuda", torch.bfloat16)
 
 
 def test_a_gpu_is_served_and_a_cpu_only_by_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmrt.ops.triton.find_spec", lambda name: name)
+    monkeypatch.setattr("llmrt.ops.rules.find_spec", lambda name: name)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     assert choose(RMS_NORM, GPU).backend == "triton"
     assert choose(RMS_NORM, CPU).backend == "reference"
@@ -32,7 +32,7 @@ def test_a_gpu_is_served_and_a_cpu_only_by_the_interpreter(monkeypatch: pytest.M
 
 
 def test_without_triton_the_reason_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmrt.ops.triton.find_spec", lambda name: None)
+    monkeypatch.setattr("llmrt.ops.rules.find_spec", lambda name: None)
     assert refusal(GPU) == NOT_INSTALLED
     monkeypatch.setenv("LLMRT_KERNELS", "triton")
     with pytest.raises(ConfigError, match=r"llmrt\[gpu\]"):

@@ -1,47 +1,76 @@
-"""What this processor can do at most, measured on the pool's threads with the chosen instruction set."""
+"""What this processor can do at most, measured on the pool's threads with the chosen instruction set. Free of torch."""
 
 from __future__ import annotations
 
+import ctypes
 import time
-from collections.abc import Callable
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
-from llmrt_kernels.cpu.structs import DTYPES, MultiplyArgs, ReadMemoryArgs, address
-from llmrt_kernels.cpu.tape import submit
+from llmrt_kernels.cpu.library import Call, Library
 
 RUNS = 5
 TURNS = 2_000_000  # some milliseconds, and no sum overflows
 CHAINS = (6, 12)
 LINE_BYTES = 64
 BYTES_AHEAD = (0, 1024, 4096)
+# llmrt_dtype, and the bytes of a number.
+DTYPES = {"fp32": (0, 4), "bf16": (1, 2), "int8": (3, 1)}
 
 
-def read_bandwidth(data: Tensor, threads: int) -> float:
+class ReadMemoryArgs(ctypes.Structure):
+    """``llmrt_read_memory_args``."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("bytes", ctypes.c_int64),
+        ("ahead", ctypes.c_int64),
+        ("sums", ctypes.c_void_p),
+    )
+
+
+class MultiplyArgs(ctypes.Structure):
+    """``llmrt_multiply_args``."""
+
+    _fields_ = (
+        ("turns", ctypes.c_int64),
+        ("chains", ctypes.c_int64),
+        ("dtype", ctypes.c_int64),
+        ("sums", ctypes.c_void_p),
+    )
+
+
+def read_bandwidth(library: Library, data: npt.NDArray[Any]) -> float:
     """Bytes a second of reading ``data``, which should be many times as large as the last cache."""
-    return max(_read_rate(data, threads, ahead) for ahead in BYTES_AHEAD)
+    return max(_read_rate(library, data, ahead) for ahead in BYTES_AHEAD)
 
 
-def dot_peak(threads: int, dtype: torch.dtype = torch.int8) -> float:
+def dot_peak(library: Library, dtype: str = "int8") -> float:
     """Operations a second, two for each product, of the instructions that multiply int8, bf16 or fp32 alone."""
-    return max(_dot_rate(threads, chains, dtype) for chains in CHAINS)
+    return max(_dot_rate(library, chains, dtype) for chains in CHAINS)
 
 
-def _read_rate(data: Tensor, threads: int, ahead: int) -> float:
-    sums = torch.zeros(threads, dtype=torch.int64)
-    args = ReadMemoryArgs(address(data), data.nbytes, ahead, address(sums))
-    return data.nbytes / min(_seconds(lambda: submit("read_memory", args, data, sums)) for _ in range(RUNS))
+def _read_rate(library: Library, data: npt.NDArray[Any], ahead: int) -> float:
+    sums = np.zeros(library.threads, np.int64)
+    args = ReadMemoryArgs(data.ctypes.data, data.nbytes, ahead, sums.ctypes.data)
+    return data.nbytes / _seconds(library, "read_memory", args)
 
 
-def _dot_rate(threads: int, chains: int, dtype: torch.dtype) -> float:
-    sums = torch.zeros(threads, dtype=torch.int64)
-    args = MultiplyArgs(TURNS // chains, chains, DTYPES[dtype], address(sums))
-    seconds = min(_seconds(lambda: submit("multiply", args, sums)) for _ in range(RUNS))
-    return 2 * LINE_BYTES // dtype.itemsize * args.chains * args.turns * threads / seconds
+def _dot_rate(library: Library, chains: int, dtype: str) -> float:
+    sums, (code, size) = np.zeros(library.threads, np.int64), DTYPES[dtype]
+    args = MultiplyArgs(TURNS // chains, chains, code, sums.ctypes.data)
+    seconds = _seconds(library, "multiply", args)
+    return 2 * LINE_BYTES // size * args.chains * args.turns * library.threads / seconds
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def _seconds(library: Library, op: str, args: ctypes.Structure) -> float:
+    """Of the fastest run."""
+    calls = (Call * 1)(Call(library.find(op), ctypes.addressof(args)))
+    times: list[float] = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        library.run(calls, 1)
+        times.append(time.perf_counter() - start)
+    return min(times)

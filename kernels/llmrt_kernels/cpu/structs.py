@@ -177,18 +177,6 @@ class QuantizeArgs(ctypes.Structure):
     )
 
 
-class ReadMemoryArgs(ctypes.Structure):
-    """``llmrt_read_memory_args``."""
-
-    _fields_ = _fields(("data", P), ("bytes ahead", I64), ("sums", P))
-
-
-class MultiplyArgs(ctypes.Structure):
-    """``llmrt_multiply_args``."""
-
-    _fields_ = _fields(("turns chains dtype", I64), ("sums", P))
-
-
 def address(tensor: Tensor | None) -> int | None:
     """Where a tensor's numbers are; it must be contiguous."""
     if tensor is None:

@@ -25,7 +25,7 @@ from llmrt.model.checkpoint import open_checkpoint
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import load_decoder
-from llmrt.ops.native import native_library
+from llmrt.ops.rules import native_library
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES
 from tests.engines import open_engine, run, tokens

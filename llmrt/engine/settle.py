@@ -1,0 +1,117 @@
+"""What "auto" becomes: device and memory are known, and the rest of a configuration follows. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from llmrt.config import EngineConfig
+from llmrt.engine.auto_quant import choose_quant
+from llmrt.engine.processor import multiplies_bf16
+from llmrt.errors import ConfigError
+from llmrt.model.config import ModelConfig
+from llmrt.model.headers import Headers, PackedHeaders
+from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.weight_bytes import quantized_bytes, read_by_a_token, tensor_bytes, total
+from llmrt.ops.rules import Case, int8_cache_refusal, native_refusal
+from llmrt.quant.recipe import RECIPES, Recipe
+
+SMALL_MODEL = 500_000_000
+FLOATS = ("fp32", "bf16", "fp16")
+KV_DTYPES = (*FLOATS, "int8")
+
+
+def settle_on(
+    model: Headers | PackedHeaders, config: EngineConfig, available: Callable[[], int]
+) -> tuple[EngineConfig, list[str]]:
+    """``config``, whose device is chosen, with quant, dtype and kv_dtype as they will be used, and what to say of that.
+
+    ``available`` tells the bytes of memory there. Raises ``ConfigError`` for a setting that cannot work.
+    """
+    notices: list[str] = []
+    if isinstance(model, PackedHeaders):
+        config = replace(config, quant=_quant_of_packed(model, config))
+    elif config.quant == "auto":
+        quant, reason = choose_quant(model.config, available())
+        config, notices = replace(config, quant=quant), [reason]
+    _check_quant(config.quant)
+    dtype, kv_dtype = _resolve_dtypes(model.config, config)
+    return replace(config, dtype=dtype, kv_dtype=kv_dtype), notices
+
+
+def loaded_bytes(model: Headers | PackedHeaders, config: EngineConfig) -> int:
+    """Bytes of the weights in memory under a settled configuration."""
+    if isinstance(model, PackedHeaders):
+        return model.num_bytes
+    return total(tensor_bytes(model, case_of(model.config, config), recipe_of(config)))
+
+
+def bytes_of_a_token(model: Headers | PackedHeaders, config: EngineConfig) -> int:
+    """Bytes of weights that decoding one token reads, under a settled configuration."""
+    recipe = recipe_of(config)
+    if isinstance(model, PackedHeaders):
+        assert recipe is not None
+        return read_by_a_token(model.config, quantized_bytes(model.config, recipe))
+    return read_by_a_token(model.config, tensor_bytes(model, case_of(model.config, config), recipe))
+
+
+def recipe_of(config: EngineConfig) -> Recipe | None:
+    """How a settled configuration quantizes, None for not at all."""
+    return None if config.quant == "none" else RECIPES[config.quant]
+
+
+def case_of(model: ModelConfig, config: EngineConfig) -> Case:
+    """What decides which kernels run a model under a settled configuration.
+
+    Weights that are not quantized go in blocks where the native kernels serve the model.
+    """
+    recipe = recipe_of(config)
+    case = Case(config.device, config.dtype, group=recipe.group if recipe else 0, granule=model.granule)
+    return case if recipe or native_refusal(case) else replace(case, in_blocks=True)
+
+
+def _quant_of_packed(model: PackedHeaders, config: EngineConfig) -> str:
+    held, asked = model.header.quant, config.quant
+    if config.calibration is not None:
+        raise ConfigError(f"{model.path} is packed and rounded already; leave --calibrate out.")
+    if asked not in ("none", "auto", held):
+        raise ConfigError(f"--quant is {asked}, but {model.path} is packed as {held} already; leave --quant out.")
+    return held
+
+
+def _check_quant(quant: str) -> None:
+    if quant != "none" and quant not in RECIPES:
+        raise ConfigError(f"--quant is {quant!r}; it must be one of none, {', '.join(RECIPES)}.")
+
+
+def _resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]:
+    if config.quant == "none":
+        dtype = _choose(config.dtype, "--dtype", _natural_dtype(model, config.device))
+        return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype, KV_DTYPES)
+    if config.device == "cpu" and config.dtype not in ("auto", "fp32"):
+        raise ConfigError(
+            f"--dtype {config.dtype} does not go with --quant {config.quant} on the cpu: activations are fp32 there."
+        )
+    dtype, half = ("fp32", "fp16") if config.device == "cpu" else (_choose(config.dtype, "--dtype", "bf16"), "bf16")
+    case = case_of(model, replace(config, dtype=dtype))
+    int8_serves = config.quant == "int4" and int8_cache_refusal(case, config.block_size) is None
+    return dtype, _choose(config.kv_dtype, "--kv-dtype", "int8" if int8_serves else half, KV_DTYPES)
+
+
+def _choose(value: str, flag: str, natural: str, known: Iterable[str] = FLOATS) -> str:
+    if value == "auto":
+        return natural
+    if value not in known:
+        raise ConfigError(f"{flag} is {value!r}; it must be one of auto, {', '.join(known)}.")
+    return value
+
+
+def _natural_dtype(model: ModelConfig, device: str) -> str:
+    """bf16 on a GPU. Else fp32 for small models, for there it costs little and keeps logits exact.
+
+    Emulated bf16 is several times slower than fp32, so a processor without it runs fp32 at any size.
+    """
+    if device != "cpu":
+        return "bf16"
+    small = num_parameters(model) < SMALL_MODEL
+    return "fp32" if model.dtype == "fp32" or small or not multiplies_bf16() else "bf16"

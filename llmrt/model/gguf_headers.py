@@ -1,0 +1,34 @@
+"""What a .gguf file says of itself: its metadata is the configuration. Free of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gguf import GGMLQuantizationType, ReaderTensor
+
+from llmrt.model.families.gguf_fields import GGUF_NAMES, ROPE_FREQS, read_gguf_file
+from llmrt.model.headers import StoredTensor
+from llmrt.text.gguf_metadata import open_gguf
+
+# Of tensors that need no unpacking.
+DTYPES = {GGMLQuantizationType.F16: "fp16", GGMLQuantizationType.BF16: "bf16"}
+
+
+class GgufHeaders:
+    """The model in ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tensors = {tensor.name: tensor for tensor in open_gguf(path).tensors}
+        self.inventory = {
+            name: StoredTensor(shape_of(tensor), path, DTYPES.get(tensor.tensor_type, "fp32"))
+            for name, tensor in self.tensors.items()
+            if name != ROPE_FREQS
+        }
+        self.config = read_gguf_file(path)
+        self.names = GGUF_NAMES
+
+
+def shape_of(tensor: ReaderTensor) -> tuple[int, ...]:
+    """GGUF counts dimensions from the innermost; torch from the outermost."""
+    return tuple(int(size) for size in reversed(tensor.shape.tolist()))

@@ -1,0 +1,97 @@
+"""What a published folder says of itself: config.json, and the headers of its safetensors. Free of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from llmrt.errors import CheckpointError
+from llmrt.model.families.registry import find_family
+from llmrt.model.fields import Fields
+from llmrt.model.headers import StoredTensor
+
+INDEX = "model.safetensors.index.json"
+DTYPES = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
+
+
+class SafetensorsHeaders:
+    """The model in ``folder``: in one file, or in shards with an index."""
+
+    def __init__(self, folder: Path) -> None:
+        fields = Fields.from_file(folder / "config.json")
+        family = find_family(fields)
+        self.path = folder
+        self.config = family.read_config(fields)
+        self.names = family.names
+        self.inventory: dict[str, StoredTensor] = {}
+        for file, expected in _shards(folder).items():
+            stored = _read_header(file)
+            _check_index(folder / INDEX, file, expected, stored)
+            self.inventory.update(stored)
+
+
+def _shards(folder: Path) -> dict[Path, set[str]]:
+    """Each file of weights, with the tensors that an index expects in it (empty without an index)."""
+    if (folder / INDEX).exists():
+        return _read_index(folder / INDEX)
+    files = sorted(folder.glob("*.safetensors"))
+    if (folder / "model.safetensors") in files:
+        files = [folder / "model.safetensors"]
+    if not files:
+        raise CheckpointError(_no_weights(folder))
+    if len(files) > 1:
+        raise CheckpointError(
+            f"{folder} has {len(files)} safetensors files but no {INDEX}, which says how they combine."
+        )
+    return {files[0]: set()}
+
+
+def _no_weights(folder: Path) -> str:
+    if any(folder.glob("pytorch_model*.bin")):
+        return (
+            f"{folder} has its weights in pytorch_model.bin only. That is a pickle, and loading a pickle can run any"
+            " code it contains; use a copy of the model in safetensors."
+        )
+    return f"{folder} has no .safetensors file."
+
+
+def _read_index(path: Path) -> dict[Path, set[str]]:
+    fields = Fields.from_file(path)
+    weight_map = fields.inside("weight_map")
+    if weight_map is None:
+        raise CheckpointError(f"{path}: the field weight_map is missing.")
+    shards: dict[Path, set[str]] = {}
+    for name in weight_map:
+        shard = weight_map.require(name, str)
+        if Path(shard).name != shard:
+            raise CheckpointError(f"{path}: {name} is said to be in {shard!r}, which is not a file name.")
+        shards.setdefault(path.parent / shard, set()).add(name)
+    return shards
+
+
+def _check_index(index: Path, file: Path, expected: set[str], stored: dict[str, StoredTensor]) -> None:
+    absent = sorted(expected - stored.keys())
+    if absent:
+        raise CheckpointError(f"{file.name} lacks the tensor {absent[0]}, which {index} says it holds.")
+
+
+def _read_header(file: Path) -> dict[str, StoredTensor]:
+    """What there is, in the order of the data; a type that is not supported is an error once it is loaded."""
+    with open_shard(file, "np") as shard:
+        slices = {name: shard.get_slice(name) for name in shard.offset_keys()}
+        return {
+            name: StoredTensor(tuple(held.get_shape()), file, DTYPES.get(held.get_dtype(), "fp32"))
+            for name, held in slices.items()
+        }
+
+
+def open_shard(file: Path, framework: str) -> Any:
+    """The file, which is whole, for tensors of ``framework``. Raises ``CheckpointError``."""
+    try:
+        return safe_open(file, framework=framework)
+    except FileNotFoundError:
+        raise CheckpointError(f"{file} is missing, but {INDEX} names it.") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is truncated or not a safetensors file: {error}.") from None
