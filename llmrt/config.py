@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,9 @@ class ServerSettings:
     ``ping_seconds`` between comment lines in a silent stream, 0 for none; ``max_open_requests`` that may wait or be
     computed, beyond which the answer is 429; ``max_body_mb``, megabytes of a request's body, beyond which it is 413;
     ``request_seconds`` that an answer may take, beyond which it ends with an error; ``stall_seconds`` that a client may
-    leave a stream unread, beyond which it is closed; ``drain_seconds`` that open answers get on shutdown.
+    leave a stream unread, beyond which it is closed; ``drain_seconds`` that open answers get on shutdown;
+    ``api_keys`` of which a client must send one, none for a server that is open;
+    ``cors_origins`` whose web pages may use it, "*" for all.
     """
 
     ping_seconds: float = 5.0
@@ -49,3 +51,5 @@ class ServerSettings:
     request_seconds: float = 0.0
     stall_seconds: float = 60.0
     drain_seconds: float = 8.0
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    cors_origins: tuple[str, ...] = ()

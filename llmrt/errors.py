@@ -71,6 +71,18 @@ class BodyTooLargeError(LlmrtError):
     """A request's body is larger than the server takes."""
 
 
+class AccessError(LlmrtError):
+    """A client may not do what it asks for."""
+
+
+class ApiKeyError(AccessError):
+    """A request has no API key, or one that is not the server's."""
+
+
+class ForeignPageError(AccessError):
+    """A web page of another site sends a request to a server that asks for no key."""
+
+
 class RequestError(LlmrtError):
     """A request holds a value that cannot be served.
 

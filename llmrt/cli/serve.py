@@ -7,6 +7,7 @@ import logging
 
 import typer
 
+from llmrt.cli import access
 from llmrt.cli import serve_options as options
 from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.options import (
@@ -40,6 +41,9 @@ def serve(
     host: options.Host = "127.0.0.1",
     port: options.Port = 8000,
     served_model_name: options.Name = None,
+    api_key: options.ApiKey = None,
+    api_key_file: options.ApiKeyFile = None,
+    cors_origin: options.CorsOrigin = None,
     ctx: Ctx = None,
     quant: Quant = QuantName.none,
     calibrate: Calibrate = None,
@@ -66,9 +70,12 @@ def serve(
 
     from llmrt.hub.sources import resolve
     from llmrt.server import runner
+    from llmrt.server.cors import check_cors_origin
     from llmrt.text.tokenizer import load_tokenizer
 
     _log_to_stderr()
+    keys = access.api_keys(context, api_key or [], api_key_file)
+    origins = tuple(map(check_cors_origin, cors_origin or []))
     with runner.bind(host, port) as sock:
         artifact = resolve(model, revision=revision, report=lambda line: typer.echo(line, err=True))
         engine = EngineConfig(
@@ -89,6 +96,8 @@ def serve(
             request_seconds=request_seconds,
             stall_seconds=stall_seconds,
             drain_seconds=drain_seconds,
+            api_keys=keys,
+            cors_origins=origins,
         )
         asyncio.run(runner.serve(artifact, engine, sock, settings=settings, report=typer.echo, name=served_model_name))
 

@@ -25,7 +25,7 @@ _NO_SETTINGS = ("config", "print_config", "help")
 def load_config(ctx: typer.Context, file: Path | None) -> Path | None:
     """Make the values of ``file`` the command's defaults. Raises ``ConfigError`` for a file that cannot be used."""
     if file is not None:
-        ctx.default_map = _checked(_read(file), [setting.name for setting in _settings(ctx)], file)
+        ctx.default_map = _checked(_read(file), {setting.name: setting for setting in _settings(ctx)}, file)
     return file
 
 
@@ -43,13 +43,18 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {file} is not TOML: {error}.") from error
 
 
-def _checked(values: dict[str, Any], names: list[str], file: Path) -> dict[str, Any]:
+def _checked(values: dict[str, Any], settings: dict[str, Any], file: Path) -> dict[str, Any]:
     for name in values:
-        if name not in names:
-            near = get_close_matches(name, names, n=1)
+        if name not in settings:
+            near = get_close_matches(name, settings, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; `llmrt serve --print-config` shows the settings."
             raise ConfigError(f"--config {file} sets {name}, which is no setting{hint}")
-    return values
+    return {name: [value] if _is_one_of_several(settings[name], value) else value for name, value in values.items()}
+
+
+def _is_one_of_several(setting: Any, value: Any) -> bool:
+    """A string where a list may be, which else would be taken for a list of letters."""
+    return isinstance(value, str) and getattr(setting, "multiple", False)
 
 
 def _settings(ctx: typer.Context) -> list[Any]:
@@ -59,8 +64,10 @@ def _settings(ctx: typer.Context) -> list[Any]:
 def _paragraph(ctx: typer.Context, setting: Any) -> Iterator[str]:
     name, value = setting.name, ctx.params[setting.name]
     yield f"# {setting.help}"
-    if value is None or value == []:
+    if value in (None, [], ()):
         yield f"# {name} ="
+    elif getattr(setting, "hide_input", False):
+        yield f"# {name} is set and not shown{_origin(ctx, setting)}"
     else:
         yield f"{name} = {_toml(value)}{_origin(ctx, setting)}"
     yield ""

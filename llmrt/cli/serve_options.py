@@ -10,6 +10,7 @@ import typer
 from llmrt.cli.serve_config import load_config
 
 _LIMITS = "Limits"
+_ACCESS = "Access"
 
 ServedModel = Annotated[
     str | None,
@@ -32,6 +33,27 @@ PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print every s
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
 Name = Annotated[str | None, typer.Option(help="The model's id in the API; else its name.")]
+ApiKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        hide_input=True,
+        metavar="KEY",
+        rich_help_panel=_ACCESS,
+        help="A key that clients must send, or several; better in LLMRT_API_KEY or a file, where nobody else reads it.",
+    ),
+]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=_ACCESS, help="A file of such keys, one a line; # begins a comment."),
+]
+CorsOrigin = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ORIGIN",
+        rich_help_panel=_ACCESS,
+        help="A site whose web pages may use this server, such as https://chat.example.org, or several; * for all.",
+    ),
+]
 PingSeconds = Annotated[
     float, typer.Option(min=0, help="Seconds between comment lines in a silent stream; 0 sends none.")
 ]

@@ -6,6 +6,8 @@ from fastapi import FastAPI
 
 from llmrt.server import error_forms
 from llmrt.server.client_limits import ClientLimits
+from llmrt.server.cors import allow_origins
+from llmrt.server.guard import Guard
 from llmrt.server.middleware import RequestLog
 from llmrt.server.routes import chat, completions, embeddings, health, models, page, tokens
 from llmrt.server.state import ServerState, set_state
@@ -17,6 +19,8 @@ def create_app(state: ServerState) -> FastAPI:
     set_state(app, state)
     error_forms.install(app)
     app.add_middleware(ClientLimits, settings=state.settings)
+    app.add_middleware(Guard, settings=state.settings)
+    allow_origins(app, state.settings.cors_origins)
     app.add_middleware(RequestLog)
     for module in (chat, completions, embeddings, health, models, page, tokens):
         app.include_router(module.router)

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from llmrt.errors import (
+    ApiKeyError,
     BodyTooLargeError,
     DeadlineError,
     EngineDeadError,
     EngineLoadingError,
+    ForeignPageError,
     LlmrtError,
     OverloadedError,
     RequestError,
@@ -32,10 +34,12 @@ _UNAVAILABLE: dict[type[UnavailableError], tuple[int, str, str]] = {  # status, 
     EngineDeadError: (503, "service_unavailable", "engine_dead"),
     OverloadedError: (429, "rate_limit_error", "queue_full"),
 }
-_LIMITS: dict[type[LlmrtError], tuple[int, str]] = {  # status, code
-    BodyTooLargeError: (413, "request_too_large"),
-    SlowClientError: (408, "client_too_slow"),
-    DeadlineError: (504, "request_timeout"),
+_REFUSED: dict[type[LlmrtError], tuple[int, str, Mapping[str, str]]] = {  # status, code, headers
+    ApiKeyError: (401, "invalid_api_key", {"www-authenticate": "Bearer"}),
+    ForeignPageError: (403, "foreign_page", {}),
+    BodyTooLargeError: (413, "request_too_large", _NO_RETRY),
+    SlowClientError: (408, "client_too_slow", _NO_RETRY),
+    DeadlineError: (504, "request_timeout", _NO_RETRY),
 }
 
 
@@ -70,10 +74,10 @@ def describe(error: Exception) -> HttpError:
             seconds = error.retry_after
             headers = {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(1000 * seconds))}
             return HttpError(status, ErrorBody(str(error), kind, None, code), headers)
-        case BodyTooLargeError() | SlowClientError() | DeadlineError():
-            status, code = _LIMITS[type(error)]
+        case ApiKeyError() | ForeignPageError() | BodyTooLargeError() | SlowClientError() | DeadlineError():
+            status, code, headers = _REFUSED[type(error)]
             kind = INVALID_REQUEST if status < 500 else "server_error"
-            return HttpError(status, ErrorBody(str(error), kind, None, code), _NO_RETRY)
+            return HttpError(status, ErrorBody(str(error), kind, None, code), headers)
         case LlmrtError():
             return HttpError(500, ErrorBody(str(error), "server_error", None, None), _NO_RETRY)
         case _:

@@ -47,7 +47,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
 SAMPLES = {"calibrate": "text.txt", "quant": "int4", "dtype": "bf16", "kv_dtype": "int8"}
 
 
-@pytest.mark.parametrize("name", [param.name for param in SETTINGS])
+@pytest.mark.parametrize("name", [param.name for param in SETTINGS if not getattr(param, "hide_input", False)])
 def test_every_setting_is_a_variable_and_survives_its_own_printing(name: str, tmp_path: Path) -> None:
     value = SAMPLES.get(name, "3")
     by_variable = printed(**{f"LLMRT_{name.upper()}": value})
@@ -55,6 +55,17 @@ def test_every_setting_is_a_variable_and_survives_its_own_printing(name: str, tm
     file = tmp_path / "again.toml"
     file.write_text(serve("--print-config", **{f"LLMRT_{name.upper()}": value}).output)
     assert printed("--config", str(file)) == by_variable
+
+
+def test_keys_are_settings_but_are_not_printed(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    for text in ('api_key = "secret"', 'api_key = ["secret", "other"]'):
+        file.write_text(text)
+        assert serve("--print-config", "--config", str(file)).output.count("# api_key is set and not shown") == 1
+    output = (
+        serve("--print-config", "--api-key", "secret").output + serve("--print-config", LLMRT_API_KEY="secret").output
+    )
+    assert output.count("# api_key is set and not shown") == 2 and "secret" not in output
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""Who may use the server that ``serve`` starts: its settings read and checked before a model is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from llmrt.errors import ConfigError
+from llmrt.server.api_keys import check_key, read_key_file
+
+_VARIABLE = "LLMRT_API_KEY"
+
+
+def api_keys(ctx: typer.Context, keys: Sequence[str], file: Path | None) -> tuple[str, ...]:
+    """The keys of ``--api-key`` and of the file. Raises ``ConfigError`` if one is meant, but none would be asked for.
+
+    Warns of keys that others can read.
+    """
+    if _is_on_command_line(ctx):
+        typer.echo(
+            f"warning: all users of this machine can read --api-key KEY; {_VARIABLE} and --api-key-file hide it.",
+            err=True,
+        )
+    if not keys and _VARIABLE in os.environ:
+        raise ConfigError(f"{_VARIABLE} is empty: give it a key, or unset it for a server that asks for none.")
+    return (*(check_key(key, "--api-key") for key in keys), *(read_key_file(file) if file else ()))
+
+
+def _is_on_command_line(ctx: typer.Context) -> bool:
+    source = ctx.get_parameter_source("api_key")
+    return source is not None and source.name == "COMMANDLINE"

@@ -1,0 +1,179 @@
+"""Keys, web pages of other sites, and what a person who opens a server to others is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from serving import content, error_of, serving
+from typer.testing import CliRunner
+
+from llmrt.cli.main import app
+from llmrt.config import ServerSettings
+from llmrt.errors import ConfigError
+
+HELLO = {"messages": [{"role": "user", "content": "hi"}]}
+KEYS = ("first-key", "sk-second!")
+PAGE = "https://chat.example.org"
+
+
+@pytest.fixture(scope="module")
+def guarded(model_path: Path) -> Iterator[httpx.Client]:
+    settings = ServerSettings(api_keys=KEYS, cors_origins=(PAGE,))
+    with serving(model_path, settings) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+        yield http
+
+
+def test_c20_each_key_opens_the_server_in_either_header(guarded: httpx.Client) -> None:
+    for key in KEYS:
+        for headers in ({"authorization": f"Bearer {key}"}, {"authorization": f"bearer  {key}"}, {"x-api-key": key}):
+            assert guarded.get("/v1/models", headers=headers).status_code == 200
+        both = {"authorization": "Bearer none", "x-api-key": key}  # some clients always send the first
+        assert content(guarded.post("/v1/chat/completions", json=HELLO, headers=both)) == "hi"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Bearer first-keyx"},
+        {"authorization": "Bearer first-key sk-second!"},
+        {"authorization": "first-key"},
+        {"authorization": "Basic first-key"},
+        {"x-api-key": "first-ke"},
+        {"x-api-key": ""},
+        {"authorization": b"Bearer \xff\xe4"},
+        {"cookie": "key=first-key"},
+    ],
+)
+def test_c9_c20_without_a_key_nothing_is_answered(guarded: httpx.Client, headers: dict[str, Any]) -> None:
+    paths = ["/v1/models", "/tokenize", "/v1/unknown", "/uix", "/health/x", "/ui", "/v1/models?x=/health"]
+    responses = [guarded.get(path, headers=headers) for path in paths]
+    for response in [*responses, guarded.post("/v1/chat/completions", json=HELLO, headers=headers)]:
+        error = error_of(response, 401)
+        assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
+        assert response.headers["www-authenticate"] == "Bearer" and response.headers["x-request-id"]
+
+
+def test_c20_health_and_the_page_stay_open(guarded: httpx.Client) -> None:
+    for path in ("/health", "/ready", "/", "/ui/app.js"):
+        assert guarded.get(path).status_code == 200, path
+    for path in ("/ui/../v1/models", "/ui/%2e%2e/v1/models"):
+        assert guarded.send(httpx.Request("GET", str(guarded.base_url) + path)).status_code in (401, 404)
+
+
+def test_c9_the_openai_client_raises_its_error(guarded: httpx.Client) -> None:
+    with openai.OpenAI(base_url=f"{guarded.base_url}/v1", api_key="wrong") as client:
+        with pytest.raises(openai.AuthenticationError, match="none of this server's"):
+            client.models.list()
+        assert client.with_options(api_key=KEYS[1]).models.list().data
+
+
+def test_keys_are_in_no_representation() -> None:
+    assert "first-key" not in repr(ServerSettings(api_keys=KEYS))
+
+
+# Pages of other sites
+
+
+def preflight(http: httpx.Client, origin: str) -> httpx.Response:
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    return http.options("/v1/chat/completions", headers={"origin": origin, **asked})
+
+
+def test_an_allowed_page_uses_the_server_with_a_key(guarded: httpx.Client) -> None:
+    allowed = preflight(guarded, PAGE)
+    assert allowed.status_code == 200 and allowed.headers["access-control-allow-origin"] == PAGE
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    assert "authorization" in allowed.headers["access-control-allow-headers"].lower()
+    headers = {"origin": PAGE, "authorization": f"Bearer {KEYS[0]}"}
+    answered = guarded.post("/v1/chat/completions", json=HELLO, headers=headers)
+    assert answered.headers["access-control-allow-origin"] == PAGE
+    assert "x-request-id" in answered.headers["access-control-expose-headers"]
+    refused = guarded.get("/v1/models", headers={"origin": PAGE})
+    assert error_of(refused, 401) and refused.headers["access-control-allow-origin"] == PAGE  # or it could not say why
+
+
+def test_other_pages_are_not_told_anything(guarded: httpx.Client, http: httpx.Client) -> None:
+    for client in (guarded, http):
+        response = preflight(client, "https://evil.example")
+        assert response.status_code >= 400 and "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://[", "http://127.0.0.1.evil.example:80"])
+def test_a_page_of_another_site_cannot_use_a_server_without_keys(http: httpx.Client, origin: str) -> None:
+    """Such a request needs no preflight: a body without a content type."""
+    request = http.build_request("POST", "/v1/completions", content=b'{"prompt": "hi"}', headers={"origin": origin})
+    assert "content-type" not in request.headers
+    error = error_of(http.send(request), 403)
+    assert error["code"] == "foreign_page" and f"--cors-origin {origin}" in error["message"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io"])
+def test_another_name_for_this_machine_is_refused(http: httpx.Client, host: str) -> None:
+    """DNS rebinding: the page is of the same origin as what it asks for."""
+    for path in ("/v1/models", "/"):
+        error = error_of(http.get(path, headers={"host": host, "origin": f"http://{host}"}), 403)
+        assert "--cors-origin" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "localhost:8000"},
+        {"host": "LOCALHOST", "origin": "http://localhost:3000"},
+        {"host": "[::1]:8000", "origin": "http://[::1]:8000"},
+        {"host": "192.168.1.5"},
+        {"host": "llmrt:8000"},
+        {"host": "box.local", "origin": "http://box.local"},
+        {"host": "host.docker.internal:8000"},
+    ],
+)
+def test_pages_and_programs_of_this_machine_are_served(http: httpx.Client, headers: dict[str, str]) -> None:
+    assert http.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_a_proxy_is_allowed_by_the_origin_of_its_pages(model_path: Path) -> None:
+    with serving(model_path, ServerSettings(cors_origins=(PAGE,))) as served, httpx.Client(base_url=served.url) as http:
+        named = {"host": "chat.example.org"}
+        assert http.get("/v1/models", headers=named).status_code == 200
+        assert http.get("/v1/models", headers={**named, "origin": PAGE}).status_code == 200
+        assert http.get("/v1/models", headers={"host": "evil.example"}).status_code == 403
+    with serving(model_path, ServerSettings(cors_origins=("*",))) as served, httpx.Client(base_url=served.url) as http:
+        headers = {"host": "any.example", "origin": "https://other.example"}
+        assert http.get("/v1/models", headers=headers).headers["access-control-allow-origin"] == "*"
+
+
+# What a person is told
+
+
+def complaint(*arguments: str, **environment: str) -> str:
+    result = CliRunner().invoke(app, ["serve", "no-such-model", *arguments], env=environment)
+    assert isinstance(result.exception, ConfigError), result.output
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+def test_keys_that_would_not_be_asked_for_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    assert f"{file} cannot be read: No such file" in complaint("--api-key-file", str(file))
+    file.write_text("# none yet\n\n")
+    assert "has no key" in complaint("--api-key-file", str(file))
+    file.write_bytes(b"\xff")
+    assert "not UTF-8" in complaint("--api-key-file", str(file))
+    file.write_text("good\nse cret\n")
+    assert (text := complaint("--api-key-file", str(file))).startswith(f"{file}, line 2:") and "cret" not in text
+    assert "--api-key: the key is empty" in complaint("--api-key", "")
+    for empty in ("", " "):
+        assert "LLMRT_API_KEY is empty" in complaint(LLMRT_API_KEY=empty)
+
+
+@pytest.mark.parametrize("origin", ["chat.example.org", "https://a.example/path", "https://*.example", "", "https://"])
+def test_an_origin_that_is_none_is_refused(origin: str) -> None:
+    assert f"--cors-origin {origin} is no origin" in complaint("--cors-origin", origin)
