@@ -68,7 +68,8 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["x-request-id"] = self._id
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = headers["request-id"] = self._id  # OpenAI's name and Anthropic's
         await self._send(message)
 
 

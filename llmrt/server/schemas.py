@@ -59,6 +59,7 @@ def _is_token_ids(value: object) -> TypeGuard[list[int]]:
 StopStrings = Annotated[tuple[str, ...], PlainValidator(_stop_strings)]
 TokenBiases = Annotated[dict[int, float], PlainValidator(_token_biases)]
 Prompts = Annotated[list[str | list[int]], PlainValidator(_prompts)]
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
 
 
 class StreamOptions(BaseModel):
@@ -128,7 +129,7 @@ class FunctionSpec(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")
+    name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None

@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import psutil
 import pytest
+from anthropic import Anthropic
 from openai import OpenAI
 
 from llmrt.model.config_files import read_config
@@ -51,6 +52,17 @@ def test_an_answer_whole_and_streamed(client: OpenAI) -> None:
     pieces = [chunk.choices[0].delta.content or "" for chunk in stream]
     assert "".join(pieces) == whole.choices[0].message.content
     assert len(pieces) > 4
+
+
+def test_c46_the_same_answer_through_anthropics_client(server: tuple[subprocess.Popen[str], str]) -> None:
+    with Anthropic(base_url=server[1].removesuffix("/v1"), api_key="none", _strict_response_validation=True) as claude:
+        ask: Any = {"model": "smollm2-135m", "max_tokens": 50, "messages": QUESTION, "extra_body": {"temperature": 0}}
+        with claude.messages.stream(**ask) as stream:
+            assert "".join(stream.text_stream) == "The capital of France is Paris."
+            usage = stream.get_final_message().usage
+        whole = claude.messages.create(**ask)
+    assert [block.text for block in whole.content if block.type == "text"] == ["The capital of France is Paris."]
+    assert (whole.stop_reason, whole.usage.output_tokens) == ("end_turn", usage.output_tokens)
 
 
 def test_a_completion_of_token_ids_is_that_of_their_text(client: OpenAI) -> None:

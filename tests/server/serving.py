@@ -170,6 +170,11 @@ def streamed_text(response: httpx.Response, index: int = 0) -> str:
     )
 
 
+def grammar_of(http: httpx.Client, **fields: Any) -> str:
+    """The grammar that the engine gets for a chat with ``fields``."""
+    return content(chat(http, "@grammar", **fields))
+
+
 def aborted(http: httpx.Client) -> list[str]:
     """The engine requests that were aborted last."""
     return json.loads(content(chat(http, "@aborted")))

@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 from llguidance import LLMatcher
-from serving import SPECIALS, chat, content, error_of, records, serving, write_model
+from serving import SPECIALS, chat, content, error_of, grammar_of, records, serving, write_model
 from tool_templates import DEEPSEEK, LLAMA, MISTRAL, MISTRAL_NAMED, QWEN
 
 from llmrt.config import EngineConfig, ServerSettings
@@ -75,10 +75,6 @@ def called(response: httpx.Response) -> list[tuple[str, Any]]:
     assert response.status_code == 200, response.text
     calls = response.json()["choices"][0]["message"].get("tool_calls", [])
     return [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls]
-
-
-def grammar_of(http: httpx.Client, **fields: Any) -> str:
-    return content(chat(http, "@grammar", **fields))
 
 
 def test_c6_c7_c25_c31_calls_of_every_form(family: Family) -> None:

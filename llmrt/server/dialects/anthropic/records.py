@@ -1,0 +1,137 @@
+"""The response bodies and events of ``/v1/messages``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
+
+
+class Typed(Struct, frozen=True, tag_field="type"):
+    """A record that says its type."""
+
+
+class TextBlock(Typed, frozen=True, tag="text"):
+    """A text."""
+
+    text: str
+
+
+class ThinkingBlock(Typed, frozen=True, tag="thinking"):
+    """What the model thought; nothing is signed here."""
+
+    thinking: str
+    signature: str = ""
+
+
+class ToolUseBlock(Typed, frozen=True, tag="tool_use"):
+    """A call that the client is asked to make."""
+
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock
+
+
+class OutputTokensDetails(Struct, frozen=True):
+    """How many tokens of the answer are thoughts."""
+
+    thinking_tokens: int
+
+
+class MessageUsage(Struct, frozen=True):
+    """``input_tokens`` are those of the prompt that were not read from the cache."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int
+    output_tokens_details: OutputTokensDetails
+    cache_creation_input_tokens: int = 0
+
+
+class AnthropicMessage(Typed, frozen=True, tag="message"):
+    """The whole answer, or what is known of it when a stream begins."""
+
+    id: str
+    model: str
+    content: list[ContentBlock]
+    stop_reason: StopReason | None
+    stop_sequence: str | None
+    usage: MessageUsage
+    role: Literal["assistant"] = "assistant"
+
+
+class TokenCount(Struct, frozen=True):
+    """The tokens of a prompt."""
+
+    input_tokens: int
+
+
+class MessageStart(Typed, frozen=True, tag="message_start"):
+    """The answer begins."""
+
+    message: AnthropicMessage
+
+
+class ContentBlockStart(Typed, frozen=True, tag="content_block_start"):
+    """Block ``index`` begins, empty."""
+
+    index: int
+    content_block: ContentBlock
+
+
+class TextDelta(Typed, frozen=True, tag="text_delta"):
+    """More of a text."""
+
+    text: str
+
+
+class ThinkingDelta(Typed, frozen=True, tag="thinking_delta"):
+    """More of the thoughts."""
+
+    thinking: str
+
+
+class InputJsonDelta(Typed, frozen=True, tag="input_json_delta"):
+    """More of a call's arguments, which joined are JSON."""
+
+    partial_json: str
+
+
+class ContentBlockDelta(Typed, frozen=True, tag="content_block_delta"):
+    """Block ``index`` gained something."""
+
+    index: int
+    delta: TextDelta | ThinkingDelta | InputJsonDelta
+
+
+class ContentBlockStop(Typed, frozen=True, tag="content_block_stop"):
+    """Block ``index`` is whole."""
+
+    index: int
+
+
+class StopDelta(Struct, frozen=True):
+    """Why the answer ended."""
+
+    stop_reason: StopReason
+    stop_sequence: str | None
+
+
+class MessageDelta(Typed, frozen=True, tag="message_delta"):
+    """How the answer ended, and the whole count of its tokens."""
+
+    delta: StopDelta
+    usage: MessageUsage
+
+
+class MessageStop(Typed, frozen=True, tag="message_stop"):
+    """The answer is whole."""
+
+
+class Ping(Typed, frozen=True, tag="ping"):
+    """Nothing has come for a while."""
