@@ -38,7 +38,7 @@ MISTRAL = ModelConfig(
     context_length=32768,
     rope=RopeConfig(theta=1e6),
 )
-MIXTRAL = replace(MISTRAL, family="mixtral", moe=MoeConfig(num_experts=8, num_active=2))
+MIXTRAL = replace(MISTRAL, family="mixtral", moe=MoeConfig(8, 2, MISTRAL.intermediate_size))
 DEVICE = "cuda"
 CHUNK = 2048
 DEPTH = 32768 - 128

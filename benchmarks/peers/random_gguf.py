@@ -20,7 +20,7 @@ from gguf import LlamaFileType, TokenType
 
 from benchmarks.peers.shapes import SHAPES
 from llmrt.model.config import ModelConfig
-from llmrt.model.families.gguf_fields import GGUF_NAMES
+from llmrt.model.families.gguf_names import GGUF_NAMES
 from llmrt.model.tensor_slots import Slot, tensor_slots
 
 DEVIATION = 0.02

@@ -132,7 +132,7 @@ struct llmrt_gated_linear_args {
 };
 
 // The product with W [(H + 2 KVH) D, K]; queries and keys rotated (half-split RoPE), keys and values written to the
-// cache. q [T, H, D]; cos_sin [P, 2, D/2].
+// cache. q [T, H, D]; cos_sin [P, 2, D/2]. If there are norms [D], heads of queries and keys are normalised before that.
 struct llmrt_rotary_linear_args {
   llmrt_activations x;
   llmrt_weight weight;
@@ -143,12 +143,15 @@ struct llmrt_rotary_linear_args {
   float* q;
   int64_t tokens;
   int64_t heads;
+  const float* q_norm;
+  const float* k_norm;
+  float norm_eps;
 };
 
 // The choices of a mixture of experts, k for each token: pairs of a token and an expert, which get rows of their own,
 // sorted by expert and then by token, so that an expert's tokens stand together.
 struct llmrt_routing {
-  float* weights;    // [T, k], those of a token sum to 1
+  float* weights;    // [T, k]
   int64_t* experts;  // [T, k], the likeliest first
   int64_t* rows;     // [T, k], where the pair is among the T k sorted ones
   int64_t* starts;   // [E + 1], the first row of each expert; the last is T k
@@ -157,13 +160,24 @@ struct llmrt_routing {
   int64_t num_active;  // k
 };
 
-// Fills `routing` with the k largest of softmax(x router^T), and y with the tokens of the pairs. router [E, N]; y [T k, N].
+// Fills `routing` with the k largest of softmax(x router^T), divided by their sum if `renormalize`, and y with the tokens
+// of the pairs. router [E, N]; y [T k, N].
 struct llmrt_route_args {
   llmrt_activations x;
   const float* router;
   llmrt_routing routing;
   llmrt_activations y;
   int64_t size;  // N, a multiple of 16
+  int64_t renormalize;
+};
+
+// y[t] is multiplied by sigmoid(x[t] . gate) where it is. x [T, N], N a multiple of 16; y of the type of x.
+struct llmrt_gate_rows_args {
+  llmrt_activations x;
+  const float* gate;
+  llmrt_activations y;
+  int64_t tokens;
+  int64_t size;  // N
 };
 
 // llmrt_gated_linear of each pair with its expert's matrix. `weight` has those of all experts, one above the other; each

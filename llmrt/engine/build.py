@@ -51,7 +51,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
         KVCacheManager(
             plan.num_blocks,
             config.block_size,
-            sliding_window=shape.sliding_window,
+            sliding_window=shape.cache_window,
             prefix_caching=config.prefix_caching,
         ),
         max_num_seqs=config.max_num_seqs,

@@ -107,4 +107,4 @@ def set_threads(wanted: int | None, spec: OpSpec) -> list[str]:
 
 def _spec(model: ModelConfig, config: EngineConfig) -> OpSpec:
     case = case_of(model, config)
-    return OpSpec(case.device, DTYPES[case.dtype], case.group, case.granule, case.in_blocks)
+    return OpSpec(case.device, DTYPES[case.dtype], case.group, case.granule, case.in_blocks, case.options)

@@ -55,7 +55,7 @@ def kv_bytes_per_token(model: ModelConfig, kv_dtype: str) -> int:
 def step_bytes(model: ModelConfig, config: EngineConfig) -> int:
     """Bytes of the largest step's activations: one layer's at a time, and the logits, which are fp32 at the end."""
     moe = model.moe
-    inner = 3 * model.intermediate_size * (moe.num_active if moe else 1)
+    inner = 3 * max(model.intermediate_size, moe.num_active * moe.intermediate_size if moe else 0)
     per_token = 4 * model.hidden_size + 2 * (model.num_heads + model.num_kv_heads) * model.head_dim + inner
     activations = config.max_num_batched_tokens * per_token * BYTES[config.dtype]
     return activations + config.max_num_seqs * model.vocab_size * (BYTES[config.dtype] + 2 * BYTES["fp32"])
@@ -149,7 +149,7 @@ def _room(model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: s
 
 
 def _blocks(context: int, model: ModelConfig, config: EngineConfig) -> int:
-    return peak_blocks(context, config.max_num_batched_tokens, config.block_size, model.sliding_window)
+    return peak_blocks(context, config.max_num_batched_tokens, config.block_size, model.cache_window)
 
 
 def _longest_context(wanted: int, room: int, model: ModelConfig, config: EngineConfig) -> int:

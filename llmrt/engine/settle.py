@@ -66,7 +66,8 @@ def case_of(model: ModelConfig, config: EngineConfig) -> Case:
     Weights that are not quantized go in blocks where the native kernels serve the model.
     """
     recipe = recipe_of(config)
-    case = Case(config.device, config.dtype, group=recipe.group if recipe else 0, granule=model.granule)
+    group = recipe.group if recipe else 0
+    case = Case(config.device, config.dtype, group=group, granule=model.granule, options=model.options)
     return case if recipe or native_refusal(case) else replace(case, in_blocks=True)
 
 

@@ -8,6 +8,7 @@ from llmrt.model.config import ModelConfig
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import LayerKVCache
 from llmrt.model.linear import Linear, RotaryLinear
+from llmrt.model.norm import QKNorm
 from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import resolve
 from llmrt.ops.types import Activations, OpSpec
@@ -16,14 +17,15 @@ from llmrt.ops.types import Activations, OpSpec
 class Attention(nn.Module):
     """qkv -> attend -> output."""
 
-    def __init__(self, config: ModelConfig, spec: OpSpec) -> None:
+    def __init__(self, config: ModelConfig, sliding_window: int | None, spec: OpSpec) -> None:
         super().__init__()
         heads, head_dim = config.num_heads, config.head_dim
         all_heads = heads + 2 * config.num_kv_heads
         self.qkv = RotaryLinear(config.hidden_size, all_heads * head_dim, spec, bias=config.qkv_bias)
+        self.qk_norm = QKNorm(head_dim, config.norm_eps, spec) if config.qk_norm else None
         self.output = Linear(heads * head_dim, config.hidden_size, spec, bias=config.attention_output_bias)
         self._scale = head_dim**-0.5
-        self._sliding_window = config.sliding_window
+        self._sliding_window = sliding_window
         self._group = spec.group
         self._paged_attention = resolve(PAGED_ATTENTION, spec)
 
@@ -31,7 +33,8 @@ class Attention(nn.Module):
         self, x: Activations, residual: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache
     ) -> Tensor:
         """x, residual [T, hidden] -> residual + attention(x); keys and values of the T tokens are in ``kv`` then."""
-        q = self.qkv(x, batch, cos_sin, kv)
+        head_norm = {} if self.qk_norm is None else {"head_norm": self.qk_norm.record}
+        q = self.qkv(x, batch, cos_sin, kv, **head_norm)
         attended = self._paged_attention(
             q,
             kv.k,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from llmrt.ops.options import QK_NORM, SHARED_EXPERT, UNDIVIDED_EXPERTS
+
 
 @dataclass(frozen=True)
 class LinearScaling:
@@ -69,15 +71,27 @@ class RopeConfig:
 
 @dataclass(frozen=True)
 class MoeConfig:
-    """``num_active`` of ``num_experts`` MLPs are used for a token."""
+    """``num_active`` of ``num_experts`` MLPs, each of ``intermediate_size``, are used for a token.
+
+    Their probabilities are the weights of their sum, divided by the sum of those that are used if ``renormalize``.
+    Every token passes through an MLP of ``shared_size`` too if that is not 0, behind a gate of its own.
+    ``dense_layers`` have the plain MLP.
+    """
 
     num_experts: int
     num_active: int
+    intermediate_size: int
+    renormalize: bool = True
+    shared_size: int = 0
+    dense_layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The decoder's shape. ``context_length`` is the longest sequence that the model was made for."""
+    """The decoder's shape. ``context_length`` is the longest sequence that the model was made for.
+
+    Layers other than ``full_attention_layers`` look through ``sliding_window`` if there is one.
+    """
 
     family: str
     vocab_size: int
@@ -91,8 +105,10 @@ class ModelConfig:
     context_length: int
     rope: RopeConfig = RopeConfig()
     sliding_window: int | None = None
+    full_attention_layers: tuple[int, ...] = ()
     moe: MoeConfig | None = None
     tied_embeddings: bool = False
+    qk_norm: bool = False
     qkv_bias: bool = False
     attention_output_bias: bool = False
     mlp_bias: bool = False
@@ -108,7 +124,33 @@ class ModelConfig:
     @property
     def granule(self) -> int:
         """What divides every size of the model, and half of a head."""
-        return math.gcd(self.hidden_size, self.intermediate_size, self.head_dim // 2)
+        moe = self.moe
+        experts = (moe.intermediate_size, moe.shared_size) if moe else ()
+        return math.gcd(self.hidden_size, self.intermediate_size, self.head_dim // 2, *experts)
+
+    @property
+    def cache_window(self) -> int | None:
+        """The tokens behind which no layer looks, None if there is no such border."""
+        return None if self.full_attention_layers else self.sliding_window
+
+    def window_of(self, layer: int) -> int | None:
+        """The sliding window of a layer, None if it sees everything."""
+        return None if layer in self.full_attention_layers else self.sliding_window
+
+    def moe_of(self, layer: int) -> MoeConfig | None:
+        """The experts of a layer, None if it has the plain MLP."""
+        return None if self.moe is None or layer in self.moe.dense_layers else self.moe
+
+    @property
+    def options(self) -> frozenset[str]:
+        """What this decoder has and not every kernel computes: see ``OpSpec``."""
+        moe = self.moe
+        wanted = {
+            QK_NORM: self.qk_norm,
+            UNDIVIDED_EXPERTS: moe is not None and not moe.renormalize,
+            SHARED_EXPERT: moe is not None and moe.shared_size > 0,
+        }
+        return frozenset(name for name, there in wanted.items() if there)
 
     def kv_values_per_token(self) -> int:
         """Numbers that one token adds to the KV cache, over all layers."""

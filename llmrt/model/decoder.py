@@ -1,4 +1,4 @@
-"""The one decoder: Llama, Mistral and Mixtral are values of its configuration."""
+"""The one decoder: every family is values of its configuration."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from llmrt.ops.types import OpSpec
 class DecoderLayer(nn.Module):
     """Attention, then an MLP, each behind a norm of the residual stream."""
 
-    def __init__(self, config: ModelConfig, spec: OpSpec) -> None:
+    def __init__(self, config: ModelConfig, layer: int, spec: OpSpec) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.hidden_size, config.norm_eps, spec)
-        self.attention = Attention(config, spec)
+        self.attention = Attention(config, config.window_of(layer), spec)
         self.mlp_norm = RMSNorm(config.hidden_size, config.norm_eps, spec)
-        if config.moe is None:
+        moe = config.moe_of(layer)
+        if moe is None:
             self.mlp = MLP(config.hidden_size, config.intermediate_size, spec, bias=config.mlp_bias)
         else:
-            self.mlp = MoE(config.hidden_size, config.intermediate_size, config.moe, spec)
+            self.mlp = MoE(config.hidden_size, moe, spec)
 
     def forward(self, stream: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
         """The residual stream before this layer, and after it. [T, hidden] -> [T, hidden]."""
@@ -46,7 +47,7 @@ class Decoder(nn.Module):
         self.config = config
         self.spec = spec
         self.embedding = Embedding(config.vocab_size, config.hidden_size, spec)
-        self.layers = nn.ModuleList(DecoderLayer(config, spec) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(DecoderLayer(config, i, spec) for i in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_eps, spec)
         self.lm_head = Linear(config.hidden_size, config.vocab_size, spec)
         table = cos_sin_table(config.rope, config.head_dim, context_length)

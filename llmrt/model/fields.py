@@ -67,6 +67,13 @@ class Fields:
             raise CheckpointError(f"{self.where}: {name} is {value!r}, not an object.")
         return Fields(value, f"{self.where}: {name}")
 
+    def integers(self, name: str) -> list[int]:
+        """A list of integers, empty if the field is absent."""
+        value = self._raw.get(name) or []
+        if not isinstance(value, list) or not all(type(item) is int for item in value):
+            raise CheckpointError(f"{self.where}: {name} is not a list of integers.")
+        return value
+
     def strings(self, name: str) -> list[str]:
         """A list of strings, empty if the field is absent."""
         value = self._raw.get(name) or []

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from gguf import GGMLQuantizationType, ReaderTensor
 
-from llmrt.model.families.gguf_fields import GGUF_NAMES, ROPE_FREQS, read_gguf_file
+from llmrt.model.families.gguf_fields import ROPE_FREQS, read_gguf_file
+from llmrt.model.families.gguf_names import ARCHITECTURES
 from llmrt.model.headers import StoredTensor
-from llmrt.text.gguf_metadata import open_gguf
+from llmrt.text.gguf_metadata import open_gguf, read_value
 
 # Of tensors that need no unpacking.
 DTYPES = {GGMLQuantizationType.F16: "fp16", GGMLQuantizationType.BF16: "bf16"}
@@ -19,14 +20,15 @@ class GgufHeaders:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.tensors = {tensor.name: tensor for tensor in open_gguf(path).tensors}
+        reader = open_gguf(path)
+        self.tensors = {tensor.name: tensor for tensor in reader.tensors}
         self.inventory = {
             name: StoredTensor(shape_of(tensor), path, DTYPES.get(tensor.tensor_type, "fp32"))
             for name, tensor in self.tensors.items()
             if name != ROPE_FREQS
         }
         self.config = read_gguf_file(path)
-        self.names = GGUF_NAMES
+        self.names = ARCHITECTURES[read_value(reader, "general.architecture", str) or ""].names
 
 
 def shape_of(tensor: ReaderTensor) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from llmrt.ops.registry import resolve
 from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
 from llmrt.ops.silu_mul import SILU_MUL
 from llmrt.ops.types import OpSpec
+from llmrt_kernels.head_norm import HeadNorm
 
 
 class Linear(nn.Module):
@@ -54,10 +55,10 @@ class RotaryLinear(Linear):
         self._rope_kv_write = resolve(ROPE_KV_WRITE, spec)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, x: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache
+        self, x: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache, **head_norm: HeadNorm
     ) -> Tensor:
         """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards."""
         qkv = self._linear(x, self.weight, self.bias)
         return self._rope_kv_write(
-            qkv, batch.positions, cos_sin, batch.slot_mapping, kv.k, kv.v, kv.k_scales, kv.v_scales
+            qkv, batch.positions, cos_sin, batch.slot_mapping, kv.k, kv.v, kv.k_scales, kv.v_scales, **head_norm
         )

@@ -1,4 +1,4 @@
-"""RMSNorm of the residual stream."""
+"""RMSNorm of the residual stream, and of queries and keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,26 @@ from torch import Tensor, nn
 from llmrt.ops.registry import resolve
 from llmrt.ops.rms_norm import RMS_NORM
 from llmrt.ops.types import Activations, OpSpec
+from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.reference.rms_norm import rms_norm
+
+
+class QKNorm(nn.Module):
+    """The weights that each head of the queries and of the keys is normalised with."""
+
+    q: Tensor
+    k: Tensor
+
+    def __init__(self, head_dim: int, eps: float, spec: OpSpec) -> None:
+        super().__init__()
+        for name in ("q", "k"):
+            self.register_buffer(name, torch.empty(head_dim, dtype=spec.dtype, device="meta"))
+        self._eps = eps
+
+    @property
+    def record(self) -> HeadNorm:
+        """As the product takes them."""
+        return HeadNorm(self.q, self.k, self._eps)
 
 
 class RMSNorm(nn.Module):

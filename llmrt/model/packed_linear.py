@@ -16,6 +16,7 @@ from llmrt.ops.registry import resolve
 from llmrt.ops.rotary_linear_packed import ROTARY_LINEAR_PACKED
 from llmrt.ops.types import Activations, OpSpec
 from llmrt.quant.packed_weight import PackedWeight
+from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Weight
 
 
@@ -65,7 +66,9 @@ class PackedRotaryLinear(PackedModule):
         super().__init__(pieces, bias, spec)
         self._rotary_linear = resolve(ROTARY_LINEAR_PACKED, spec)
 
-    def forward(self, x: Activations, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
+    def forward(
+        self, x: Activations, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache, **head_norm: HeadNorm
+    ) -> Tensor:
         """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards."""
         return self._rotary_linear(
             x,
@@ -77,6 +80,7 @@ class PackedRotaryLinear(PackedModule):
             kv.v,
             kv.k_scales,
             kv.v_scales,
+            **head_norm,
         )
 
 

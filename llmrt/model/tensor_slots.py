@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from llmrt.model.config import ModelConfig
+from llmrt.model.config import ModelConfig, MoeConfig
 from llmrt.model.families.family import TensorNames
 
 EVERYTHING = slice(None)
@@ -54,29 +54,33 @@ def num_active_parameters(config: ModelConfig) -> int:
     total = num_parameters(config) - (0 if config.tied_embeddings else table)
     if config.moe is None:
         return total
-    expert = 3 * config.intermediate_size * config.hidden_size
-    return total - config.num_layers * (config.moe.num_experts - config.moe.num_active) * expert
+    expert = 3 * config.moe.intermediate_size * config.hidden_size
+    layers = config.num_layers - len(config.moe.dense_layers)
+    return total - layers * (config.moe.num_experts - config.moe.num_active) * expert
 
 
 def _all(config: ModelConfig, names: TensorNames) -> Iterator[tuple[str, Slot]]:
     hidden = config.hidden_size
     yield f"{names.embedding}.weight", Slot("embedding.weight", (config.vocab_size, hidden), role="embedding")
     for i in range(config.num_layers):
-        yield from _layer(config, names, names.layer.format(i=i), f"layers.{i}.")
+        yield from _layer(config, config.moe_of(i), names, names.layer.format(i=i), f"layers.{i}.")
     yield f"{names.final_norm}.weight", Slot("norm.weight", (hidden,))
     if not config.tied_embeddings:
         yield f"{names.lm_head}.weight", Slot("lm_head.weight", (config.vocab_size, hidden), role="lm_head")
 
 
-def _layer(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
+def _layer(
+    config: ModelConfig, moe: MoeConfig | None, names: TensorNames, source: str, target: str
+) -> Iterator[tuple[str, Slot]]:
     hidden = config.hidden_size
     yield f"{source}{names.attention_norm}.weight", Slot(f"{target}attention_norm.weight", (hidden,))
     yield from _attention(config, names, source, f"{target}attention.")
     yield f"{source}{names.mlp_norm}.weight", Slot(f"{target}mlp_norm.weight", (hidden,))
-    if config.moe is None:
-        yield from _mlp(config, names, source, f"{target}mlp.")
+    if moe is None:
+        shape, mlp = (config.intermediate_size, hidden), (names.gate, names.up, names.down)
+        yield from _mlp(shape, config.mlp_bias, mlp, source, f"{target}mlp.")
     else:
-        yield from _moe(config, config.moe.num_experts, names, source, f"{target}mlp.")
+        yield from _moe(hidden, moe, names, source, f"{target}mlp.")
 
 
 def _attention(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
@@ -91,6 +95,9 @@ def _attention(config: ModelConfig, names: TensorNames, source: str, target: str
         if config.qkv_bias:
             yield f"{source}{name}.bias", Slot(f"{target}qkv.bias", (rows,), index, interleaved)
         row += rows
+    if config.qk_norm:
+        for name, parameter in ((names.q_norm, "q"), (names.k_norm, "k")):
+            yield f"{source}{name}.weight", Slot(f"{target}qk_norm.{parameter}", (config.head_dim,))
     yield from _linear(
         f"{source}{names.attention_output}",
         f"{target}output",
@@ -100,21 +107,25 @@ def _attention(config: ModelConfig, names: TensorNames, source: str, target: str
     )
 
 
-def _mlp(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
-    inner, hidden = config.intermediate_size, config.hidden_size
-    for role, name, start in (("gate", names.gate, 0), ("up", names.up, inner)):
-        index = (slice(start, start + inner),)
-        yield f"{source}{name}.weight", Slot(f"{target}gate_up.weight", (inner, hidden), index, role=role)
-        if config.mlp_bias:
-            yield f"{source}{name}.bias", Slot(f"{target}gate_up.bias", (inner,), index)
-    yield from _linear(f"{source}{names.down}", f"{target}down", (hidden, inner), config.mlp_bias, "down")
-
-
-def _moe(
-    config: ModelConfig, num_experts: int, names: TensorNames, source: str, target: str
+def _mlp(
+    shape: tuple[int, int], bias: bool, names: tuple[str, str, str], source: str, target: str
 ) -> Iterator[tuple[str, Slot]]:
-    inner, hidden = config.intermediate_size, config.hidden_size
+    """Of ``shape`` [I, hidden]; ``names`` are those of gate, up and down."""
+    inner, hidden = shape
+    gate, up, down = names
+    for role, name, start in (("gate", gate, 0), ("up", up, inner)):
+        index = (slice(start, start + inner),)
+        yield f"{source}{name}.weight", Slot(f"{target}gate_up.weight", shape, index, role=role)
+        if bias:
+            yield f"{source}{name}.bias", Slot(f"{target}gate_up.bias", (inner,), index)
+    yield from _linear(f"{source}{down}", f"{target}down", (hidden, inner), bias, "down")
+
+
+def _moe(hidden: int, moe: MoeConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
+    inner, num_experts = moe.intermediate_size, moe.num_experts
     yield from _linear(f"{source}{names.router}", f"{target}router", (num_experts, hidden), False, None)
+    if moe.shared_size:
+        yield from _shared_expert(hidden, moe.shared_size, names, source, f"{target}shared.")
     matrices = (
         ("expert_gate", names.expert_gate, "gate_up.weight", (inner, hidden), slice(0, inner)),
         ("expert_up", names.expert_up, "gate_up.weight", (inner, hidden), slice(inner, 2 * inner)),
@@ -127,6 +138,13 @@ def _moe(
             continue
         for e in range(num_experts):
             yield f"{source}{name.format(e=e)}.weight", Slot(f"{target}{parameter}", shape, (e, rows), role=role)
+
+
+def _shared_expert(hidden: int, inner: int, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
+    gate_shape = (hidden,) if names.flat_shared_gate else (1, hidden)
+    yield f"{source}{names.shared_gate}.weight", Slot(f"{target}gate.weight", gate_shape)
+    mlp = (names.shared_expert_gate, names.shared_expert_up, names.shared_expert_down)
+    yield from _mlp((inner, hidden), False, mlp, source, target)
 
 
 def _linear(

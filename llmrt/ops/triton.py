@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+from llmrt.ops.options import options_refusal
 from llmrt.ops.rules import triton_refusal
 from llmrt.ops.types import Implementation, OpSpec, P, R
 
 
-def triton(module: str, name: str) -> Implementation[..., Any]:
-    """The launcher ``name`` in ``llmrt_kernels/triton/<module>.py``."""
+def triton(module: str, name: str, lacks: Iterable[str] = ()) -> Implementation[..., Any]:
+    """The launcher ``name`` in ``llmrt_kernels/triton/<module>.py``; it ``lacks`` those options."""
 
     def load() -> Callable[..., Any]:
         return getattr(import_module(f"llmrt_kernels.triton.{module}"), name)
+
+    def supports(spec: OpSpec) -> str | None:
+        return refusal(spec) or options_refusal(spec.options.intersection(lacks))
+
+    return Implementation("triton", load, supports)
+
+
+def around_triton(formula: Callable[..., Any], module: str, name: str) -> Implementation[..., Any]:
+    """``formula`` in torch, its ``product`` that of Triton: for models that the fused kernel does not serve."""
+
+    def load() -> Callable[..., Any]:
+        return partial(formula, product=getattr(import_module(f"llmrt_kernels.triton.{module}"), name))
 
     return Implementation("triton", load, refusal)
 

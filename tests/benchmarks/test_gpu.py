@@ -85,7 +85,7 @@ def test_a_model_is_measured() -> None:
 @pytest.mark.usefixtures("pretended")
 @pytest.mark.parametrize(("batch", "experts"), [(1, 2.0), (64, 8.0)])
 def test_a_step_reads_the_experts_that_its_tokens_are_sent_to(batch: int, experts: float) -> None:
-    shape = ModelConfig(**{**vars(TINY), "moe": MoeConfig(num_experts=8, num_active=2)})
+    shape = ModelConfig(**{**vars(TINY), "moe": MoeConfig(8, 2, TINY.intermediate_size)})
     made, _ = engine.random_engine(shape, "none")
     workload = engine.Workload(0, 0, batch=batch)
     expert = 3 * 64 * 64 * 4

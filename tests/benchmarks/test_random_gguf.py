@@ -30,7 +30,7 @@ TINY = ModelConfig(
     norm_eps=2**-17,
     context_length=128,
 )
-MIXTRAL = replace(TINY, family="mixtral", moe=MoeConfig(8, 2))
+MIXTRAL = replace(TINY, family="mixtral", moe=MoeConfig(8, 2, TINY.intermediate_size))
 TIED = replace(TINY, tied_embeddings=True, hidden_size=192, num_heads=3, num_kv_heads=3)
 
 

@@ -20,11 +20,14 @@ from tests.engines import greedy, open_engine, run, score, tokens
 from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model, save_model
 
+SMALL_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
 FAMILIES = {
     "llama": ("llama", {"attention_bias": True}),
     "tied": ("llama", {"tie_word_embeddings": True}),
     "mistral": ("mistral", {"sliding_window": 16}),
     "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
+    "qwen3": ("qwen3", {}),
+    "qwen2_moe": ("qwen2_moe", {**SMALL_EXPERTS, "shared_expert_intermediate_size": 112, "norm_topk_prob": False}),
     "one_expert": ("mixtral", {"num_local_experts": 8, "num_experts_per_tok": 1, "sliding_window": 16}),
 }
 # Sizes that the native kernels serve; K is not a multiple of the group.

@@ -7,8 +7,18 @@ import torch
 
 from llmrt.model.config import RopeConfig
 from llmrt.model.rope import cos_sin_table
-from llmrt_kernels.cpu.linear import embedding, gated_linear, linear, quantize_rows, rms_norm, rotary_linear
-from llmrt_kernels.packed import Weight
+from llmrt_kernels.cpu.linear import (
+    embedding,
+    gate_rows,
+    gated_linear,
+    linear,
+    quantize_rows,
+    rms_norm,
+    rotary_linear,
+    round_rows,
+)
+from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.packed import Codes, Rows, Weight
 from llmrt_kernels.reference.rope_kv_write import rotate
 from tests.kernels.packing import meant, random_matrix, random_weight
 
@@ -105,7 +115,10 @@ def test_gated_linear_equals_the_formula(tokens: int, size: int, group: int) -> 
 
 @pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(2, 1, 32), (4, 2, 64), (3, 3, 96), (1, 1, 544)])
 @pytest.mark.parametrize("kv_dtype", [torch.float32, torch.bfloat16, torch.float16, torch.uint8])
-def test_rotary_linear_equals_the_formula(heads: int, kv_heads: int, head_dim: int, kv_dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("normed", [False, True])
+def test_rotary_linear_equals_the_formula(
+    heads: int, kv_heads: int, head_dim: int, kv_dtype: torch.dtype, normed: bool
+) -> None:
     block, tokens = 16, 9
     rows = ((heads + kv_heads) * head_dim, kv_heads * head_dim)
     weight, dense = random_weight(rows, 96, (4, 8), 32, bias=True)
@@ -115,8 +128,13 @@ def test_rotary_linear_equals_the_formula(heads: int, kv_heads: int, head_dim: i
     k, v = torch.full((7, kv_heads, 2, block, head_dim), 77, dtype=kv_dtype).unbind(2)  # pages that take turns
     k_scales, v_scales = torch.full((7, kv_heads, 2, block), 1.0).unbind(2) if kv_dtype == torch.uint8 else (None, None)
     table = cos_sin_table(RopeConfig(), head_dim, 2048)
-    q = rotary_linear(x, weight, positions, table, slots, k, v, k_scales, v_scales)
+    norm = HeadNorm(*inputs(2, head_dim), eps=1e-5) if normed else None
+    q = rotary_linear(x, weight, positions, table, slots, k, v, k_scales, v_scales, norm)
     product = (meant(x, 96) @ dense.T + weight.bias).float().unflatten(1, (-1, head_dim))
+    if norm is not None:
+        both = product[:, : heads + kv_heads]
+        of_head = torch.stack([norm.q] * heads + [norm.k] * kv_heads)
+        product[:, : heads + kv_heads] = both / (both.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * of_head
     cos, sin = table[positions].unsqueeze(2).unbind(1)
     expected_q, expected_k = (
         rotate(product[:, :heads], cos, sin),
@@ -151,6 +169,18 @@ def stored_rows(page: torch.Tensor, scales: torch.Tensor | None, is_key: bool) -
     else:
         rows = page.view(torch.int8).view(size // 4, dim // 16, 16, 4).permute(0, 3, 1, 2).reshape(size, dim).float()
     return rows * scales.unsqueeze(1)
+
+
+@pytest.mark.parametrize("tokens", [1, 5])
+@pytest.mark.parametrize("kind", ["int8", torch.float32, torch.bfloat16], ids=str)
+def test_a_gate_multiplies_whole_rows(tokens: int, kind: str | torch.dtype) -> None:
+    def activations(columns: int) -> Codes | Rows:
+        values = inputs(tokens, columns)
+        return round_rows(values, kind) if isinstance(kind, torch.dtype) else quantize_rows(values, 64)
+
+    x, h, gate = activations(208), activations(96), inputs(1, 208) / 100
+    expected = (meant(x, 208) @ gate.double().T).sigmoid() * meant(h, 96)
+    assert relative(meant(gate_rows(x, gate, h), 96), expected) < (4e-3 if kind == torch.bfloat16 else 1e-6)
 
 
 def test_rows_of_a_table() -> None:

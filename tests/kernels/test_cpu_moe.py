@@ -29,11 +29,11 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape) + seed))
 
 
-def chosen(x: Tensor, router: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
+def chosen(x: Tensor, router: Tensor, num_active: int, *, renormalize: bool) -> tuple[Tensor, Tensor]:
     probabilities = (x @ router.double().T).softmax(1)
     experts = probabilities.argsort(dim=1, descending=True, stable=True)[:, :num_active]
     weights = probabilities.gather(1, experts)
-    return weights / weights.sum(1, keepdim=True), experts
+    return weights / weights.sum(1, keepdim=True) if renormalize else weights, experts
 
 
 def rows_of(codes: Codes, rows: Tensor) -> Codes:
@@ -42,10 +42,11 @@ def rows_of(codes: Codes, rows: Tensor) -> Codes:
 
 @pytest.mark.parametrize("tokens", [1, 2, 7, 33])
 @pytest.mark.parametrize(("num_experts", "num_active"), [(4, 1), (4, 2), (8, 2), (8, 8), (1, 1)])
-def test_routing_equals_the_formula(tokens: int, num_experts: int, num_active: int) -> None:
+@pytest.mark.parametrize("renormalize", [True, False])
+def test_routing_equals_the_formula(tokens: int, num_experts: int, num_active: int, renormalize: bool) -> None:
     x, router = quantize_rows(draw(tokens, HIDDEN), GROUP), draw(num_experts, HIDDEN) / 10
-    routing, pairs = route(x, router, num_active)
-    weights, experts = chosen(meant(x, HIDDEN), router, num_active)
+    routing, pairs = route(x, router, num_active, renormalize=renormalize)
+    weights, experts = chosen(meant(x, HIDDEN), router, num_active, renormalize=renormalize)
     assert torch.equal(routing.experts, experts)
     torch.testing.assert_close(routing.weights.double(), weights, rtol=1e-5, atol=1e-7)
     counts = experts.flatten().bincount(minlength=num_experts)

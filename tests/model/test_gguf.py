@@ -17,7 +17,7 @@ from llmrt.model.checkpoint import open_checkpoint
 from llmrt.model.config import YarnScaling
 from llmrt.model.rope import inv_freq
 from tests.engines import greedy, open_engine, score
-from tests.model.test_parity import LLAMA3, ROPE, hf_greedy, hf_logits, prompt
+from tests.model.test_parity import LLAMA3, ROPE, SMALL_EXPERTS, hf_greedy, hf_logits, prompt
 from tests.tiny import make_model
 
 SHAPE = {"hidden_size": 64, "intermediate_size": 96}
@@ -35,7 +35,15 @@ NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
     "mlp.gate": "ffn_gate_inp",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_expert.up_proj": "ffn_up_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp",
 }
+
+ARCHITECTURES = {"qwen2": "qwen2", "qwen3": "qwen3", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe"}
 
 
 def permute(weight: torch.Tensor, num_heads: int) -> torch.Tensor:
@@ -46,12 +54,13 @@ def permute(weight: torch.Tensor, num_heads: int) -> torch.Tensor:
 
 def gguf_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     config, out = model.config, {}
+    permuted = config.model_type in ("llama", "mistral", "mixtral")
     for name, tensor in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
-        if "q_proj" in name:
+        if "q_proj" in name and permuted:
             tensor = permute(tensor, config.num_attention_heads)
-        if "k_proj" in name:
+        if "k_proj" in name and permuted:
             tensor = permute(tensor, config.num_key_value_heads)
         path, suffix = name.rsplit(".", 1)
         if path.startswith("model.layers."):
@@ -63,7 +72,7 @@ def gguf_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
                 else:
                     out[f"blk.{layer}.ffn_down_exps.weight"] = tensor
                 continue
-            out[f"blk.{layer}.{NAMES[part]}.{suffix}"] = tensor
+            out[f"blk.{layer}.{NAMES[part]}.{suffix}"] = tensor.squeeze()
         else:
             out[f"{NAMES[path]}.{suffix}"] = tensor
     return out
@@ -74,10 +83,10 @@ def write_gguf(
     path: Path,
     kind: Kind = Kind.F32,
     extra: dict[str, np.ndarray] | None = None,
-    architecture: str = "llama",
+    architecture: str | None = None,
 ) -> Path:
     config = model.config
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, architecture or ARCHITECTURES.get(config.model_type, "llama"))
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -90,6 +99,15 @@ def write_gguf(
     if getattr(config, "num_local_experts", None):
         writer.add_expert_count(config.num_local_experts)
         writer.add_expert_used_count(config.num_experts_per_tok)
+    if hasattr(config, "moe_intermediate_size"):
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
+    if hasattr(config, "shared_expert_intermediate_size"):
+        writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
+    if getattr(config, "head_dim", None):
+        writer.add_key_length(config.head_dim)
+        writer.add_value_length(config.head_dim)
     rope = config.rope_parameters
     if rope["rope_type"] in ("linear", "yarn"):
         writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
@@ -139,6 +157,10 @@ def check(model: PreTrainedModel, path: Path) -> None:
         ),
         ("mistral", {"sliding_window": None}),
         ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+        ("qwen2", {}),
+        ("qwen3", {"head_dim": 32, "tie_word_embeddings": True}),
+        ("qwen2_moe", {**SMALL_EXPERTS, "shared_expert_intermediate_size": 112}),
+        ("qwen3_moe", {**SMALL_EXPERTS, "norm_topk_prob": True, "head_dim": 32}),
     ],
 )
 def test_written_model_equals_transformers(family: str, fields: dict[str, Any], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.tiny import make_model, save_model
 ROPE = {"rope_theta": 10000.0}
 LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 YARN = {"factor": 4.0, "original_max_position_embeddings": 64}
+SMALL_EXPERTS = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32}
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gqa": ("llama", {}),
@@ -41,6 +42,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral-window": ("mistral", {"sliding_window": 16}),
     "mistral-no-window": ("mistral", {"sliding_window": None}),
     "mixtral": ("mixtral", {"num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": None}),
+    "qwen2": ("qwen2", {"tie_word_embeddings": True}),
+    "qwen2-window": ("qwen2", {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}),
+    "qwen3": ("qwen3", {"head_dim": 20}),
+    "qwen3-bias": ("qwen3", {"head_dim": 32, "attention_bias": True}),
+    "qwen2-moe": ("qwen2_moe", {**SMALL_EXPERTS, "shared_expert_intermediate_size": 112}),
+    "qwen2-moe-dense": (
+        "qwen2_moe",
+        {**SMALL_EXPERTS, "decoder_sparse_step": 2, "qkv_bias": False, "shared_expert_intermediate_size": 64},
+    ),
+    "qwen3-moe": ("qwen3_moe", {**SMALL_EXPERTS, "norm_topk_prob": True, "mlp_only_layers": [0]}),
+    "qwen3-moe-undivided": ("qwen3_moe", {**SMALL_EXPERTS, "norm_topk_prob": False, "head_dim": 32}),
     "mixtral-window": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 1, "sliding_window": 16}),
 }
 

@@ -32,7 +32,7 @@ DENSE = ModelConfig(
 SHAPES = {
     "dense": DENSE,
     "tied": replace(DENSE, tied_embeddings=True),
-    "moe": replace(DENSE, moe=MoeConfig(num_experts=4, num_active=2)),
+    "moe": replace(DENSE, moe=MoeConfig(num_experts=4, num_active=2, intermediate_size=DENSE.intermediate_size)),
 }
 
 

@@ -47,6 +47,7 @@ TORCH_FREE = [
     "llmrt/model/tensor_slots.py",
     "llmrt/model/weight_bytes.py",
     "llmrt/model/families/*.py",
+    "llmrt/ops/options.py",
     "llmrt/quant/scheme.py",
     "llmrt/quant/recipe.py",
     "llmrt/ops/rules.py",

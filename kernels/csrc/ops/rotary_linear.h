@@ -1,4 +1,4 @@
-// Queries, keys and values of new tokens: the product, RoPE (y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin on halves x1
+// Queries, keys and values of new tokens: the product, RMSNorm of queries and keys if there is one, RoPE (y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin on halves x1
 // and x2) on queries and keys, and keys and values into the cache. A unit of work is one head.
 #pragma once
 
@@ -8,6 +8,7 @@
 #include "llmrt_cpu.h"
 #include "ops/cache.h"
 #include "ops/product.h"
+#include "ops/rms_norm.h"
 #include "thread_pool.h"
 
 namespace llmrt::LLMRT_ISA {
@@ -18,6 +19,12 @@ inline void rotate(float* head, const float* cos_sin, int64_t half) {
     store(head + i, fnma(x2, sin, mul(x1, cos)));
     store(head + half + i, fma(x1, sin, mul(x2, cos)));
   }
+}
+
+inline void normalize(float* head, const float* weight, int64_t dim, float eps) {
+  if (weight == nullptr) return;
+  const Float scale = set1(inverse_rms(head, dim, eps));
+  for (int64_t i = 0; i < dim; i += 16) store(head + i, mul(mul(load(head + i), scale), load(weight + i)));
 }
 
 template <class C>
@@ -36,6 +43,7 @@ inline void rotary_linear_of(const llmrt_rotary_linear_args& a, Context& context
         for (int t = 0; t < kTokens; ++t) {
           const int64_t at = token + t;
           float* row = values.data() + t * dim;
+          if (head < a.heads + kv_heads) normalize(row, head < a.heads ? a.q_norm : a.k_norm, dim, a.norm_eps);
           if (head < a.heads + kv_heads) rotate(row, a.cos_sin + a.positions[at] * dim, dim / 2);
           if (head < a.heads)
             std::copy_n(row, dim, a.q + (at * a.heads + head) * dim);

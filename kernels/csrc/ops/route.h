@@ -1,5 +1,5 @@
 // Which experts each token goes to: p = softmax(x W_router^T) in fp32, the k largest, ties to the lower index, each
-// divided by the sum of the k (https://arxiv.org/abs/2401.04088).
+// divided by the sum of the k (https://arxiv.org/abs/2401.04088) unless the model takes them as they are.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ inline void router_logits(const llmrt_route_args& a, int64_t t, std::vector<floa
   }
 }
 
-// What all p are divided by is left out, for it is the same in the k and in their sum.
+// Each p stands as its ratio to the largest, so the sum divides it by that of the k or by that of all.
 inline void choose_experts(const llmrt_route_args& a, int64_t t) {
   static thread_local std::vector<float> logits;
   logits.resize(a.routing.num_experts);
@@ -42,7 +42,10 @@ inline void choose_experts(const llmrt_route_args& a, int64_t t) {
     weights[c] = std::exp(logits[best] - logits[experts[0]]);
   }
   float total = 0;
-  for (int64_t c = 0; c < k; ++c) total += weights[c];
+  if (a.renormalize)
+    for (int64_t c = 0; c < k; ++c) total += weights[c];
+  else
+    for (float logit : logits) total += std::exp(logit - logits[experts[0]]);
   for (int64_t c = 0; c < k; ++c) weights[c] /= total;
 }
 

@@ -77,6 +77,16 @@ Results gated_linear(Random& random) {
   return y.results();
 }
 
+Results gate_rows(Random& random) {
+  const int64_t tokens = 1 + below(random, 9), columns = 16 * (1 + below(random, 8)), size = 16 * (1 + below(random, 8));
+  const Kind kind = Kind::random(random);
+  Activations x = Activations::random(random, tokens, columns, kind.group, kind.activations);
+  Activations y = Activations::random(random, tokens, size, kind.group, kind.activations);
+  const Values gate = normal(random, columns, 0.01f);
+  run("gate_rows", llmrt_gate_rows_args{x.args(), gate.data(), y.args(), tokens, columns});
+  return y.results();
+}
+
 Results rotary_linear(Random& random, int64_t dtype) {
   const int64_t kv_heads = 1 + below(random, 3), heads = kv_heads * (1 + below(random, 3));
   const int64_t dim = 32 * (1 + below(random, 4)), block_size = one_of(random, {16, 64}), blocks = 5;
@@ -90,9 +100,11 @@ Results rotary_linear(Random& random, int64_t dtype) {
   std::iota(slots.begin(), slots.end(), 0);
   std::shuffle(slots.begin(), slots.end(), random);
   const Values cos_sin = normal(random, 40 * dim);
+  const Values norms = normal(random, 2 * dim);
+  const float* norm = random() % 2 ? norms.data() : nullptr;
   Values q(tokens * heads * dim);
   run("rotary_linear", llmrt_rotary_linear_args{x.args(), weight.args, positions.data(), cos_sin.data(), slots.data(),
-                                                cache.args, q.data(), tokens, heads});
+                                                cache.args, q.data(), tokens, heads, norm, norm ? norm + dim : norm, 1e-5f});
   return joined({q}, cache.results());
 }
 
@@ -176,6 +188,7 @@ constexpr Case kCases[] = {
     {"linear fp32", 2e-6, linear_of<LLMRT_FP32>},
     {"embedding", 0, embedding},
     {"gated_linear", 2e-3, gated_linear},
+    {"gate_rows", 1e-4, gate_rows},
     {"rotary_linear fp32", 2e-6, rotary_linear_of<LLMRT_FP32>},
     {"rotary_linear bf16", 1e-4, rotary_linear_of<LLMRT_BF16>},
     {"rotary_linear fp16", 1e-5, rotary_linear_of<LLMRT_FP16>},

@@ -13,6 +13,7 @@ from llmrt_kernels.cpu.structs import (
     CacheArgs,
     EmbeddingArgs,
     GatedLinearArgs,
+    GateRowsArgs,
     LinearArgs,
     MatrixArgs,
     RmsNormArgs,
@@ -22,6 +23,7 @@ from llmrt_kernels.cpu.structs import (
     address,
 )
 from llmrt_kernels.cpu.tape import submit
+from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import ROW_PAD, Codes, Rows, Weight
 
 
@@ -88,6 +90,13 @@ def gated_linear(x: Codes | Rows, weight: Weight) -> Codes | Rows:
     return y
 
 
+def gate_rows(x: Codes | Rows, gate: Tensor, h: Codes | Rows) -> Codes | Rows:
+    """x [T, N], gate [1, N] fp32, h [T, I] -> ``h``, each row multiplied by sigmoid(x g^T)."""
+    args = GateRowsArgs(ActivationsArgs.of(x), address(gate), ActivationsArgs.of(h), x.num_tokens, gate.shape[1])
+    submit("gate_rows", args, x, gate, h)
+    return h
+
+
 def rotary_linear(
     x: Codes | Rows,
     weight: Weight,
@@ -98,6 +107,7 @@ def rotary_linear(
     v_cache: Tensor,
     k_scales: Tensor | None,
     v_scales: Tensor | None,
+    head_norm: HeadNorm | None = None,
 ) -> Tensor:
     """x [T, K] -> rotated queries [T, H, D] fp32; keys and values go to the cache."""
     _, kv_heads, _, head_dim = k_cache.shape
@@ -114,7 +124,12 @@ def rotary_linear(
         x.num_tokens,
         heads,
     )
-    submit("rotary_linear", args, x, weight, positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales, q)
+    norms = ()
+    if head_norm is not None:
+        norms = (head_norm.q, head_norm.k)
+        args.q_norm, args.k_norm, args.norm_eps = *map(address, norms), head_norm.eps
+    pages = (k_cache, v_cache, k_scales, v_scales)
+    submit("rotary_linear", args, x, weight, positions, cos_sin, slot_mapping, *pages, q, *norms)
     return q
 
 

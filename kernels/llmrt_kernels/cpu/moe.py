@@ -46,21 +46,30 @@ class Routing:
 
 
 def moe_experts(
-    x: Codes | Rows, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor
+    x: Codes | Rows,
+    router: Tensor,
+    gate_up: Weight,
+    down: Weight,
+    num_active: int,
+    residual: Tensor,
+    *,
+    renormalize: bool = True,
 ) -> Tensor:
     """x [T, N], router [E, N] fp32, residual [T, N] fp32 -> [T, N] fp32."""
-    routing, pairs = route(x, router, num_active)
+    routing, pairs = route(x, router, num_active, renormalize=renormalize)
     return expert_linear(expert_gated_linear(pairs, gate_up, routing), down, routing, residual)
 
 
-def route(x: Codes | Rows, router: Tensor, num_active: int) -> tuple[Routing, Codes | Rows]:
+def route(
+    x: Codes | Rows, router: Tensor, num_active: int, *, renormalize: bool = True
+) -> tuple[Routing, Codes | Rows]:
     """The choices of each token, and the tokens of the sorted pairs, [T k, N]."""
     num_experts, size = router.shape
     weights = torch.empty(x.num_tokens, num_active)
     experts, rows = (torch.empty(x.num_tokens, num_active, dtype=torch.int64) for _ in range(2))
     routing = Routing(weights, experts, rows, torch.empty(num_experts + 1, dtype=torch.int64))
     pairs = empty_like(x, x.num_tokens * num_active, size)
-    args = RouteArgs(ActivationsArgs.of(x), address(router), routing.args, ActivationsArgs.of(pairs), size)
+    args = RouteArgs(ActivationsArgs.of(x), address(router), routing.args, ActivationsArgs.of(pairs), size, renormalize)
     submit("route", args, x, router, *routing.tensors, pairs)
     return routing, pairs
 

@@ -117,6 +117,8 @@ class RotaryLinearArgs(ctypes.Structure):
         ("cache", CacheArgs),
         ("q", P),
         ("tokens heads", I64),
+        ("q_norm k_norm", P),
+        ("norm_eps", F32),
     )
 
 
@@ -130,8 +132,18 @@ class RouteArgs(ctypes.Structure):
     """``llmrt_route_args``."""
 
     _fields_ = _fields(
-        ("x", ActivationsArgs), ("router", P), ("routing", RoutingArgs), ("y", ActivationsArgs), ("size", I64)
+        ("x", ActivationsArgs),
+        ("router", P),
+        ("routing", RoutingArgs),
+        ("y", ActivationsArgs),
+        ("size renormalize", I64),
     )
+
+
+class GateRowsArgs(ctypes.Structure):
+    """``llmrt_gate_rows_args``."""
+
+    _fields_ = _fields(("x", ActivationsArgs), ("gate", P), ("y", ActivationsArgs), ("tokens size", I64))
 
 
 class ExpertGatedLinearArgs(ctypes.Structure):

@@ -14,9 +14,12 @@ Here the weight is unpacked and multiplied as it is: the truth that kernels with
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Matrix, Weight
 from llmrt_kernels.reference.linear import linear
 from llmrt_kernels.reference.rope_kv_write import rope_kv_write
@@ -65,13 +68,16 @@ def rotary_linear_packed(
     v_cache: Tensor,
     k_scales: Tensor | None,
     v_scales: Tensor | None,
+    head_norm: HeadNorm | None = None,
+    *,
+    product: Callable[[Tensor, Weight], Tensor] = linear_packed,
 ) -> Tensor:
     """Queries, keys and values of ``weight`` [(H + 2 KVH) D, K]. x [T, K] -> rotated queries [T, H, D].
 
-    Keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``.
+    Keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``. ``product`` computes x W^T.
     """
-    qkv = linear_packed(x, weight)
-    return rope_kv_write(qkv, positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales)
+    qkv = product(x, weight)
+    return rope_kv_write(qkv, positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales, head_norm)
 
 
 def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int, dtype: torch.dtype) -> Tensor:

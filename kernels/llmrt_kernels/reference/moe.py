@@ -1,7 +1,7 @@
 """Mixtral's sparse mixture of experts (https://arxiv.org/abs/2401.04088).
 
 p      = softmax(x W_router^T)                 over the E experts, in fp32
-y      = sum over the k largest p:  p_e / (sum of those k) * expert_e(x)
+y      = sum over the k largest p:  p_e / (sum of those k) * expert_e(x), undivided if they are not renormalized
 expert = down(silu(gate(x)) * up(x))
 """
 
@@ -18,13 +18,22 @@ from llmrt_kernels.reference.linear_packed import gated_linear_packed, linear_pa
 from llmrt_kernels.reference.silu_mul import silu_mul
 
 
-def route(router_logits: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
-    """Choose experts. router_logits [T, E] -> (weights [T, k] fp32 that sum to 1, experts [T, k] int64)."""
+def route(router_logits: Tensor, num_active: int, *, renormalize: bool = True) -> tuple[Tensor, Tensor]:
+    """Choose experts. router_logits [T, E] -> (weights [T, k] fp32, experts [T, k] int64)."""
     weights, experts = torch.topk(router_logits.float().softmax(-1), num_active)
-    return weights / weights.sum(-1, keepdim=True), experts
+    return weights / weights.sum(-1, keepdim=True) if renormalize else weights, experts
 
 
-def moe_experts(x: Tensor, router: Tensor, gate_up: Tensor, down: Tensor, num_active: int, residual: Tensor) -> Tensor:
+def moe_experts(
+    x: Tensor,
+    router: Tensor,
+    gate_up: Tensor,
+    down: Tensor,
+    num_active: int,
+    residual: Tensor,
+    *,
+    renormalize: bool = True,
+) -> Tensor:
     """Send each token through its experts, and add to the residual stream. x, residual [T, N] -> [T, N].
 
     router [E, N]; gate_up [E, 2 I, N], gate above up; down [E, N, I].
@@ -33,11 +42,18 @@ def moe_experts(x: Tensor, router: Tensor, gate_up: Tensor, down: Tensor, num_ac
     def through(expert: int, rows: Tensor) -> Tensor:
         return linear(silu_mul(linear(rows, gate_up[expert], None)), down[expert], None)
 
-    return residual + _mix(x, linear(x, router, None), num_active, through)
+    return residual + _mix(x, route(linear(x, router, None), num_active, renormalize=renormalize), through)
 
 
 def moe_experts_packed(
-    x: Tensor, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor
+    x: Tensor,
+    router: Tensor,
+    gate_up: Weight,
+    down: Weight,
+    num_active: int,
+    residual: Tensor,
+    *,
+    renormalize: bool = True,
 ) -> Tensor:
     """The same with packed weights of one piece, the experts' matrices one above the other in whole blocks.
 
@@ -49,7 +65,7 @@ def moe_experts_packed(
         hidden = gated_linear_packed(rows, _one_of(gate_up, expert, num_experts))
         return linear_packed(hidden, _one_of(down, expert, num_experts))
 
-    return residual + _mix(x, linear(x, router, None), num_active, through)
+    return residual + _mix(x, route(linear(x, router, None), num_active, renormalize=renormalize), through)
 
 
 def _one_of(weight: Weight, expert: int, num_experts: int) -> Weight:
@@ -59,8 +75,8 @@ def _one_of(weight: Weight, expert: int, num_experts: int) -> Weight:
     return Weight((Matrix(data, scales, stack.bits, stack.rows // num_experts),), weight.group)
 
 
-def _mix(x: Tensor, router_logits: Tensor, num_active: int, through: Callable[[int, Tensor], Tensor]) -> Tensor:
-    weights, experts = route(router_logits, num_active)
+def _mix(x: Tensor, routing: tuple[Tensor, Tensor], through: Callable[[int, Tensor], Tensor]) -> Tensor:
+    weights, experts = routing
     out = torch.zeros_like(x, dtype=torch.float32)
     for expert in experts.unique().tolist():
         token, choice = torch.where(experts == expert)

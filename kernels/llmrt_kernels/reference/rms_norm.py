@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, group: int = 0) -> Tensor:
-    """Normalise each row. x [T, N], weight [N] -> [T, N] of x's dtype.
+    """Normalise each row. x [.., N], weight [N] -> [.., N] of x's dtype.
 
     Where products take int8 activations, ``group`` of them share a scale; here they stay what they are.
     """

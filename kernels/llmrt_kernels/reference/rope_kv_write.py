@@ -16,6 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.reference.rms_norm import rms_norm
+
 
 def rope_kv_write(
     qkv: Tensor,
@@ -26,15 +29,18 @@ def rope_kv_write(
     v_cache: Tensor,
     k_scales: Tensor | None = None,
     v_scales: Tensor | None = None,
+    head_norm: HeadNorm | None = None,
 ) -> Tensor:
     """Rotate and store. Returns the rotated queries [T, H, D]; keys and values go to the cache in its dtype.
 
     qkv [T, (H + 2 KVH) D]; positions, slot_mapping [T] int64; cos_sin [P, 2, D/2] fp32, row p for position p.
-    The scales are those of a cache of int8.
+    The scales are those of a cache of int8. With ``head_norm`` queries and keys are normalised first.
     """
     _, num_kv_heads, block_size, head_dim = k_cache.shape
     heads = qkv.view(qkv.shape[0], -1, head_dim)
     q, k, v = heads.split([heads.shape[1] - 2 * num_kv_heads, num_kv_heads, num_kv_heads], dim=1)
+    if head_norm is not None:
+        q, k = rms_norm(q, head_norm.q, head_norm.eps), rms_norm(k, head_norm.k, head_norm.eps)
     cos, sin = cos_sin[positions].unsqueeze(2).unbind(1)  # [T, 1, D/2] each
     block, offset = slot_mapping // block_size, slot_mapping % block_size
     for x, cache, scales in ((rotate(k, cos, sin), k_cache, k_scales), (v, v_cache, v_scales)):

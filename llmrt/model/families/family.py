@@ -15,7 +15,8 @@ class TensorNames:
 
     ``layer`` and the names below it are joined; {i} is the layer and {e} the expert. An expert name without {e}
     is one tensor for all experts of the layer. With ``interleaved_rope`` the rows of q and k are stored in the
-    order of RoPE over neighbouring pairs and are put into half-split order on loading.
+    order of RoPE over neighbouring pairs and are put into half-split order on loading. With ``flat_shared_gate`` the
+    gate of the shared expert is a vector, not a matrix of one row.
     """
 
     embedding: str = "model.embed_tokens"
@@ -26,6 +27,8 @@ class TensorNames:
     q: str = "self_attn.q_proj"
     k: str = "self_attn.k_proj"
     v: str = "self_attn.v_proj"
+    q_norm: str = "self_attn.q_norm"
+    k_norm: str = "self_attn.k_norm"
     attention_output: str = "self_attn.o_proj"
     mlp_norm: str = "post_attention_layernorm"
     gate: str = "mlp.gate_proj"
@@ -35,7 +38,12 @@ class TensorNames:
     expert_gate: str = "block_sparse_moe.experts.{e}.w1"
     expert_up: str = "block_sparse_moe.experts.{e}.w3"
     expert_down: str = "block_sparse_moe.experts.{e}.w2"
+    shared_gate: str = "mlp.shared_expert_gate"
+    shared_expert_gate: str = "mlp.shared_expert.gate_proj"
+    shared_expert_up: str = "mlp.shared_expert.up_proj"
+    shared_expert_down: str = "mlp.shared_expert.down_proj"
     interleaved_rope: bool = False
+    flat_shared_gate: bool = False
 
 
 @dataclass(frozen=True)

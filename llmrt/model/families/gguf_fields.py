@@ -1,4 +1,4 @@
-"""How a GGUF file spells configuration and tensors (its architecture "llama": Llama, Mistral and Mixtral alike)."""
+"""How a GGUF file spells configuration."""
 
 from __future__ import annotations
 
@@ -17,43 +17,20 @@ from llmrt.model.config import (
     RopeScaling,
     YarnScaling,
 )
-from llmrt.model.families.family import TensorNames
+from llmrt.model.families.gguf_names import ARCHITECTURES
 from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
-
-ARCHITECTURES = ("llama",)
-
-GGUF_NAMES = TensorNames(
-    embedding="token_embd",
-    final_norm="output_norm",
-    lm_head="output",
-    layer="blk.{i}.",
-    attention_norm="attn_norm",
-    q="attn_q",
-    k="attn_k",
-    v="attn_v",
-    attention_output="attn_output",
-    mlp_norm="ffn_norm",
-    gate="ffn_gate",
-    up="ffn_up",
-    down="ffn_down",
-    router="ffn_gate_inp",
-    expert_gate="ffn_gate_exps",
-    expert_up="ffn_up_exps",
-    expert_down="ffn_down_exps",
-    interleaved_rope=True,
-)
-
 
 # A tensor of the file that is configuration, not a weight: what each RoPE frequency is divided by.
 ROPE_FREQS = "rope_freqs.weight"
 # Those whose presence is configuration.
-_OUTPUT, _QKV_BIAS, _ATTENTION_OUTPUT_BIAS, _MLP_BIAS = (
+_OUTPUT, _QK_NORM, _QKV_BIAS, _ATTENTION_OUTPUT_BIAS, _MLP_BIAS = (
     "output.weight",
+    "blk.0.attn_q_norm.weight",
     "blk.0.attn_q.bias",
     "blk.0.attn_output.bias",
     "blk.0.ffn_gate.bias",
 )
-CONFIGURING_TENSORS = (ROPE_FREQS, _OUTPUT, _QKV_BIAS, _ATTENTION_OUTPUT_BIAS, _MLP_BIAS)
+CONFIGURING_TENSORS = (ROPE_FREQS, _OUTPUT, _QK_NORM, _QKV_BIAS, _ATTENTION_OUTPUT_BIAS, _MLP_BIAS)
 
 
 def read_gguf_file(path: Path) -> ModelConfig:
@@ -77,9 +54,9 @@ def read_gguf_config(reader: GGUFReader) -> ModelConfig:
     fields = _Fields(reader, architecture)
     hidden_size, num_heads = fields.size("embedding_length"), fields.size("attention.head_count")
     context_length = fields.size("context_length")
-    num_experts = fields.number("expert_count", 0)
+    moe = _moe(fields, architecture)
     return ModelConfig(
-        family="mixtral" if num_experts else "llama",
+        family="mixtral" if architecture == "llama" and moe else ARCHITECTURES[architecture].family,
         vocab_size=_vocab_size(reader, fields),
         hidden_size=hidden_size,
         num_layers=fields.size("block_count"),
@@ -91,8 +68,9 @@ def read_gguf_config(reader: GGUFReader) -> ModelConfig:
         context_length=context_length,
         rope=RopeConfig(fields.real("rope.freq_base", 10000.0), _scaling(fields, divisors, context_length)),
         sliding_window=fields.number("attention.sliding_window", 0) or None,
-        moe=MoeConfig(num_experts, fields.size("expert_used_count")) if num_experts else None,
+        moe=moe,
         tied_embeddings=_OUTPUT not in tensors,
+        qk_norm=_QK_NORM in tensors,
         qkv_bias=_QKV_BIAS in tensors,
         attention_output_bias=_ATTENTION_OUTPUT_BIAS in tensors,
         mlp_bias=_MLP_BIAS in tensors,
@@ -122,6 +100,19 @@ class _Fields:
 
     def text(self, name: str, default: str) -> str:
         return read_value(self._reader, f"{self._prefix}.{name}", str) or default
+
+
+def _moe(fields: _Fields, architecture: str) -> MoeConfig | None:
+    num_experts = fields.number("expert_count", 0)
+    if not num_experts:
+        return None
+    return MoeConfig(
+        num_experts,
+        fields.size("expert_used_count"),
+        fields.number("expert_feed_forward_length", fields.number("feed_forward_length", 0)),
+        renormalize=architecture != "qwen2moe",
+        shared_size=fields.size("expert_shared_feed_forward_length") if architecture == "qwen2moe" else 0,
+    )
 
 
 def _vocab_size(reader: GGUFReader, fields: _Fields) -> int:

@@ -13,11 +13,19 @@ from llmrt.model.fields import Fields
 
 def read_mixtral(fields: Fields) -> ModelConfig:
     """A Llama's fields, ``sliding_window`` (absent: none), and the number of experts, in all and for a token."""
-    moe = MoeConfig(fields.size("num_local_experts", 8), fields.size("num_experts_per_tok", 2))
-    if moe.num_active > moe.num_experts:
-        raise CheckpointError(f"{fields.where}: num_experts_per_tok {moe.num_active} is above {moe.num_experts}.")
+    llama = read_llama(fields)
+    num_experts = fields.size("num_local_experts", 8)
+    moe = MoeConfig(num_experts, num_active_experts(fields, num_experts, 2), llama.intermediate_size)
     window = fields.size("sliding_window") if "sliding_window" in fields else None
-    return replace(read_llama(fields), family="mixtral", sliding_window=window, moe=moe)
+    return replace(llama, family="mixtral", sliding_window=window, moe=moe)
+
+
+def num_active_experts(fields: Fields, num_experts: int, default: int) -> int:
+    """Experts that a token passes through. Raises ``CheckpointError`` if they are more than there are."""
+    num_active = fields.size("num_experts_per_tok", default)
+    if num_active > num_experts:
+        raise CheckpointError(f"{fields.where}: num_experts_per_tok {num_active} is above {num_experts}.")
+    return num_active
 
 
 MIXTRAL = Family(("mixtral",), read_mixtral)

@@ -8,11 +8,11 @@ from llmrt.model.families.family import Family
 from llmrt.model.families.llama import LLAMA
 from llmrt.model.families.mistral import MISTRAL
 from llmrt.model.families.mixtral import MIXTRAL
+from llmrt.model.families.qwen import QWEN2, QWEN2_MOE, QWEN3, QWEN3_MOE
 from llmrt.model.fields import Fields
 
-FAMILIES: dict[str, Family] = {
-    model_type: family for family in (LLAMA, MISTRAL, MIXTRAL) for model_type in family.model_types
-}
+_ALL = (LLAMA, MISTRAL, MIXTRAL, QWEN2, QWEN3, QWEN2_MOE, QWEN3_MOE)
+FAMILIES: dict[str, Family] = {model_type: family for family in _ALL for model_type in family.model_types}
 
 
 def find_family(fields: Fields) -> Family:
