@@ -10,6 +10,7 @@ import typer
 
 from llmrt.errors import ConfigError
 from llmrt.server.api_keys import check_key, read_key_file
+from llmrt.server.foreign_pages import is_loopback
 
 _VARIABLE = "LLMRT_API_KEY"
 
@@ -27,6 +28,18 @@ def api_keys(ctx: typer.Context, keys: Sequence[str], file: Path | None) -> tupl
     if not keys and _VARIABLE in os.environ:
         raise ConfigError(f"{_VARIABLE} is empty: give it a key, or unset it for a server that asks for none.")
     return (*(check_key(key, "--api-key") for key in keys), *(read_key_file(file) if file else ()))
+
+
+def warn_of_others(host: str, *, keys: Sequence[str], encrypted: bool) -> None:
+    """Say what a server that others can reach lets them do."""
+    if is_loopback(host):
+        return
+    if not keys:
+        typer.echo(
+            f"warning: whoever can reach {host} can use this server; {_VARIABLE} or --api-key-file sets keys.", err=True
+        )
+    elif not encrypted:
+        typer.echo("warning: keys and prompts travel unencrypted; --tls-cert and --tls-key encrypt them.", err=True)
 
 
 def _is_on_command_line(ctx: typer.Context) -> bool:

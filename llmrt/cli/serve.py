@@ -43,6 +43,8 @@ def serve(
     served_model_name: options.Name = None,
     api_key: options.ApiKey = None,
     api_key_file: options.ApiKeyFile = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
     cors_origin: options.CorsOrigin = None,
     ctx: Ctx = None,
     quant: Quant = QuantName.none,
@@ -71,11 +73,14 @@ def serve(
     from llmrt.hub.sources import resolve
     from llmrt.server import runner
     from llmrt.server.cors import check_cors_origin
+    from llmrt.server.tls import tls_context
     from llmrt.text.tokenizer import load_tokenizer
 
     _log_to_stderr()
     keys = access.api_keys(context, api_key or [], api_key_file)
     origins = tuple(map(check_cors_origin, cors_origin or []))
+    tls = tls_context(tls_cert, tls_key)
+    access.warn_of_others(host, keys=keys, encrypted=tls is not None)
     with runner.bind(host, port) as sock:
         artifact = resolve(model, revision=revision, report=lambda line: typer.echo(line, err=True))
         engine = EngineConfig(
@@ -99,7 +104,10 @@ def serve(
             api_keys=keys,
             cors_origins=origins,
         )
-        asyncio.run(runner.serve(artifact, engine, sock, settings=settings, report=typer.echo, name=served_model_name))
+        serving = runner.serve(
+            artifact, engine, sock, settings=settings, report=typer.echo, name=served_model_name, tls=tls
+        )
+        asyncio.run(serving)
 
 
 def _log_to_stderr() -> None:

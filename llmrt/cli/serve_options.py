@@ -46,6 +46,14 @@ ApiKeyFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", rich_help_panel=_ACCESS, help="A file of such keys, one a line; # begins a comment."),
 ]
+TlsCert = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=_ACCESS, help="A certificate chain in PEM form: serves HTTPS."),
+]
+TlsKey = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=_ACCESS, help="Its private key; else in the same file."),
+]
 CorsOrigin = Annotated[
     list[str] | None,
     typer.Option(

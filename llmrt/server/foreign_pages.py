@@ -27,10 +27,10 @@ def check_origin(headers: Headers, server: str, allowed: Collection[str]) -> Non
         return
     host, origin = headers.get("host", "").lower(), headers.get("origin", "").lower()
     names = set(map(_netloc, allowed))
-    if _is_loopback(server) and not _is_local(host) and host not in names:
+    if is_loopback(server) and not _is_local(host) and host not in names:
         raise ForeignPageError(f"This server does not go by the name {host}; --cors-origin http://{host} allows it.")
     page = _netloc(origin)
-    if not origin or origin in allowed or page == host or (_is_loopback(server) and _is_loopback(_name(page))):
+    if not origin or origin in allowed or page == host or (is_loopback(server) and is_loopback(_name(page))):
         return
     raise ForeignPageError(f"Pages of {origin} may not use this server; --cors-origin {origin} allows it.")
 
@@ -58,7 +58,8 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether only this machine reaches what has the name or the address."""
     if not _is_address(name):
         return name == "localhost" or name.endswith(".localhost")
     address = ip_address(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -59,6 +60,7 @@ async def serve(
     settings: ServerSettings,
     report: Callable[[str], None],
     name: str | None = None,
+    tls: ssl.SSLContext | None = None,
     command: Sequence[str] | None = None,
 ) -> None:
     """Serve ``artifact`` on ``sock`` under the id ``name``; requests get status 503 until it is loaded.
@@ -69,9 +71,9 @@ async def serve(
     engine = await EngineClient.start(artifact.path, config, command, request_seconds=settings.request_seconds or None)
     try:
         model = await asyncio.to_thread(load_served_model, artifact, config, name)
-        server = _Server(ServerState(engine, model, settings))
+        server = _Server(ServerState(engine, model, settings), tls)
         _leave_who_does_not_read(sock, settings.stall_seconds)
-        announcing = asyncio.create_task(_announce(engine, model, sock, report))
+        announcing = asyncio.create_task(_announce(engine, model, _url(sock, tls), report))
         ending = asyncio.create_task(engine.ended())
         ending.add_done_callback(server.stop)
         await server.serve(sockets=[sock])
@@ -86,7 +88,7 @@ async def serve(
 class _Server(uvicorn.Server):
     """uvicorn, which finishes open answers on SIGINT and SIGTERM, and ends with an error those that take too long."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, tls: ssl.SSLContext | None) -> None:
         drain = state.settings.drain_seconds
         super().__init__(
             uvicorn.Config(
@@ -97,6 +99,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                ssl_context_factory=None if tls is None else _always(tls),
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=int(drain) + 3,  # for clients that do not read
             )
@@ -134,18 +137,24 @@ class _Server(uvicorn.Server):
         await self._engine.close()
 
 
-async def _announce(
-    engine: EngineClient, model: ServedModel, sock: socket.socket, report: Callable[[str], None]
-) -> None:
+def _always(tls: ssl.SSLContext) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
+    def context(_config: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        return tls
+
+    return context
+
+
+async def _announce(engine: EngineClient, model: ServedModel, url: str, report: Callable[[str], None]) -> None:
     with suppress(LlmrtError):  # which ends the server
         ready = await engine.ready()
         for notice in ready.notices:
             report(notice)
-        report(f"{model.id} is served at {_url(sock)} (context: {ready.context_length} tokens)")
+        report(f"{model.id} is served at {url} (context: {ready.context_length} tokens)")
 
 
-def _url(sock: socket.socket) -> str:
+def _url(sock: socket.socket, tls: ssl.SSLContext | None) -> str:
     host, port, *_ = sock.getsockname()
     if host in ("0.0.0.0", "::"):
         host = "localhost"
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 import threading
@@ -72,21 +73,23 @@ class Served:
 
 
 @contextmanager
-def serving(path: Path, settings: ServerSettings, config: EngineConfig | None = None) -> Iterator[Served]:
+def serving(
+    path: Path, settings: ServerSettings, config: EngineConfig | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[Served]:
     """The server in a thread, once it has its model (at once for one that never gets it)."""
     sock = runner.bind("127.0.0.1", 0)
-    served = Served(f"http://127.0.0.1:{sock.getsockname()[1]}", [])
+    served = Served(f"http{'s' if tls else ''}://127.0.0.1:{sock.getsockname()[1]}", [])
     announced = threading.Event()
     loop = asyncio.new_event_loop()
 
     def report(line: str) -> None:
         served.reports.append(line)
-        if "http://" in line:
+        if "://" in line:
             announced.set()
 
     config = config or EngineConfig()
     task = loop.create_task(
-        runner.serve(artifact_of(path), config, sock, settings=settings, report=report, command=WORKER)
+        runner.serve(artifact_of(path), config, sock, settings=settings, report=report, tls=tls, command=WORKER)
     )
     thread = threading.Thread(target=_run, args=(loop, task), daemon=True)
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import httpx
 import openai
 import pytest
+import trustme
 from serving import content, error_of, serving
 from typer.testing import CliRunner
 
 from llmrt.cli.main import app
 from llmrt.config import ServerSettings
 from llmrt.errors import ConfigError
+from llmrt.server import runner
+from llmrt.server.tls import tls_context
 
 HELLO = {"messages": [{"role": "user", "content": "hi"}]}
 KEYS = ("first-key", "sk-second!")
@@ -150,6 +154,66 @@ def test_a_proxy_is_allowed_by_the_origin_of_its_pages(model_path: Path) -> None
         assert http.get("/v1/models", headers=headers).headers["access-control-allow-origin"] == "*"
 
 
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """The authority's certificate, the server's, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority, paths = trustme.CA(), (folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(paths[0]))
+    issued.cert_chain_pems[0].write_to_path(str(paths[1]))
+    issued.private_key_pem.write_to_path(str(paths[2]))
+    return paths
+
+
+@pytest.mark.parametrize("in_one_file", [False, True])
+def test_https_is_served_with_the_certificate(
+    model_path: Path, certificate: tuple[Path, Path, Path], tmp_path: Path, in_one_file: bool
+) -> None:
+    authority, cert, key = certificate
+    if in_one_file:
+        (tmp_path / "both.pem").write_bytes(key.read_bytes() + cert.read_bytes())
+        tls = tls_context(tmp_path / "both.pem", None)
+    else:
+        tls = tls_context(cert, key)
+    trusted = ssl.create_default_context(cafile=str(authority))
+    with serving(model_path, ServerSettings(api_keys=KEYS), tls=tls) as served:
+        assert served.url.startswith("https://") and any(served.url in line for line in served.reports)
+        with (
+            httpx.Client(verify=trusted) as http,
+            openai.OpenAI(base_url=f"{served.url}/v1", api_key=KEYS[0], http_client=http, max_retries=0) as client,
+        ):
+            stream = client.chat.completions.create(model="tiny-alias", **HELLO, stream=True)
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hi"
+        with httpx.Client() as stranger, pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            stranger.get(f"{served.url}/health")
+        with httpx.Client() as plain, pytest.raises(httpx.TransportError):
+            plain.get(f"{served.url.replace('https', 'http')}/health")
+
+
+def test_a_certificate_that_cannot_be_used_is_one_line(certificate: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    authority, cert, key = certificate
+    files = {"--tls-cert": cert, "--tls-key": key}
+
+    def fault(**changed: Path) -> str:
+        given = files | {f"--tls-{name}": path for name, path in changed.items()}
+        return complaint(*(str(part) for pair in given.items() for part in pair))
+
+    assert fault(cert=tmp_path / "no") == f"--tls-cert {tmp_path / 'no'} cannot be read: No such file or directory."
+    assert fault(key=tmp_path / "no") == f"--tls-key {tmp_path / 'no'} cannot be read: No such file or directory."
+    assert fault(cert=key) == f"--tls-cert {key} has no certificate in PEM form."
+    assert fault(key=cert) == f"--tls-key {cert} has no private key in PEM form."
+    assert "do not go together: key values mismatch" in fault(cert=authority)
+    assert complaint("--tls-cert", str(cert)) == f"--tls-key {cert} has no private key in PEM form."
+    assert "--tls-key needs --tls-cert" in complaint("--tls-key", str(key))
+    locked = tmp_path / "locked.pem"
+    locked.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    assert "is encrypted" in fault(key=locked)
+
+
 # What a person is told
 
 
@@ -172,6 +236,39 @@ def test_keys_that_would_not_be_asked_for_are_refused(tmp_path: Path) -> None:
     assert "--api-key: the key is empty" in complaint("--api-key", "")
     for empty in ("", " "):
         assert "LLMRT_API_KEY is empty" in complaint(LLMRT_API_KEY=empty)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        ([], None),
+        (["--host", "localhost"], None),
+        (["--host", "::1"], None),
+        (["--host", "0.0.0.0"], "whoever can reach 0.0.0.0 can use this server"),
+        (["--host", "0.0.0.0", "--api-key-file", "{keys}"], "keys and prompts travel unencrypted"),
+        (["--host", "0.0.0.0", "--api-key-file", "{keys}", "--tls-cert", "{cert}", "--tls-key", "{key}"], None),
+        (["--api-key", "open"], "all users of this machine can read"),
+    ],
+)
+def test_a_person_who_opens_the_server_is_warned(
+    certificate: tuple[Path, Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    warning: str | None,
+) -> None:
+    (tmp_path / "keys").write_text("# mine\nsecret\n")
+    files = {"keys": tmp_path / "keys", "cert": certificate[1], "key": certificate[2]}
+
+    async def served(*_: object, **__: object) -> None:
+        pass
+
+    monkeypatch.setattr(runner, "serve", served)
+    monkeypatch.setattr("llmrt.hub.sources.resolve", lambda model, **_: model)
+    result = CliRunner().invoke(app, ["serve", "m", "--port", "0", *(part.format(**files) for part in arguments)])
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert lines == [] if warning is None else len(lines) == 1 and warning in lines[0]
 
 
 @pytest.mark.parametrize("origin", ["chat.example.org", "https://a.example/path", "https://*.example", "", "https://"])
