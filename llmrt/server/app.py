@@ -9,7 +9,7 @@ from llmrt.server.client_limits import ClientLimits
 from llmrt.server.cors import allow_origins
 from llmrt.server.guard import Guard
 from llmrt.server.middleware import RequestLog
-from llmrt.server.routes import chat, completions, embeddings, health, messages, models, page, tokens
+from llmrt.server.routes import chat, completions, embeddings, health, messages, models, page, responses, tokens
 from llmrt.server.state import ServerState, set_state
 
 
@@ -22,6 +22,6 @@ def create_app(state: ServerState) -> FastAPI:
     app.add_middleware(Guard, settings=state.settings)
     allow_origins(app, state.settings.cors_origins)
     app.add_middleware(RequestLog)
-    for module in (chat, completions, embeddings, health, messages, models, page, tokens):
+    for module in (chat, completions, embeddings, health, messages, models, page, responses, tokens):
         app.include_router(module.router)
     return app

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from fastapi import Request
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from llmrt.errors import RequestError
 
 Body = TypeVar("Body", bound=BaseModel)
+_FORM = re.compile(r"str|int|float|bool|(list|dict)\[.*\]")  # how pydantic calls the forms of a field that has several
 
 
 def json_body(schema: type[Body]) -> Callable[[Request], Awaitable[Body]]:
@@ -23,7 +25,7 @@ def json_body(schema: type[Body]) -> Callable[[Request], Awaitable[Body]]:
         try:
             return schema.model_validate_json(await request.body())
         except ValidationError as error:
-            raise _fault(error.errors()[0]) from None
+            raise _fault(error.errors()) from None
 
     return read
 
@@ -33,7 +35,7 @@ def as_body(schema: type[Body], fields: Mapping[str, object]) -> Body:
     try:
         return schema.model_validate(fields)
     except ValidationError as error:
-        raise _fault(error.errors()[0]) from None
+        raise _fault(error.errors()) from None
 
 
 def _check_media_type(request: Request) -> None:
@@ -42,18 +44,30 @@ def _check_media_type(request: Request) -> None:
         raise HTTPException(415, f"The content type is {media_type!r}; send application/json.")
 
 
-def _fault(error: ErrorDetails) -> RequestError:
-    location = error["loc"]
-    if error["type"] == "json_invalid":
-        reason = error.get("ctx", {}).get("error", error["msg"])
+def _fault(errors: Sequence[ErrorDetails]) -> RequestError:
+    """What is wrong with the first faulty field; of a field with several forms, with the form that was meant."""
+    first = _location(errors[0])
+    if errors[0]["type"] == "json_invalid":
+        reason = errors[0].get("ctx", {}).get("error", errors[0]["msg"])
         return RequestError(f"The request body is not valid JSON: {reason}.", code="invalid_json")
-    if not location:
+    if not first:
         return RequestError("The request body must be a JSON object.", code="invalid_body")
+    location = max((_location(error) for error in errors if _location(error)[: len(first)] == first), key=len)
     param = _path(location)
-    if error["type"] == "missing":
+    faults = [error for error in errors if _location(error) == location]
+    if faults[0]["type"] == "missing":
         return RequestError(f"{param} is required.", param=param, code="missing_required_parameter")
-    reason = str(error.get("ctx", {})["error"]) if error["type"] == "value_error" else _lower_first(error["msg"])
-    return RequestError(f"{param}: {reason}.", param=param, code="invalid_value")
+    reasons = " or ".join(dict.fromkeys(_reason(error) for error in faults))
+    return RequestError(f"{param}: {reasons}.", param=param, code="invalid_value")
+
+
+def _location(error: ErrorDetails) -> tuple[int | str, ...]:
+    """Where it is, without the names of the forms that were tried."""
+    return tuple(part for part in error["loc"] if isinstance(part, int) or not _FORM.fullmatch(part))
+
+
+def _reason(error: ErrorDetails) -> str:
+    return str(error.get("ctx", {})["error"]) if error["type"] == "value_error" else _lower_first(error["msg"])
 
 
 def _path(location: tuple[int | str, ...]) -> str:

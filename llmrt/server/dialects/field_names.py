@@ -6,7 +6,7 @@ import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
-from llmrt.errors import RequestError
+from llmrt.errors import RequestError, TemplateError
 
 
 class FieldNames:
@@ -27,9 +27,11 @@ class FieldNames:
 
     @contextmanager
     def in_errors(self) -> Generator[None, None, None]:
-        """The same for ``RequestError``s that are raised within."""
+        """The same for ``RequestError``s that are raised within; a template's refusal names the messages."""
         try:
             yield
         except RequestError as error:
             param = None if error.param is None else self.rename(error.param)
             raise RequestError(self.rename(str(error)), param=param, code=error.code) from error
+        except TemplateError as error:
+            raise RequestError(str(error), param=self.rename("messages"), code="chat_template_error") from error

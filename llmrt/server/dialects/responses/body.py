@@ -1,0 +1,86 @@
+"""The request body of ``/v1/responses``, and what becomes of fields that are not listed in it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmrt.server.extra_fields import FieldPolicy
+from llmrt.server.schemas import StreamOptions, ToolName
+
+_STATELESS = "needs stored responses, which this server does not keep; send the whole conversation as input"
+
+FIELDS = FieldPolicy(
+    harmless=frozenset(
+        {
+            "include_obfuscation",
+            "max_tool_calls",  # of built-in tools, which there are none of
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "service_tier",
+            "user",
+            "verbosity",
+        }
+    ),
+    unsupported={
+        "background": (False,),
+        "conversation": (),
+        "previous_response_id": (),
+        "prompt": (),
+        "top_logprobs": (0,),
+    },
+    instead=dict.fromkeys(("background", "conversation", "previous_response_id", "prompt"), _STATELESS),
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+class FunctionTool(_Part):
+    """A tool that the client has; built-in ones are refused by their ``type``."""
+
+    type: Literal["function"]
+    name: ToolName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ReasoningOptions(_Part):
+    """Thoughts are never summarized: they come whole."""
+
+    effort: str | None = None
+
+
+class TextOptions(_Part):
+    """What the answer looks like: text, a JSON object, or one that follows a schema."""
+
+    format: dict[str, Any] | None = None
+
+
+class ResponsesBody(BaseModel):
+    """``POST /v1/responses``. ``input`` is a text or a list of items, which ``items.py`` reads."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    model: str | None = None
+    input: str | list[dict[str, Any]] = Field(min_length=1)
+    instructions: str | None = None
+    max_output_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = None
+    top_p: float | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    text: TextOptions | None = None
+    reasoning: ReasoningOptions | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    store: bool | None = None
+    include: list[str] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    metadata: dict[str, str] | None = None

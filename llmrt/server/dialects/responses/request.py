@@ -1,0 +1,83 @@
+"""From a body of ``/v1/responses`` to a chat request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmrt.errors import RequestError
+from llmrt.server.body import as_body
+from llmrt.server.dialects.field_names import FieldNames
+from llmrt.server.dialects.responses.body import FunctionTool, ResponsesBody
+from llmrt.server.dialects.responses.items import chat_messages
+from llmrt.server.schemas import ChatBody
+
+_LOGPROBS = "message.output_text.logprobs"
+NAMES = FieldNames(
+    {
+        r"tools\[(\d+)\]\.function\b": r"tools[\1]",
+        r"tools\.(\d+)\.function\b": r"tools.\1",
+        r"max_tokens\b": "max_output_tokens",
+        r"response_format\b": "text.format",
+        r"reasoning_effort\b": "reasoning.effort",
+        r"^messages$": "input",
+    }
+)
+
+
+def chat_body(body: ResponsesBody) -> ChatBody:
+    """The chat request that asks for the same. Raises ``RequestError`` for what cannot be asked for."""
+    if _LOGPROBS in (body.include or []):
+        raise RequestError(f"include: {_LOGPROBS} is not supported by this server.", param="include")
+    return as_body(
+        ChatBody,
+        {
+            "model": body.model,
+            "messages": chat_messages(body.instructions, body.input),
+            "stream": body.stream,
+            "max_tokens": body.max_output_tokens,
+            "temperature": body.temperature,
+            "top_p": body.top_p,
+            "tools": [_tool(tool) for tool in body.tools or []],
+            "tool_choice": _tool_choice(body.tool_choice),
+            "parallel_tool_calls": body.parallel_tool_calls,
+            "response_format": None if body.text is None else body.text.format,
+            "reasoning_effort": None if body.reasoning is None else body.reasoning.effort,
+        },
+    )
+
+
+def unused_fields(body: ResponsesBody) -> Iterator[str]:
+    """The fields that have no effect: there is nothing encrypted to include, and no input is ever cut off."""
+    if body.include:
+        yield "include"
+    if body.truncation == "auto":
+        yield "truncation"
+
+
+def _tool(tool: FunctionTool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": {**function, "strict": tool.strict}}
+
+
+def _tool_choice(choice: str | Mapping[str, Any] | None) -> str | dict[str, Any] | None:
+    """The names of functions stand one level deeper in a chat request."""
+    match choice:
+        case None | str():
+            return choice
+        case {"type": "function"}:
+            return _function(choice)
+        case {"type": "allowed_tools", "mode": mode, "tools": list(tools)}:
+            return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [_function(t) for t in tools]}}
+        case _:
+            raise RequestError(
+                "tool_choice must be 'none', 'auto', 'required', a function or allowed_tools.", param="tool_choice"
+            )
+
+
+def _function(choice: object) -> dict[str, Any]:
+    match choice:
+        case {"type": "function", "name": str(name)}:
+            return {"type": "function", "function": {"name": name}}
+        case _:
+            raise RequestError("tool_choice must name functions.", param="tool_choice")
