@@ -2,8 +2,8 @@
 
 A layer's matrices are read as they are stored and the calibration tokens pass through it in full precision; then each
 matrix is rounded for the inputs that they gave it, and packed, and what was read is let go. Memory: what is packed so
-far, one layer as it is stored, and a few strips in fp32. All of it is done on the CPU, the same for every device; what
-is packed is moved to where it will be used.
+far, one layer as it is stored, and a few strips in fp32. What a matrix is rounded for is found on the CPU. It is rounded
+and packed where it will be used if a GPU's kernel does that, to the same bytes, so what is packed serves every device.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
 from llmrt.model.packed_pieces import packed_twin
 from llmrt.model.stored_tensors import read_tensor
 from llmrt.model.tensor_slots import Slot
+from llmrt.ops.quantize import QUANTIZE
+from llmrt.ops.registry import choose
 from llmrt.ops.rules import native_library
 from llmrt.ops.types import OpSpec
 from llmrt.quant.calibration import Calibration
@@ -141,7 +143,7 @@ class QuantizedLoad:
             decoder.set_submodule("lm_head", PackedLinear([embedding.table], None, spec))
 
     def _quantized(self, weight: Tensor, scheme: QuantScheme, feedback: Feedback | None) -> PackedWeight:
-        packed = quantize(weight, scheme, replace(self._spec, device="cpu", dtype=torch.float32), feedback)
+        packed = quantize(weight, scheme, _quantizer(self._spec), feedback)
         self._progress(weight.numel())
         return packed
 
@@ -153,6 +155,12 @@ class QuantizedLoad:
             if scheme is not None and slot.parameter.startswith(f"{module}."):
                 plan.setdefault(slot.parameter, []).append((slot, scheme))
         return plan
+
+
+def _quantizer(spec: OpSpec) -> OpSpec:
+    """Where weights are quantized: where they will be used if there is a kernel for it, else on the CPU."""
+    there = replace(spec, dtype=torch.float32)
+    return there if choose(QUANTIZE, there).backend == "triton" else replace(there, device="cpu")
 
 
 def _within(module: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

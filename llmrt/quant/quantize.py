@@ -22,5 +22,6 @@ def quantize(weight: Tensor, scheme: QuantScheme, spec: OpSpec, feedback: Feedba
         return stack([quantize(matrix, scheme, spec, feedback) for matrix in weight])
     rows, columns = weight.shape
     guide = () if feedback is None else (feedback.importance, feedback.directions, feedback.correction)
-    data, scales = resolve(QUANTIZE, spec)(weight.contiguous(), *guide, bits=scheme.bits, group=scheme.group)
+    operands = [tensor.to(spec.device).contiguous() for tensor in (weight, *guide)]
+    data, scales = resolve(QUANTIZE, spec)(*operands, bits=scheme.bits, group=scheme.group)
     return PackedWeight(data, scales, scheme, (rows, columns))

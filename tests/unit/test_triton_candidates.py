@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from llmrt.errors import ConfigError
 from llmrt.ops.linear import LINEAR
 from llmrt.ops.linear_packed import LINEAR_PACKED
+from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import choose
 from llmrt.ops.rms_norm import RMS_NORM
 from llmrt.ops.rules import NOT_INSTALLED, native_library
@@ -29,6 +31,14 @@ def test_a_gpu_is_served_and_a_cpu_only_by_the_interpreter(monkeypatch: pytest.M
     assert choose(RMS_NORM, CPU).backend == "reference"
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert choose(RMS_NORM, CPU).backend == "triton"
+
+
+def test_weights_are_quantized_where_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Natively on a CPU even in the interpreter, which takes seconds for what the library does in none."""
+    monkeypatch.setattr("llmrt.ops.rules.find_spec", lambda name: name)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert choose(QUANTIZE, replace(GPU, dtype=torch.float32, group=64)).backend == "triton"
+    assert choose(QUANTIZE, replace(CPU, group=64)).backend == ("reference" if native_library() is None else "cpu")
 
 
 def test_without_triton_the_reason_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

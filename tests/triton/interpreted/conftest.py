@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import triton.language as tl
@@ -38,7 +39,14 @@ def _dot(builder: Any, a: Any, b: Any, *rest: Any, dot: Any = interpreter.Interp
     return dot(builder, *(builder.cast_impl(x, tl.float32) if x.dtype == tl.bfloat16 else x for x in (a, b)), *rest)
 
 
+def _fma(_: Any, x: Any, y: Any, z: Any) -> interpreter.TensorHandle:
+    """The interpreter rounds the product and then the sum; in double precision the product is exact."""
+    total = x.data.astype(np.float64) * y.data + z.data
+    return interpreter.TensorHandle(total.astype(z.data.dtype), z.dtype.scalar)
+
+
 interpreter._patch_lang_tensor = _tensor_patch
+interpreter.InterpreterBuilder.create_fma = _fma
 interpreter.InterpreterBuilder.create_dot = _dot
 
 
