@@ -17,28 +17,56 @@ def next_token(token_ids: list[int]) -> int:
 
 
 class ScriptedRunner:
-    """Keeps its own record of what each cache slot holds, and checks every read against it."""
+    """Keeps its own record of what each cache slot holds, and checks every read against it.
+
+    ``layers`` of a prompt, and the seconds that a decode step takes and a layer for each token, by a clock of its own.
+    """
 
     vocab_size = VOCAB
     hidden_size = 1
 
-    def __init__(self, block_size: int, sliding_window: int | None) -> None:
+    def __init__(
+        self,
+        block_size: int,
+        sliding_window: int | None,
+        *,
+        layers: int = 1,
+        decode_seconds: float = 1.0,
+        layer_seconds: float = 1.0,
+    ) -> None:
         self.block_size = block_size
         self.window = sliding_window
+        self.layers = layers
+        self.decode_seconds, self.layer_seconds = decode_seconds, layer_seconds
+        self.now = 0.0
         self.slots: dict[tuple[int, int], tuple[int, ...]] = {}
         self.steps: list[dict[str, int]] = []
 
+    def clock(self) -> float:
+        return self.now
+
     def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
-        return self.compute(scheduled, {request: request.token_ids for request in scheduled})
+        assert all(num_tokens == 1 == request.num_uncomputed_tokens for request, num_tokens in scheduled.items())
+        self.now += self.decode_seconds
+        return self.compute(scheduled, known(scheduled))
+
+    def begin(self, scheduled: SchedulerOutput) -> ScriptedPrefill:
+        return ScriptedPrefill(self, scheduled)
 
     def compute(
         self, scheduled: SchedulerOutput, token_ids: Mapping[Request, list[int]]
     ) -> dict[Request, SampledToken]:
         """Write and read the slots of a step whose requests have the ``token_ids``."""
         self.steps.append({request.request_id: n for request, n in scheduled.items()})
+        self.write(scheduled, token_ids)
+        return self.read(scheduled, token_ids)
+
+    def write(self, scheduled: SchedulerOutput, token_ids: Mapping[Request, list[int]]) -> None:
         for request, num_tokens in scheduled.items():
             for p in range(request.num_computed_tokens, request.num_computed_tokens + num_tokens):
                 self.slots[self._slot(request, p)] = tuple(token_ids[request][: p + 1])
+
+    def read(self, scheduled: SchedulerOutput, token_ids: Mapping[Request, list[int]]) -> dict[Request, SampledToken]:
         for request, num_tokens in scheduled.items():
             end = request.num_computed_tokens + num_tokens
             first_query = request.num_computed_tokens
@@ -56,6 +84,32 @@ class ScriptedRunner:
         block = request.block_table[position // self.block_size]
         assert block != 0, f"{request.request_id}: position {position} is in the null block"
         return block, position % self.block_size
+
+
+class ScriptedPrefill:
+    """Every layer writes the slots anew; what they hold is read behind the last."""
+
+    def __init__(self, runner: ScriptedRunner, scheduled: SchedulerOutput) -> None:
+        runner.steps.append({request.request_id: n for request, n in scheduled.items()})
+        self.scheduled, self.num_tokens = dict(scheduled), sum(scheduled.values())
+        self.runner = runner
+        self.layers_left = runner.layers
+
+    def advance(self) -> bool:
+        self.runner.now += self.num_tokens * self.runner.layer_seconds
+        self.runner.write(self.scheduled, known(self.scheduled))
+        self.layers_left -= 1
+        return self.layers_left == 0
+
+    def forget(self, request: Request) -> None:
+        del self.scheduled[request]
+
+    def results(self) -> Mapping[Request, SampledToken]:
+        return self.runner.read(self.scheduled, known(self.scheduled))
+
+
+def known(scheduled: SchedulerOutput) -> dict[Request, list[int]]:
+    return {request: request.token_ids for request in scheduled}
 
 
 def expected_answer(prompt: list[int], max_tokens: int) -> list[int]:

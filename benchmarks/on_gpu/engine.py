@@ -82,15 +82,15 @@ def measured(shape: ModelConfig, quant: str) -> dict[str, Any]:
     engine, load_seconds = random_engine(shape, quant)
     draw = random.Random(0)
     short = Workload(512, 128)
-    run_once(engine, Workload(16, 4), draw, CHUNK, Bar())  # compiles
+    run_once(engine, Workload(16, 4), draw, Bar())  # compiles
     rows: dict[str, Any] = {"load_seconds": round(load_seconds, 2), "kv_dtype": engine.config.kv_dtype}
     for streams in STREAMS:
         workload = replace(short, batch=streams)
-        run_once(engine, replace(workload, num_output_tokens=4), draw, CHUNK, Bar())  # records the graph
+        run_once(engine, replace(workload, num_output_tokens=4), draw, Bar())  # records the graph
         rows[f"decode_{streams}"] = _decode(engine, shape, workload, draw)
     rows["decode_at_32k"] = _decode(engine, shape, Workload(64, 64, depth=DEPTH), draw)
     for length in (512, CHUNK, DEPTH):
-        run = run_once(engine, Workload(length, 1), draw, CHUNK, Bar())
+        run = run_once(engine, Workload(length, 1), draw, Bar())
         rows[f"prefill_{length}_tokens_per_second"] = round(run.prefill_rate)
     rows["peak_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
     return rows
@@ -122,7 +122,7 @@ def _decode(engine: LLMEngine, shape: ModelConfig, workload: Workload, draw: ran
     """Rate, the share of the bandwidth that a step's bytes are read at, and the host's time in a step."""
     with waiting(engine) as waits:
         start = time.perf_counter()
-        run = run_once(engine, workload, draw, CHUNK, Bar())
+        run = run_once(engine, workload, draw, Bar())
         host = time.perf_counter() - start - sum(waits)
     assert run.decode_rate is not None
     steps_per_second = run.decode_rate / workload.batch

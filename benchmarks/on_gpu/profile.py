@@ -8,7 +8,7 @@ from typing import Any
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as torch_profile
 
-from benchmarks.on_gpu.engine import CHUNK, MISTRAL, Bar, random_engine
+from benchmarks.on_gpu.engine import MISTRAL, Bar, random_engine
 from llmrt.cli.measure import Workload, run_once
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
@@ -28,7 +28,7 @@ def mistral_bf16() -> list[dict[str, Any]]:
 def profiled(shape: ModelConfig, quant: str) -> list[dict[str, Any]]:
     """The kernels of a step of one request behind 512 tokens, those that take most first."""
     engine, _ = random_engine(shape, quant)
-    run_once(engine, Workload(512, 4), random.Random(0), CHUNK, Bar())
+    run_once(engine, Workload(512, 4), random.Random(0), Bar())
     engine.add("profiled", [1] * 512, SamplingParams(temperature=0, max_tokens=STEPS + 8))
     for _ in range(4):
         engine.step()

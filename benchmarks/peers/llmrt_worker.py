@@ -36,7 +36,6 @@ class Worker:
     """One loaded model at a time."""
 
     engine: LLMEngine | None = None
-    chunk: int = 0
 
     def info(self) -> dict[str, Any]:
         """What is running."""
@@ -71,7 +70,6 @@ class Worker:
 
             self.engine = load_engine(lambda: RandomCheckpoint(wanted.config), config)
         seconds = time.perf_counter() - start
-        self.chunk = config.max_num_batched_tokens
         kv_dtype = self.engine.config.kv_dtype
         return {"seconds": seconds, "read_bytes": read_bytes(wanted.config, quant), "kv": kv_dtype}
 
@@ -84,7 +82,7 @@ class Worker:
         """Rates in tokens a second over all requests; None where there is nothing to time."""
         assert self.engine is not None
         workload = Workload(prompt, gen, depth, batch)
-        run = run_once(self.engine, workload, random.Random(), self.chunk, SILENT)
+        run = run_once(self.engine, workload, random.Random(), SILENT)
         return {"prefill_rate": run.prefill_rate, "decode_rate": run.decode_rate}
 
 

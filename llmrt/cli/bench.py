@@ -155,7 +155,7 @@ def _measured(target: Target, config: EngineConfig, workload: Workload, repeat: 
     engine = _loaded(target, config, workload)
     load_seconds = time.perf_counter() - start
     with progress_bar("measuring", "tokens") as bar:
-        runs = measure(engine, workload, chunk=config.max_num_batched_tokens, repeat=repeat, bar=bar)
+        runs = measure(engine, workload, repeat=repeat, bar=bar)
     if repeat is None and len(runs) == 1:
         say(f"note: one run alone, for it took more than {LONG_RUN_SECONDS:.0f} seconds; --repeat asks for more")
     return make_report(target, engine.config, workload, runs, load_seconds)

@@ -56,11 +56,11 @@ class Run:
     seconds: float
 
 
-def measure(engine: LLMEngine, workload: Workload, *, chunk: int, repeat: int | None, bar: Bar) -> list[Run]:
+def measure(engine: LLMEngine, workload: Workload, *, repeat: int | None, bar: Bar) -> list[Run]:
     """Run ``workload`` again and again on an engine without prefix caching, after a short run that does not count.
 
-    ``repeat`` None is ``DEFAULT_REPEAT`` runs, or one that takes longer than ``LONG_RUN_SECONDS``. ``chunk`` is the
-    most tokens that the engine takes in one step; ``bar`` shows the tokens of each run as they are done.
+    ``repeat`` None is ``DEFAULT_REPEAT`` runs, or one that takes longer than ``LONG_RUN_SECONDS``. ``bar``
+    shows the tokens of each run as they are computed.
     """
     draw = random.Random(0)
     warm_up = replace(
@@ -68,11 +68,11 @@ def measure(engine: LLMEngine, workload: Workload, *, chunk: int, repeat: int | 
         num_prompt_tokens=min(workload.num_prompt_tokens, _WARM_UP_TOKENS),
         num_output_tokens=min(workload.num_output_tokens, 2),
     )
-    run_once(engine, warm_up, draw, chunk, bar)
-    runs = [run_once(engine, workload, draw, chunk, bar)]
+    run_once(engine, warm_up, draw, bar)
+    runs = [run_once(engine, workload, draw, bar)]
     if repeat is None:
         repeat = 1 if runs[0].seconds > LONG_RUN_SECONDS else DEFAULT_REPEAT
-    runs += [run_once(engine, workload, draw, chunk, bar) for _ in range(repeat - 1)]
+    runs += [run_once(engine, workload, draw, bar) for _ in range(repeat - 1)]
     return runs
 
 
@@ -92,11 +92,12 @@ def _median_of_known(values: Sequence[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def run_once(engine: LLMEngine, workload: Workload, draw: random.Random, chunk: int, bar: Bar) -> Run:
+def run_once(engine: LLMEngine, workload: Workload, draw: random.Random, bar: Bar) -> Run:
     """Run ``workload`` on an idle engine. Raises ``ConfigError`` if its requests do not fit side by side."""
     _add_requests(engine, workload, draw)
-    prompt_left = workload.batch * workload.num_prompt_tokens
-    bar.begin(prompt_left + workload.batch * (workload.num_output_tokens - 1))  # nothing is computed of the last tokens
+    # Nothing is computed of the last tokens.
+    bar.begin(workload.batch * (workload.num_prompt_tokens + workload.num_output_tokens - 1))
+    computed = engine.scheduler.num_computed_tokens
     started: set[str] = set()
     first, tokens_after, native = 0.0, 0, 0.0
     start = time.perf_counter()
@@ -107,8 +108,8 @@ def run_once(engine: LLMEngine, workload: Workload, draw: random.Random, chunk: 
             first, native = time.perf_counter() - start, _native_seconds()
         else:
             tokens_after += sum(len(output.token_ids) for output in outputs)
-        bar.advance(min(chunk, prompt_left) or len(outputs))
-        prompt_left -= min(chunk, prompt_left)
+        bar.advance(engine.scheduler.num_computed_tokens - computed)
+        computed = engine.scheduler.num_computed_tokens
     last, native = time.perf_counter() - start, _native_seconds() - native
     return Run(
         time_to_first_token=first,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from llmrt.config import EngineConfig
 from llmrt.engine.grammars import Grammars
+from llmrt.engine.interleave import Interleave
 from llmrt.engine.request import Pooling, Request, RequestOutput, SamplingParams
 from llmrt.engine.run_ahead import RunAhead
 from llmrt.engine.runner import LateRunner, ModelRunner
@@ -39,7 +39,7 @@ class LLMEngine:
         if isinstance(runner, LateRunner):
             self._step = RunAhead(scheduler, runner).step
         else:
-            self._step = partial(_step, scheduler, runner)
+            self._step = Interleave(scheduler, runner).step
 
     @property
     def context_length(self) -> int:
@@ -121,12 +121,6 @@ class LLMEngine:
         for request in ready:
             self.scheduler.add(request)
         return refused
-
-
-def _step(scheduler: Scheduler, runner: ModelRunner) -> list[RequestOutput]:
-    scheduled = scheduler.schedule()
-    sampled = runner.execute(scheduled)
-    return scheduler.update(scheduled, sampled)
 
 
 def check_request(token_ids: Sequence[int], params: SamplingParams, vocab_size: int, context_length: int) -> None:

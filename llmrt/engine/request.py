@@ -158,6 +158,11 @@ class Request:
         return len(self.token_ids) - self.num_computed_tokens
 
     @property
+    def is_decoding(self) -> bool:
+        """Whether its next step is one token, behind which another is chosen."""
+        return self.num_uncomputed_tokens == 1 and self.pooling is None
+
+    @property
     def num_output_tokens(self) -> int:
         """Tokens generated so far."""
         return len(self.token_ids) - self.num_prompt_tokens

@@ -20,11 +20,41 @@ class Runner(Protocol):
         ...
 
 
+class Prefill(Protocol):
+    """A step of prompts, computed layer by layer."""
+
+    @property
+    def scheduled(self) -> SchedulerOutput:
+        """Its requests and their tokens, without those that it was told to forget."""
+        ...
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that each layer computes, forgotten ones among them."""
+        ...
+
+    def advance(self) -> bool:
+        """Compute the next layer; whether it was the last."""
+        ...
+
+    def forget(self, request: Request) -> None:
+        """Write no more to the blocks of ``request``."""
+        ...
+
+    def results(self) -> Mapping[Request, StepResult]:
+        """Behind the last layer: a token, or the vector, of each request whose last known token is in the step."""
+        ...
+
+
 class ModelRunner(Runner, Protocol):
     """A runner that has the tokens when it has computed the step."""
 
     def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, StepResult]:
-        """A token, or the vector, of each request whose last known token is in the step."""
+        """A step in which every request has one token, and gets the next."""
+        ...
+
+    def begin(self, scheduled: SchedulerOutput) -> Prefill:
+        """A step of any kind, nothing of which is computed yet."""
         ...
 
 

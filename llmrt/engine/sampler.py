@@ -9,7 +9,7 @@ own, before any of this.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +23,15 @@ from llmrt_kernels.reference.sample import draw, truncated, uniform
 def sample(logits: Tensor, requests: Sequence[Request]) -> list[SampledToken]:
     """Choose a token for each row. logits [R, V], row r for ``requests[r]``."""
     return [_choose(row, request) for row, request in zip(logits.float(), requests, strict=True)]
+
+
+def choose(
+    logits: Tensor, requests: Sequence[Request], likeliest: Callable[[], list[int]]
+) -> dict[Request, SampledToken]:
+    """The same by request; where the likeliest tokens are all that is asked for, those that ``likeliest`` knows."""
+    if all(request.is_plain_greedy for request in requests):
+        return dict(zip(requests, map(SampledToken, likeliest()), strict=True)) if requests else {}
+    return dict(zip(requests, sample(logits, requests), strict=True))
 
 
 def _choose(logits: Tensor, request: Request) -> SampledToken:

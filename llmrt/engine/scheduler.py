@@ -10,6 +10,7 @@ and decode differ in the number alone. Each step
 
 Where results come a step late (``run_ahead.py``), ``advance`` and ``settle`` are called in the place of ``update``: a
 request counts what was sent off as computed and has ``PENDING`` for its last token while the next step is scheduled.
+Where a step of prompts takes its time (``interleave.py``), steps without prompts are scheduled meanwhile.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Scheduler:
         self.kv = kv
         self.context_length = context_length
         self.num_preemptions = 0
+        self.num_computed_tokens = 0  # so far, of all requests
         self._max_num_seqs = max_num_seqs
         self._max_num_batched_tokens = max_num_batched_tokens
         self._waiting: deque[Request] = deque()
@@ -67,6 +69,11 @@ class Scheduler:
         """Requests that take part in steps."""
         return len(self._running)
 
+    @property
+    def is_decoding(self) -> bool:
+        """Whether a request takes part in steps whose prompt is computed."""
+        return any(request.is_decoding for request in self._running)
+
     def add(self, request: Request) -> None:
         """Queue ``request``."""
         assert request.request_id not in self._by_id
@@ -80,25 +87,34 @@ class Scheduler:
         if request is not None:
             self._remove(request)
 
-    def schedule(self) -> SchedulerOutput:
-        """Choose the next step's tokens and hold the blocks that they are written to."""
+    def schedule(self, prompt_tokens: int | None = None) -> SchedulerOutput:
+        """Choose the next step's tokens and hold the blocks that they are written to.
+
+        ``prompt_tokens`` of prompts at most: none while a step with prompts is under way.
+        """
         self._admit()
         scheduled: SchedulerOutput = {}
         prompts: list[Request] = []
         for request in list(self._running):
-            if request.num_uncomputed_tokens > 1 or request.pooling is not None:
+            if not request.is_decoding:
                 prompts.append(request)
             elif not self._is_full(request):
                 self._schedule(request, 1, scheduled)
-        self._schedule_prompts(prompts, scheduled)
-        assert scheduled or all(map(self._is_full, self._running)), "the pool holds a full context: one can go on"
+        budget = self._max_num_batched_tokens - len(scheduled)
+        self._schedule_prompts(prompts, budget if prompt_tokens is None else min(budget, prompt_tokens), scheduled)
+        can_go_on = scheduled or prompt_tokens == 0 or all(map(self._is_full, self._running))
+        assert can_go_on, "the pool holds a full context"
         return scheduled
+
+    def is_running(self, request: Request) -> bool:
+        """Whether it still has the blocks that its last step was scheduled with."""
+        return request in self._running
 
     def update(self, scheduled: SchedulerOutput, results: Mapping[Request, StepResult]) -> list[RequestOutput]:
         """Account for a step that was executed: computed tokens, chosen tokens, finished requests."""
         outputs: list[RequestOutput] = []
         for request, num_tokens in scheduled.items():
-            self.kv.mark_computed(request, num_tokens)
+            self._mark_computed(request, num_tokens)
             if request in results:
                 outputs.append(self._append(request, results[request]))
         return outputs
@@ -110,7 +126,7 @@ class Scheduler:
         """
         for request, num_tokens in scheduled.items():
             if self._is_here(request):
-                self.kv.mark_computed(request, num_tokens)
+                self._mark_computed(request, num_tokens)
                 if request.num_uncomputed_tokens == 0 and request.pooling is None:
                     request.token_ids.append(PENDING)
 
@@ -152,13 +168,13 @@ class Scheduler:
             if request.num_output_tokens == 0:
                 request.num_cached_tokens = num_cached
 
-    def _schedule_prompts(self, prompts: list[Request], scheduled: SchedulerOutput) -> None:
-        """Share what is left of the step's tokens between the prompts, the shortest first."""
+    def _schedule_prompts(self, prompts: list[Request], budget: int, scheduled: SchedulerOutput) -> None:
+        """Share ``budget`` tokens between the prompts, the shortest first."""
         prompts.sort(key=_num_uncomputed)
         for i, request in enumerate(prompts):
-            budget = self._max_num_batched_tokens - sum(scheduled.values())
             fair_share = -(-budget // (len(prompts) - i))
             self._schedule(request, min(fair_share, request.num_uncomputed_tokens), scheduled)
+            budget -= scheduled.get(request, 0)
 
     def _schedule(self, request: Request, num_tokens: int, scheduled: SchedulerOutput) -> None:
         """Add the request to the step if it can have blocks, taking them from younger requests if need be."""
@@ -171,6 +187,10 @@ class Scheduler:
             if victim is request:
                 return
         scheduled[request] = num_tokens
+
+    def _mark_computed(self, request: Request, num_tokens: int) -> None:
+        self.kv.mark_computed(request, num_tokens)
+        self.num_computed_tokens += num_tokens
 
     def _preempt(self, request: Request) -> None:
         del self._running[request]

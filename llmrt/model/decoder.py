@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Generator
+
 from torch import Tensor, nn
 
 from llmrt.model.attention import Attention
@@ -59,10 +62,14 @@ class Decoder(nn.Module):
 
     def stream(self, batch: ForwardBatch, kv: KVCache) -> Tensor:
         """The residual stream behind the last layer, [T, hidden]."""
+        return deque(self.streams(batch, kv), maxlen=1).pop()
+
+    def streams(self, batch: ForwardBatch, kv: KVCache) -> Generator[Tensor]:
+        """The residual stream behind each layer, [T, hidden]. A layer is computed when it is asked for."""
         stream = self.embedding(batch.input_ids)
         for layer, layer_kv in zip(self.layers, kv.layers, strict=True):
             stream = layer(stream, batch, self.cos_sin, layer_kv)
-        return stream
+            yield stream
 
     def logits(self, stream: Tensor, batch: ForwardBatch) -> Tensor:
         """What ``forward`` gives, from the residual stream."""

@@ -6,7 +6,7 @@ import io
 import json
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from llmrt.cli.measure import Workload, measure
 from llmrt.cli.progress import Bar, compact, progress_bar
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.processor import processor_name
-from llmrt.engine.request import Request
-from llmrt.engine.scheduler import SampledToken, SchedulerOutput
+from llmrt.engine.runner import Prefill
+from llmrt.engine.scheduler import SchedulerOutput
 from llmrt.errors import MemoryFitError
 from llmrt.hub import store
 from llmrt.model.config_files import read_config
@@ -115,23 +115,23 @@ def test_a_depth_is_held_and_not_computed(tiny: Path) -> None:
     bar = Bar(begin=lambda total: None, advance=computed.append)
     engine = open_engine(tiny, threads=1, max_num_seqs=2, context_length=200)
     executed = watch(engine)
-    measuring.run_once(engine, Workload(20, 3, depth=101, batch=2), random.Random(0), 32, bar)
+    measuring.run_once(engine, Workload(20, 3, depth=101, batch=2), random.Random(0), bar)
     engine.scheduler.check_integrity()
     assert sum(executed) == sum(computed) == 2 * (20 + 3 - 1)
     assert engine.scheduler.kv.num_free_blocks >= 2 * 200 // 16
 
 
 def watch(engine: LLMEngine) -> list[int]:
-    """The number of tokens of each step from now on."""
+    """The number of tokens of each step from now on; the tiny model has no tapes."""
     executed: list[int] = []
-    execute = engine._runner.execute
+    begin = engine._runner.begin
 
-    def counted(scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
+    def counted(scheduled: SchedulerOutput) -> Prefill:
         executed.append(sum(scheduled.values()))
         assert all(request.num_computed_tokens >= 101 for request in scheduled)
-        return execute(scheduled)
+        return begin(scheduled)
 
-    engine._runner.execute = counted
+    engine._runner.begin = counted
     return executed
 
 
@@ -271,7 +271,7 @@ def test_a_long_run_is_not_repeated_unless_asked_for(
         begin=lambda total: (totals.append(total), done.append(0))[0], advance=lambda n: done.append(done.pop() + n)
     )
     engine = open_engine(tiny, threads=1)
-    assert len(measure(engine, Workload(70, 5), chunk=32, repeat=repeat, bar=bar)) == runs
+    assert len(measure(engine, Workload(70, 5), repeat=repeat, bar=bar)) == runs
     assert totals == done, "the bar ends where it said"
     assert totals == [16 + 2 - 1] + [70 + 5 - 1] * runs
 

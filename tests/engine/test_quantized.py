@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.build import build_engine
+from llmrt.engine.interleave import Interleave
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.model_runner import TorchModelRunner
-from llmrt.engine.request import SamplingParams
+from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.errors import ConfigError
 from llmrt.ops import rules
 from llmrt_kernels.cpu.library import load
@@ -117,6 +120,32 @@ def test_a_request_alone_equals_it_among_seven_others(folder: Path, settings: st
             f"other{i}", prompt(5 + 9 * i, seed=i), SamplingParams(temperature=0.8, seed=i, max_tokens=10 + 5 * i)
         )
     assert tokens(run(engine)["watched"]) == alone
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_the_pace_of_prompts_and_who_leaves_them_change_no_bit(folder: Path, settings: str, seed: int) -> None:
+    """Whatever the clock says, and so into whatever steps the prompts are cut."""
+    rng = random.Random(seed)
+    engine = open_engine(folder, **SETTINGS[settings])
+    params = SamplingParams(temperature=0, max_tokens=12, logprobs=0)
+    prompts = {str(i): prompt(10 + 23 * i, seed=i) for i in range(4)}
+    alone: dict[str, list[RequestOutput]] = {}
+    for name, token_ids in prompts.items():
+        engine.add(name, token_ids, params)
+        alone |= run(engine)
+    ticks = accumulate(rng.choice([0.0, 1.0, 9.0, 200.0]) for _ in count())
+    engine._step = Interleave(engine.scheduler, engine._runner, ticks.__next__).step
+    together: dict[str, list[RequestOutput]] = {}
+    for name, token_ids in prompts.items():
+        engine.add(f"leaves{name}", prompt(70, seed=9), params)
+        engine.add(name, token_ids, params)
+        for output in [output for _ in range(rng.randrange(1, 9)) for output in engine.step()]:
+            together.setdefault(output.request_id, []).append(output)
+        engine.abort(f"leaves{name}")
+    for name, outputs in run(engine).items():
+        together.setdefault(name, []).extend(outputs)
+    assert {name: together[name] for name in prompts} == alone
 
 
 @pytest.mark.parametrize("settings", ["int4", "fp32", "bf16"])

@@ -28,6 +28,8 @@ TORCH_FREE = [
     "llmrt/engine/llm_engine.py",
     "llmrt/engine/grammars.py",
     "llmrt/engine/constraint.py",
+    "llmrt/engine/interleave.py",
+    "llmrt/engine/pace.py",
     "llmrt/engine/run_ahead.py",
     "llmrt/engine/runner.py",
     "llmrt/engine/auto_quant.py",

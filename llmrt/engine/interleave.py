@@ -1,0 +1,76 @@
+"""Steps of prompts, layer by layer, with decode steps between the layers. Free of torch.
+
+A step with prompts begins when none is under way. Its requests keep their places in the scheduler meanwhile; for one
+that is aborted or preempted nothing more is written to its blocks, which may be another's by then. Nobody's tokens
+depend on it: on the processor a row is computed the same whatever else is in its step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from llmrt.engine.pace import Pace
+from llmrt.engine.request import RequestOutput
+from llmrt.engine.runner import ModelRunner, Prefill
+from llmrt.engine.scheduler import Scheduler, SchedulerOutput
+
+
+class Interleave:
+    """One step of prompts is under way at most."""
+
+    def __init__(self, scheduler: Scheduler, runner: ModelRunner, clock: Callable[[], float] = perf_counter) -> None:
+        self._scheduler = scheduler
+        self._runner = runner
+        self._clock = clock
+        self._pace = Pace()
+        self._prefill: Prefill | None = None
+
+    def step(self) -> list[RequestOutput]:
+        """Layers of a step of prompts, as many as the pace allows, and a token for all who decode."""
+        self._forget_who_left()  # who was aborted
+        scheduled = self._scheduler.schedule(self._prompt_tokens())
+        self._forget_who_left()  # who was preempted
+        decoding = {request: num_tokens for request, num_tokens in scheduled.items() if request.is_decoding}
+        if len(decoding) < len(scheduled):
+            self._prefill = self._runner.begin({r: n for r, n in scheduled.items() if r not in decoding})
+        return [*self._compute_layers(bool(decoding)), *self._decode(decoding)]
+
+    def _prompt_tokens(self) -> int | None:
+        if self._prefill is not None:
+            return 0
+        return self._pace.prompt_tokens() if self._scheduler.is_decoding else None
+
+    def _forget_who_left(self) -> None:
+        if self._prefill is None:
+            return
+        for request in [r for r in self._prefill.scheduled if not self._scheduler.is_running(r)]:
+            self._prefill.forget(request)
+        if not self._prefill.scheduled:
+            self._prefill = None
+
+    def _compute_layers(self, others_decode: bool) -> list[RequestOutput]:
+        """At least one layer. If nobody waits for it to end no more either, so that an abort is soon heard of."""
+        prefill, start = self._prefill, self._clock()
+        if prefill is None:
+            return []
+        while not self._compute_layer(prefill):
+            if not others_decode or not self._pace.allows(prefill.num_tokens, self._clock() - start):
+                return []
+        self._prefill = None
+        return self._scheduler.update(prefill.scheduled, prefill.results())
+
+    def _compute_layer(self, prefill: Prefill) -> bool:
+        """Whether it was the last."""
+        start = self._clock()
+        is_last = prefill.advance()
+        self._pace.layered(prefill.num_tokens, self._clock() - start)
+        return is_last
+
+    def _decode(self, scheduled: SchedulerOutput) -> list[RequestOutput]:
+        if not scheduled:
+            return []
+        start = self._clock()
+        outputs = self._scheduler.update(scheduled, self._runner.execute(scheduled))
+        self._pace.decoded(self._clock() - start)
+        return outputs

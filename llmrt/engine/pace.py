@@ -1,0 +1,49 @@
+"""How much of a prompt is computed between two tokens of those who are decoding. Free of torch.
+
+A prompt goes through the model layer by layer, and between its layers the others take their steps:
+
+    decode | layer layer layer | decode | layer layer | decode | ...
+
+Layers may take ``_SHARE`` times as long as the decode step beside them. So tokens come at most 1 + ``_SHARE`` times as
+far apart as before, and a prompt takes 1 + 1 / ``_SHARE`` times as long as alone. It has fewer tokens a step where one
+layer of them would take longer than that: behind a deep context, or beside few who decode.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+_SHARE = 3.0
+_SAMPLES = 9  # of which the median is taken: one step in which another process had the processor says nothing
+_TOKENS = 64  # steps of prompts have a multiple: fewer are hardly any faster, for the weights are read all the same
+
+
+class Pace:
+    """Learns from measured times how long a decode step and a layer take."""
+
+    def __init__(self) -> None:
+        self._decode_seconds = deque[float](maxlen=_SAMPLES)
+        self._layer_seconds = deque[float](maxlen=_SAMPLES)  # per token
+
+    def decoded(self, seconds: float) -> None:
+        """A decode step took ``seconds``."""
+        self._decode_seconds.append(seconds)
+
+    def layered(self, num_tokens: int, seconds: float) -> None:
+        """A layer took ``seconds`` for ``num_tokens`` of prompts."""
+        self._layer_seconds.append(max(seconds, 1e-9) / num_tokens)  # a coarse clock sees none
+
+    def allows(self, num_tokens: int, spent: float) -> bool:
+        """Whether another layer of ``num_tokens`` fits, after ``spent`` seconds since the last decode step."""
+        return spent + num_tokens * median(self._layer_seconds) <= self._allowed()
+
+    def prompt_tokens(self) -> int | None:
+        """The tokens of prompts that a step should have while others decode; None while nothing is measured."""
+        if not self._decode_seconds or not self._layer_seconds:
+            return None
+        fitting = self._allowed() / median(self._layer_seconds)
+        return max(_TOKENS, int(fitting) // _TOKENS * _TOKENS)
+
+    def _allowed(self) -> float:
+        return _SHARE * median(self._decode_seconds) if self._decode_seconds else 0.0
