@@ -42,7 +42,8 @@ class ServerSettings:
     ``request_seconds`` that an answer may take, beyond which it ends with an error; ``stall_seconds`` that a client may
     leave a stream unread, beyond which it is closed; ``drain_seconds`` that open answers get on shutdown;
     ``api_keys`` of which a client must send one, none for a server that is open;
-    ``cors_origins`` whose web pages may use it, "*" for all.
+    ``cors_origins`` whose web pages may use it, "*" for all;
+    ``keep_alive_seconds`` that a model stays loaded after its last answer, 0 until another needs the memory.
     """
 
     ping_seconds: float = 5.0
@@ -53,3 +54,4 @@ class ServerSettings:
     drain_seconds: float = 8.0
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
+    keep_alive_seconds: float = 0.0

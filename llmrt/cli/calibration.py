@@ -18,7 +18,7 @@ Calibrate = Annotated[
 ]
 
 
-def calibration_ids(file: Path | None, quant: QuantName, tokenizer: Tokenizer) -> tuple[int, ...] | None:
+def calibration_ids(file: Path | None, quant: str, tokenizer: Tokenizer) -> tuple[int, ...] | None:
     """The text's tokens, None without a file. Raises ``LlmrtError`` for a file that cannot be used."""
     if file is None:
         return None

@@ -1,9 +1,12 @@
-"""``llmrt serve``: a model behind an OpenAI-compatible HTTP API."""
+"""``llmrt serve``: models behind an OpenAI-compatible HTTP API."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -28,6 +31,9 @@ from llmrt.cli.serve_config import CONTEXT_SETTINGS, config_text
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
 
+if TYPE_CHECKING:
+    from llmrt.server.served_model import Offer
+
 __all__ = ["CONTEXT_SETTINGS", "serve"]
 
 _SERVER = ServerSettings()
@@ -35,12 +41,12 @@ _SERVER = ServerSettings()
 
 def serve(
     context: typer.Context,
-    model: options.ServedModel = None,
+    model: options.ServedModels = None,
     config: options.Config = None,
     print_config: options.PrintConfig = False,
     host: options.Host = "127.0.0.1",
     port: options.Port = 8000,
-    served_model_name: options.Name = None,
+    served_model_name: options.Names = None,
     api_key: options.ApiKey = None,
     api_key_file: options.ApiKeyFile = None,
     tls_cert: options.TlsCert = None,
@@ -56,6 +62,7 @@ def serve(
     threads: Threads = None,
     max_num_seqs: MaxNumSeqs = 8,
     revision: Revision = None,
+    keep_alive_seconds: options.KeepAliveSeconds = _SERVER.keep_alive_seconds,
     ping_seconds: options.PingSeconds = _SERVER.ping_seconds,
     max_open_requests: options.MaxOpenRequests = _SERVER.max_open_requests,
     max_body_mb: options.MaxBodyMb = _SERVER.max_body_mb,
@@ -63,18 +70,17 @@ def serve(
     stall_seconds: options.StallSeconds = _SERVER.stall_seconds,
     drain_seconds: options.DrainSeconds = _SERVER.drain_seconds,
 ) -> None:
-    """Serve a model over an OpenAI-compatible HTTP API."""
+    """Serve models over an OpenAI-compatible HTTP API."""
     if print_config:
         typer.echo(config_text(context), nl=False)
         return
-    if model is None:
+    if not model:
         raise ConfigError("serve needs a model: as its argument, in LLMRT_MODEL, or as model in the --config file.")
+    _check_each(model, served_model_name, revision)
 
-    from llmrt.hub.sources import resolve
     from llmrt.server import runner
     from llmrt.server.cors import check_cors_origin
     from llmrt.server.tls import tls_context
-    from llmrt.text.tokenizer import load_tokenizer
 
     _log_to_stderr()
     keys = access.api_keys(context, api_key or [], api_key_file)
@@ -82,11 +88,9 @@ def serve(
     tls = tls_context(tls_cert, tls_key)
     access.warn_of_others(host, keys=keys, encrypted=tls is not None)
     with runner.bind(host, port) as sock:
-        artifact = resolve(model, revision=revision, report=lambda line: typer.echo(line, err=True))
         engine = EngineConfig(
             context_length=ctx,
             quant=quant,
-            calibration=calibration_ids(calibrate, quant, load_tokenizer(artifact.path)) if calibrate else None,
             dtype=dtype,
             kv_dtype=kv_dtype,
             device=device,
@@ -95,6 +99,7 @@ def serve(
             max_num_seqs=max_num_seqs,
         )
         settings = ServerSettings(
+            keep_alive_seconds=keep_alive_seconds,
             ping_seconds=ping_seconds,
             max_open_requests=max_open_requests,
             max_body_mb=max_body_mb,
@@ -104,10 +109,29 @@ def serve(
             api_keys=keys,
             cors_origins=origins,
         )
-        serving = runner.serve(
-            artifact, engine, sock, settings=settings, report=typer.echo, name=served_model_name, tls=tls
-        )
-        asyncio.run(serving)
+        names = served_model_name or [None] * len(model)
+        offers = [_offer(*named, engine, calibrate, revision) for named in zip(model, names, strict=True)]
+        asyncio.run(runner.serve(offers, sock, settings=settings, report=typer.echo, tls=tls))
+
+
+def _offer(model: str, name: str | None, engine: EngineConfig, calibrate: Path | None, revision: str | None) -> Offer:
+    from llmrt.hub.sources import resolve
+    from llmrt.server.served_model import Offer
+    from llmrt.text.tokenizer import load_tokenizer
+
+    artifact = resolve(model, revision=revision, report=lambda line: typer.echo(line, err=True))
+    if calibrate is not None:
+        token_ids = calibration_ids(calibrate, engine.quant, load_tokenizer(artifact.path))
+        engine = replace(engine, calibration=token_ids)
+    return Offer(artifact, engine, name)
+
+
+def _check_each(models: list[str], names: list[str] | None, revision: str | None) -> None:
+    """Raise ``ConfigError`` for an option that is not for this many models."""
+    if names and len(names) != len(models):
+        raise ConfigError(f"--served-model-name is there {len(names)} times, for {len(models)} models.")
+    if revision is not None and len(models) > 1:
+        raise ConfigError(f"--revision {revision} is for one model, and these are {len(models)}.")
 
 
 def _log_to_stderr() -> None:

@@ -49,12 +49,12 @@ def _checked(values: dict[str, Any], settings: dict[str, Any], file: Path) -> di
             near = get_close_matches(name, settings, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; `llmrt serve --print-config` shows the settings."
             raise ConfigError(f"--config {file} sets {name}, which is no setting{hint}")
-    return {name: [value] if _is_one_of_several(settings[name], value) else value for name, value in values.items()}
+    return {name: [value] if _is_several(settings[name], value) else value for name, value in values.items()}
 
 
-def _is_one_of_several(setting: Any, value: Any) -> bool:
-    """A string where a list may be, which else would be taken for a list of letters."""
-    return isinstance(value, str) and getattr(setting, "multiple", False)
+def _is_several(setting: Any, value: object) -> bool:
+    """Whether ``value`` is one where there may be several."""
+    return (setting.nargs == -1 or setting.multiple) and not isinstance(value, list)
 
 
 def _settings(ctx: typer.Context) -> list[Any]:

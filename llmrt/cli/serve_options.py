@@ -12,12 +12,13 @@ from llmrt.cli.serve_config import load_config
 _LIMITS = "Limits"
 _ACCESS = "Access"
 
-ServedModel = Annotated[
-    str | None,
+ServedModels = Annotated[
+    list[str] | None,
     typer.Argument(
         envvar="LLMRT_MODEL",
         show_envvar=False,
-        help="An alias, org/name, org/name:file.gguf, a folder or a GGUF file.",
+        metavar="MODEL...",
+        help="Aliases, org/name, org/name:file.gguf, folders or GGUF files; after the first, loaded when asked for.",
     ),
 ]
 Config = Annotated[
@@ -32,7 +33,9 @@ Config = Annotated[
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print every setting as TOML and leave.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
-Name = Annotated[str | None, typer.Option(help="The model's id in the API; else its name.")]
+Names = Annotated[
+    list[str] | None, typer.Option(help="The model's id in the API, else its name; with several models once for each.")
+]
 ApiKey = Annotated[
     list[str] | None,
     typer.Option(
@@ -80,6 +83,10 @@ StallSeconds = Annotated[
     typer.Option(
         min=0, rich_help_panel=_LIMITS, help="Seconds that a client may leave a stream unread; 0 is no limit."
     ),
+]
+KeepAliveSeconds = Annotated[
+    float,
+    typer.Option(min=0, help="Seconds that an idle model stays loaded; 0 keeps it until another needs its memory."),
 ]
 DrainSeconds = Annotated[
     float,

@@ -44,9 +44,13 @@ class Ready(msgspec.Struct, tag=True, frozen=True):
 
 
 class Failed(msgspec.Struct, tag=True, frozen=True):
-    """The engine could not start; ``message`` is the one line that says what to change."""
+    """The engine could not start; ``message`` is the one line that says what to change.
+
+    ``needs_memory``: with more of it free, it could.
+    """
 
     message: str
+    needs_memory: bool = False
 
 
 class Outputs(msgspec.Struct, tag=True, frozen=True):

@@ -24,7 +24,7 @@ from llmrt.engine.messages import Abort, Failed, Outputs, Ready, Start, Submit, 
 from llmrt.engine.read_ahead import read_ahead
 from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
 from llmrt.engine.threads import limit_spinning
-from llmrt.errors import LlmrtError, RequestError
+from llmrt.errors import LlmrtError, MemoryFitError, RequestError
 
 
 class Engine(Protocol):
@@ -101,7 +101,7 @@ def serve(channel: Channel, build: BuildEngine) -> int:
     try:
         engine = build(Path(start.model_path), start.config)
     except LlmrtError as error:
-        channel.send(Failed(str(error)))
+        channel.send(Failed(str(error), isinstance(error, MemoryFitError)))
         return 1
     channel.send(Ready(engine.context_length, engine.vocab_size, engine.embedding_size, engine.notices))
     run(engine, channel)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llmrt.errors import RequestError
 from llmrt.server.schemas import ChatBody
-from llmrt.server.state import ServedModel
+from llmrt.server.served_model import ServedModel
 from llmrt.server.structured import body_grammar
 from llmrt.server.tool_use import ToolUse
 from llmrt.text.answer_format import AnswerFormat

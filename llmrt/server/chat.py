@@ -33,7 +33,8 @@ from llmrt.server.responses import (
     ToolCallDelta,
 )
 from llmrt.server.schemas import ChatBody
-from llmrt.server.state import ServedModel, ServerState
+from llmrt.server.served_model import ServedModel
+from llmrt.server.state import ServerState
 from llmrt.server.tool_use import tool_use
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmrt.errors import RequestError
 from llmrt.server.schemas import ChatBody
-from llmrt.server.state import ServedModel
+from llmrt.server.served_model import ServedModel
 from llmrt.server.tool_use import ToolUse
 from llmrt.text.chat_format import ChatFormat
 from llmrt.text.messages import Message

@@ -71,6 +71,11 @@ class EngineClient:
         return self._process.num_open
 
     @property
+    def is_over(self) -> bool:
+        """Whether no engine can be had any more."""
+        return self._living.done()
+
+    @property
     def info(self) -> Ready:
         """The loaded model. Raises ``EngineLoadingError`` while there is none, and ``EngineDeadError`` at the end."""
         if self._restart_at is not None:

@@ -21,7 +21,7 @@ from llmrt.config import EngineConfig
 from llmrt.engine.channel import HEADER, encode_frame
 from llmrt.engine.messages import Abort, Failed, FromEngine, Outputs, Ready, Start, Submit, ToEngine
 from llmrt.engine.request import RequestOutput
-from llmrt.errors import DeadlineError, EngineDeadError, EngineLoadingError, LlmrtError, SlowClientError
+from llmrt.errors import DeadlineError, EngineDeadError, EngineLoadingError, LlmrtError, MemoryFitError, SlowClientError
 
 logger = logging.getLogger("llmrt.server")
 
@@ -184,7 +184,7 @@ class EngineProcess:
                 self._load_seconds = time.monotonic() - self._started
                 self._ready.set_result(record)
             case Failed():
-                self._end(record.message)
+                self._end(record.message, MemoryFitError if record.needs_memory else LlmrtError)
             case Outputs():
                 for output in record.outputs:
                     self._deliver(output)
@@ -200,12 +200,12 @@ class EngineProcess:
             queue.put_nowait(SlowClientError("The answer was read too slowly, so its end was not computed."))
             self.abort(output.request_id)
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, kind: type[LlmrtError] = LlmrtError) -> None:
         if self._ended.done():
             return
         self._ended.set_result(reason)
         if not self._ready.done():
-            self._ready.set_exception(LlmrtError(reason))
+            self._ready.set_exception(kind(reason))
         for queue in self._queues.values():
             queue.put_nowait(self._death(reason))
         self._queues.clear()

@@ -71,10 +71,9 @@ class Reply:
 
 
 def check_body(state: ServerState, body: GenerationBody) -> None:
-    """Raise for what can be refused before the prompt is looked at: no engine, a wrong model or field."""
+    """Raise for what can be refused before the prompt is looked at: no engine, or a wrong field."""
     _ = state.engine.info
     state.admit(1)
-    state.model.check_name(body.model)
     check_extra_fields(body)
     if body.stream_options is not None and not body.stream:
         raise RequestError("stream_options needs stream: true.", param="stream_options")

@@ -186,12 +186,12 @@ class Completion(Struct, frozen=True):
 
 
 class Model(Struct, frozen=True):
-    """A served model; the context length under the names that vLLM's and OpenRouter's clients look for."""
+    """A model; the context length, once it is known, under the names that vLLM's and OpenRouter's clients look for."""
 
     id: str
     created: int
-    max_model_len: int
-    context_length: int
+    max_model_len: int | UnsetType
+    context_length: int | UnsetType
     owned_by: str = "llmrt"
     object: Literal["model"] = "model"
 

@@ -12,12 +12,11 @@ from contextlib import contextmanager, suppress
 
 import uvicorn
 
-from llmrt.config import EngineConfig, ServerSettings
+from llmrt.config import ServerSettings
 from llmrt.errors import ConfigError, LlmrtError
-from llmrt.hub.artifact import ModelArtifact
 from llmrt.server.app import create_app
-from llmrt.server.engine_client import EngineClient
-from llmrt.server.state import ServedModel, ServerState, load_served_model
+from llmrt.server.models import Models
+from llmrt.server.served_model import Offer
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _KEEP_ALIVE_SECONDS = 75  # longer than the clients' own limits, so that they never write to a closing socket
@@ -53,46 +52,43 @@ def _leave_who_does_not_read(sock: socket.socket, seconds: float) -> None:
 
 
 async def serve(
-    artifact: ModelArtifact,
-    config: EngineConfig,
+    offers: Sequence[Offer],
     sock: socket.socket,
     *,
     settings: ServerSettings,
     report: Callable[[str], None],
-    name: str | None = None,
     tls: ssl.SSLContext | None = None,
     command: Sequence[str] | None = None,
 ) -> None:
-    """Serve ``artifact`` on ``sock`` under the id ``name``; requests get status 503 until it is loaded.
+    """Serve ``offers`` on ``sock``, the first at once: requests get status 503 until it is loaded.
 
-    ``report`` gets the engine's notices and the URL when it is. ``command`` stands in for the engine worker.
-    Raises ``LlmrtError`` when the model cannot be loaded, or when its engine dies again and again.
+    ``report`` gets its engine's notices and the URL when it is. ``command`` stands in for the engine worker.
+    Raises ``LlmrtError`` when it cannot be loaded, or when the engine of an only model dies again and again.
     """
-    engine = await EngineClient.start(artifact.path, config, command, request_seconds=settings.request_seconds or None)
+    models = await Models.start(offers, settings, command)
+    announcing = asyncio.create_task(_announce(models, _url(sock, tls), report))
+    failing = asyncio.create_task(models.failed())
     try:
-        model = await asyncio.to_thread(load_served_model, artifact, config, name)
-        server = _Server(ServerState(engine, model, settings), tls)
+        server = _Server(models, settings, tls)
+        failing.add_done_callback(server.stop)
         _leave_who_does_not_read(sock, settings.stall_seconds)
-        announcing = asyncio.create_task(_announce(engine, model, _url(sock, tls), report))
-        ending = asyncio.create_task(engine.ended())
-        ending.add_done_callback(server.stop)
         await server.serve(sockets=[sock])
-        announcing.cancel()
-        if ending.done():
-            ending.result()
-        ending.cancel()
+        if failing.done():
+            failing.result()
     finally:
-        await engine.close()
+        announcing.cancel()
+        failing.cancel()
+        await models.close()
 
 
 class _Server(uvicorn.Server):
     """uvicorn, which finishes open answers on SIGINT and SIGTERM, and ends with an error those that take too long."""
 
-    def __init__(self, state: ServerState, tls: ssl.SSLContext | None) -> None:
-        drain = state.settings.drain_seconds
+    def __init__(self, models: Models, settings: ServerSettings, tls: ssl.SSLContext | None) -> None:
+        drain = settings.drain_seconds
         super().__init__(
             uvicorn.Config(
-                create_app(state),
+                create_app(models, settings),
                 http="h11",
                 ws="none",
                 lifespan="off",
@@ -104,7 +100,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=int(drain) + 3,  # for clients that do not read
             )
         )
-        self._engine = state.engine
+        self._models = models
         self._drain_seconds = drain
 
     def stop(self, _: object) -> None:
@@ -134,7 +130,7 @@ class _Server(uvicorn.Server):
 
     async def _end_answers(self) -> None:
         await asyncio.sleep(self._drain_seconds)
-        await self._engine.close()
+        await self._models.close()
 
 
 def _always(tls: ssl.SSLContext) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
@@ -144,12 +140,15 @@ def _always(tls: ssl.SSLContext) -> Callable[[uvicorn.Config, Callable[[], ssl.S
     return context
 
 
-async def _announce(engine: EngineClient, model: ServedModel, url: str, report: Callable[[str], None]) -> None:
+async def _announce(models: Models, url: str, report: Callable[[str], None]) -> None:
+    first, *others = models.offers
     with suppress(LlmrtError):  # which ends the server
-        ready = await engine.ready()
+        ready = await models.first.engine.ready()
         for notice in ready.notices:
             report(notice)
-        report(f"{model.id} is served at {url} (context: {ready.context_length} tokens)")
+        report(f"{first.id} is served at {url} (context: {ready.context_length} tokens)")
+        if others:
+            report(f"Loaded when a request names them: {', '.join(offer.id for offer in others)}")
 
 
 def _url(sock: socket.socket, tls: ssl.SSLContext | None) -> str:

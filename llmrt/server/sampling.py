@@ -10,7 +10,7 @@ from llmrt.engine.messages import Ready
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import ContextLengthError, RequestError
 from llmrt.server.schemas import GenerationBody
-from llmrt.server.state import ServedModel
+from llmrt.server.served_model import ServedModel
 
 T = TypeVar("T")
 _SEEDS = 1 << 63  # a seed is a 63-bit number in the engine

@@ -6,6 +6,7 @@ order, see ``ScriptedEngine._answer``.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import random
@@ -17,13 +18,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from llmrt.config import EngineConfig
 from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
 from llmrt.engine.worker import main
-from llmrt.errors import CheckpointError, RequestError
+from llmrt.errors import CheckpointError, MemoryFitError, RequestError
 from llmrt.text.tokenizer import Tokenizer, load_tokenizer
 
 CONTEXT_LENGTH = 512
@@ -183,11 +185,26 @@ def _die() -> Iterator[int]:
     yield 0
 
 
+def _take_memory(file: Path) -> None:
+    """The memory of a machine on which one engine has room: as long as this process lives it is taken."""
+    taken = file.open("w")
+    try:
+        fcntl.flock(taken, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise MemoryFitError("Not enough memory for two") from None
+    _held.append(taken)
+
+
+_held: list[IO[str]] = []
+
+
 def build(path: Path, config: EngineConfig) -> ScriptedEngine:
     if config.device == "broken":
         raise CheckpointError("the weights are not there")
     if config.device == "slow":
         time.sleep(60)
+    if config.device.startswith("narrow "):
+        _take_memory(Path(config.device.removeprefix("narrow ")))
     return ScriptedEngine(load_tokenizer(path), config.context_length)
 
 

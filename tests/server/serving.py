@@ -22,6 +22,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.server import runner
+from llmrt.server.served_model import Offer
 from llmrt.text.token_spelling import byte_level_bytes
 
 T = TypeVar("T")
@@ -77,6 +78,15 @@ def serving(
     path: Path, settings: ServerSettings, config: EngineConfig | None = None, tls: ssl.SSLContext | None = None
 ) -> Iterator[Served]:
     """The server in a thread, once it has its model (at once for one that never gets it)."""
+    with serving_all([Offer(artifact_of(path), config or EngineConfig())], settings, tls) as served:
+        yield served
+
+
+@contextmanager
+def serving_all(
+    offers: Sequence[Offer], settings: ServerSettings, tls: ssl.SSLContext | None = None
+) -> Iterator[Served]:
+    """The server of several models, once it has the first."""
     sock = runner.bind("127.0.0.1", 0)
     served = Served(f"http{'s' if tls else ''}://127.0.0.1:{sock.getsockname()[1]}", [])
     announced = threading.Event()
@@ -87,13 +97,11 @@ def serving(
         if "://" in line:
             announced.set()
 
-    config = config or EngineConfig()
-    task = loop.create_task(
-        runner.serve(artifact_of(path), config, sock, settings=settings, report=report, tls=tls, command=WORKER)
-    )
+    serve = runner.serve(offers, sock, settings=settings, report=report, tls=tls, command=WORKER)
+    task = loop.create_task(serve)
     thread = threading.Thread(target=_run, args=(loop, task), daemon=True)
     thread.start()
-    if config.device == "auto":
+    if offers[0].config.device not in ("broken", "slow"):
         assert announced.wait(20)
     try:
         yield served
@@ -122,8 +130,9 @@ from serving import WORKER, artifact_of
 from llmrt.config import EngineConfig
 from llmrt.server import runner
 from llmrt.config import ServerSettings
+from llmrt.server.served_model import Offer
 asyncio.run(runner.serve(
-    artifact_of(Path({path!r})), EngineConfig(device={device!r}), runner.bind("127.0.0.1", 0),
+    [Offer(artifact_of(Path({path!r})), EngineConfig(device={device!r}))], runner.bind("127.0.0.1", 0),
     settings=ServerSettings(drain_seconds={drain!r}), command=WORKER,
     report=lambda line: print(line, flush=True),
 ))

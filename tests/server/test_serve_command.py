@@ -14,6 +14,7 @@ from llmrt.cli.main import app
 from llmrt.cli.options import parse_size
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
+from llmrt.server.served_model import Offer
 
 
 @pytest.mark.parametrize(("text", "size"), [("32768", 32768), ("32k", 32768), ("1K", 1024), ("1m", 1 << 20), ("1", 1)])
@@ -40,20 +41,27 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     calls = []
 
-    async def record(artifact: object, config: EngineConfig, sock: object, **rest: object) -> None:
-        calls.append((config, rest))
+    async def record(offers: list[Offer], sock: object, **rest: object) -> None:
+        calls.append((offers, rest))
 
     monkeypatch.setattr(runner, "serve", record)
     monkeypatch.setattr("llmrt.hub.sources.resolve", lambda model, **_: model)
-    arguments = ["serve", "m", "--ctx", "2k", "--dtype", "bf16", "--kv-dtype", "fp16", "--threads", "3"]
+    arguments = ["serve", "m", "m2", "--ctx", "2k", "--dtype", "bf16", "--kv-dtype", "fp16", "--threads", "3"]
     arguments += ["--device", "cpu", "--max-num-seqs", "4", "--port", "0", "--served-model-name", "mine"]
+    arguments += ["--served-model-name", "other", "--keep-alive-seconds", "30"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    ((config, rest),) = calls
-    assert config == EngineConfig(
-        context_length=2048, dtype="bf16", kv_dtype="fp16", threads=3, device="cpu", max_num_seqs=4
-    )
-    assert rest["name"] == "mine" and rest["settings"] == ServerSettings()
+    ((offers, rest),) = calls
+    assert [(offer.artifact, offer.name) for offer in offers] == [("m", "mine"), ("m2", "other")]
+    config = EngineConfig(context_length=2048, dtype="bf16", kv_dtype="fp16", threads=3, device="cpu", max_num_seqs=4)
+    assert {offer.config for offer in offers} == {config}
+    assert rest["settings"] == ServerSettings(keep_alive_seconds=30)
+
+
+@pytest.mark.parametrize("option", [("--served-model-name", "one"), ("--revision", "abc")])
+def test_options_for_another_number_of_models_are_refused(option: tuple[str, str]) -> None:
+    result = CliRunner().invoke(app, ["serve", "a", "b", "--port", "0", *option])
+    assert isinstance(result.exception, ConfigError) and option[0] in str(result.exception)
 
 
 def test_the_http_process_is_free_of_torch() -> None:

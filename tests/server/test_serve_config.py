@@ -37,7 +37,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
     )
     text = serve("--print-config", "--config", str(file), "--port", "3", LLMRT_PORT="2", LLMRT_HOST="2.2.2.2").output
     values = tomllib.loads(text)
-    assert (values["port"], values["host"], values["model"]) == (3, "2.2.2.2", "of the file")
+    assert (values["port"], values["host"], values["model"]) == (3, "2.2.2.2", ["of the file"])
     assert (values["ctx"], values["quant"], values["gpu_memory"]) == (2048, "int8", 12.0)
     assert "port = 3  # from the command line" in text and f"ctx = 2048  # from {file}" in text
     assert 'host = "2.2.2.2"  # from the environment' in text

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from llmrt.server.body import json_body
 from llmrt.server.chat import admit_chat, chat_chunks, chat_completion
+from llmrt.server.dependencies import State
 from llmrt.server.framing import ServerSentEvents
 from llmrt.server.reply import Reply
 from llmrt.server.schemas import ChatBody
-from llmrt.server.state import State
 from llmrt.server.stream import RecordStream, until_disconnect
 
 router = APIRouter()

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from llmrt.errors import RequestError
 from llmrt.server.body import json_body
 from llmrt.server.choice import Delta
+from llmrt.server.dependencies import State
 from llmrt.server.framing import ServerSentEvents
 from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import completion_logprobs
@@ -22,7 +23,7 @@ from llmrt.server.reply import Reply, admit, check_body
 from llmrt.server.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import CompletionBody
-from llmrt.server.state import ServerState, State
+from llmrt.server.state import ServerState
 from llmrt.server.stream import RecordStream, until_disconnect
 from llmrt.server.structured import body_grammar
 

@@ -19,10 +19,11 @@ from llmrt.engine.messages import Submit
 from llmrt.engine.request import Pooling, SamplingParams
 from llmrt.errors import ContextLengthError, RequestError
 from llmrt.server.body import json_body
+from llmrt.server.dependencies import State
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import Prompts
-from llmrt.server.state import ServerState, State
+from llmrt.server.state import ServerState
 from llmrt.server.stream import until_disconnect
 
 router = APIRouter()
@@ -78,7 +79,6 @@ async def embeddings(
 ) -> Response:
     """Embed one text or several."""
     engine = state.engine.info
-    state.model.check_name(body.model)
     ignored = check_extra_fields(body)
     if body.dimensions not in (None, engine.embedding_size):
         message = f"dimensions is {body.dimensions}; this model's vectors have {engine.embedding_size} numbers."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from llmrt.server.state import State
+from llmrt.server.dependencies import AllModels
 
 router = APIRouter()
 
@@ -17,7 +17,7 @@ async def health() -> JSONResponse:
 
 
 @router.get("/ready")
-async def ready(state: State) -> JSONResponse:
-    """Status 200 when requests can be answered, and 503 with the reason while a model is loaded."""
-    _ = state.engine.info
+async def ready(models: AllModels) -> JSONResponse:
+    """Status 200 when requests can be answered, and 503 with the reason while they must wait for the engine."""
+    models.check_ready()
     return JSONResponse({"status": "ready"})

@@ -13,6 +13,7 @@ from llmrt.errors import ContextLengthError, RequestError
 from llmrt.server.body import json_body
 from llmrt.server.chat import admit_chat
 from llmrt.server.chat_prompt import chat_prompt, unknown_variables
+from llmrt.server.dependencies import State
 from llmrt.server.dialects.anthropic.answer import AnthropicEvents, message_events, whole_message
 from llmrt.server.dialects.anthropic.body import FIELDS, CountBody, MessagesBody
 from llmrt.server.dialects.anthropic.records import TokenCount
@@ -20,7 +21,8 @@ from llmrt.server.dialects.anthropic.request import NAMES, chat_body, unused_fie
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.reply import Reply
 from llmrt.server.schemas import ChatBody
-from llmrt.server.state import ServedModel, ServerState, State
+from llmrt.server.served_model import ServedModel
+from llmrt.server.state import ServerState
 from llmrt.server.stream import RecordStream, until_disconnect
 from llmrt.server.tool_use import tool_use
 
@@ -44,7 +46,6 @@ async def messages(
 @router.post("/v1/messages/count_tokens")
 async def count_tokens(state: State, body: Annotated[CountBody, Depends(json_body(CountBody))]) -> Response:
     """The number of tokens that the prompt of such a request has."""
-    state.model.check_name(body.model)
     unused = [*check_extra_fields(body, FIELDS), *unused_fields(state.model, body)]
     with NAMES.in_errors():
         chat = chat_body(state.model, body)

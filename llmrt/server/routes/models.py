@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import msgspec
 from fastapi import APIRouter, Response
+from msgspec import UNSET
 
+from llmrt.errors import UnavailableError
+from llmrt.server.dependencies import AllModels
+from llmrt.server.models import Models
 from llmrt.server.responses import Model, ModelList
-from llmrt.server.state import ServerState, State
+from llmrt.server.served_model import Offer
 
 router = APIRouter()
 
 
 @router.get("/v1/models")
-async def list_models(state: State) -> Response:
-    """The served model, as a list."""
-    return _json(ModelList([_model(state)]))
+async def list_models(models: AllModels) -> Response:
+    """All models, those too that are loaded when they are asked for. Status 503 while the server starts."""
+    models.check_ready()
+    return _json(ModelList([_model(models, offer) for offer in models.offers]))
 
 
 @router.get("/v1/models/{model_id:path}")
-async def get_model(state: State, model_id: str) -> Response:
-    """The served model under any of its names."""
-    state.model.check_name(model_id)
-    return _json(_model(state))
+async def get_model(models: AllModels, model_id: str) -> Response:
+    """One model under any of its names."""
+    models.check_ready()
+    return _json(_model(models, models.find(model_id)))
 
 
-def _model(state: ServerState) -> Model:
-    context_length = state.engine.info.context_length
-    return Model(state.model.id, state.model.created, context_length, context_length)
+def _model(models: Models, offer: Offer) -> Model:
+    length = _context_length(models, offer)
+    known = UNSET if length is None else length
+    return Model(offer.id, offer.created, max_model_len=known, context_length=known)
+
+
+def _context_length(models: Models, offer: Offer) -> int | None:
+    """None where no engine has said it: what fits is known when the model is loaded."""
+    state = models.loaded.get(offer)
+    try:
+        return None if state is None else state.engine.info.context_length
+    except UnavailableError:
+        return None
 
 
 def _json(record: msgspec.Struct) -> Response:

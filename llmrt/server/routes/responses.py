@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from llmrt.server.body import json_body
 from llmrt.server.chat import admit_chat
+from llmrt.server.dependencies import State
 from llmrt.server.dialects.responses.answer import whole_response
 from llmrt.server.dialects.responses.body import FIELDS, ResponsesBody
 from llmrt.server.dialects.responses.request import NAMES, chat_body, unused_fields
 from llmrt.server.dialects.responses.stream import ResponseStream
 from llmrt.server.extra_fields import check_extra_fields
 from llmrt.server.reply import Reply
-from llmrt.server.state import State
 from llmrt.server.stream import RecordStream, until_disconnect
 
 router = APIRouter()

@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict
 from llmrt.errors import RequestError
 from llmrt.server.body import as_body, json_body
 from llmrt.server.chat_prompt import chat_prompt, chat_text, unknown_variables
+from llmrt.server.dependencies import State
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import ChatBody
-from llmrt.server.state import ServedModel, State
+from llmrt.server.served_model import ServedModel
 from llmrt.server.tool_use import tool_use
 
 router = APIRouter()
@@ -77,7 +78,6 @@ class Rendered(Struct, frozen=True):
 @router.post("/tokenize")
 async def tokenize(state: State, body: Annotated[TokenizeBody, Depends(json_body(TokenizeBody))]) -> Response:
     """The token ids of a text or of a conversation."""
-    state.model.check_name(body.model)
     context_length = state.engine.info.context_length
     token_ids, ignored = await asyncio.to_thread(_encode, state.model, body)
     strs = [state.model.tokenizer.token_text(i) for i in token_ids] if body.return_token_strs else None
@@ -87,7 +87,6 @@ async def tokenize(state: State, body: Annotated[TokenizeBody, Depends(json_body
 @router.post("/detokenize")
 async def detokenize(state: State, body: Annotated[DetokenizeBody, Depends(json_body(DetokenizeBody))]) -> Response:
     """The text of token ids."""
-    state.model.check_name(body.model)
     tokenizer = state.model.tokenizer
     check_ids(body.tokens, tokenizer.vocab_size, "tokens")
     text = await asyncio.to_thread(tokenizer.decode, body.tokens, skip_special_tokens=False)
@@ -97,7 +96,6 @@ async def detokenize(state: State, body: Annotated[DetokenizeBody, Depends(json_
 @router.post("/apply-template")
 async def apply_template(state: State, body: Annotated[ChatBody, Depends(json_body(ChatBody))]) -> Response:
     """The prompt that a chat request with this body would have."""
-    state.model.check_name(body.model)
     ignored = check_extra_fields(body)
     prompt = await asyncio.to_thread(chat_text, state.model, body, tool_use(body))
     return _json(Rendered(prompt.text), [*unknown_variables(state.model, body), *ignored])

@@ -11,7 +11,7 @@ from llmrt.server.dialects.anthropic.body import CountBody, MessagesBody, Thinki
 from llmrt.server.dialects.anthropic.messages import chat_messages
 from llmrt.server.dialects.field_names import FieldNames
 from llmrt.server.schemas import ChatBody
-from llmrt.server.state import ServedModel
+from llmrt.server.served_model import ServedModel
 from llmrt.text.chat_format import ChatFormat
 
 NAMES = FieldNames(

@@ -1,0 +1,49 @@
+"""What the routes are given: all models, or the one that a request names, for as long as it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+import msgspec
+from fastapi import Depends, FastAPI, Request
+
+from llmrt.server.models import Models
+from llmrt.server.state import ServerState
+
+
+def set_models(app: FastAPI, models: Models) -> None:
+    """Give ``models`` to the routes of ``app``."""
+    app.state.models = models
+
+
+def _all_models(request: Request) -> Models:
+    models = request.app.state.models
+    assert isinstance(models, Models)
+    return models
+
+
+AllModels = Annotated[Models, Depends(_all_models)]
+
+
+class _Naming(msgspec.Struct, frozen=True):
+    model: str | None = None
+
+
+async def _named_model(request: Request) -> str | None:
+    """The model that the body names; a body that cannot be read is refused by who needs the rest of it."""
+    try:
+        return msgspec.json.decode(await request.body(), type=_Naming).model
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+async def _state(
+    models: AllModels, name: Annotated[str | None, Depends(_named_model)]
+) -> AsyncGenerator[ServerState, None]:
+    """FastAPI leaves this when the response has been sent, to its last event."""
+    async with models.use(name) as state:
+        yield state
+
+
+State = Annotated[ServerState, Depends(_state)]

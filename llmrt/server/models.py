@@ -1,0 +1,202 @@
+"""The models of a server: one engine process for each that is loaded, which happens when a request names it.
+
+A model in use stays. One that is idle leaves when another needs its memory, which the engine that finds too little
+says, or after ``keep_alive_seconds``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from llmrt.config import ServerSettings
+from llmrt.errors import ConfigError, EngineLoadingError, LlmrtError, MemoryFitError, RequestError
+from llmrt.server.engine_client import EngineClient
+from llmrt.server.served_model import Offer, load_served_model
+from llmrt.server.state import ServerState
+
+logger = logging.getLogger("llmrt.server")
+
+_IN_USE_SECONDS = 5.0  # said to clients who wait for the end of others' requests
+
+
+@dataclass(eq=False)
+class _Seat:
+    """A model that is loaded, or being loaded by ``loading``, and how many requests use it."""
+
+    loading: asyncio.Task[ServerState]
+    num_users: int = 0
+    idle_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def state(self) -> ServerState | None:
+        """What was loaded, unless it is lost."""
+        task = self.loading
+        if not task.done() or task.cancelled() or task.exception() is not None or task.result().engine.is_over:
+            return None
+        return task.result()
+
+    @property
+    def is_idle(self) -> bool:
+        return self.state is not None and self.num_users == 0
+
+    @property
+    def is_lost(self) -> bool:
+        return self.loading.done() and self.state is None
+
+
+class Models:
+    """Made by ``start``; belongs to the event loop that made it. ``first`` is what was loaded at the start."""
+
+    first: ServerState
+
+    def __init__(self, offers: Sequence[Offer], settings: ServerSettings, command: Sequence[str] | None) -> None:
+        self.offers = offers
+        self._settings = settings
+        self._command = command
+        self._seats: dict[Offer, _Seat] = {}
+        self._one_by_one = asyncio.Lock()  # who loads counts on the memory that is left
+        self._leaving = asyncio.create_task(self._unload_who_is_idle())
+
+    @classmethod
+    async def start(
+        cls, offers: Sequence[Offer], settings: ServerSettings, command: Sequence[str] | None = None
+    ) -> Models:
+        """Begin to load the first of ``offers``. ``command`` stands in for the engine worker.
+
+        Raises ``ConfigError`` for a name that two of them have, and ``LlmrtError`` for files that cannot be read.
+        """
+        _check_names(offers)
+        models = cls(offers, settings, command)
+        try:
+            models.first = await models._take_seat(offers[0], models._begin(offers[0])).loading
+        except LlmrtError:
+            await models.close()
+            raise
+        return models
+
+    @property
+    def loaded(self) -> dict[Offer, ServerState]:
+        """The models that have an engine, or will have when it is ready."""
+        return {offer: seat.state for offer, seat in self._seats.items() if seat.state is not None}
+
+    def find(self, name: str | None) -> Offer:
+        """The model of that name; the first if there is none. Raises ``RequestError``."""
+        if name is None:
+            return self.offers[0]
+        for offer in self.offers:
+            if name in offer.names or name.removesuffix(":latest") in offer.names:
+                return offer
+        ids = ", ".join(repr(offer.id) for offer in self.offers)
+        raise RequestError(
+            f"The model {name!r} is not served here; this server has {ids}.", param="model", code="model_not_found"
+        )
+
+    def check_ready(self) -> None:
+        """Raise ``UnavailableError`` while the server starts, or starts its only engine again."""
+        if len(self.loaded) == 1 and self.offers[0] in self.loaded:
+            _ = self.loaded[self.offers[0]].engine.info
+
+    @asynccontextmanager
+    async def use(self, name: str | None) -> AsyncGenerator[ServerState, None]:
+        """The model of that name, loaded if need be; it is not unloaded inside. Raises ``LlmrtError``."""
+        offer = self.find(name)
+        seat = self._seats.get(offer)
+        if seat is None or seat.is_lost:
+            seat = self._take_seat(offer, self._load(offer))
+        seat.num_users += 1
+        try:
+            yield await asyncio.shield(seat.loading)
+        finally:
+            seat.num_users -= 1
+            seat.idle_since = time.monotonic()
+
+    async def failed(self) -> None:
+        """Wait until there is no reason to go on. Raises ``LlmrtError`` that says why.
+
+        That is a first model that cannot be loaded at all, or an only one that is lost later.
+        """
+        async with self.use(None) as first:  # which is not idle before it is ready
+            await first.engine.ready()
+        if len(self.offers) == 1 and not self._settings.keep_alive_seconds:
+            await first.engine.ended()
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """End every engine and every open stream."""
+        self._leaving.cancel()
+        await asyncio.gather(*(self._unload(offer) for offer in [*self._seats]))
+
+    def _take_seat(self, offer: Offer, loading: Coroutine[None, None, ServerState]) -> _Seat:
+        seat = self._seats[offer] = _Seat(asyncio.create_task(loading))
+        return seat
+
+    async def _begin(self, offer: Offer) -> ServerState:
+        """The model, whose engine starts to load."""
+        seconds = self._settings.request_seconds or None
+        engine = await EngineClient.start(offer.artifact.path, offer.config, self._command, request_seconds=seconds)
+        try:
+            model = await asyncio.to_thread(load_served_model, offer)
+        except BaseException:
+            await engine.close()
+            raise
+        return ServerState(engine, model, self._settings)
+
+    async def _load(self, offer: Offer) -> ServerState:
+        """The model with its engine ready; idle ones make room for it."""
+        async with self._one_by_one:
+            await self._others_are_ready()
+            while True:
+                logger.info("loading %s", offer.id)
+                state = await self._begin(offer)
+                try:
+                    await state.engine.ready()
+                    return state
+                except MemoryFitError as error:
+                    await state.engine.close()
+                    await self._make_room(offer, error)
+                except BaseException:
+                    await state.engine.close()
+                    raise
+
+    async def _others_are_ready(self) -> None:
+        for state in self.loaded.values():
+            with suppress(LlmrtError):
+                await state.engine.ready()
+
+    async def _make_room(self, offer: Offer, error: MemoryFitError) -> None:
+        """Unload the model that has been idle for longest. Raises what to tell the client where there is none."""
+        idle = {other: seat for other, seat in self._seats.items() if seat.is_idle}
+        if idle:
+            await self._unload(min(idle, key=lambda other: idle[other].idle_since))
+        elif self.loaded:
+            message = f"{offer.id!r} needs memory that models in use have; try again in a moment."
+            raise EngineLoadingError(message, retry_after=_IN_USE_SECONDS)
+        else:
+            raise error
+
+    async def _unload_who_is_idle(self) -> None:
+        seconds = self._settings.keep_alive_seconds
+        while seconds:
+            await asyncio.sleep(min(1.0, seconds / 4))
+            for offer, seat in [*self._seats.items()]:
+                if seat.is_idle and time.monotonic() - seat.idle_since > seconds:
+                    await self._unload(offer)
+
+    async def _unload(self, offer: Offer) -> None:
+        seat = self._seats.pop(offer)
+        seat.loading.cancel()
+        if seat.state is not None:
+            logger.info("unloading %s", offer.id)
+            await seat.state.engine.close()
+
+
+def _check_names(offers: Sequence[Offer]) -> None:
+    for name, count in Counter(offer.id for offer in offers).items():
+        if count > 1:
+            raise ConfigError(f"{count} models have the name {name!r}; tell them apart with --served-model-name.")

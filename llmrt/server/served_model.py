@@ -1,0 +1,79 @@
+"""The text side of a model: all that the HTTP process knows of it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from llmrt import __version__
+from llmrt.config import EngineConfig
+from llmrt.hub.artifact import ModelArtifact
+from llmrt.text.chat_format import ChatFormat, chat_format, special_marks
+from llmrt.text.chat_template import load_chat_template
+from llmrt.text.generation_defaults import GenerationDefaults, load_generation_defaults
+from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model that can be loaded, how, and the ``name`` that clients shall see; else the artifact's own."""
+
+    artifact: ModelArtifact
+    config: EngineConfig
+    name: str | None = None
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def id(self) -> str:
+        """The model's name in answers."""
+        return self.name or (self._base if self.artifact.source in ("folder", "file") else self.artifact.name)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that a request may call it by."""
+        return frozenset({self.id, self.artifact.name, self._base, self.artifact.path.resolve().name})
+
+    @property
+    def _base(self) -> str:
+        path = self.artifact.path.resolve()
+        return path.stem if path.suffix == ".gguf" else path.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """A model's id, tokenizer, chat format (base models have none) and defaults.
+
+    ``marks`` are the special tokens around calls and thoughts.
+    """
+
+    id: str
+    fingerprint: str
+    tokenizer: Tokenizer
+    chat: ChatFormat | None
+    marks: Mapping[str, int]
+    defaults: GenerationDefaults
+
+
+def load_served_model(offer: Offer) -> ServedModel:
+    """Read a model's tokenizer, chat template and defaults."""
+    path = offer.artifact.path
+    tokenizer = load_tokenizer(path)
+    template = load_chat_template(path)
+    chat = None if template is None else chat_format(template)
+    return ServedModel(
+        id=offer.id,
+        fingerprint=_fingerprint(offer),
+        tokenizer=tokenizer,
+        chat=chat,
+        marks={} if chat is None else special_marks(tokenizer, chat.marks),
+        defaults=load_generation_defaults(path),
+    )
+
+
+def _fingerprint(offer: Offer) -> str:
+    """Equal for equal weights and settings: answers with the same seed can differ only where this does."""
+    artifact = offer.artifact
+    identity = repr((__version__, artifact.source, artifact.detail, str(artifact.path), offer.config))
+    return f"fp_{hashlib.sha256(identity.encode()).hexdigest()[:12]}"

@@ -1,0 +1,135 @@
+"""Several models behind one port: loaded when a request names them, and unloaded when they are idle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from serving import artifact_of, chat, children_of, content, error_of, eventually, serving_all
+
+from llmrt.config import EngineConfig, ServerSettings
+from llmrt.errors import ConfigError
+from llmrt.server.models import Models
+from llmrt.server.served_model import Offer
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def serve(model_path: Path) -> Serve:
+    """Serve one offer a name, each with its own device, which is an order to the scripted worker."""
+
+    @contextmanager
+    def start(*devices: str, **settings: Any) -> Iterator[httpx.Client]:
+        artifact = artifact_of(model_path)
+        offers = [
+            Offer(artifact, EngineConfig(device=device), name) for name, device in zip("abc", devices, strict=False)
+        ]
+        with (
+            serving_all(offers, ServerSettings(**settings)) as served,
+            httpx.Client(base_url=served.url, timeout=20) as http,
+        ):
+            yield http
+
+    return start
+
+
+def engines() -> set[int]:
+    """The scripted workers of this process, which has those of the session's server too."""
+    workers = [pid for pid in children_of(os.getpid()) if b"scripted_worker" in _command(pid)]
+    return {*workers}
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_model_is_loaded_when_a_request_names_it(serve: Serve) -> None:
+    before = engines()
+    with serve("auto", "auto") as http:
+        assert [model["id"] for model in http.get("/v1/models").json()["data"]] == ["a", "b"]
+        assert len(engines() - before) == 1
+        first, second = http.get("/v1/models/a").json(), http.get("/v1/models/b").json()
+        assert first["max_model_len"] == 512 and "max_model_len" not in second
+        for name, echoed in ((None, "a"), ("a", "a"), ("b", "b"), ("b:latest", "b")):
+            answer = chat(http, "hi", model=name)
+            assert content(answer) == "hi" and answer.json()["model"] == echoed
+        assert len(engines() - before) == 2
+        assert http.get("/v1/models/b").json()["max_model_len"] == 512
+    eventually(lambda: engines() == before)
+
+
+def test_c19_an_unknown_name_is_told_of_those_there_are(serve: Serve) -> None:
+    with serve("auto", "auto") as http:
+        error = error_of(chat(http, "hi", model="d"), 404)
+        assert error["code"] == "model_not_found" and "'a', 'b'" in error["message"]
+        error_of(http.get("/v1/models/d"), 404)
+        error_of(http.post("/tokenize", json={"model": "d", "prompt": "x"}), 404)
+
+
+def test_requests_that_come_together_load_a_model_once(serve: Serve) -> None:
+    before = engines()
+    with serve("auto", "auto") as http:
+        with ThreadPoolExecutor(8) as pool:
+            answers = [*pool.map(lambda i: content(chat(http, f"hi {i}", model="b")), range(8))]
+        assert answers == [f"hi {i}" for i in range(8)] and len(engines() - before) == 2
+
+
+def test_an_idle_model_makes_room(serve: Serve, tmp_path: Path) -> None:
+    narrow = f"narrow {tmp_path / 'memory'}"
+    before = engines()
+    with serve(narrow, narrow, narrow) as http:
+        for name in ("b", "a", "c", "c", "b"):
+            assert content(chat(http, "hi", model=name)) == "hi"
+            assert len(engines() - before) == 1
+
+
+def test_a_model_in_use_stays_and_others_are_told_to_wait(serve: Serve, tmp_path: Path) -> None:
+    narrow = f"narrow {tmp_path / 'memory'}"
+    with serve(narrow, narrow, ping_seconds=0.05) as http:
+        with http.stream("POST", "/v1/completions", json={"prompt": "@hang", "stream": True}) as stream:
+            pieces = stream.iter_lines()
+            assert next(pieces)
+            refused = chat(http, "hi", model="b")
+            assert "in use" in error_of(refused, 503)["message"] and int(refused.headers["retry-after"]) > 0
+            assert next(pieces) is not None and content(chat(http, "hi", model="a")) == "hi"
+        eventually(lambda: chat(http, "hi", model="b").status_code == 200)
+
+
+def test_an_idle_model_leaves_after_a_while_and_comes_back(serve: Serve) -> None:
+    before = engines()
+    with serve("auto", keep_alive_seconds=0.2) as http:
+        assert content(chat(http, "@pause 0.5 hi")) == "hi"  # longer than that, but in use
+        eventually(lambda: engines() == before)
+        assert http.get("/ready").status_code == 200 and content(chat(http, "hi")) == "hi"
+
+
+def test_a_model_that_cannot_be_loaded_is_an_error_of_its_own_requests(serve: Serve) -> None:
+    with serve("auto", "broken") as http:
+        for _ in range(2):  # each tries
+            error = error_of(chat(http, "hi", model="b"), 500)
+            assert error["message"] == "the weights are not there"
+        assert content(chat(http, "hi", model="a")) == "hi"
+
+
+async def test_two_models_of_one_name_are_refused(model_path: Path) -> None:
+    offers = [Offer(artifact_of(model_path), EngineConfig(device=device)) for device in ("cpu", "cuda")]
+    with pytest.raises(ConfigError, match=r"tiny-alias.*--served-model-name"):
+        await Models.start(offers, ServerSettings())
+
+
+def test_the_openai_client_sees_all_models(serve: Serve) -> None:
+    with serve("auto", "auto") as http:
+        client = openai.OpenAI(base_url=str(http.base_url.join("/v1")), api_key="x", _strict_response_validation=True)
+        assert [model.id for model in client.models.list()] == ["a", "b"]
+        assert client.models.retrieve("b").object == "model"
