@@ -2,8 +2,9 @@
 
 A layer's matrices are read as they are stored and the calibration tokens pass through it in full precision; then each
 matrix is rounded for the inputs that they gave it, and packed, and what was read is let go. Memory: what is packed so
-far, one layer as it is stored, and a few strips in fp32. What a matrix is rounded for is found on the CPU. It is rounded
-and packed where it will be used if a GPU's kernel does that, to the same bytes, so what is packed serves every device.
+far, one layer as it is stored, and a few strips in fp32. What a matrix is rounded for is found on the CPU. It is
+rounded and packed where it will be used if a GPU's kernel does that, to the same bytes, so what is packed serves every
+device.
 """
 
 from __future__ import annotations
