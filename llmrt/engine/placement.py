@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 
 import torch
 
 from llmrt.config import EngineConfig
+from llmrt.engine.gpus import gpu_refusal
 from llmrt.engine.memory import available_memory, gpu_share
 from llmrt.errors import ConfigError
-
-OLDEST_CAPABILITY = (8, 0)  # NVIDIA's Ampere, the first with bf16, which the kernels are compiled for
 
 
 def choose_device(asked: str) -> tuple[str, list[str]]:
@@ -52,10 +50,5 @@ def _gpu(asked: str, index: int) -> tuple[str, list[str]]:
 
 
 def _refusal(index: int) -> str | None:
-    if find_spec("triton") is None:
-        return "triton is not installed, which the GPU kernels are written in"
-    capability = torch.cuda.get_device_capability(index)
-    if torch.version.hip is None and capability < OLDEST_CAPABILITY:  # the version of ROCm, None with CUDA
-        own, oldest = (f"{major}.{minor}" for major, minor in (capability, OLDEST_CAPABILITY))
-        return f"its compute capability is {own}, and the kernels take {oldest} or later"
-    return None
+    rocm = torch.version.hip is not None  # its version, None with CUDA
+    return gpu_refusal(None if rocm else torch.cuda.get_device_capability(index))

@@ -54,7 +54,7 @@ def pull_repository(request: ModelRequest, report: Report) -> store.Manifest:
     """
     cache = Path(constants.HF_HUB_CACHE)
     with hub_errors(request.repository, request.revision), disk_errors(cache, hint=CACHE_HINT):
-        files = _select(request, _list_files(request))
+        files = select(request, list_files(request))
         _fetch(request, files, report)
         paths = [_link(request, file) for file in files]
     return record(request, files[0].commit, paths)
@@ -79,7 +79,8 @@ def record(request: ModelRequest, commit: str, paths: list[Path]) -> store.Manif
     return manifest
 
 
-def _list_files(request: ModelRequest) -> list[RemoteFile]:
+def list_files(request: ModelRequest) -> list[RemoteFile]:
+    """Every file of the repository at the revision that is asked for."""
     repository = request.repository
     try:
         info = HfApi().model_info(repository, revision=request.revision, files_metadata=True, timeout=METADATA_SECONDS)
@@ -99,7 +100,8 @@ def _remote_file(repository: str, commit: str | None, sibling: RepoSibling) -> R
     return RemoteFile(repository, commit, sibling.rfilename, sibling.size, etag)
 
 
-def _select(request: ModelRequest, files: list[RemoteFile]) -> list[RemoteFile]:
+def select(request: ModelRequest, files: list[RemoteFile]) -> list[RemoteFile]:
+    """Those of ``files`` that the request needs. Raises ``CheckpointError`` if there is nothing that llmrt loads."""
     by_name = {file.name: file for file in files}
     if request.gguf is not None:
         if request.gguf not in by_name:

@@ -33,6 +33,20 @@ def open_gguf(path: Path) -> GGUFReader:
     return _open(path.resolve(), stat.st_mtime_ns, stat.st_size)
 
 
+def gguf_head_size(path: Path) -> int | None:
+    """Bytes before the weights of a file of which perhaps only the beginning is there; None if even those are not.
+
+    Raises ``CheckpointError`` for what is no GGUF file.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise CheckpointError(f"{path.name} is not a GGUF file.")
+    try:
+        return _HeadReader(path).data_offset
+    except (ValueError, IndexError):
+        return None
+
+
 def read_value(reader: GGUFReader, key: str, kind: type[T]) -> T | None:
     """The scalar at ``key``, None where the file has no such key; ``CheckpointError`` for another type."""
     value = _contents(reader, key)
@@ -118,3 +132,10 @@ class _QuickReader(GGUFReader):
             parts += (data[start:body].view(length_type), data[body:end])
             start = end
         return parts
+
+
+class _HeadReader(_QuickReader):
+    """Stops where the weights begin."""
+
+    def _build_tensors(self, start_offs: int, fields: Any) -> None:
+        del start_offs, fields

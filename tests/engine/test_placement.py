@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine import placement
+from llmrt.engine import gpus
 from llmrt.engine.load_model import settle
 from llmrt.engine.memory import LIBRARY_BYTES, MemoryBudget, budget_of, gpu_share, plan_memory, step_bytes
 from llmrt.engine.placement import choose_device, free_memory
@@ -94,7 +94,7 @@ def test_a_card_that_is_too_old_is_left_alone_or_refused(card: Card) -> None:
 
 
 def test_without_triton_it_is_said(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "find_spec", lambda name: None)
+    monkeypatch.setattr(gpus, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="triton is not installed"):
         choose_device("cuda")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -50,6 +51,7 @@ class HubServer:
         self.repos = repos
         self.faults = Faults()
         self.seen: list[Seen] = []
+        self.sent: Counter[str] = Counter()  # file -> bytes of it that went out
         self._server = _QuietServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -163,13 +165,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(faults.errors[name].pop(0), b"")
             return
         data = bytes(byte ^ 0xFF for byte in whole[:64]) + whole[64:] if name in faults.corrupt else whole
-        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        start, end = self._range(len(data))
         headers = headers | {"Accept-Ranges": "bytes"}
-        if start and not faults.no_range:
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            self._send(206, data[start:], headers, name)
+        if end - start < len(data) and not faults.no_range:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
+            self._send(206, data[start:end], headers, name)
         else:
             self._send(200, data, headers, name)
+
+    def _range(self, size: int) -> tuple[int, int]:
+        first, _, last = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")
+        return int(first), min(size, int(last) + 1) if last else size
 
     def _info(self, repo: str) -> dict[str, object]:
         files = self.hub.repos[repo].items()
@@ -198,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
+        self.hub.sent[name] += len(body)
         breaks = self.hub.faults.cut.get(name)
         if breaks:
             self.wfile.write(body[: breaks.pop(0)])

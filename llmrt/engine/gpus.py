@@ -1,0 +1,103 @@
+"""NVIDIA's GPUs, as their driver describes them. Free of torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+OLDEST_CAPABILITY = (8, 0)  # NVIDIA's Ampere, the first with bf16, which the kernels are compiled for
+TRANSFERS_PER_CLOCK = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """``read_bytes_per_second`` is the width of its memory times its clock, more than any program gets."""
+
+    name: str
+    driver: str
+    capability: tuple[int, int]
+    total_bytes: int
+    free_bytes: int
+    read_bytes_per_second: float
+
+    @property
+    def refusal(self) -> str | None:
+        """Why models cannot run on it, None if they can."""
+        if (torch := installed("torch")) is None or "+cpu" in torch:
+            return "torch is installed for the cpu alone" if torch else "torch is not installed"
+        return gpu_refusal(self.capability)
+
+
+def visible_gpus() -> list[Gpu]:
+    """Those that torch would see, in its order; none without a driver."""
+    with _driver() as nvml:
+        return [] if nvml is None else [_describe(nvml, handle) for handle in _visible_handles(nvml)]
+
+
+def gpu_refusal(capability: tuple[int, int] | None) -> str | None:
+    """Why the kernels do not serve a GPU of this ``capability``, None for one of AMD's."""
+    if find_spec("triton") is None:
+        return "triton is not installed, which the GPU kernels are written in"
+    if capability is not None and capability < OLDEST_CAPABILITY:
+        own, oldest = (f"{major}.{minor}" for major, minor in (capability, OLDEST_CAPABILITY))
+        return f"its compute capability is {own}, and the kernels take {oldest} or later"
+    return None
+
+
+def installed(package: str) -> str | None:
+    """The version of a package, None where it is not installed; nothing is imported."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@contextmanager
+def _driver() -> Generator[Any]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None
+        return
+    try:
+        yield pynvml
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _visible_handles(nvml: Any) -> list[Any]:
+    """CUDA_VISIBLE_DEVICES has numbers or identifiers; the first that is not there ends the list."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = nvml.nvmlDeviceGetCount()
+    if chosen is None:
+        return [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+    handles: list[Any] = []
+    for name in (part.strip() for part in chosen.split(",")):
+        try:
+            by_number = name.isdigit()
+            handle = nvml.nvmlDeviceGetHandleByIndex(int(name)) if by_number else nvml.nvmlDeviceGetHandleByUUID(name)
+        except nvml.NVMLError:
+            break
+        handles.append(handle)
+    return handles
+
+
+def _describe(nvml: Any, handle: Any) -> Gpu:
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    clock = 1e6 * nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_MEM)
+    width = nvml.nvmlDeviceGetMemoryBusWidth(handle) / 8
+    return Gpu(
+        name=nvml.nvmlDeviceGetName(handle),
+        driver=nvml.nvmlSystemGetDriverVersion(),
+        capability=tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle)),
+        total_bytes=memory.total,
+        free_bytes=memory.free,
+        read_bytes_per_second=TRANSFERS_PER_CLOCK * clock * width,
+    )

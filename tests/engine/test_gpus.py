@@ -1,0 +1,79 @@
+"""What is known of GPUs without torch: their driver is a pretended one."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmrt.engine.gpus import visible_gpus
+
+
+class NoSuchGpuError(Exception):
+    """What the driver's library raises."""
+
+
+def pretended_driver(count: int) -> Any:
+    def handle(index: int) -> int:
+        if not 0 <= index < count:
+            raise NoSuchGpuError
+        return index
+
+    def uuid(name: str) -> int:
+        if name != "GPU-1":
+            raise NoSuchGpuError
+        return 1
+
+    return SimpleNamespace(
+        NVMLError=NoSuchGpuError,
+        NVML_CLOCK_MEM=2,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: count,
+        nvmlDeviceGetHandleByIndex=handle,
+        nvmlDeviceGetHandleByUUID=uuid,
+        nvmlDeviceGetName=lambda handle: f"Card {handle}",
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=24 * 10**9, free=20 * 10**9),
+        nvmlDeviceGetMaxClockInfo=lambda handle, clock: 9751,
+        nvmlDeviceGetMemoryBusWidth=lambda handle: 384,
+        nvmlDeviceGetCudaComputeCapability=lambda handle: (8, 6),
+        nvmlSystemGetDriverVersion=lambda: "555.42",
+    )
+
+
+def test_a_card_is_described_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An RTX 3090: 936 GB/s, says its data sheet."""
+    monkeypatch.setitem(sys.modules, "pynvml", pretended_driver(1))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (gpu,) = visible_gpus()
+    assert (gpu.name, gpu.capability, gpu.driver) == ("Card 0", (8, 6), "555.42")
+    assert gpu.read_bytes_per_second == pytest.approx(936e9, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        ("1", ["Card 1"]),
+        ("1,0", ["Card 1", "Card 0"]),
+        ("", []),
+        ("-1", []),
+        ("GPU-1", ["Card 1"]),
+        ("0,9,1", ["Card 0"]),
+    ],
+)
+def test_those_that_are_hidden_are_left_out(visible: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", pretended_driver(2))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu.name for gpu in visible_gpus()] == expected
+
+
+def test_without_a_driver_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise NoSuchGpuError
+
+    driver = pretended_driver(1)
+    driver.nvmlInit = refuse
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    assert visible_gpus() == []
