@@ -1,0 +1,54 @@
+"""Every operation that computing a model takes, and what would run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmrt.ops.argmax import ARGMAX
+from llmrt.ops.embedding import EMBEDDING
+from llmrt.ops.embedding_packed import EMBEDDING_PACKED
+from llmrt.ops.gated_linear_packed import GATED_LINEAR_PACKED
+from llmrt.ops.linear import LINEAR
+from llmrt.ops.linear_packed import LINEAR_PACKED
+from llmrt.ops.moe import MOE_EXPERTS
+from llmrt.ops.moe_packed import MOE_EXPERTS_PACKED
+from llmrt.ops.paged_attention import PAGED_ATTENTION
+from llmrt.ops.registry import choose, tried
+from llmrt.ops.rms_norm import RMS_NORM
+from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
+from llmrt.ops.rotary_linear_packed import ROTARY_LINEAR_PACKED
+from llmrt.ops.silu_mul import SILU_MUL
+from llmrt.ops.types import Op, OpSpec
+
+PACKED = (
+    EMBEDDING_PACKED,
+    RMS_NORM,
+    ROTARY_LINEAR_PACKED,
+    PAGED_ATTENTION,
+    LINEAR_PACKED,
+    GATED_LINEAR_PACKED,
+    MOE_EXPERTS_PACKED,
+)
+DENSE = (EMBEDDING, RMS_NORM, LINEAR, ROPE_KV_WRITE, PAGED_ATTENTION, SILU_MUL, MOE_EXPERTS)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``backend`` runs ``op``; ``passed_over`` has the others that come before it, each with the reason."""
+
+    op: str
+    backend: str
+    passed_over: dict[str, str]
+
+
+def choices(spec: OpSpec) -> list[Choice]:
+    """What would run each operation of a model of ``spec``. Raises ``ConfigError`` for ``LLMRT_KERNELS``."""
+    ops: tuple[Op[..., Any], ...] = (*(PACKED if spec.packed else DENSE), ARGMAX)
+    return [_choice(op, spec) for op in ops]
+
+
+def _choice(op: Op[..., Any], spec: OpSpec) -> Choice:
+    passed_over = {candidate.backend: reason for candidate, reason in tried(op, spec) if reason is not None}
+    backend = choose(op, spec).backend
+    return Choice(op.name, backend, {name: reason for name, reason in passed_over.items() if name != backend})
