@@ -6,23 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    MixtralConfig,
-    MixtralForCausalLM,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen2MoeConfig,
-    Qwen2MoeForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-    Qwen3MoeConfig,
-    Qwen3MoeForCausalLM,
-)
+import transformers
+from transformers import PreTrainedModel
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 128,
@@ -35,25 +20,46 @@ SHAPE: dict[str, Any] = {
     "initializer_range": 0.2,
 }
 
-CLASSES: dict[str, tuple[type, type[PreTrainedModel]]] = {
-    "llama": (LlamaConfig, LlamaForCausalLM),
-    "mistral": (MistralConfig, MistralForCausalLM),
-    "mixtral": (MixtralConfig, MixtralForCausalLM),
-    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
-    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
-    "qwen2_moe": (Qwen2MoeConfig, Qwen2MoeForCausalLM),
-    "qwen3_moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM),
+CLASSES = {
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "mixtral": "Mixtral",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+    "qwen2_moe": "Qwen2Moe",
+    "qwen3_moe": "Qwen3Moe",
+    "phi": "Phi",
+    "phi3": "Phi3",
+    "gemma": "Gemma",
+    "gemma2": "Gemma2",
+    "gemma3_text": "Gemma3",
+    "gpt_neox": "GPTNeoX",
+    "gptj": "GPTJ",
+    "gpt2": "GPT2",
+    "falcon": "Falcon",
+    "stablelm": "StableLm",
+    "starcoder2": "Starcoder2",
+    "olmo2": "Olmo2",
+    "granite": "Granite",
 }
+
+
+def classes(family: str) -> tuple[Any, Any]:
+    """The configuration and the model in transformers."""
+    name = CLASSES[family]
+    config = f"{name}TextConfig" if family == "gemma3_text" else f"{name}Config"
+    model = "GPT2LMHeadModel" if family == "gpt2" else f"{name}ForCausalLM"
+    return getattr(transformers, config), getattr(transformers, model)
 
 
 def make_model(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **fields: Any) -> PreTrainedModel:
     """A model with random weights, its norms and biases not the ones and zeros that they start from."""
-    config_class, model_class = CLASSES[family]
+    config_class, model_class = classes(family)
     torch.manual_seed(seed)
     model = model_class(config_class(**{**SHAPE, **fields})).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "norm" in name or name.endswith("bias"):
+            if "norm" in name or ".ln_" in name or name.endswith("bias"):
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     return model.to(dtype)
 

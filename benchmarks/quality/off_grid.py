@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from llmrt.model.checkpoint import Checkpoint
-from llmrt.model.headers import StoredTensor
+from llmrt.model.stored_tensor import StoredTensor
 from llmrt.model.tensor_slots import tensor_slots
 
 

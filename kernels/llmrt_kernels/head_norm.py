@@ -9,7 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class HeadNorm:
-    """RMSNorm of each head of the queries and of the keys, before RoPE: weights ``q`` and ``k`` [D]."""
+    """RMSNorm of each head of the queries and of the keys, before RoPE: weights ``q`` and ``k`` [D].
+
+    Or of all heads at once: ``q`` [H D] and ``k`` [KVH D].
+    """
 
     q: Tensor
     k: Tensor

@@ -18,7 +18,7 @@ from torch import Tensor
 from llmrt.engine.batch_builder import ends_in_step
 from llmrt.engine.request import Request
 from llmrt.engine.scheduler import PooledVector, SchedulerOutput
-from llmrt.model.norm import RMSNorm
+from llmrt.model.norm import LayerNorm, RMSNorm
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def pooled_rows(scheduled: SchedulerOutput) -> list[PooledRows]:
 class Pooler:
     """Pools behind ``norm``, the decoder's last; keeps the sums of the texts that are not complete."""
 
-    def __init__(self, norm: RMSNorm) -> None:
+    def __init__(self, norm: RMSNorm | LayerNorm) -> None:
         self._norm = norm
         self._sums = WeakKeyDictionary[Request, Tensor]()
 

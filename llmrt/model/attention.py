@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 
 from llmrt.model.config import ModelConfig
@@ -22,17 +25,21 @@ class Attention(nn.Module):
         heads, head_dim = config.num_heads, config.head_dim
         all_heads = heads + 2 * config.num_kv_heads
         self.qkv = RotaryLinear(config.hidden_size, all_heads * head_dim, spec, bias=config.qkv_bias)
-        self.qk_norm = QKNorm(head_dim, config.norm_eps, spec) if config.qk_norm else None
+        self.qk_norm = QKNorm(config, spec) if config.qk_norm else None
         self.output = Linear(heads * head_dim, config.hidden_size, spec, bias=config.attention_output_bias)
-        self._scale = head_dim**-0.5
+        self._scale = head_dim**-0.5 if config.attention_scale is None else config.attention_scale
         self._sliding_window = sliding_window
         self._group = spec.group
-        self._paged_attention = resolve(PAGED_ATTENTION, spec)
+        attention: Callable[..., Activations] = resolve(PAGED_ATTENTION, spec)
+        self._paged_attention = partial(attention, cap=config.attention_cap) if config.attention_cap else attention
 
     def forward(
-        self, x: Activations, residual: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache
+        self, x: Activations, residual: Tensor | None, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache
     ) -> Tensor:
-        """x, residual [T, hidden] -> residual + attention(x); keys and values of the T tokens are in ``kv`` then."""
+        """x, residual [T, hidden] -> attention(x), added to the residual if there is one.
+
+        Keys and values of the T tokens are in ``kv`` then.
+        """
         head_norm = {} if self.qk_norm is None else {"head_norm": self.qk_norm.record}
         q = self.qkv(x, batch, cos_sin, kv, **head_norm)
         attended = self._paged_attention(

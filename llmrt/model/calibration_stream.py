@@ -8,28 +8,35 @@ import torch
 from torch import Tensor, nn
 
 from llmrt.model.config import ModelConfig
-from llmrt.model.decoder import DecoderLayer
+from llmrt.model.decoder import DecoderLayer, Rotations
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import LayerKVCache
-from llmrt.model.rope import cos_sin_table
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.feedback import Feedback, feedback_from
 
 
 class CalibrationStream:
-    """The residual stream of the tokens before the next layer, fp32; ``table`` [V, hidden] is the embedding's."""
+    """The residual stream of the tokens before the next layer, fp32.
 
-    def __init__(self, calibration: Calibration, config: ModelConfig, table: Tensor) -> None:
+    ``table`` [V, hidden] is the embedding's, ``positions`` that of learned positions if there is one.
+    """
+
+    def __init__(
+        self, calibration: Calibration, config: ModelConfig, table: Tensor, positions: Tensor | None = None
+    ) -> None:
         self._batch = _batch(calibration)
         shape = len(calibration.sequences), config.num_kv_heads, calibration.length, config.head_dim
         self._kv = LayerKVCache(torch.zeros(shape), torch.zeros(shape))  # every layer writes it anew
-        self._cos_sin = cos_sin_table(config.rope, config.head_dim, calibration.length)
-        self._stream = table[self._batch.input_ids].float()
+        self._rotations = Rotations(config, calibration.length)
+        self._stream = table[self._batch.input_ids].float() * config.embedding_scale
+        if positions is not None:
+            self._stream += positions[self._batch.positions].float()
+        self._layer = 0
         self._damping, self._rank = calibration.damping, calibration.rank
 
     @torch.inference_mode()
     def pass_through(self, layer: DecoderLayer, names: Iterable[str]) -> dict[str, Feedback]:
-        """Run ``layer``; returns what rounding its products called ``names`` is to heed of their inputs."""
+        """Run ``layer``, the next one; returns what rounding its products ``names`` is to heed of their inputs."""
         modules = {layer.get_submodule(name): name for name in names}
         found: dict[str, Feedback] = {}
 
@@ -37,7 +44,8 @@ class CalibrationStream:
             found[modules[module]] = feedback_from(args[0], damping=self._damping, rank=self._rank)
 
         hooks = [module.register_forward_pre_hook(watch) for module in modules]
-        self._stream = layer(self._stream, self._batch, self._cos_sin, self._kv)
+        self._stream = layer(self._stream, self._batch, self._rotations.of(self._layer), self._kv)
+        self._layer += 1
         for hook in hooks:  # which hold the layer in a circle, and so in memory
             hook.remove()
         return found

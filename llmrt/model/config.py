@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from llmrt.ops.options import QK_NORM, SHARED_EXPERT, UNDIVIDED_EXPERTS
+from llmrt.ops import options
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,32 @@ class FrequencyDivisors:
     divisors: tuple[float, ...]
 
 
-RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | DynamicScaling | FrequencyDivisors
+@dataclass(frozen=True)
+class LongRopeScaling:
+    """LongRoPE (https://arxiv.org/abs/2402.13753): divisors of each frequency, others for contexts past the original.
+
+    Which ones is decided by the engine's context, as for ``DynamicScaling``.
+    """
+
+    short: tuple[float, ...]
+    long: tuple[float, ...]
+    original_context: int
+    attention_factor: float
+
+
+RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | DynamicScaling | LongRopeScaling | FrequencyDivisors
 
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """Rotary position embedding of base ``theta``, with the scaling that stretches it, if any."""
+    """Rotary position embedding of base ``theta``, with the scaling that stretches it, if any.
+
+    ``rotary_dim`` of a head's dimensions are rotated, None for all, and the others stay as they are.
+    """
 
     theta: float = 10000.0
     scaling: RopeScaling | None = None
+    rotary_dim: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +107,18 @@ class MoeConfig:
 class ModelConfig:
     """The decoder's shape. ``context_length`` is the longest sequence that the model was made for.
 
-    Layers other than ``full_attention_layers`` look through ``sliding_window`` if there is one.
+    Layers other than ``full_attention_layers`` look through ``sliding_window`` if there is one, and have ``local_rope``
+    if that is not None.
+
+    A layer: x = norm(stream), or the stream itself without ``pre_norms``; stream += attention(x); so with the MLP.
+    With ``post_norms`` what is added is normalised first, and it is multiplied by ``residual_scale``. With
+    ``parallel_residual`` the MLP reads the stream that attention read, and the same x with ``shared_norm``. Norms are
+    RMSNorm, or with ``layer_norm`` LayerNorm with a bias.
+
+    An MLP: down(activation(gate(x)) * up(x)), or down(activation(up(x))) if it is not ``gated_mlp``.
+
+    Scores of attention are multiplied by ``attention_scale``, D^-0.5 if that is None. A cap c that is not 0 makes
+    c tanh(y / c) of scores or logits. ``qk_norm`` is of each head, or of all heads at once with ``qk_norm_of_rows``.
     """
 
     family: str
@@ -104,11 +132,28 @@ class ModelConfig:
     norm_eps: float
     context_length: int
     rope: RopeConfig = RopeConfig()
+    local_rope: RopeConfig | None = None
+    learned_positions: bool = False
+    layer_norm: bool = False
+    pre_norms: bool = True
+    post_norms: bool = False
+    parallel_residual: bool = False
+    shared_norm: bool = False
+    activation: str = "silu"
+    gated_mlp: bool = True
     sliding_window: int | None = None
     full_attention_layers: tuple[int, ...] = ()
     moe: MoeConfig | None = None
     tied_embeddings: bool = False
+    lm_head_bias: bool = False
+    attention_scale: float | None = None
+    attention_cap: float = 0.0
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    logits_scale: float = 1.0
+    logits_cap: float = 0.0
     qk_norm: bool = False
+    qk_norm_of_rows: bool = False
     qkv_bias: bool = False
     attention_output_bias: bool = False
     mlp_bias: bool = False
@@ -137,6 +182,10 @@ class ModelConfig:
         """The sliding window of a layer, None if it sees everything."""
         return None if layer in self.full_attention_layers else self.sliding_window
 
+    def rope_of(self, layer: int) -> RopeConfig:
+        """How a layer rotates."""
+        return self.rope if self.local_rope is None or layer in self.full_attention_layers else self.local_rope
+
     def moe_of(self, layer: int) -> MoeConfig | None:
         """The experts of a layer, None if it has the plain MLP."""
         return None if self.moe is None or layer in self.moe.dense_layers else self.moe
@@ -146,9 +195,20 @@ class ModelConfig:
         """What this decoder has and not every kernel computes: see ``OpSpec``."""
         moe = self.moe
         wanted = {
-            QK_NORM: self.qk_norm,
-            UNDIVIDED_EXPERTS: moe is not None and not moe.renormalize,
-            SHARED_EXPERT: moe is not None and moe.shared_size > 0,
+            options.QK_NORM: self.qk_norm,
+            options.ROW_QK_NORM: self.qk_norm_of_rows,
+            options.UNDIVIDED_EXPERTS: moe is not None and not moe.renormalize,
+            options.SHARED_EXPERT: moe is not None and moe.shared_size > 0,
+            options.LAYER_NORM: self.layer_norm,
+            options.POST_NORMS: self.post_norms,
+            options.BARE_INPUTS: not self.pre_norms,
+            options.GELU: self.activation != "silu",
+            options.PLAIN_MLP: not self.gated_mlp,
+            options.CAPPED_ATTENTION: self.attention_cap > 0,
+            options.SCALED_LOGITS: self.logits_scale != 1 or self.logits_cap > 0,
+            options.SCALED_EMBEDDING: self.embedding_scale != 1,
+            options.SCALED_RESIDUAL: self.residual_scale != 1,
+            options.LEARNED_POSITIONS: self.learned_positions,
         }
         return frozenset(name for name, there in wanted.items() if there)
 

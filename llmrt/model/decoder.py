@@ -13,48 +13,77 @@ from llmrt.model.embedding import Embedding
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache, LayerKVCache
 from llmrt.model.linear import Linear
-from llmrt.model.mlp import MLP
+from llmrt.model.mlp import MLP, PlainMLP
 from llmrt.model.moe import MoE
-from llmrt.model.norm import RMSNorm
+from llmrt.model.norm import NoNorm, PostNorm, Scaled, stream_norm
 from llmrt.model.rope import cos_sin_table
+from llmrt.ops.registry import resolve
+from llmrt.ops.scale import SCALE
 from llmrt.ops.types import OpSpec
 
 
 class DecoderLayer(nn.Module):
-    """Attention, then an MLP, each behind a norm of the residual stream."""
+    """Attention, then an MLP, as ``ModelConfig`` describes a layer."""
 
     def __init__(self, config: ModelConfig, layer: int, spec: OpSpec) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.hidden_size, config.norm_eps, spec)
+        self.attention_norm = stream_norm(config, spec) if config.pre_norms else NoNorm(spec)
         self.attention = Attention(config, config.window_of(layer), spec)
-        self.mlp_norm = RMSNorm(config.hidden_size, config.norm_eps, spec)
-        moe = config.moe_of(layer)
-        if moe is None:
-            self.mlp = MLP(config.hidden_size, config.intermediate_size, spec, bias=config.mlp_bias)
-        else:
-            self.mlp = MoE(config.hidden_size, moe, spec)
+        self.attention_join = _join(config, spec)
+        self.mlp_norm = None
+        if not config.shared_norm:
+            self.mlp_norm = stream_norm(config, spec) if config.pre_norms else NoNorm(spec)
+        self.mlp = _mlp(config, layer, spec)
+        self.mlp_join = _join(config, spec)
+        self._parallel = config.parallel_residual
 
     def forward(self, stream: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
         """The residual stream before this layer, and after it. [T, hidden] -> [T, hidden]."""
-        stream = self.attention(self.attention_norm(stream), stream, batch, cos_sin, kv)
-        return self.mlp(self.mlp_norm(stream), stream)
+        x = self.attention_norm(stream)
+        attended = self._attend(x, stream, batch, cos_sin, kv)
+        if self.mlp_norm is not None:
+            x = self.mlp_norm(stream if self._parallel else attended)
+        if self.mlp_join is None:
+            return self.mlp(x, attended)
+        return self.mlp_join(self.mlp(x, None), attended)
+
+    def _attend(self, x: Tensor, stream: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
+        if self.attention_join is None:
+            return self.attention(x, stream, batch, cos_sin, kv)
+        return self.attention_join(self.attention(x, None, batch, cos_sin, kv), stream)
+
+
+def _join(config: ModelConfig, spec: OpSpec) -> PostNorm | Scaled | None:
+    """How a product is added to the residual stream; None if as it is, which the product does."""
+    if config.post_norms:
+        return PostNorm(config.hidden_size, config.norm_eps, spec)
+    return None if config.residual_scale == 1 else Scaled(config.residual_scale)
+
+
+def _mlp(config: ModelConfig, layer: int, spec: OpSpec) -> MLP | PlainMLP | MoE:
+    moe = config.moe_of(layer)
+    if moe is not None:
+        return MoE(config.hidden_size, moe, spec)
+    kind, sizes = MLP if config.gated_mlp else PlainMLP, (config.hidden_size, config.intermediate_size)
+    return kind(*sizes, spec, bias=config.mlp_bias, activation=config.activation)
 
 
 class Decoder(nn.Module):
     """Token ids in, logits out. ``context_length`` is the longest sequence that positions are prepared for."""
-
-    cos_sin: Tensor
 
     def __init__(self, config: ModelConfig, context_length: int, spec: OpSpec) -> None:
         super().__init__()
         self.config = config
         self.spec = spec
         self.embedding = Embedding(config.vocab_size, config.hidden_size, spec)
+        self.positions = (
+            Embedding(config.context_length, config.hidden_size, spec) if config.learned_positions else None
+        )
         self.layers = nn.ModuleList(DecoderLayer(config, i, spec) for i in range(config.num_layers))
-        self.norm = RMSNorm(config.hidden_size, config.norm_eps, spec)
-        self.lm_head = Linear(config.hidden_size, config.vocab_size, spec)
-        table = cos_sin_table(config.rope, config.head_dim, context_length)
-        self.register_buffer("cos_sin", table, persistent=False)
+        self.norm = stream_norm(config, spec)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size, spec, bias=config.lm_head_bias)
+        self.rotations = Rotations(config, context_length)
+        self._scale = resolve(SCALE, spec)
 
     def forward(self, batch: ForwardBatch, kv: KVCache) -> Tensor:
         """Logits of the rows in ``batch.logits_index``, [R, vocab_size] (of all T rows if it is None)."""
@@ -66,13 +95,42 @@ class Decoder(nn.Module):
 
     def streams(self, batch: ForwardBatch, kv: KVCache) -> Generator[Tensor]:
         """The residual stream behind each layer, [T, hidden]. A layer is computed when it is asked for."""
-        stream = self.embedding(batch.input_ids)
-        for layer, layer_kv in zip(self.layers, kv.layers, strict=True):
-            stream = layer(stream, batch, self.cos_sin, layer_kv)
+        stream = self.embed(batch)
+        for i, (layer, layer_kv) in enumerate(zip(self.layers, kv.layers, strict=True)):
+            stream = layer(stream, batch, self.rotations.of(i), layer_kv)
             yield stream
+
+    def embed(self, batch: ForwardBatch) -> Tensor:
+        """The residual stream before the first layer, [T, hidden]."""
+        stream = self.embedding(batch.input_ids)
+        if self.config.embedding_scale != 1:
+            stream = self._scale(stream, self.config.embedding_scale)
+        return stream if self.positions is None else stream + self.positions(batch.positions)
 
     def logits(self, stream: Tensor, batch: ForwardBatch) -> Tensor:
         """What ``forward`` gives, from the residual stream."""
         if batch.logits_index is not None:
             stream = stream[batch.logits_index]
-        return self.lm_head(self.norm(stream))
+        logits = self.lm_head(self.norm(stream))
+        if self.config.logits_scale == 1 and self.config.logits_cap == 0:
+            return logits
+        return self._scale(logits, self.config.logits_scale, self.config.logits_cap)
+
+
+class Rotations(nn.Module):
+    """The table of cosines and sines of each layer: most models have one for all."""
+
+    def __init__(self, config: ModelConfig, context_length: int) -> None:
+        super().__init__()
+        ropes = [config.rope_of(layer) for layer in range(config.num_layers)]
+        self._kinds = list(dict.fromkeys(ropes))
+        self._of_layer = [self._kinds.index(rope) for rope in ropes]
+        self._tables = [cos_sin_table(rope, config.head_dim, context_length) for rope in self._kinds]
+
+    def of(self, layer: int) -> Tensor:
+        """[context_length, 2, D / 2] fp32."""
+        return self._tables[self._of_layer[layer]]
+
+    def place(self, device: str) -> None:
+        """Move them."""
+        self._tables = [table.to(device) for table in self._tables]

@@ -74,6 +74,13 @@ class Fields:
             raise CheckpointError(f"{self.where}: {name} is not a list of integers.")
         return value
 
+    def floats(self, name: str) -> list[float]:
+        """A list of numbers. Raises ``CheckpointError`` if it is absent."""
+        value = self._raw.get(name)
+        if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
+            raise CheckpointError(f"{self.where}: {name} is not a list of numbers.")
+        return [float(item) for item in value]
+
     def strings(self, name: str) -> list[str]:
         """A list of strings, empty if the field is absent."""
         value = self._raw.get(name) or []

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from llmrt.errors import CheckpointError
 from llmrt.model.gguf_headers import GgufHeaders, shape_of
+from llmrt.model.parts import part_of
 
 _PART_VALUES = 1 << 18
 
@@ -22,6 +23,10 @@ class GgufCheckpoint(GgufHeaders):
 
     def load(self, name: str) -> Tensor:
         """One tensor, unpacked to fp32 unless it is stored as fp16 or bf16."""
+        part = self.inventory[name].part
+        return self._whole(name) if part is None else part_of(self._whole(part.tensor), part)
+
+    def _whole(self, name: str) -> Tensor:
         tensor = self.tensors[name]
         kind = GGMLQuantizationType(tensor.tensor_type)
         values = self._read(tensor)

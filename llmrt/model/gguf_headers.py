@@ -6,9 +6,10 @@ from pathlib import Path
 
 from gguf import GGMLQuantizationType, ReaderTensor
 
-from llmrt.model.families.gguf_fields import ROPE_FREQS, read_gguf_file
+from llmrt.model.families.gguf_fields import ROPE_TENSORS, read_gguf_file
 from llmrt.model.families.gguf_names import ARCHITECTURES
-from llmrt.model.headers import StoredTensor
+from llmrt.model.fused import with_parts
+from llmrt.model.stored_tensor import StoredTensor
 from llmrt.text.gguf_metadata import open_gguf, read_value
 
 # Of tensors that need no unpacking.
@@ -22,13 +23,14 @@ class GgufHeaders:
         self.path = path
         reader = open_gguf(path)
         self.tensors = {tensor.name: tensor for tensor in reader.tensors}
-        self.inventory = {
+        inventory = {
             name: StoredTensor(shape_of(tensor), path, DTYPES.get(tensor.tensor_type, "fp32"))
             for name, tensor in self.tensors.items()
-            if name != ROPE_FREQS
+            if name not in ROPE_TENSORS
         }
         self.config = read_gguf_file(path)
         self.names = ARCHITECTURES[read_value(reader, "general.architecture", str) or ""].names
+        self.inventory = with_parts(inventory, self.config, self.names)
 
 
 def shape_of(tensor: ReaderTensor) -> tuple[int, ...]:

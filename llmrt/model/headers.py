@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from llmrt.errors import CheckpointError
 from llmrt.model.config import ModelConfig
 from llmrt.model.config_files import read_config
 from llmrt.model.families.family import TensorNames
 from llmrt.model.packed_header import FORMAT, PackedHeader, packed_file, read_header
+from llmrt.model.stored_tensor import StoredTensor
 from llmrt.model.tensor_slots import tensor_slots
-
-
-class StoredTensor(NamedTuple):
-    """What a file says it holds; ``dtype`` (fp32, bf16 or fp16) is what it is loaded as."""
-
-    shape: tuple[int, ...]
-    file: Path
-    dtype: str = "fp32"
 
 
 class Headers(Protocol):

@@ -5,11 +5,15 @@ Each has a packed twin in ``packed_linear.py`` that takes its place when the wei
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import LayerKVCache
+from llmrt.ops.activation import ACTIVATION
+from llmrt.ops.gated_activation import GATED_ACTIVATION
 from llmrt.ops.linear import LINEAR
 from llmrt.ops.registry import resolve
 from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
@@ -36,15 +40,34 @@ class Linear(nn.Module):
 
 
 class GatedLinear(Linear):
-    """The first half of SwiGLU: W is the gate's matrix above that of what it gates."""
+    """The first half of a gated MLP: W is the gate's matrix above that of what it gates."""
 
-    def __init__(self, in_features: int, inner_features: int, spec: OpSpec, *, bias: bool = False) -> None:
+    def __init__(
+        self, in_features: int, inner_features: int, spec: OpSpec, *, bias: bool = False, activation: str = "silu"
+    ) -> None:
         super().__init__(in_features, 2 * inner_features, spec, bias=bias)
-        self._silu_mul = resolve(SILU_MUL, spec)
+        self.activation = activation
+        by_name = partial(resolve(GATED_ACTIVATION, spec), name=activation)
+        self._gate = resolve(SILU_MUL, spec) if activation == "silu" else by_name
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """silu(gate) * up. x [T, in_features] -> [T, inner_features]."""
-        return self._silu_mul(self._linear(x, self.weight, self.bias))
+        """activation(gate) * up. x [T, in_features] -> [T, inner_features]."""
+        return self._gate(self._linear(x, self.weight, self.bias))
+
+
+class ActivatedLinear(Linear):
+    """The first half of an MLP without a gate."""
+
+    def __init__(
+        self, in_features: int, inner_features: int, spec: OpSpec, *, bias: bool = False, activation: str
+    ) -> None:
+        super().__init__(in_features, inner_features, spec, bias=bias)
+        self.activation = activation
+        self._activation = resolve(ACTIVATION, spec)
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """activation(x W^T + b). x [T, in_features] -> [T, inner_features]."""
+        return self._activation(self._linear(x, self.weight, self.bias), self.activation)
 
 
 class RotaryLinear(Linear):

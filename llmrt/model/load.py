@@ -53,7 +53,7 @@ def load_decoder(
         _fill(decoder, checkpoint, slots, spec, progress)
     else:
         QuantizedLoad(decoder, checkpoint, slots, spec, recipe, progress).run(calibration)
-    decoder.cos_sin = decoder.cos_sin.to(spec.device)
+    decoder.rotations.place(spec.device)
     return decoder
 
 

@@ -79,10 +79,14 @@ class QuantizedLoad:
         tied = self._decoder.config.tied_embeddings
         with _torch_threads(_usable_threads()):
             table = self._read("embedding")
+            positions = self._read("positions")
             stream = None
             if calibration is not None:
-                stream = CalibrationStream(calibration, self._decoder.config, table["embedding.weight"])
+                tables = table["embedding.weight"], positions.get("positions.weight")
+                stream = CalibrationStream(calibration, self._decoder.config, *tables)
             self._install_table(table, tied=tied)
+            if positions:
+                self._install("positions", positions, {})
             for i in range(self._decoder.config.num_layers):
                 name = f"layers.{i}"
                 tensors = self._read(name)

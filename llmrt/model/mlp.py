@@ -1,21 +1,38 @@
-"""SwiGLU (https://arxiv.org/abs/2002.05202): down(silu(gate(x)) * up(x))."""
+"""The dense MLPs, gated (https://arxiv.org/abs/2002.05202) or not."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from llmrt.model.linear import GatedLinear, Linear
+from llmrt.model.linear import ActivatedLinear, GatedLinear, Linear
 from llmrt.ops.types import Activations, OpSpec
 
 
 class MLP(nn.Module):
-    """The dense MLP, its gate and up matrices one above the other."""
+    """down(activation(gate(x)) * up(x)), the gate and up matrices one above the other."""
 
-    def __init__(self, hidden_size: int, intermediate_size: int, spec: OpSpec, *, bias: bool) -> None:
+    def __init__(
+        self, hidden_size: int, intermediate_size: int, spec: OpSpec, *, bias: bool, activation: str = "silu"
+    ) -> None:
         super().__init__()
-        self.gate_up = GatedLinear(hidden_size, intermediate_size, spec, bias=bias)
+        self.gate_up = GatedLinear(hidden_size, intermediate_size, spec, bias=bias, activation=activation)
         self.down = Linear(intermediate_size, hidden_size, spec, bias=bias)
 
-    def forward(self, x: Activations, residual: Tensor) -> Tensor:
-        """x, residual [T, hidden] -> residual + mlp(x)."""
+    def forward(self, x: Activations, residual: Tensor | None) -> Tensor:
+        """x, residual [T, hidden] -> mlp(x), added to the residual if there is one."""
         return self.down(self.gate_up(x), residual)
+
+
+class PlainMLP(nn.Module):
+    """down(activation(up(x)))."""
+
+    def __init__(
+        self, hidden_size: int, intermediate_size: int, spec: OpSpec, *, bias: bool, activation: str = "silu"
+    ) -> None:
+        super().__init__()
+        self.up = ActivatedLinear(hidden_size, intermediate_size, spec, bias=bias, activation=activation)
+        self.down = Linear(intermediate_size, hidden_size, spec, bias=bias)
+
+    def forward(self, x: Activations, residual: Tensor | None) -> Tensor:
+        """x, residual [T, hidden] -> mlp(x), added to the residual if there is one."""
+        return self.down(self.up(x), residual)

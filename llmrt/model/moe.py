@@ -47,7 +47,7 @@ class SharedExpert(MLP):
         self.gate = Linear(hidden_size, 1, spec)
         self._gate_rows = resolve(GATE_ROWS, spec)
 
-    def forward(self, x: Activations, residual: Tensor) -> Tensor:
+    def forward(self, x: Activations, residual: Tensor | None) -> Tensor:
         """x, residual [T, hidden] -> residual + gate(x) * mlp(x)."""
         return self.down(self._gate_rows(x, self.gate.weight, self.gate_up(x)), residual)
 

@@ -1,33 +1,20 @@
-"""RMSNorm of the residual stream, and of queries and keys."""
+"""Norms of the residual stream, of what is added to it, and of queries and keys."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from llmrt.model.config import ModelConfig
+from llmrt.ops.layer_norm import LAYER_NORM
 from llmrt.ops.registry import resolve
 from llmrt.ops.rms_norm import RMS_NORM
+from llmrt.ops.rms_norm_add import RMS_NORM_ADD
+from llmrt.ops.rows import ROWS
 from llmrt.ops.types import Activations, OpSpec
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.reference.layer_norm import layer_norm
 from llmrt_kernels.reference.rms_norm import rms_norm
-
-
-class QKNorm(nn.Module):
-    """The weights that each head of the queries and of the keys is normalised with."""
-
-    q: Tensor
-    k: Tensor
-
-    def __init__(self, head_dim: int, eps: float, spec: OpSpec) -> None:
-        super().__init__()
-        for name in ("q", "k"):
-            self.register_buffer(name, torch.empty(head_dim, dtype=spec.dtype, device="meta"))
-        self._eps = eps
-
-    @property
-    def record(self) -> HeadNorm:
-        """As the product takes them."""
-        return HeadNorm(self.q, self.k, self._eps)
 
 
 class RMSNorm(nn.Module):
@@ -49,3 +36,92 @@ class RMSNorm(nn.Module):
     def states(self, x: Tensor) -> Tensor:
         """The same as numbers for a reader, never in int8. x [T, N] -> [T, N] fp32."""
         return rms_norm(x.float(), self.weight, self._eps)
+
+
+class LayerNorm(nn.Module):
+    """The same by mean and variance, with a bias."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, size: int, eps: float, spec: OpSpec) -> None:
+        super().__init__()
+        for name in ("weight", "bias"):
+            self.register_buffer(name, torch.empty(size, dtype=spec.dtype, device="meta"))
+        self._eps = eps
+        self._group = spec.group
+        self._layer_norm = resolve(LAYER_NORM, spec)
+
+    def forward(self, x: Tensor) -> Activations:
+        """x [T, N] -> [T, N]."""
+        return self._layer_norm(x, self.weight, self.bias, self._eps, self._group)
+
+    def states(self, x: Tensor) -> Tensor:
+        """The same as numbers for a reader, never in int8. x [T, N] -> [T, N] fp32."""
+        return layer_norm(x.float(), self.weight, self.bias, self._eps)
+
+
+class NoNorm(nn.Module):
+    """The residual stream as it is, for the product that follows."""
+
+    def __init__(self, spec: OpSpec) -> None:
+        super().__init__()
+        self._group = spec.group
+        self._rows = resolve(ROWS, spec)
+
+    def forward(self, x: Tensor) -> Activations:
+        """x [T, N] -> [T, N]."""
+        return self._rows(x, self._group)
+
+
+class PostNorm(nn.Module):
+    """Normalises what is added to the residual stream."""
+
+    weight: Tensor
+
+    def __init__(self, size: int, eps: float, spec: OpSpec) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.empty(size, dtype=spec.dtype, device="meta"))
+        self._eps = eps
+        self._rms_norm_add = resolve(RMS_NORM_ADD, spec)
+
+    def forward(self, y: Tensor, residual: Tensor) -> Tensor:
+        """y, residual [T, N] -> residual + norm(y)."""
+        return self._rms_norm_add(y, self.weight, self._eps, residual)
+
+
+class Scaled(nn.Module):
+    """Multiplies what is added to the residual stream."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self._factor = factor
+
+    def forward(self, y: Tensor, residual: Tensor) -> Tensor:
+        """y, residual [T, N] -> residual + factor * y."""
+        return residual.add(y, alpha=self._factor)
+
+
+class QKNorm(nn.Module):
+    """The weights that queries and keys are normalised with, each head for itself or all at once."""
+
+    q: Tensor
+    k: Tensor
+
+    def __init__(self, config: ModelConfig, spec: OpSpec) -> None:
+        super().__init__()
+        heads = {"q": config.num_heads, "k": config.num_kv_heads}
+        for name, count in heads.items():
+            size = config.head_dim * (count if config.qk_norm_of_rows else 1)
+            self.register_buffer(name, torch.empty(size, dtype=spec.dtype, device="meta"))
+        self._eps = config.norm_eps
+
+    @property
+    def record(self) -> HeadNorm:
+        """As the product takes them."""
+        return HeadNorm(self.q, self.k, self._eps)
+
+
+def stream_norm(config: ModelConfig, spec: OpSpec) -> RMSNorm | LayerNorm:
+    """The norm that this model has before its products."""
+    return (LayerNorm if config.layer_norm else RMSNorm)(config.hidden_size, config.norm_eps, spec)

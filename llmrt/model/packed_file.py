@@ -113,7 +113,7 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
     except (KeyError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} does not fit the model's configuration: {reason}.") from error
-    decoder.cos_sin = decoder.cos_sin.to(spec.device)
+    decoder.rotations.place(spec.device)
     return decoder
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from llmrt.model.block_weight import BlockWeight
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import LayerKVCache
+from llmrt.ops.activated_linear_packed import ACTIVATED_LINEAR_PACKED
 from llmrt.ops.embedding_packed import EMBEDDING_PACKED
 from llmrt.ops.gated_linear_packed import GATED_LINEAR_PACKED
 from llmrt.ops.linear_packed import LINEAR_PACKED
@@ -48,15 +50,37 @@ class PackedLinear(PackedModule):
 
 
 class PackedGatedLinear(PackedModule):
-    """The first half of SwiGLU."""
+    """The first half of a gated MLP."""
 
-    def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[PackedWeight | BlockWeight],
+        bias: Tensor | None,
+        spec: OpSpec,
+        activation: str = "silu",
+    ) -> None:
         super().__init__(pieces, bias, spec)
-        self._gated_linear = resolve(GATED_LINEAR_PACKED, spec)
+        gated: Callable[..., Activations] = resolve(GATED_LINEAR_PACKED, spec)
+        self._gated_linear = gated if activation == "silu" else partial(gated, name=activation)
 
     def forward(self, x: Activations) -> Activations:
-        """silu(gate) * up. x [T, in_features] -> [T, inner_features]."""
+        """activation(gate) * up. x [T, in_features] -> [T, inner_features]."""
         return self._gated_linear(x, self._weight)
+
+
+class PackedActivatedLinear(PackedModule):
+    """The first half of an MLP without a gate."""
+
+    def __init__(
+        self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec, activation: str
+    ) -> None:
+        super().__init__(pieces, bias, spec)
+        self._activation = activation
+        self._activated_linear = resolve(ACTIVATED_LINEAR_PACKED, spec)
+
+    def forward(self, x: Activations) -> Activations:
+        """activation(x W^T + b). x [T, in_features] -> [T, inner_features]."""
+        return self._activated_linear(x, self._weight, self._activation)
 
 
 class PackedRotaryLinear(PackedModule):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
-from llmrt.model.linear import GatedLinear, RotaryLinear
+from llmrt.model.linear import ActivatedLinear, GatedLinear, RotaryLinear
 from llmrt.model.moe import Experts, GatedExperts
 from llmrt.model.packed_linear import (
+    PackedActivatedLinear,
     PackedExperts,
     PackedGatedLinear,
     PackedLinear,
@@ -21,15 +23,18 @@ from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import BLOCK, PackedWeight, stack
 
 PACKED: dict[type[nn.Module], type[PackedModule]] = {
-    GatedLinear: PackedGatedLinear,
     RotaryLinear: PackedRotaryLinear,
     Experts: PackedExperts,
     GatedExperts: PackedExperts,
 }
 
 
-def twin_kind(dense: nn.Module) -> type[PackedModule]:
-    """The layer that takes the place of ``dense``."""
+def twin_kind(dense: nn.Module) -> Callable[..., PackedModule]:
+    """The layer that takes the place of ``dense``, of pieces, bias and spec."""
+    if isinstance(dense, GatedLinear):
+        return partial(PackedGatedLinear, activation=dense.activation)
+    if isinstance(dense, ActivatedLinear):
+        return partial(PackedActivatedLinear, activation=dense.activation)
     return PACKED.get(type(dense), PackedLinear)
 
 

@@ -35,7 +35,7 @@ def random_decoder(
     else:
         slots = tensor_slots(checkpoint.config, checkpoint.names)
         _RandomLoad(decoder, checkpoint, slots, spec, recipe, progress).run(None)
-    decoder.cos_sin = decoder.cos_sin.to(spec.device)
+    decoder.rotations.place(spec.device)
     return decoder
 
 

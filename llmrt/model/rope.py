@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from llmrt.model.config import (
@@ -16,16 +17,24 @@ from llmrt.model.config import (
     FrequencyDivisors,
     LinearScaling,
     Llama3Scaling,
+    LongRopeScaling,
     RopeConfig,
     YarnScaling,
 )
 
 
 def cos_sin_table(rope: RopeConfig, head_dim: int, context_length: int) -> Tensor:
-    """Cosines and sines of every position, [context_length, 2, head_dim / 2] fp32."""
-    angles = torch.outer(torch.arange(context_length, dtype=torch.float64), inv_freq(rope, head_dim, context_length))
-    magnitude = rope.scaling.attention_factor if isinstance(rope.scaling, YarnScaling) else 1.0
-    return (torch.stack((angles.cos(), angles.sin()), dim=1) * magnitude).float()
+    """Cosines and sines of every position, [context_length, 2, head_dim / 2] fp32.
+
+    Dimensions that are not rotated come last in each half of a head (``HeadOrder``); their angle is 0.
+    """
+    rotary_dim = head_dim if rope.rotary_dim is None else rope.rotary_dim
+    freq = inv_freq(rope, rotary_dim, context_length)
+    angles = torch.outer(torch.arange(context_length, dtype=torch.float64), freq)
+    magnitude = rope.scaling.attention_factor if isinstance(rope.scaling, YarnScaling | LongRopeScaling) else 1.0
+    still = (head_dim - rotary_dim) // 2
+    cos, sin = F.pad(angles.cos() * magnitude, (0, still), value=1.0), F.pad(angles.sin() * magnitude, (0, still))
+    return torch.stack((cos, sin), dim=1).float()
 
 
 def inv_freq(rope: RopeConfig, head_dim: int, context_length: int) -> Tensor:
@@ -42,6 +51,8 @@ def inv_freq(rope: RopeConfig, head_dim: int, context_length: int) -> Tensor:
             return _llama3(freq, rope.scaling)
         case YarnScaling():
             return _yarn(freq, rope.scaling, theta, head_dim)
+        case LongRopeScaling(short, long, original_context):
+            return freq / torch.tensor(long if context_length > original_context else short, dtype=torch.float64)
         case FrequencyDivisors(divisors):
             return freq / torch.tensor(divisors, dtype=torch.float64)
         case DynamicScaling() | None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
+from llmrt.model.parts import part_of
 from llmrt.model.safetensors_headers import SafetensorsHeaders, open_shard
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -19,9 +20,9 @@ class SafetensorsCheckpoint(SafetensorsHeaders):
 
     def load(self, name: str) -> Tensor:
         """One tensor, of fp32, bf16 or fp16; raises ``CheckpointError`` for another type."""
-        file = self.inventory[name].file
+        _, file, _, part = self.inventory[name]
         with open_shard(file, "pt") as shard:
-            tensor = shard.get_tensor(name)
+            tensor = shard.get_tensor(name) if part is None else part_of(shard.get_tensor(part.tensor), part)
         if tensor.dtype not in FLOATS:
             raise CheckpointError(f"{file}: tensor {name} is of type {tensor.dtype}; supported are fp32, bf16, fp16.")
         return tensor

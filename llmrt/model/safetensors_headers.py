@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from llmrt.errors import CheckpointError
 from llmrt.model.families.registry import find_family
 from llmrt.model.fields import Fields
-from llmrt.model.headers import StoredTensor
+from llmrt.model.fused import with_parts
+from llmrt.model.stored_tensor import StoredTensor
 
 INDEX = "model.safetensors.index.json"
 DTYPES = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
@@ -30,6 +31,7 @@ class SafetensorsHeaders:
             stored = _read_header(file)
             _check_index(folder / INDEX, file, expected, stored)
             self.inventory.update(stored)
+        self.inventory = with_parts(self.inventory, self.config, self.names)
 
 
 def _shards(folder: Path) -> dict[Path, set[str]]:

@@ -10,17 +10,20 @@ from torch import Tensor
 
 from llmrt.errors import CheckpointError
 from llmrt.model.checkpoint import Checkpoint
-from llmrt.model.tensor_slots import Slot
+from llmrt.model.fused import stored_name
+from llmrt.model.tensor_slots import HeadOrder, Slot
 
-# Tables that old checkpoints carry although they follow from the configuration.
-DERIVED = (".rotary_emb.inv_freq",)
+# Tables and masks that old checkpoints carry although they follow from the configuration.
+DERIVED = (".rotary_emb.inv_freq", *(f".{a}.{b}" for a in ("attn", "attention") for b in ("bias", "masked_bias")))
 
 
 def read_tensor(checkpoint: Checkpoint, name: str, slot: Slot) -> Tensor:
     """The tensor, in the order of rows that the decoder has. Raises ``CheckpointError`` if it is not finite."""
     tensor = checkpoint.load(name)
     check_finite(checkpoint, name, tensor)
-    return half_split(tensor, slot.interleaved_heads) if slot.interleaved_heads else tensor
+    if slot.heads is not None:
+        tensor = reordered(tensor, slot.heads)
+    return tensor.float() + slot.offset if slot.offset else tensor
 
 
 def check_inventory(checkpoint: Checkpoint, slots: dict[str, Slot]) -> None:
@@ -30,7 +33,7 @@ def check_inventory(checkpoint: Checkpoint, slots: dict[str, Slot]) -> None:
         stored = checkpoint.inventory.get(name)
         if stored is None:
             folder = somewhere.parent if somewhere else "the checkpoint"
-            raise CheckpointError(f"{folder}: the tensor {name} is missing.")
+            raise CheckpointError(f"{folder}: the tensor {stored_name(name)} is missing.")
         if stored.shape != slot.shape:
             raise CheckpointError(
                 f"{stored.file}: tensor {name} has shape {list(stored.shape)};"
@@ -68,7 +71,11 @@ def check_tied_head(checkpoint: Checkpoint) -> None:
         )
 
 
-def half_split(tensor: Tensor, num_heads: int) -> Tensor:
-    """Reorder rows from neighbouring pairs (x0 y0 x1 y1 ..) to halves (x0 x1 .. y0 y1 ..) within each head."""
-    pairs = tensor.unflatten(0, (num_heads, -1, 2))
-    return pairs.transpose(1, 2).flatten(0, 2)
+def reordered(tensor: Tensor, order: HeadOrder) -> Tensor:
+    """The rows of each head in the decoder's order."""
+    heads = tensor.unflatten(0, (order.num_heads, -1))
+    rotary, size = order.rotary_dim, heads.shape[1]
+    rotated = torch.arange(rotary)
+    rotated = rotated.view(-1, 2).T if order.interleaved else rotated.view(2, -1)
+    still = torch.arange(rotary, size).view(2, -1)
+    return heads[:, torch.cat((rotated, still), dim=1).flatten()].flatten(0, 1)

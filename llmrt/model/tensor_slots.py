@@ -7,7 +7,8 @@ The decoder keeps some matrices side by side that checkpoints keep apart, so tha
 
 In a mixture of experts both matrices of the MLP have the expert as a dimension before their rows.
 
-The table below is complete: what a checkpoint has beyond it is left over, what it lacks is missing.
+The table below is complete: what a checkpoint has beyond it is left over, what it lacks is missing. A checkpoint that
+fuses tensors is shown with their parts, see ``fused.py``.
 """
 
 from __future__ import annotations
@@ -23,10 +24,23 @@ EVERYTHING = slice(None)
 
 
 @dataclass(frozen=True)
+class HeadOrder:
+    """How a checkpoint orders the rows of ``num_heads`` heads of q or k, where the decoder has another order.
+
+    Of a head's rows the first ``rotary_dim`` are rotated; they are in two halves, or pairwise if ``interleaved``. The
+    decoder's heads are two halves, each of what is rotated and then of what is not.
+    """
+
+    num_heads: int
+    rotary_dim: int
+    interleaved: bool
+
+
+@dataclass(frozen=True)
 class Slot:
     """``index`` into the decoder's ``parameter``, where a tensor of ``shape`` goes.
 
-    ``interleaved_heads`` is the number of heads whose rows are stored in RoPE's pairwise order, 0 for none. ``role``
+    ``heads`` is how its rows are to be reordered, if they are. ``offset`` is added to its numbers. ``role``
     is what a quantizer goes by: q, k, v, attention_output, gate, up, down, expert_gate, expert_up, expert_down,
     embedding or lm_head; None for what is never quantized.
     """
@@ -34,8 +48,12 @@ class Slot:
     parameter: str
     shape: tuple[int, ...]
     index: tuple[slice | int, ...] = (EVERYTHING,)
-    interleaved_heads: int = 0
+    heads: HeadOrder | None = None
     role: str | None = None
+    offset: float = 0.0
+
+
+Slots = Iterator[tuple[str, Slot]]
 
 
 def tensor_slots(config: ModelConfig, names: TensorNames) -> dict[str, Slot]:
@@ -59,57 +77,81 @@ def num_active_parameters(config: ModelConfig) -> int:
     return total - layers * (config.moe.num_experts - config.moe.num_active) * expert
 
 
-def _all(config: ModelConfig, names: TensorNames) -> Iterator[tuple[str, Slot]]:
-    hidden = config.hidden_size
-    yield f"{names.embedding}.weight", Slot("embedding.weight", (config.vocab_size, hidden), role="embedding")
+def _all(config: ModelConfig, names: TensorNames) -> Slots:
+    hidden, vocabulary = config.hidden_size, config.vocab_size
+    yield f"{names.embedding}.weight", Slot("embedding.weight", (vocabulary, hidden), role="embedding")
+    if config.learned_positions:
+        yield f"{names.positions}.weight", Slot("positions.weight", (config.context_length, hidden))
     for i in range(config.num_layers):
         yield from _layer(config, config.moe_of(i), names, names.layer.format(i=i), f"layers.{i}.")
-    yield f"{names.final_norm}.weight", Slot("norm.weight", (hidden,))
+    yield from _norm(config, names, names.final_norm, "norm")
     if not config.tied_embeddings:
-        yield f"{names.lm_head}.weight", Slot("lm_head.weight", (config.vocab_size, hidden), role="lm_head")
+        yield f"{names.lm_head}.weight", Slot("lm_head.weight", (vocabulary, hidden), role="lm_head")
+    if config.lm_head_bias:
+        yield f"{names.lm_head}.bias", Slot("lm_head.bias", (vocabulary,))
 
 
-def _layer(
-    config: ModelConfig, moe: MoeConfig | None, names: TensorNames, source: str, target: str
-) -> Iterator[tuple[str, Slot]]:
-    hidden = config.hidden_size
-    yield f"{source}{names.attention_norm}.weight", Slot(f"{target}attention_norm.weight", (hidden,))
+def _layer(config: ModelConfig, moe: MoeConfig | None, names: TensorNames, source: str, target: str) -> Slots:
+    norms = (
+        (config.pre_norms, names.attention_norm, "attention_norm"),
+        (config.post_norms, names.attention_post_norm, "attention_join"),
+        (config.pre_norms and not config.shared_norm, names.mlp_norm, "mlp_norm"),
+        (config.post_norms, names.mlp_post_norm, "mlp_join"),
+    )
+    for there, name, parameter in norms:
+        if there:
+            yield from _norm(config, names, f"{source}{name}", f"{target}{parameter}")
     yield from _attention(config, names, source, f"{target}attention.")
-    yield f"{source}{names.mlp_norm}.weight", Slot(f"{target}mlp_norm.weight", (hidden,))
-    if moe is None:
-        shape, mlp = (config.intermediate_size, hidden), (names.gate, names.up, names.down)
-        yield from _mlp(shape, config.mlp_bias, mlp, source, f"{target}mlp.")
+    shape = (config.intermediate_size, config.hidden_size)
+    if moe is not None:
+        yield from _moe(config.hidden_size, moe, names, source, f"{target}mlp.")
+    elif config.gated_mlp:
+        yield from _mlp(shape, config.mlp_bias, (names.gate, names.up, names.down), source, f"{target}mlp.")
     else:
-        yield from _moe(hidden, moe, names, source, f"{target}mlp.")
+        yield from _linear(f"{source}{names.up}", f"{target}mlp.up", shape, config.mlp_bias, "up")
+        yield from _linear(f"{source}{names.down}", f"{target}mlp.down", shape[::-1], config.mlp_bias, "down")
 
 
-def _attention(config: ModelConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
+def _norm(config: ModelConfig, names: TensorNames, source: str, target: str) -> Slots:
+    yield f"{source}.weight", Slot(f"{target}.weight", (config.hidden_size,), offset=names.norm_offset)
+    if config.layer_norm:
+        yield f"{source}.bias", Slot(f"{target}.bias", (config.hidden_size,))
+
+
+def _attention(config: ModelConfig, names: TensorNames, source: str, target: str) -> Slots:
     row = 0
     q, kv = config.num_heads, config.num_kv_heads
     for role, name, num_heads in (("q", names.q, q), ("k", names.k, kv), ("v", names.v, kv)):
         rows = num_heads * config.head_dim
-        interleaved = num_heads if names.interleaved_rope and role != "v" else 0
+        order = None if role == "v" else _head_order(config, names, num_heads)
         index = (slice(row, row + rows),)
-        weight = Slot(f"{target}qkv.weight", (rows, config.hidden_size), index, interleaved, role)
-        yield f"{source}{name}.weight", weight
+        yield f"{source}{name}.weight", Slot(f"{target}qkv.weight", (rows, config.hidden_size), index, order, role)
         if config.qkv_bias:
-            yield f"{source}{name}.bias", Slot(f"{target}qkv.bias", (rows,), index, interleaved)
+            yield f"{source}{name}.bias", Slot(f"{target}qkv.bias", (rows,), index, order)
         row += rows
     if config.qk_norm:
-        for name, parameter in ((names.q_norm, "q"), (names.k_norm, "k")):
-            yield f"{source}{name}.weight", Slot(f"{target}qk_norm.{parameter}", (config.head_dim,))
-    yield from _linear(
-        f"{source}{names.attention_output}",
-        f"{target}output",
-        (config.hidden_size, config.num_heads * config.head_dim),
-        config.attention_output_bias,
-        "attention_output",
-    )
+        yield from _qk_norm(config, names, source, f"{target}qk_norm.")
+    shape = (config.hidden_size, config.num_heads * config.head_dim)
+    bias = config.attention_output_bias
+    yield from _linear(f"{source}{names.attention_output}", f"{target}output", shape, bias, "attention_output")
 
 
-def _mlp(
-    shape: tuple[int, int], bias: bool, names: tuple[str, str, str], source: str, target: str
-) -> Iterator[tuple[str, Slot]]:
+def _qk_norm(config: ModelConfig, names: TensorNames, source: str, target: str) -> Slots:
+    for name, parameter, num_heads in ((names.q_norm, "q", config.num_heads), (names.k_norm, "k", config.num_kv_heads)):
+        heads = num_heads if config.qk_norm_of_rows else 1
+        order = _head_order(config, names, heads)
+        slot = Slot(f"{target}{parameter}", (heads * config.head_dim,), heads=order, offset=names.norm_offset)
+        yield f"{source}{name}.weight", slot
+
+
+def _head_order(config: ModelConfig, names: TensorNames, num_heads: int) -> HeadOrder | None:
+    rotary_dim = config.head_dim if config.rope.rotary_dim is None else config.rope.rotary_dim
+    if rotary_dim == 0 or (rotary_dim == config.head_dim and not names.interleaved_rope):
+        return None
+    return HeadOrder(num_heads, rotary_dim, names.interleaved_rope)
+
+
+def _mlp(shape: tuple[int, int], bias: bool, names: tuple[str, str, str], source: str, target: str) -> Slots:
     """Of ``shape`` [I, hidden]; ``names`` are those of gate, up and down."""
     inner, hidden = shape
     gate, up, down = names
@@ -121,7 +163,7 @@ def _mlp(
     yield from _linear(f"{source}{down}", f"{target}down", (hidden, inner), bias, "down")
 
 
-def _moe(hidden: int, moe: MoeConfig, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
+def _moe(hidden: int, moe: MoeConfig, names: TensorNames, source: str, target: str) -> Slots:
     inner, num_experts = moe.intermediate_size, moe.num_experts
     yield from _linear(f"{source}{names.router}", f"{target}router", (num_experts, hidden), False, None)
     if moe.shared_size:
@@ -140,16 +182,14 @@ def _moe(hidden: int, moe: MoeConfig, names: TensorNames, source: str, target: s
             yield f"{source}{name.format(e=e)}.weight", Slot(f"{target}{parameter}", shape, (e, rows), role=role)
 
 
-def _shared_expert(hidden: int, inner: int, names: TensorNames, source: str, target: str) -> Iterator[tuple[str, Slot]]:
+def _shared_expert(hidden: int, inner: int, names: TensorNames, source: str, target: str) -> Slots:
     gate_shape = (hidden,) if names.flat_shared_gate else (1, hidden)
     yield f"{source}{names.shared_gate}.weight", Slot(f"{target}gate.weight", gate_shape)
     mlp = (names.shared_expert_gate, names.shared_expert_up, names.shared_expert_down)
     yield from _mlp((inner, hidden), False, mlp, source, target)
 
 
-def _linear(
-    source: str, target: str, shape: tuple[int, int], bias: bool, role: str | None
-) -> Iterator[tuple[str, Slot]]:
+def _linear(source: str, target: str, shape: tuple[int, ...], bias: bool, role: str | None) -> Slots:
     yield f"{source}.weight", Slot(f"{target}.weight", shape, role=role)
     if bias:
         yield f"{source}.bias", Slot(f"{target}.bias", shape[:1])

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 QK_NORM = "QK norm"
+ROW_QK_NORM = "QK norm over all heads"
 UNDIVIDED_EXPERTS = "expert weights that are not renormalized"
 SHARED_EXPERT = "shared experts"
+LAYER_NORM = "LayerNorm"
+POST_NORMS = "norms behind attention and MLP"
+BARE_INPUTS = "products without a norm before them"
+GELU = "GELU"
+PLAIN_MLP = "MLPs without a gate"
+CAPPED_ATTENTION = "soft caps in attention"
+SCALED_LOGITS = "scaled or capped logits"
+SCALED_EMBEDDING = "scaled embeddings"
+SCALED_RESIDUAL = "scaled residuals"
+LEARNED_POSITIONS = "learned positions"
 
 # What the native kernels compute of it.
 NATIVE_OPTIONS = frozenset((QK_NORM, UNDIVIDED_EXPERTS, SHARED_EXPERT))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from llmrt.errors import ConfigError
-from llmrt.ops.options import NATIVE_OPTIONS, options_refusal
+from llmrt.ops.options import CAPPED_ATTENTION, NATIVE_OPTIONS, options_refusal
 from llmrt_kernels.cpu.library import Library, load
 
 BACKENDS = ("triton", "cpu", "reference")
@@ -91,7 +91,8 @@ def triton_refusal(case: Case) -> str | None:
 def int8_cache_refusal(case: Case, block_size: int) -> str | None:
     """Why there can be no int8 KV cache, which torch's attention does not serve."""
     forced = forced_backend()
-    reasons = {"triton": triton_refusal(case), "cpu": native_kernel_refusal(case)}
+    triton = triton_refusal(case) or options_refusal(case.options & {CAPPED_ATTENTION})
+    reasons = {"triton": triton, "cpu": native_kernel_refusal(case)}
     if any(reason is None and forced in (None, backend) for backend, reason in reasons.items()):
         return f"its blocks hold {block_size} tokens, no multiple of 16" if block_size % 16 else None
     return (reasons["cpu"] if case.device == "cpu" else reasons["triton"]) or f"LLMRT_KERNELS is {forced}"

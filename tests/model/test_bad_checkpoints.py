@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Edit, str]] = {
     "config missing": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "unknown architecture": (
         edit_json("config.json", model_type="rwkv", architectures=["RwkvForCausalLM"]),
-        r"model_type 'rwkv' \(RwkvForCausalLM\) is not supported; known are llama, mistral, mixtral",
+        r"model_type 'rwkv' \(RwkvForCausalLM\) is not supported; known are llama, mistral, mixtral, .*internlm2",
     ),
     "field missing": (edit_json("config.json", hidden_size=None), "config.json: the field hidden_size is missing"),
     "field of another type": (
@@ -100,10 +100,10 @@ CASES: dict[str, tuple[Edit, str]] = {
     ),
     "field below one": (edit_json("config.json", num_hidden_layers=0), "num_hidden_layers is 0; it must be above 0"),
     "heads that do not divide": (edit_json("config.json", num_key_value_heads=3), "not a multiple"),
-    "unknown activation": (edit_json("config.json", hidden_act="relu"), "hidden_act is 'relu'; only silu"),
+    "unknown activation": (edit_json("config.json", hidden_act="mish"), "hidden_act is 'mish'; known are silu"),
     "unknown rope": (
         edit_json("config.json", rope_parameters={"rope_type": "spiral", "rope_theta": 1e4}),
-        "rope_type is 'spiral'; known are default, linear, llama3, yarn, dynamic",
+        "rope_type is 'spiral'; known are default, linear, llama3, yarn, dynamic, longrope",
     ),
     "rope field missing": (
         edit_json("config.json", rope_parameters={"rope_type": "llama3", "factor": 8.0}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,17 @@ from llmrt.model.checkpoint import open_checkpoint
 from llmrt.model.config import YarnScaling
 from llmrt.model.rope import inv_freq
 from tests.engines import greedy, open_engine, score
-from tests.model.test_parity import LLAMA3, ROPE, SMALL_EXPERTS, hf_greedy, hf_logits, prompt
+from tests.model.test_parity import (
+    ALL_ROTATED,
+    DEFAULT,
+    GRANITE,
+    LLAMA3,
+    ROPE,
+    SMALL_EXPERTS,
+    hf_greedy,
+    hf_logits,
+    prompt,
+)
 from tests.tiny import make_model
 
 SHAPE = {"hidden_size": 64, "intermediate_size": 96}
@@ -41,9 +52,46 @@ NAMES = {
     "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
     "mlp.shared_expert.up_proj": "ffn_up_shexp",
     "mlp.shared_expert.down_proj": "ffn_down_shexp",
+    "self_attn.qkv_proj": "attn_qkv",
+    "mlp.gate_up_proj": "ffn_up",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+    "model.final_layernorm": "output_norm",
+    "self_attn.dense": "attn_output",
+    "mlp.fc1": "ffn_up",
+    "mlp.fc2": "ffn_down",
+    "mlp.c_fc": "ffn_up",
+    "mlp.c_proj": "ffn_down",
+    "gpt_neox.embed_in": "token_embd",
+    "gpt_neox.final_layer_norm": "output_norm",
+    "embed_out": "output",
+    "attention.query_key_value": "attn_qkv",
+    "attention.dense": "attn_output",
+    "self_attention.query_key_value": "attn_qkv",
+    "self_attention.dense": "attn_output",
+    "mlp.dense_h_to_4h": "ffn_up",
+    "mlp.dense_4h_to_h": "ffn_down",
+    "transformer.word_embeddings": "token_embd",
+    "transformer.wte": "token_embd",
+    "transformer.wpe": "position_embd",
+    "transformer.ln_f": "output_norm",
+    "ln_1": "attn_norm",
+    "ln_2": "ffn_norm",
+    "attn.c_attn": "attn_qkv",
+    "attn.c_proj": "attn_output",
 }
+ONE_KIND = ("gpt_neox", "gpt2", "falcon")  # of key/value heads: config.json does not say how many
+BEHIND_PRODUCTS = ("gemma2", "olmo2")  # whose post_attention_layernorm is what it says
+LAYERS = re.compile(r"(?:model\.layers|gpt_neox\.layers|transformer\.h)\.(\d+)\.(.+)")
 
-ARCHITECTURES = {"qwen2": "qwen2", "qwen3": "qwen3", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe"}
+OTHERWISE = {
+    "mistral": "llama",
+    "mixtral": "llama",
+    "qwen2_moe": "qwen2moe",
+    "qwen3_moe": "qwen3moe",
+    "phi": "phi2",
+    "gpt_neox": "gptneox",
+}
 
 
 def permute(weight: torch.Tensor, num_heads: int) -> torch.Tensor:
@@ -54,17 +102,27 @@ def permute(weight: torch.Tensor, num_heads: int) -> torch.Tensor:
 
 def gguf_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     config, out = model.config, {}
-    permuted = config.model_type in ("llama", "mistral", "mixtral")
+    tied = getattr(config, "tie_word_embeddings", True)
+    permuted = config.model_type in ("llama", "mistral", "mixtral", "granite")
     for name, tensor in model.state_dict().items():
-        if name == "lm_head.weight" and config.tie_word_embeddings:
+        if name == "lm_head.weight" and tied:
             continue
         if "q_proj" in name and permuted:
             tensor = permute(tensor, config.num_attention_heads)
         if "k_proj" in name and permuted:
             tensor = permute(tensor, config.num_key_value_heads)
+        if config.model_type == "gpt_neox" and "query_key_value" in name:  # of each head q, k, v -> all q, all k, all v
+            tensor = torch.cat(tensor.unflatten(0, (config.num_attention_heads, 3, -1)).unbind(1)).flatten(0, 1)
+        if config.model_type == "gpt2" and ".h." in name and name.endswith("weight"):
+            tensor = tensor.T
+        if config.model_type.startswith("gemma") and "norm" in name:
+            tensor = tensor + 1
         path, suffix = name.rsplit(".", 1)
-        if path.startswith("model.layers."):
-            _, _, layer, part = path.split(".", 3)
+        if (match := LAYERS.fullmatch(path)) is not None:
+            layer, part = match.groups()
+            if part == "post_attention_layernorm" and config.model_type in BEHIND_PRODUCTS:
+                out[f"blk.{layer}.post_attention_norm.weight"] = tensor
+                continue
             if part == "mlp.experts":  # [E, 2I, N] gate above up, or [E, N, I]
                 if suffix == "gate_up_proj":
                     gate, up = tensor.chunk(2, dim=1)
@@ -78,6 +136,33 @@ def gguf_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     return out
 
 
+def inner_size(config: Any) -> int:
+    return 4 * config.hidden_size if config.model_type in ("gpt2", "falcon") else config.intermediate_size
+
+
+def add_norm_eps(writer: gguf.GGUFWriter, config: Any) -> None:
+    if hasattr(config, "rms_norm_eps"):
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        return
+    names = ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
+    writer.add_layer_norm_eps(next(getattr(config, name) for name in names if hasattr(config, name)))
+
+
+def add_own_fields(writer: gguf.GGUFWriter, config: Any) -> None:
+    if config.model_type == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if config.model_type in ("gemma2", "phi3", "starcoder2") and config.sliding_window:
+        writer.add_sliding_window(config.sliding_window)
+    if config.model_type in ("gpt_neox", "stablelm"):
+        writer.add_parallel_residual(config.use_parallel_residual)
+    if config.model_type == "granite":
+        writer.add_attention_scale(config.attention_multiplier)
+        writer.add_embedding_scale(config.embedding_multiplier)
+        writer.add_residual_scale(config.residual_multiplier)
+        writer.add_logit_scale(config.logits_scaling)
+
+
 def write_gguf(
     model: PreTrainedModel,
     path: Path,
@@ -86,15 +171,22 @@ def write_gguf(
     architecture: str | None = None,
 ) -> Path:
     config = model.config
-    writer = gguf.GGUFWriter(path, architecture or ARCHITECTURES.get(config.model_type, "llama"))
+    writer = gguf.GGUFWriter(path, architecture or OTHERWISE.get(config.model_type, config.model_type))
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_feed_forward_length(inner_size(config))
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    kv_heads = 1 if config.model_type == "falcon" else config.num_attention_heads
+    writer.add_head_count_kv(
+        kv_heads if config.model_type in ONE_KIND else getattr(config, "num_key_value_heads", kv_heads)
+    )
+    add_norm_eps(writer, config)
+    add_own_fields(writer, config)
+    rope = getattr(config, "rope_parameters", None) or {"rope_type": "default", "rope_theta": 10000.0}
+    writer.add_rope_freq_base(rope["rope_theta"])
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    writer.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1)))
     writer.add_vocab_size(config.vocab_size)
     if getattr(config, "num_local_experts", None):
         writer.add_expert_count(config.num_local_experts)
@@ -108,7 +200,6 @@ def write_gguf(
     if getattr(config, "head_dim", None):
         writer.add_key_length(config.head_dim)
         writer.add_value_length(config.head_dim)
-    rope = config.rope_parameters
     if rope["rope_type"] in ("linear", "yarn"):
         writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
         writer.add_rope_scaling_factor(rope["factor"])
@@ -161,6 +252,18 @@ def check(model: PreTrainedModel, path: Path) -> None:
         ("qwen3", {"head_dim": 32, "tie_word_embeddings": True}),
         ("qwen2_moe", {**SMALL_EXPERTS, "shared_expert_intermediate_size": 112}),
         ("qwen3_moe", {**SMALL_EXPERTS, "norm_topk_prob": True, "head_dim": 32}),
+        ("phi", {"rope_parameters": {"partial_rotary_factor": 0.5, **DEFAULT}, "num_key_value_heads": 4}),
+        ("phi3", {"sliding_window": 16, "pad_token_id": 0}),
+        ("gemma", {"head_dim": 32}),
+        ("gemma2", {"head_dim": 32, "sliding_window": 16, "query_pre_attn_scalar": 32}),
+        ("gpt_neox", {"rope_parameters": {"partial_rotary_factor": 0.5, **DEFAULT}}),
+        ("gpt2", {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}),
+        ("falcon", {"new_decoder_architecture": False}),
+        ("stablelm", {"rope_parameters": {"partial_rotary_factor": 0.5, **DEFAULT}, "use_qkv_bias": True}),
+        ("stablelm", {"use_parallel_residual": True, **ALL_ROTATED}),
+        ("starcoder2", {"sliding_window": 16}),
+        ("olmo2", {}),
+        ("granite", GRANITE),
     ],
 )
 def test_written_model_equals_transformers(family: str, fields: dict[str, Any], tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "biases": ("llama", {"attention_bias": True, "mlp_bias": True}),
     "tied": ("llama", {"tie_word_embeddings": True}),
     "window": ("mistral", {"sliding_window": 8}),
+    "gemma2": ("gemma2", {"head_dim": 32, "sliding_window": 8}),
+    "olmo2": ("olmo2", {}),
     "experts": ("mixtral", {"num_local_experts": 4}),
 }
 PROJECTIONS = ("q_proj", "o_proj", "gate_proj", "down_proj")

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Matrix, Weight
+from llmrt_kernels.reference.activation import activation, gated_activation
 from llmrt_kernels.reference.linear import linear
 from llmrt_kernels.reference.rope_kv_write import rope_kv_write
-from llmrt_kernels.reference.silu_mul import silu_mul
 
 
 def unpack_codes(data: Tensor, bits: int) -> Tensor:
@@ -49,13 +49,27 @@ def linear_packed(x: Tensor, weight: Weight, residual: Tensor | None = None) -> 
     return linear(x, dense.to(x.dtype), weight.bias, residual)
 
 
-def gated_linear_packed(x: Tensor, weight: Weight) -> Tensor:
-    """silu(gate) * up of the product with ``weight`` [2 I, K]. x [T, K] -> [T, I], I a multiple of 16.
+def gated_linear_packed(
+    x: Tensor,
+    weight: Weight,
+    name: str = "silu",
+    *,
+    product: Callable[[Tensor, Weight], Tensor] = linear_packed,
+) -> Tensor:
+    """activation(gate) * up of the product with ``weight`` [2 I, K]. x [T, K] -> [T, I], I a multiple of 16.
 
-    For each group of G outputs (the last may be shorter) ``weight`` has their rows of gate, then those of up.
+    The activation is the one called ``name``. For each group of G outputs (the last may be shorter) ``weight`` has
+    their rows of gate, then those of up. ``product`` computes x W^T.
     """
-    parts = [part.chunk(2, dim=1) for part in linear_packed(x, weight).split(2 * weight.group, dim=1)]
-    return silu_mul(torch.cat([gate for gate, _ in parts] + [up for _, up in parts], dim=1))
+    parts = [part.chunk(2, dim=1) for part in product(x, weight).split(2 * weight.group, dim=1)]
+    return gated_activation(torch.cat([gate for gate, _ in parts] + [up for _, up in parts], dim=1), name)
+
+
+def activated_linear_packed(
+    x: Tensor, weight: Weight, name: str, *, product: Callable[[Tensor, Weight], Tensor] = linear_packed
+) -> Tensor:
+    """The activation called ``name`` of x W^T + bias. x [T, K] -> [T, I]; ``product`` computes x W^T."""
+    return activation(product(x, weight), name)
 
 
 def rotary_linear_packed(

@@ -28,6 +28,8 @@ def paged_attention(
     scale: float,
     sliding_window: int | None,
     group: int = 0,
+    *,
+    cap: float = 0.0,
 ) -> Tensor:
     """Attend. q [T, H, D] -> [T, H D]; the queries of request b are rows cu_seqlens_q[b] to cu_seqlens_q[b+1].
 
@@ -35,7 +37,8 @@ def paged_attention(
     of the request with the new ones, which are in the cache already; max_query_len: no request has more new tokens, for
     those who cannot look at cu_seqlens_q without waiting. Entries of block_table left of the window
     are never read. The scales are those of an int8 cache, which this does not serve. Where the product that follows
-    takes int8 activations, ``group`` of them share a scale; here they stay what they are.
+    takes int8 activations, ``group`` of them share a scale; here they stay what they are. A ``cap`` c that is not 0
+    makes c tanh(s / c) of a score s before the softmax.
     """
     assert k_scales is None and v_scales is None
     del group, max_query_len
@@ -49,6 +52,9 @@ def paged_attention(
         k, v = (_gather(cache, block_table[b], first_key, kv_len, q.dtype) for cache in (k_cache, v_cache))
         mask = _mask(first_position, first_key, kv_len, sliding_window, q.device)
         whole_prompt = mask is not None and first_position == 0 and sliding_window is None
+        if cap:
+            out[rows] = _capped(q[rows], k, v, mask, scale, cap)
+            continue
         out[rows] = F.scaled_dot_product_attention(
             q[rows].transpose(0, 1).unsqueeze(0),
             k.unsqueeze(0),
@@ -59,6 +65,15 @@ def paged_attention(
             enable_gqa=True,
         )[0].transpose(0, 1)
     return out.flatten(1)
+
+
+def _capped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, cap: float) -> Tensor:
+    """Attention of q [queries, H, D] over k, v [KVH, keys, D] whose scores are bent to stay below ``cap``."""
+    k, v = (t.repeat_interleave(q.shape[1] // len(t), dim=0) for t in (k, v))
+    scores = cap * torch.tanh(torch.einsum("qhd,hkd->hqk", q, k).float() * (scale / cap))
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return torch.einsum("hqk,hkd->qhd", scores.softmax(-1).to(v.dtype), v)
 
 
 def _gather(cache: Tensor, blocks: Tensor, start: int, end: int, dtype: torch.dtype) -> Tensor:

@@ -40,7 +40,7 @@ def rope_kv_write(
     heads = qkv.view(qkv.shape[0], -1, head_dim)
     q, k, v = heads.split([heads.shape[1] - 2 * num_kv_heads, num_kv_heads, num_kv_heads], dim=1)
     if head_norm is not None:
-        q, k = rms_norm(q, head_norm.q, head_norm.eps), rms_norm(k, head_norm.k, head_norm.eps)
+        q, k = _normalised(q, head_norm.q, head_norm.eps), _normalised(k, head_norm.k, head_norm.eps)
     cos, sin = cos_sin[positions].unsqueeze(2).unbind(1)  # [T, 1, D/2] each
     block, offset = slot_mapping // block_size, slot_mapping % block_size
     for x, cache, scales in ((rotate(k, cos, sin), k_cache, k_scales), (v, v_cache, v_scales)):
@@ -49,6 +49,11 @@ def rope_kv_write(
         else:
             cache[block, :, offset], scales[block, :, offset] = _to_int8(x)
     return rotate(q, cos, sin)
+
+
+def _normalised(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x [T, heads, D] by a weight [D] of each head or [heads D] of all at once."""
+    return rms_norm(x.flatten(1).unflatten(1, (-1, len(weight))), weight, eps).view(x.shape)
 
 
 def _to_int8(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,10 +16,15 @@ class TensorNames:
     ``layer`` and the names below it are joined; {i} is the layer and {e} the expert. An expert name without {e}
     is one tensor for all experts of the layer. With ``interleaved_rope`` the rows of q and k are stored in the
     order of RoPE over neighbouring pairs and are put into half-split order on loading. With ``flat_shared_gate`` the
-    gate of the shared expert is a vector, not a matrix of one row.
+    gate of the shared expert is a vector, not a matrix of one row. Weights of norms are stored less ``norm_offset``.
+
+    A name with [a part] at its end is that part of a tensor in which several stand one above the other: q, k and v as a
+    rule, but for each key/value head with its queries if ``qkv_by_kv_head``. If ``transposed`` such matrices are stored
+    with their columns as rows.
     """
 
     embedding: str = "model.embed_tokens"
+    positions: str = "model.embed_positions"
     final_norm: str = "model.norm"
     lm_head: str = "lm_head"
     layer: str = "model.layers.{i}."
@@ -30,6 +35,8 @@ class TensorNames:
     q_norm: str = "self_attn.q_norm"
     k_norm: str = "self_attn.k_norm"
     attention_output: str = "self_attn.o_proj"
+    attention_post_norm: str = "post_attention_layernorm"
+    mlp_post_norm: str = "post_feedforward_layernorm"
     mlp_norm: str = "post_attention_layernorm"
     gate: str = "mlp.gate_proj"
     up: str = "mlp.up_proj"
@@ -44,6 +51,9 @@ class TensorNames:
     shared_expert_down: str = "mlp.shared_expert.down_proj"
     interleaved_rope: bool = False
     flat_shared_gate: bool = False
+    norm_offset: float = 0.0
+    qkv_by_kv_head: bool = False
+    transposed: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gguf import GGUFReader
 
@@ -11,26 +13,40 @@ from llmrt.errors import CheckpointError
 from llmrt.model.config import (
     FrequencyDivisors,
     LinearScaling,
+    LongRopeScaling,
     ModelConfig,
     MoeConfig,
     RopeConfig,
     RopeScaling,
     YarnScaling,
 )
-from llmrt.model.families.gguf_names import ARCHITECTURES
+from llmrt.model.families.gguf_names import ARCHITECTURES, Architecture
 from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
 
-# A tensor of the file that is configuration, not a weight: what each RoPE frequency is divided by.
-ROPE_FREQS = "rope_freqs.weight"
+# Tensors of a file that are configuration, not weights: what each RoPE frequency is divided by.
+ROPE_FREQS, LONG_FACTORS, SHORT_FACTORS = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
+ROPE_TENSORS = (ROPE_FREQS, LONG_FACTORS, SHORT_FACTORS)
 # Those whose presence is configuration.
-_OUTPUT, _QK_NORM, _QKV_BIAS, _ATTENTION_OUTPUT_BIAS, _MLP_BIAS = (
+_OUTPUT, _OUTPUT_BIAS, _POSITIONS, _NORM_BIAS = (
     "output.weight",
-    "blk.0.attn_q_norm.weight",
-    "blk.0.attn_q.bias",
-    "blk.0.attn_output.bias",
-    "blk.0.ffn_gate.bias",
+    "output.bias",
+    "position_embd.weight",
+    "output_norm.bias",
 )
-CONFIGURING_TENSORS = (ROPE_FREQS, _OUTPUT, _QK_NORM, _QKV_BIAS, _ATTENTION_OUTPUT_BIAS, _MLP_BIAS)
+_OF_LAYERS = {
+    "mlp_norm": "ffn_norm.weight",
+    "post_norms": "post_attention_norm.weight",
+    "qk_norm": "attn_q_norm.weight",
+    "q_bias": "attn_q.bias",
+    "qkv_bias": "attn_qkv.bias",
+    "attention_output_bias": "attn_output.bias",
+    "mlp_bias": "ffn_up.bias",
+}
+CONFIGURING_TENSORS = (
+    *ROPE_TENSORS,
+    *(_OUTPUT, _OUTPUT_BIAS, _POSITIONS, _NORM_BIAS),
+    *(f"blk.0.{name}" for name in _OF_LAYERS.values()),
+)
 
 
 def read_gguf_file(path: Path) -> ModelConfig:
@@ -43,38 +59,80 @@ def read_gguf_file(path: Path) -> ModelConfig:
 
 
 def read_gguf_config(reader: GGUFReader) -> ModelConfig:
-    """The configuration in a file's metadata; which tensors are there tells of biases and of a tied head."""
+    """The configuration in a file's metadata; which tensors are there tells of norms, of biases and of a tied head."""
     tensors = {tensor.name: tensor.data for tensor in reader.tensors}
-    divisors = tuple(tensors[ROPE_FREQS].tolist()) if ROPE_FREQS in tensors else None
-    architecture = read_value(reader, "general.architecture", str)
-    if architecture not in ARCHITECTURES:
-        raise CheckpointError(
-            f"GGUF field general.architecture is {architecture!r}; supported are {', '.join(ARCHITECTURES)}."
-        )
-    fields = _Fields(reader, architecture)
+    name = read_value(reader, "general.architecture", str)
+    if name not in ARCHITECTURES:
+        raise CheckpointError(f"GGUF field general.architecture is {name!r}; supported are {', '.join(ARCHITECTURES)}.")
+    fields, architecture = _Fields(reader, name), ARCHITECTURES[name]
     hidden_size, num_heads = fields.size("embedding_length"), fields.size("attention.head_count")
-    context_length = fields.size("context_length")
-    moe = _moe(fields, architecture)
+    head_dim = fields.number("attention.key_length", max(1, hidden_size // num_heads))
+    moe = _moe(fields, name)
     return ModelConfig(
-        family="mixtral" if architecture == "llama" and moe else ARCHITECTURES[architecture].family,
+        family="mixtral" if name == "llama" and moe else architecture.family,
         vocab_size=_vocab_size(reader, fields),
         hidden_size=hidden_size,
         num_layers=fields.size("block_count"),
         num_heads=num_heads,
         num_kv_heads=fields.number("attention.head_count_kv", num_heads),
-        head_dim=fields.number("attention.key_length", max(1, hidden_size // num_heads)),
+        head_dim=head_dim,
         intermediate_size=fields.size("feed_forward_length"),
-        norm_eps=fields.real("attention.layer_norm_rms_epsilon", 1e-5),
-        context_length=context_length,
-        rope=RopeConfig(fields.real("rope.freq_base", 10000.0), _scaling(fields, divisors, context_length)),
+        norm_eps=fields.real("attention.layer_norm_rms_epsilon", fields.real("attention.layer_norm_epsilon", 1e-5)),
+        context_length=fields.size("context_length"),
+        rope=_rope(fields, tensors, head_dim),
         sliding_window=fields.number("attention.sliding_window", 0) or None,
         moe=moe,
         tied_embeddings=_OUTPUT not in tensors,
-        qk_norm=_QK_NORM in tensors,
-        qkv_bias=_QKV_BIAS in tensors,
-        attention_output_bias=_ATTENTION_OUTPUT_BIAS in tensors,
-        mlp_bias=_MLP_BIAS in tensors,
+        lm_head_bias=_OUTPUT_BIAS in tensors,
+        layer_norm=_NORM_BIAS in tensors,
+        activation=architecture.activation,
+        gated_mlp=architecture.gated_mlp,
+        pre_norms=architecture.pre_norms,
+        **_by_presence(fields, tensors, architecture),
+        **_by_architecture(fields, name, hidden_size, num_heads, head_dim),
     )
+
+
+def _by_presence(fields: _Fields, tensors: Mapping[str, Any], architecture: Architecture) -> dict[str, Any]:
+    there = {what: f"blk.0.{name}" in tensors for what, name in _OF_LAYERS.items()}
+    parallel = fields.flag("use_parallel_residual", architecture.parallel_residual)
+    return {
+        "learned_positions": _POSITIONS in tensors,
+        "post_norms": there["post_norms"],
+        "parallel_residual": parallel,
+        "shared_norm": parallel and not there["mlp_norm"],
+        "qk_norm": there["qk_norm"],
+        "qkv_bias": there["q_bias"] or there["qkv_bias"],
+        "attention_output_bias": there["attention_output_bias"],
+        "mlp_bias": there["mlp_bias"],
+    }
+
+
+def _by_architecture(fields: _Fields, name: str, hidden_size: int, num_heads: int, head_dim: int) -> dict[str, Any]:
+    layers = range(fields.size("block_count"))
+    found: dict[str, Any] = {"qk_norm_of_rows": name == "olmo2"}
+    if ARCHITECTURES[name].scaled_embedding:
+        found["embedding_scale"] = hidden_size**0.5
+    if name == "gemma2":
+        largest = len(layers) == 46  # its scores alone are scaled by another size than that of a head
+        found["attention_scale"] = (hidden_size / num_heads if largest else head_dim) ** -0.5
+        found["attention_cap"] = fields.real("attn_logit_softcapping", 50.0)
+        found["logits_cap"] = fields.real("final_logit_softcapping", 30.0)
+        found["full_attention_layers"] = tuple(layer for layer in layers if layer % 2)
+    if name == "granite":
+        found["attention_scale"] = fields.real("attention.scale", 1.0)
+        found["embedding_scale"] = fields.real("embedding_scale", 1.0)
+        found["residual_scale"] = fields.real("residual_scale", 1.0)
+        found["logits_scale"] = 1 / fields.real("logit_scale", 1.0)
+    return found
+
+
+def _rope(fields: _Fields, tensors: Mapping[str, Any], head_dim: int) -> RopeConfig:
+    if _POSITIONS in tensors:
+        return RopeConfig(rotary_dim=0)
+    rotary_dim = fields.number("rope.dimension_count", head_dim)
+    scaling = _scaling(fields, tensors, fields.size("context_length"))
+    return RopeConfig(fields.real("rope.freq_base", 10000.0), scaling, None if rotary_dim == head_dim else rotary_dim)
 
 
 class _Fields:
@@ -96,6 +154,10 @@ class _Fields:
 
     def real(self, name: str, default: float) -> float:
         value = read_value(self._reader, f"{self._prefix}.{name}", float)
+        return default if value is None else value
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = read_value(self._reader, f"{self._prefix}.{name}", bool)
         return default if value is None else value
 
     def text(self, name: str, default: str) -> str:
@@ -120,9 +182,13 @@ def _vocab_size(reader: GGUFReader, fields: _Fields) -> int:
     return len(tokens) if tokens is not None else fields.size("vocab_size")
 
 
-def _scaling(fields: _Fields, divisors: tuple[float, ...] | None, context_length: int) -> RopeScaling | None:
-    if divisors is not None:
-        return FrequencyDivisors(divisors)
+def _scaling(fields: _Fields, tensors: Mapping[str, Any], context_length: int) -> RopeScaling | None:
+    if ROPE_FREQS in tensors:
+        return FrequencyDivisors(tuple(tensors[ROPE_FREQS].tolist()))
+    if LONG_FACTORS in tensors and SHORT_FACTORS in tensors:
+        short, long = (tuple(tensors[name].tolist()) for name in (SHORT_FACTORS, LONG_FACTORS))
+        original = fields.number("rope.scaling.original_context_length", context_length)
+        return LongRopeScaling(short, long, original, fields.real("rope.scaling.attn_factor", 1.0))
     kind = fields.text("rope.scaling.type", "none")
     factor = fields.real("rope.scaling.factor", 1.0)
     match kind:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gguf import GGMLQuantizationType
 
-from llmrt.model.families.gguf_fields import CONFIGURING_TENSORS, ROPE_FREQS
+from llmrt.model.families.gguf_fields import CONFIGURING_TENSORS, ROPE_TENSORS
 from llmrt.text.gguf_metadata import open_gguf
 
 _COUNT_OFFSET = 8  # magic, version, then the number of tensors
@@ -25,7 +25,7 @@ def write_gguf_head(source: Path, target: Path) -> None:
     struct.pack_into("<Q", head, _COUNT_OFFSET, len(kept))
     data = bytearray()
     for tensor in kept:
-        values = tensor.data.astype("<f4").tobytes() if tensor.name == ROPE_FREQS else b"\0\0\0\0"
+        values = tensor.data.astype("<f4").tobytes() if tensor.name in ROPE_TENSORS else b"\0\0\0\0"
         name = tensor.name.encode()
         head += struct.pack("<Q", len(name)) + name
         head += struct.pack("<IQIQ", 1, len(values) // 4, GGMLQuantizationType.F32, len(data))

@@ -8,6 +8,7 @@ from llmrt.model.families.family import TensorNames
 
 GGUF_NAMES = TensorNames(
     embedding="token_embd",
+    positions="position_embd",
     final_norm="output_norm",
     lm_head="output",
     layer="blk.{i}.",
@@ -16,7 +17,9 @@ GGUF_NAMES = TensorNames(
     k="attn_k",
     v="attn_v",
     attention_output="attn_output",
+    attention_post_norm="post_attention_norm",
     mlp_norm="ffn_norm",
+    mlp_post_norm="post_ffw_norm",
     gate="ffn_gate",
     up="ffn_up",
     down="ffn_down",
@@ -35,14 +38,20 @@ GGUF_NAMES = TensorNames(
 )
 # Most architectures keep q and k in half-split order.
 _HALF_SPLIT = replace(GGUF_NAMES, interleaved_rope=False)
+_FUSED_QKV = replace(_HALF_SPLIT, q="attn_qkv[q]", k="attn_qkv[k]", v="attn_qkv[v]")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The ``family`` that it is, and its names."""
+    """The ``family`` that it is, its names, and what no field and no tensor of a file says of the decoder."""
 
     family: str
     names: TensorNames
+    activation: str = "silu"
+    gated_mlp: bool = True
+    pre_norms: bool = True
+    parallel_residual: bool = False
+    scaled_embedding: bool = False
 
 
 # "llama" is Llama, Mistral and Mixtral alike.
@@ -52,4 +61,16 @@ ARCHITECTURES = {
     "qwen3": Architecture("qwen3", _HALF_SPLIT),
     "qwen2moe": Architecture("qwen2_moe", _HALF_SPLIT),
     "qwen3moe": Architecture("qwen3_moe", _HALF_SPLIT),
+    "phi2": Architecture("phi", _HALF_SPLIT, "gelu_tanh", gated_mlp=False, parallel_residual=True),
+    "phi3": Architecture("phi3", replace(_FUSED_QKV, gate="ffn_up[gate]", up="ffn_up[up]")),
+    "gemma": Architecture("gemma", _HALF_SPLIT, "gelu_tanh", scaled_embedding=True),
+    "gemma2": Architecture("gemma2", _HALF_SPLIT, "gelu_tanh", scaled_embedding=True),
+    "gpt2": Architecture("gpt2", _FUSED_QKV, "gelu_tanh", gated_mlp=False),
+    "gptneox": Architecture("gpt_neox", _FUSED_QKV, "gelu", gated_mlp=False, parallel_residual=True),
+    "falcon": Architecture("falcon", _FUSED_QKV, "gelu", gated_mlp=False, parallel_residual=True),
+    "stablelm": Architecture("stablelm", _HALF_SPLIT),
+    "starcoder2": Architecture("starcoder2", _HALF_SPLIT, "gelu_tanh", gated_mlp=False),
+    "olmo2": Architecture("olmo2", _HALF_SPLIT, pre_norms=False),
+    "granite": Architecture("granite", GGUF_NAMES),
+    "internlm2": Architecture("internlm2", GGUF_NAMES),
 }

@@ -9,28 +9,48 @@ from llmrt.model.config import (
     DynamicScaling,
     LinearScaling,
     Llama3Scaling,
+    LongRopeScaling,
     RopeConfig,
     RopeScaling,
     YarnScaling,
 )
 from llmrt.model.fields import Fields
 
-KINDS = ("default", "linear", "llama3", "yarn", "dynamic")
+KINDS = ("default", "linear", "llama3", "yarn", "dynamic", "longrope")
 
 
-def read_rope(fields: Fields, context_length: int) -> RopeConfig:
-    """The model's RoPE. Raises ``CheckpointError`` for a kind that is not known, naming those that are."""
-    inner = fields.inside("rope_parameters") or fields.inside("rope_scaling")
-    theta = fields.get("rope_theta", float, 10000.0)
-    if inner is None:
-        return RopeConfig(theta)
-    return RopeConfig(inner.get("rope_theta", float, theta), _scaling(inner, context_length))
+def read_rope(
+    fields: Fields,
+    context_length: int,
+    head_dim: int,
+    *,
+    kind: str | None = None,
+    theta: str = "rope_theta",
+    default_theta: float = 10000.0,
+    rotated: str = "partial_rotary_factor",
+    default_rotated: float = 1.0,
+) -> RopeConfig:
+    """The model's RoPE, or that of layers of ``kind`` where each has its own inside ``rope_parameters``.
+
+    ``theta`` and ``rotated`` are what fields outside of that are called. Raises ``CheckpointError`` for a type that is
+    not known, naming those that are.
+    """
+    inner = fields.inside("rope_parameters") or fields.inside("rope_scaling") or Fields({}, fields.where)
+    inner = (inner.inside(kind) if kind else None) or inner
+    base, share = fields.get(theta, float, default_theta), fields.get(rotated, float, default_rotated)
+    rotary_dim = int(head_dim * inner.get("partial_rotary_factor", float, share))
+    if not 0 < rotary_dim <= head_dim or rotary_dim % 2 or head_dim % 2:
+        raise CheckpointError(f"{fields.where}: {rotary_dim} of {head_dim} dimensions of a head would be rotated.")
+    scaling = _scaling(inner, fields, context_length)
+    return RopeConfig(inner.get("rope_theta", float, base), scaling, None if rotary_dim == head_dim else rotary_dim)
 
 
-def _scaling(inner: Fields, context_length: int) -> RopeScaling | None:
+def _scaling(inner: Fields, outer: Fields, context_length: int) -> RopeScaling | None:
     kind = inner.get("rope_type", str, inner.get("type", str, "default"))
     if kind == "default":
         return None
+    if kind == "su":  # as the first of these models called it
+        kind = "longrope"
     if kind not in KINDS:
         raise CheckpointError(f"{inner.where}: rope_type is {kind!r}; known are {', '.join(KINDS)}.")
     if kind == "linear":
@@ -41,7 +61,19 @@ def _scaling(inner: Fields, context_length: int) -> RopeScaling | None:
     if kind == "llama3":
         low, high = inner.require("low_freq_factor", float), inner.require("high_freq_factor", float)
         return Llama3Scaling(inner.require("factor", float), low, high, original)
+    if kind == "longrope":
+        original = inner.size(
+            "original_max_position_embeddings", outer.size("original_max_position_embeddings", original)
+        )
+        return _longrope(inner, original, context_length)
     return _yarn(inner, original, context_length)
+
+
+def _longrope(inner: Fields, original: int, context_length: int) -> LongRopeScaling:
+    factor = inner.get("factor", float, context_length / original)
+    magnitude = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+    short, long = (tuple(inner.floats(name)) for name in ("short_factor", "long_factor"))
+    return LongRopeScaling(short, long, original, inner.get("attention_factor", float, magnitude))
 
 
 def _yarn(inner: Fields, original: int, context_length: int) -> YarnScaling:

@@ -1,0 +1,28 @@
+"""What headers say of a tensor. Free of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Part(NamedTuple):
+    """Rows ``start`` to ``end`` of each of ``groups`` equal groups of the rows of ``tensor``, maybe ``transposed``."""
+
+    tensor: str
+    groups: int
+    start: int
+    end: int
+    transposed: bool
+
+
+class StoredTensor(NamedTuple):
+    """What a file says it holds; ``dtype`` (fp32, bf16 or fp16) is what it is loaded as.
+
+    ``part`` says what it is of a tensor of the file, None for one that stands alone.
+    """
+
+    shape: tuple[int, ...]
+    file: Path
+    dtype: str = "fp32"
+    part: Part | None = None

@@ -1,0 +1,12 @@
+"""Normalise the rows that a product takes, mean and variance.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.triton import torch_on_gpu
+from llmrt.ops.types import Activations, Op, reference
+from llmrt_kernels.reference.layer_norm import layer_norm
+
+LAYER_NORM = Op[..., Activations]("layer_norm", (torch_on_gpu(layer_norm), reference(layer_norm)))

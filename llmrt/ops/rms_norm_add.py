@@ -1,0 +1,12 @@
+"""Normalise what is added to the residual stream.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.triton import torch_on_gpu
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.reference.rms_norm_add import rms_norm_add
+
+RMS_NORM_ADD = Op("rms_norm_add", (torch_on_gpu(rms_norm_add), reference(rms_norm_add)))

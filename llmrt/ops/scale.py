@@ -1,0 +1,12 @@
+"""Multiply numbers, and cap them softly.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.triton import torch_on_gpu
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.reference.scale import scale
+
+SCALE = Op("scale", (torch_on_gpu(scale), reference(scale)))
