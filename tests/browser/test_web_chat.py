@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from llmrt.config import EngineConfig, ServerSettings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
-from serving import serving, write_model
+from serving import artifact_of, serving, serving_all, write_model
+
+from llmrt.server.served_model import Offer
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 ATTACKS = """<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>
@@ -47,7 +50,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=[(1280, 860), (390, 844)], ids=["desktop", "phone"])
 def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Page]:
-    width, height = request.param
+    with opened(browser, url, request.param) as page:
+        page.wait_for_selector('[data-state="ready"]')
+        yield page
+
+
+@contextmanager
+def opened(browser: Browser, url: str, size: tuple[int, int] = (1280, 860)) -> Iterator[Page]:
+    """The page in a browser that has not been there before; it may not fail, nor ask for anything elsewhere."""
+    width, height = size
     context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500)
     context.set_default_timeout(10_000)
     page = context.new_page()
@@ -55,7 +66,6 @@ def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda asked: asked.url.startswith((url, "data:", "blob:")) or faults.append(asked.url))
     page.goto(url)
-    page.wait_for_selector('[data-state="ready"]')
     yield page
     context.close()
     assert faults == []
@@ -64,6 +74,12 @@ def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator
 def say(page: Page, text: str) -> None:
     page.fill("#input", text)
     page.click("#send")
+
+
+def show_list(page: Page) -> None:
+    """The list of conversations, which a phone shows when it is asked to."""
+    if page.locator("#sidebar").get_attribute("class") != "sidebar" or not page.locator("#search").is_visible():
+        page.click("#open-sidebar")
 
 
 def answer(page: Page, index: int = -1) -> str:
@@ -132,12 +148,80 @@ def test_conversations_are_kept_apart_found_and_deleted(page: Page) -> None:
         page.keyboard.press("Control+Shift+O")
         say(page, word)
         assert answer(page) == word
-    if page.locator("#sidebar").get_attribute("class") != "sidebar" or not page.locator("#search").is_visible():
-        page.click("#open-sidebar")
+    show_list(page)
     page.fill("#search", "appl")
     expect(page.locator("#conversations .item")).to_have_count(1)
     page.locator("#conversations .item").get_by_text("apples").click()
     assert answer(page) == "apples"
+
+
+def test_a_conversation_is_renamed_deleted_and_brought_back(page: Page) -> None:
+    say(page, "apples")
+    assert answer(page) == "apples"
+    show_list(page)
+    page.locator("#conversations .item").hover()
+    page.locator('[aria-label="Rename apples"]').click()
+    page.fill('[aria-label="Name of the conversation"]', "Fruit")
+    page.keyboard.press("Enter")
+    expect(page.locator("#conversations .item")).to_contain_text("Fruit")
+    page.locator("#conversations .item").hover()
+    page.locator('[aria-label="Delete Fruit"]').click()
+    expect(page.locator("#conversations .item")).to_have_count(0)
+    page.locator(".toast button", has_text="Undo").click()
+    page.reload()
+    assert answer(page) == "apples" and page.title().startswith("Fruit")
+
+
+def test_conversations_are_saved_to_a_file(page: Page, tmp_path: Path) -> None:
+    say(page, "apples")
+    assert answer(page) == "apples"
+    page.click("#settings")
+    with page.expect_download() as download:
+        page.get_by_text("Save all conversations to a file").click()
+    download.value.save_as(tmp_path / "saved.json")
+    (saved,) = json.loads((tmp_path / "saved.json").read_text())
+    assert [node["content"] for node in saved["nodes"].values() if node.get("content")] == ["apples", "apples"]
+
+
+def test_another_tab_shows_the_conversation(page: Page, url: str) -> None:
+    other = page.context.new_page()
+    other.goto(url)
+    other.wait_for_selector('[data-state="ready"]')
+    say(page, "apples")
+    assert answer(page) == "apples"
+    show_list(other)
+    other.locator("#conversations .item").get_by_text("apples").click()
+    assert answer(other) == "apples"
+
+
+def test_a_key_is_asked_for_and_kept(browser: Browser, tmp_path: Path) -> None:
+    settings = ServerSettings(api_keys=("the key",))
+    with serving(write_model(tmp_path / "m"), settings) as served, opened(browser, served.url) as page:
+        expect(page.locator("#served-text")).to_have_text("API key needed")
+        page.click("#settings")
+        page.fill("#setting-key", "the key")
+        page.keyboard.press("Escape")
+        page.wait_for_selector('[data-state="ready"]')
+        say(page, "hi")
+        assert answer(page) == "hi"
+        page.reload()
+        page.wait_for_selector('[data-state="ready"]')
+
+
+def test_one_of_several_models_is_chosen(browser: Browser, tmp_path: Path) -> None:
+    offers = [
+        Offer(artifact_of(write_model(tmp_path / name)), EngineConfig(context_length=length), name)
+        for name, length in (("small", 1000), ("large", 3000))
+    ]
+    with serving_all(offers, ServerSettings()) as served, opened(browser, served.url) as page:
+        page.wait_for_selector('[data-state="ready"]')
+        expect(page.locator("#context")).to_have_text("1,000 tokens")
+        page.select_option("#model", "large")
+        say(page, "hi")
+        assert answer(page) == "hi"
+        expect(page.locator("#context")).to_contain_text("/ 3,000 tokens")
+        page.reload()
+        expect(page.locator("#model")).to_have_value("large")
 
 
 def test_what_a_model_writes_cannot_become_code(page: Page) -> None:

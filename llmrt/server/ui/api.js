@@ -10,11 +10,10 @@ export class ApiError extends Error {
   }
 }
 
-/** The served model: `{id, contextLength}`. */
-export async function fetchModel(key) {
+/** The models of the server: `{id, contextLength}`, a length that is known once the model has been loaded. */
+export async function fetchModels(key) {
   const response = await request("models", { headers: headers(key) });
-  const [model] = (await response.json()).data;
-  return { id: model.id, contextLength: model.max_model_len };
+  return (await response.json()).data.map((model) => ({ id: model.id, contextLength: model.max_model_len }));
 }
 
 // What the server did otherwise than it was asked to, by the header that says so.

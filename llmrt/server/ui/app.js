@@ -1,6 +1,6 @@
 // The page: puts the parts together, and keeps what they show in step with what is stored.
 
-import { ApiError, fetchModel } from "./api.js";
+import { ApiError, fetchModels } from "./api.js";
 import { fillAnswer } from "./answering.js";
 import { Composer } from "./composer.js";
 import { byId, h, icon } from "./dom.js";
@@ -22,7 +22,7 @@ const SAVE_SECONDS = 2;
 class App {
   constructor(store) {
     this._store = store;
-    this._model = null;
+    this._models = [];
     this._conversations = [];
     this._current = newConversation(preference("sampling", {}));
     this._running = new Map(); // a conversation's id, and what stops its answer
@@ -42,6 +42,11 @@ class App {
     });
   }
 
+  /** The one that answers: chosen in this browser, or the server's first. */
+  get _model() {
+    return this._models.find(({ id }) => id === preference("model", null)) ?? this._models[0];
+  }
+
   async start() {
     this._wire();
     this._conversations = await this._store.all();
@@ -54,6 +59,7 @@ class App {
   }
 
   _wire() {
+    byId("model").addEventListener("change", (event) => this._choose(event.target.value));
     const button = byId("theme");
     const showTheme = () => {
       button.replaceChildren(icon(THEME_ICONS[theme()]));
@@ -223,7 +229,7 @@ class App {
     });
     this._running.delete(conversation.id);
     if (this._conversations.includes(conversation)) this._save(conversation);
-    if (node.error) this._connect(); // the server may be gone, or want another key
+    if (node.error || !this._model?.contextLength) this._connect(); // the server may be gone, or have loaded a model
     if (conversation === this._current) {
       this._composer.setBusy(false);
       this._showContext();
@@ -232,12 +238,13 @@ class App {
     this._showList();
   }
 
-  /** Learn which model is served; asks again while the server is loading it or cannot be reached. */
+  /** Learn which models are served; asks again while the server is loading the first or cannot be reached. */
   async _connect() {
     clearTimeout(this._retry);
     try {
-      this._model = await fetchModel(preference("key", ""));
+      this._models = await fetchModels(preference("key", ""));
       this._showServed("ready", this._model.id);
+      this._showModels();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this._showServed(...servedState(error));
@@ -275,6 +282,20 @@ class App {
   _showServed(state, text) {
     byId("served").dataset.state = state;
     if (byId("served-text").textContent !== text) byId("served-text").textContent = text;
+  }
+
+  /** Several models are there to choose from, instead of the name of the only one. */
+  _showModels() {
+    const select = byId("model");
+    select.hidden = this._models.length < 2;
+    byId("served-text").hidden = !select.hidden;
+    select.replaceChildren(...this._models.map(({ id }) => h("option", { value: id, selected: id === this._model.id }, id)));
+  }
+
+  _choose(id) {
+    setPreference("model", id);
+    this._showContext();
+    this._composer.focus();
   }
 
   /** How much of the context the conversation took at its last answer. */
