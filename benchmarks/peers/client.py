@@ -57,3 +57,14 @@ def llama_cpp_client(python: Path) -> Client:
     if not python.exists():
         raise WorkerError(f"{python} is missing; make it with `make peers`, or name another with --peer-python.")
     return Client([str(python), str(ROOT / "benchmarks/peers/llama_cpp_worker.py")])
+
+
+def commit() -> str:
+    """The last commit of the checkout that changed llmrt or its kernels, marked if their files differ from it."""
+    code = ("llmrt", "kernels")
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments, "--", *code], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    return git("log", "-1", "--format=%h") + ("-dirty" if git("status", "--porcelain") else "")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import random
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.answering import answer
+from benchmarks.peers.client import commit
 from benchmarks.peers.shapes import SHAPES
 from llmrt import __version__
 from llmrt.cli.bench_target import named_target
@@ -99,17 +99,6 @@ def read_bytes(config: ModelConfig, quant: str) -> int:
             num_bytes *= config.moe.num_active / config.moe.num_experts
         total += num_bytes
     return int(total)
-
-
-def commit() -> str:
-    """The last commit of the checkout that changed llmrt or its kernels, marked if their files differ from it."""
-    code = ("llmrt", "kernels")
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments, "--", *code], cwd=ROOT, capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    return git("log", "-1", "--format=%h") + ("-dirty" if git("status", "--porcelain") else "")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ A prompt goes through the model layer by layer, and between its layers the other
     decode | layer layer layer | decode | layer layer | decode | ...
 
 Layers may take ``_SHARE`` times as long as the decode step beside them. So tokens come at most 1 + ``_SHARE`` times as
-far apart as before, and a prompt takes 1 + 1 / ``_SHARE`` times as long as alone. It has fewer tokens a step where one
-layer of them would take longer than that: behind a deep context, or beside few who decode.
+far apart as before, and a prompt takes 1 + 1 / ``_SHARE`` times as long as alone where layers fill that time. They do
+when several fit: a step has fewer tokens behind a deep context, or beside few who decode.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-_SHARE = 3.0
+_SHARE = 2.5
+_LAYERS = 3  # that should fit between two decode steps
 _SAMPLES = 9  # of which the median is taken: one step in which another process had the processor says nothing
 _TOKENS = 64  # steps of prompts have a multiple: fewer are hardly any faster, for the weights are read all the same
 
@@ -42,7 +43,7 @@ class Pace:
         """The tokens of prompts that a step should have while others decode; None while nothing is measured."""
         if not self._decode_seconds or not self._layer_seconds:
             return None
-        fitting = self._allowed() / median(self._layer_seconds)
+        fitting = self._allowed() / _LAYERS / median(self._layer_seconds)
         return max(_TOKENS, int(fitting) // _TOKENS * _TOKENS)
 
     def _allowed(self) -> float:

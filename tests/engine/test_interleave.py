@@ -60,9 +60,9 @@ def test_a_long_prompt_delays_no_token_by_more_than_it_may_and_takes_less_than_t
     scheduler.add(request("long", 2048, max_tokens=1))
     gaps = gaps_until("long", runner, steps)
     alone = 2048 * LAYERS * layer / 512
-    assert max(gaps) <= 4.0 + 1e-9
+    assert max(gaps) <= 3.5 + 1e-9
     assert runner.now - start <= 2 * alone
-    assert len(gaps) >= alone / 4
+    assert len(gaps) >= alone / 3.5
 
 
 def test_a_layer_that_takes_too_long_gets_fewer_tokens() -> None:

@@ -1,0 +1,105 @@
+"""An HTTP client that costs next to nothing: one socket a request, and a time stamp for each event of a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.serving.server import HOST, MODEL_ID
+
+_LINE_LIMIT = 1 << 20
+_DATA, _DONE = b"data: ", b"data: [DONE]"
+
+
+@dataclass
+class Reply:
+    """When a stream was asked for, and when each of its events came, in seconds of ``time.perf_counter``.
+
+    ``status`` is None if the connection ended before there was one. ``is_whole`` if the stream came to its own end.
+    """
+
+    begin: float = 0.0
+    status: int | None = None
+    times: list[float] = field(default_factory=list[float])
+    events: list[bytes] = field(default_factory=list[bytes])
+    end: float = 0.0
+    is_whole: bool = False
+
+    def records(self) -> list[Any]:
+        """The events as JSON."""
+        return [json.loads(each[len(_DATA) :]) for each in self.events]
+
+    def text(self) -> str:
+        """The text of the first choice."""
+        return "".join(choice["text"] for record in self.records() for choice in record.get("choices", ())[:1])
+
+    def error(self) -> str | None:
+        """The message of an error event."""
+        errors = [record["error"]["message"] for record in self.records() if "error" in record]
+        return errors[0] if errors else None
+
+
+def body_of(prompt: list[int] | str, max_tokens: int, **fields: Any) -> dict[str, Any]:
+    """A greedy completion of exactly ``max_tokens`` tokens, streamed, that finds no prefix in any cache of prompts."""
+    always = {"temperature": 0, "ignore_eos": True, "stream": True, "model": MODEL_ID}
+    return {"prompt": prompt, "max_tokens": max_tokens, **always, **fields}
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection that is closed at the end, whatever was read of it."""
+    reader, writer = await asyncio.open_connection(HOST, port, limit=_LINE_LIMIT)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def request_bytes(body: dict[str, Any] | bytes, path: str = "/v1/completions", method: str = "POST") -> bytes:
+    """A whole HTTP request."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    return f"{head}content-length: {len(content)}\r\n\r\n".encode() + content
+
+
+async def stream(port: int, body: dict[str, Any], into: Reply | None = None) -> Reply:
+    """Ask for a completion and read it to its end. A connection that breaks leaves a reply that is not whole.
+
+    The caller may look at what came so far in ``into``.
+    """
+    reply = into or Reply()
+    reply.begin = time.perf_counter()
+    try:
+        async with connected(port) as (reader, writer):
+            writer.write(request_bytes(body))
+            reply.status = await read_status(reader)
+            await _read_events(reader, reply)
+    except (OSError, asyncio.IncompleteReadError):
+        pass
+    reply.end = time.perf_counter()
+    return reply
+
+
+async def read_status(reader: asyncio.StreamReader) -> int:
+    """The status of an answer, whose headers are read too. Raises ``ConnectionError`` if there is none."""
+    first = await reader.readline()
+    if not first:
+        raise ConnectionError("the server closed the connection")
+    while (await reader.readline()).strip():
+        pass
+    return int(first.split()[1])
+
+
+async def _read_events(reader: asyncio.StreamReader, reply: Reply) -> None:
+    """Lines that begin no event are the sizes of chunks, comments, and what is between."""
+    while line := await reader.readline():
+        if line.startswith(_DONE):
+            reply.is_whole = True
+        elif line.startswith(_DATA):
+            reply.times.append(time.perf_counter())
+            reply.events.append(line.strip())
