@@ -75,8 +75,8 @@ $(TESTING): $(RUNTIME)
 	@$(PIP) install --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-# llama.cpp, built from source for this processor; some minutes.
-peers: $(PEERS)/.installed
+# llama.cpp, built from source for this processor: its library and its server; half an hour.
+peers: $(PEERS)/.installed $(PEERS)/bin/llama-server
 
 $(PEERS)/.installed: benchmarks/peers/requirements.txt
 	@$(PYTHON) -m venv $(PEERS)
@@ -84,11 +84,23 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 		--no-binary llama-cpp-python --requirement $<
 	@touch $@
 
+# Its server is in the same source package, which builds the library alone.
+$(PEERS)/bin/llama-server: $(PEERS)/.installed
+	$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet download --no-deps --no-binary llama-cpp-python \
+		--dest build/llama.cpp $$(grep llama-cpp-python benchmarks/peers/requirements.txt)
+	tar --extract --gzip --strip-components 1 --directory build/llama.cpp --file build/llama.cpp/llama_cpp_python-*.tar.gz
+	cmake -S build/llama.cpp/vendor/llama.cpp -B build/llama.cpp/build -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
+		-DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF \
+		-DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_SUBPROCESS=OFF
+	cmake --build build/llama.cpp/build --parallel --target llama-server llama-quantize
+	cp build/llama.cpp/build/bin/llama-server build/llama.cpp/build/bin/llama-quantize $(PEERS)/bin/
+
 # Every figure of README.md beside llama.cpp: half an hour on an idle machine.
 compare: $(RUNTIME) peers
 	$(VENV)/bin/python -m benchmarks.compare --peer-python $(PEERS)/bin/python
 	$(VENV)/bin/python -m benchmarks.startup --peer-python $(PEERS)/bin/python
 	$(VENV)/bin/python -m benchmarks.sharing
+	$(VENV)/bin/python -m benchmarks.load --llama-server $(PEERS)/bin/llama-server
 
 report: $(BENCHING)
 	$(VENV)/bin/python -m benchmarks.report
