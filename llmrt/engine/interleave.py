@@ -29,6 +29,8 @@ class Interleave:
     def step(self) -> list[RequestOutput]:
         """Layers of a step of prompts, as many as the pace allows, and a token for all who decode."""
         self._forget_who_left()  # who was aborted
+        if num_decoding := self._scheduler.num_decoding:
+            self._pace.weigh(self._scheduler.num_running - num_decoding, num_decoding)
         scheduled = self._scheduler.schedule(self._prompt_tokens())
         self._forget_who_left()  # who was preempted
         decoding = {request: num_tokens for request, num_tokens in scheduled.items() if request.is_decoding}
@@ -39,7 +41,7 @@ class Interleave:
     def _prompt_tokens(self) -> int | None:
         if self._prefill is not None:
             return 0
-        return self._pace.prompt_tokens() if self._scheduler.is_decoding else None
+        return self._pace.prompt_tokens() if self._scheduler.num_decoding else None
 
     def _forget_who_left(self) -> None:
         if self._prefill is None:

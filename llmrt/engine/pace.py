@@ -6,7 +6,8 @@ A prompt goes through the model layer by layer, and between its layers the other
 
 Layers may take ``_SHARE`` times as long as the decode step beside them. So tokens come at most 1 + ``_SHARE`` times as
 far apart as before, and a prompt takes 1 + 1 / ``_SHARE`` times as long as alone where layers fill that time. They do
-when several fit: a step has fewer tokens behind a deep context, or beside few who decode.
+when several fit: a step has fewer tokens behind a deep context, or beside few who decode. Where more wait for their
+first token than decode, layers take as many times longer: nobody's waiting counts more than another's.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ class Pace:
     def __init__(self) -> None:
         self._decode_seconds = deque[float](maxlen=_SAMPLES)
         self._layer_seconds = deque[float](maxlen=_SAMPLES)  # per token
+        self._waiting_per_decoding = 1.0
+
+    def weigh(self, num_waiting: int, num_decoding: int) -> None:
+        """So many requests wait for their first token, and so many, at least one, for their next."""
+        self._waiting_per_decoding = max(1.0, num_waiting / num_decoding)
 
     def decoded(self, seconds: float) -> None:
         """A decode step took ``seconds``."""
@@ -47,4 +53,5 @@ class Pace:
         return max(_TOKENS, int(fitting) // _TOKENS * _TOKENS)
 
     def _allowed(self) -> float:
-        return _SHARE * median(self._decode_seconds) if self._decode_seconds else 0.0
+        decode_seconds = median(self._decode_seconds) if self._decode_seconds else 0.0
+        return _SHARE * self._waiting_per_decoding * decode_seconds

@@ -70,9 +70,9 @@ class Scheduler:
         return len(self._running)
 
     @property
-    def is_decoding(self) -> bool:
-        """Whether a request takes part in steps whose prompt is computed."""
-        return any(request.is_decoding for request in self._running)
+    def num_decoding(self) -> int:
+        """Requests that take part in steps and whose prompts are computed."""
+        return sum(request.is_decoding for request in self._running)
 
     def add(self, request: Request) -> None:
         """Queue ``request``."""

@@ -74,6 +74,17 @@ def test_a_layer_that_takes_too_long_gets_fewer_tokens() -> None:
     assert set(chunks[1:-1]) == {64}  # the fewest: 512 of them take 30 decode steps
 
 
+def test_of_many_who_come_at_once_the_first_to_decode_does_not_hold_up_the_rest() -> None:
+    scheduler, runner, steps = make_steps(layer_seconds=1 / 512)
+    start_chats(scheduler, steps, count=1)
+    start = runner.now
+    for i in range(8):
+        scheduler.add(request(f"other{i}", 512, max_tokens=1))
+    gaps_until("other7", runner, steps)
+    alone = 8 * LAYERS
+    assert runner.now - start <= 1.25 * alone  # 1.4 times if each were given 2.5 times the time of a decode step
+
+
 def test_a_prompt_alone_is_computed_in_full_chunks_though_others_decoded_before() -> None:
     scheduler, runner, steps = make_steps(layer_seconds=30 / 512)
     start_chats(scheduler, steps)
