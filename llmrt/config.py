@@ -43,7 +43,8 @@ class ServerSettings:
     leave a stream unread, beyond which it is closed; ``drain_seconds`` that open answers get on shutdown;
     ``api_keys`` of which a client must send one, none for a server that is open;
     ``cors_origins`` whose web pages may use it, "*" for all;
-    ``keep_alive_seconds`` that a model stays loaded after its last answer, 0 until another needs the memory.
+    ``keep_alive_seconds`` that a model stays loaded after its last answer, 0 until another needs the memory;
+    ``log_prompts``, which else are nobody's business.
     """
 
     ping_seconds: float = 5.0
@@ -55,3 +56,4 @@ class ServerSettings:
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
     keep_alive_seconds: float = 0.0
+    log_prompts: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from llmrt.cli.options import (
 from llmrt.cli.serve_config import CONTEXT_SETTINGS, config_text
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
+from llmrt.server.logs import LogFormat, log_to_stderr
 
 if TYPE_CHECKING:
     from llmrt.server.served_model import Offer
@@ -63,6 +63,8 @@ def serve(
     max_num_seqs: MaxNumSeqs = 8,
     revision: Revision = None,
     keep_alive_seconds: options.KeepAliveSeconds = _SERVER.keep_alive_seconds,
+    log_format: options.LogFormatName = LogFormat.text,
+    log_prompts: options.LogPrompts = _SERVER.log_prompts,
     ping_seconds: options.PingSeconds = _SERVER.ping_seconds,
     max_open_requests: options.MaxOpenRequests = _SERVER.max_open_requests,
     max_body_mb: options.MaxBodyMb = _SERVER.max_body_mb,
@@ -82,7 +84,7 @@ def serve(
     from llmrt.server.cors import check_cors_origin
     from llmrt.server.tls import tls_context
 
-    _log_to_stderr()
+    log_to_stderr(log_format)
     keys = access.api_keys(context, api_key or [], api_key_file)
     origins = tuple(map(check_cors_origin, cors_origin or []))
     tls = tls_context(tls_cert, tls_key)
@@ -108,6 +110,7 @@ def serve(
             drain_seconds=drain_seconds,
             api_keys=keys,
             cors_origins=origins,
+            log_prompts=log_prompts,
         )
         names = served_model_name or [None] * len(model)
         offers = [_offer(*named, engine, calibrate, revision) for named in zip(model, names, strict=True)]
@@ -132,8 +135,3 @@ def _check_each(models: list[str], names: list[str] | None, revision: str | None
         raise ConfigError(f"--served-model-name is there {len(names)} times, for {len(models)} models.")
     if revision is not None and len(models) > 1:
         raise ConfigError(f"--revision {revision} is for one model, and these are {len(models)}.")
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
-    logging.getLogger("llmrt").setLevel(logging.INFO)

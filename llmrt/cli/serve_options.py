@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from llmrt.cli.serve_config import load_config
+from llmrt.server.logs import LogFormat
 
 _LIMITS = "Limits"
 _ACCESS = "Access"
+_LOG = "Log"
 
 ServedModels = Annotated[
     list[str] | None,
@@ -65,6 +67,10 @@ CorsOrigin = Annotated[
         help="A site whose web pages may use this server, such as https://chat.example.org, or several; * for all.",
     ),
 ]
+LogFormatName = Annotated[
+    LogFormat, typer.Option(rich_help_panel=_LOG, help="Lines of the log on stderr: text, or JSON for programs.")
+]
+LogPrompts = Annotated[bool, typer.Option("--log-prompts", rich_help_panel=_LOG, help="Write prompts to the log.")]
 PingSeconds = Annotated[
     float, typer.Option(min=0, help="Seconds between comment lines in a silent stream; 0 sends none.")
 ]

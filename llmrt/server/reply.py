@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from llmrt.errors import RequestError
 from llmrt.server.choice import Delta
+from llmrt.server.exchange import TokenCount
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.generation import Job, run
+from llmrt.server.prompt_log import note_prompts
 from llmrt.server.responses import CachedTokens, ReasoningTokens, Usage
 from llmrt.server.sampling import fit_max_tokens, sampling_params
 from llmrt.server.schemas import GenerationBody
@@ -24,13 +26,13 @@ class UsageCount:
     """Counts while deltas pass. A prompt with several choices counts once, cached tokens as for its first."""
 
     job: Job
-    completion_tokens: int = 0
+    tokens: TokenCount
     reasoning_tokens: dict[int, int] = field(default_factory=dict[int, int])
     cached_tokens: dict[int, int] = field(default_factory=dict[int, int])
 
     def add(self, delta: Delta) -> None:
         """Count one delta."""
-        self.completion_tokens += len(delta.token_ids)
+        self.tokens.completion_tokens += len(delta.token_ids)
         self.reasoning_tokens[delta.index] = delta.num_reasoning_tokens
         if delta.index % self.job.n == 0:
             known = self.cached_tokens.get(delta.index, 0)
@@ -39,10 +41,10 @@ class UsageCount:
     @property
     def usage(self) -> Usage:
         """The count so far."""
-        prompt = sum(map(len, self.job.prompts))
+        prompt, completion = self.tokens.prompt_tokens, self.tokens.completion_tokens
         cached = CachedTokens(sum(self.cached_tokens.values()))
         reasoning = ReasoningTokens(sum(self.reasoning_tokens.values()))
-        return Usage(prompt, self.completion_tokens, prompt + self.completion_tokens, cached, reasoning)
+        return Usage(prompt, completion, prompt + completion, cached, reasoning)
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,9 @@ def admit(
         answer=answer,
     )
     state.admit(job.num_choices)
+    count = UsageCount(job, note_prompts(state, job.prompts))
     headers = ignored_header([*unused, *check_extra_fields(body)]) | _clamp_header(fitted, max_tokens)
-    return Reply(state, body, job, UsageCount(job), headers)
+    return Reply(state, body, job, count, headers)
 
 
 def _clamp_header(fitted: Sequence[int | None], asked: int | None) -> dict[str, str]:

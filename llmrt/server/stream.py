@@ -14,8 +14,9 @@ from starlette.types import Send
 
 from llmrt.errors import LlmrtError
 from llmrt.server.errors import describe
+from llmrt.server.exchange import current_exchange
 from llmrt.server.framing import Framing
-from llmrt.server.middleware import logger, request_id
+from llmrt.server.logs import logger
 
 T = TypeVar("T")
 RecordT = TypeVar("RecordT", bound=Struct)
@@ -57,7 +58,8 @@ async def frames(
                 yield framing.idle() if record is None else framing.record(record)
     except Exception as error:
         if not isinstance(error, LlmrtError):
-            logger.exception("%s failed in its stream", request_id.get("a request"))
+            exchange = current_exchange()
+            logger.exception("%s failed in its stream", exchange, extra={"fields": {"request_id": exchange.id}})
         yield framing.failure(describe(error))
     else:
         if framing.end:

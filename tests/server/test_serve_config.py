@@ -44,7 +44,14 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
     assert printed(LLMRT_CONFIG=str(file)) == {**values, "port": 1, "host": "1.1.1.1"}
 
 
-SAMPLES = {"calibrate": "text.txt", "quant": "int4", "dtype": "bf16", "kv_dtype": "int8"}
+SAMPLES = {
+    "calibrate": "text.txt",
+    "quant": "int4",
+    "dtype": "bf16",
+    "kv_dtype": "int8",
+    "log_format": "json",
+    "log_prompts": "true",
+}
 
 
 @pytest.mark.parametrize("name", [param.name for param in SETTINGS if not getattr(param, "hide_input", False)])

@@ -21,6 +21,7 @@ from llmrt.errors import ContextLengthError, RequestError
 from llmrt.server.body import json_body
 from llmrt.server.dependencies import State
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.prompt_log import note_prompts
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import Prompts
 from llmrt.server.state import ServerState
@@ -85,6 +86,7 @@ async def embeddings(
         raise RequestError(message, param="dimensions")
     texts = await asyncio.to_thread(_encode, state, body)
     state.admit(min(len(texts), _side_by_side(state)))
+    note_prompts(state, texts)
     return await until_disconnect(request, _respond(state, body, texts, ignored_header(ignored)))
 
 
