@@ -11,6 +11,7 @@ from llmrt.engine.request import Pooling, Request, RequestOutput, SamplingParams
 from llmrt.engine.run_ahead import RunAhead
 from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
+from llmrt.engine.stats import EngineStats
 from llmrt.errors import ContextLengthError, RequestError
 
 DEFAULTS = EngineConfig()
@@ -55,6 +56,19 @@ class LLMEngine:
     def embedding_size(self) -> int:
         """Numbers in the vector of a text."""
         return self._runner.hidden_size
+
+    @property
+    def stats(self) -> EngineStats:
+        """Its state just now. A request whose grammar is compiled waits."""
+        scheduler, kv = self.scheduler, self.scheduler.kv
+        return EngineStats(
+            num_running=scheduler.num_running,
+            num_waiting=scheduler.num_waiting + self._num_compiling,
+            kv_usage=kv.usage,
+            num_preemptions=scheduler.num_preemptions,
+            prefix_queries=kv.num_queried_tokens,
+            prefix_hits=kv.num_found_tokens,
+        )
 
     @property
     def has_work(self) -> bool:

@@ -1,7 +1,7 @@
 """The records that cross the border of the engine process, one frame a record. Free of torch and of pickle.
 
 To the engine: ``Start`` once, then ``Submit`` and ``Abort``. From it: ``Ready`` or ``Failed`` once, then one
-``Outputs`` for each step that produced something. Closing the socket ends the engine.
+``Outputs`` for each step that produced something or changed the engine's state. Closing the socket ends the engine.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import msgspec
 
 from llmrt.config import EngineConfig
 from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
+from llmrt.engine.stats import EngineStats
 
 
 class Start(msgspec.Struct, tag=True, frozen=True):
@@ -54,9 +55,10 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
 
 
 class Outputs(msgspec.Struct, tag=True, frozen=True):
-    """What one step gave to each request that got something."""
+    """What one step gave to each request that got something, and the engine's state if it has changed."""
 
     outputs: list[RequestOutput]
+    stats: EngineStats | None = None
 
 
 ToEngine = Start | Submit | Abort

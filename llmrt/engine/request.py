@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,8 +103,9 @@ class RequestOutput:
     """What one engine step gave to one request.
 
     ``token_ids`` are new since the last output (an end-of-sequence token is among them). ``logprobs`` has one
-    entry a token when they were asked for. The last output of a request has a ``finish_reason``; with "error"
-    the ``error`` says why. ``embedding`` is a pooled vector, little-endian fp32, in its request's only output.
+    entry a token when they were asked for. ``queue_seconds`` the request waited before it was begun. The last output of
+    a request has a ``finish_reason``; with "error" the ``error`` says why. ``embedding`` is a pooled vector,
+    little-endian fp32, in its request's only output.
     """
 
     request_id: str
@@ -111,6 +113,7 @@ class RequestOutput:
     finish_reason: FinishReason | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
     num_cached_tokens: int = 0
+    queue_seconds: float = field(default=0.0, compare=False)
     error: str | None = None
     embedding: bytes | None = None
 
@@ -142,6 +145,8 @@ class Request:
     is_plain_greedy: bool = field(init=False)
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0
+    arrived: float = field(default_factory=time.monotonic)
+    queue_seconds: float = 0.0
     block_table: array[int] = field(default_factory=empty_table)
     block_keys: list[bytes] = field(default_factory=list[bytes])
     constraint: Constraint | None = None

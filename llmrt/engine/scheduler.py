@@ -15,6 +15,7 @@ Where a step of prompts takes its time (``interleave.py``), steps without prompt
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -167,6 +168,7 @@ class Scheduler:
             num_cached = 0 if request.pooling == "mean" else self.kv.get_computed_blocks(request)
             if request.num_output_tokens == 0:
                 request.num_cached_tokens = num_cached
+                request.queue_seconds = time.monotonic() - request.arrived
 
     def _schedule_prompts(self, prompts: list[Request], budget: int, scheduled: SchedulerOutput) -> None:
         """Share ``budget`` tokens between the prompts, the shortest first."""
@@ -212,6 +214,7 @@ class Scheduler:
             token_ids=(),
             finish_reason="stop",
             num_cached_tokens=request.num_cached_tokens,
+            queue_seconds=request.queue_seconds,
             embedding=vector.data,
         )
 
@@ -231,6 +234,7 @@ class Scheduler:
             finish_reason=finish_reason,
             logprobs=None if sampled.logprob is None else (sampled.logprob,),
             num_cached_tokens=request.num_cached_tokens,
+            queue_seconds=request.queue_seconds,
         )
 
     def _finish_reason(self, request: Request) -> FinishReason | None:

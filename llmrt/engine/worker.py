@@ -23,6 +23,7 @@ from llmrt.engine.free_memory import give_back_freed_memory
 from llmrt.engine.messages import Abort, Failed, Outputs, Ready, Start, Submit, ToEngine
 from llmrt.engine.read_ahead import read_ahead
 from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
+from llmrt.engine.stats import EngineStats
 from llmrt.engine.threads import limit_spinning
 from llmrt.errors import LlmrtError, MemoryFitError, RequestError
 
@@ -53,6 +54,11 @@ class Engine(Protocol):
     @property
     def has_work(self) -> bool:
         """Whether ``step`` would compute anything."""
+        ...
+
+    @property
+    def stats(self) -> EngineStats:
+        """Its state just now."""
         ...
 
     def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
@@ -110,14 +116,17 @@ def serve(channel: Channel, build: BuildEngine) -> int:
 
 def run(engine: Engine, channel: Channel) -> None:
     """Take records in, step, send outputs; sleeps only when there is nothing to compute. Ends by ``EOFError``."""
+    told = EngineStats()
     while True:
         outputs: list[RequestOutput] = []
         for record in channel.receive(block=not engine.has_work):
             outputs += _apply(engine, record)
         if engine.has_work:
             outputs += engine.step()
-        if outputs:
-            channel.send(Outputs(outputs))
+        stats = engine.stats
+        if outputs or stats != told:
+            channel.send(Outputs(outputs, None if stats == told else stats))
+            told = stats
 
 
 def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:

@@ -12,7 +12,7 @@ from llmrt.server.dependencies import set_models
 from llmrt.server.guard import Guard
 from llmrt.server.middleware import RequestLog
 from llmrt.server.models import Models
-from llmrt.server.routes import chat, completions, embeddings, health, messages, page, responses, tokens
+from llmrt.server.routes import chat, completions, embeddings, health, messages, metrics, page, responses, tokens
 from llmrt.server.routes import models as model_list
 
 
@@ -25,6 +25,6 @@ def create_app(models: Models, settings: ServerSettings) -> FastAPI:
     app.add_middleware(Guard, settings=settings)
     allow_origins(app, settings.cors_origins)
     app.add_middleware(RequestLog)
-    for module in (chat, completions, embeddings, health, messages, model_list, page, responses, tokens):
+    for module in (chat, completions, embeddings, health, messages, metrics, model_list, page, responses, tokens):
         app.include_router(module.router)
     return app

@@ -34,7 +34,7 @@ async def _named_model(request: Request) -> str | None:
     """The model that the body names; a body that cannot be read is refused by who needs the rest of it."""
     try:
         return msgspec.json.decode(await request.body(), type=_Naming).model
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

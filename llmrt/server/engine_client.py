@@ -10,14 +10,17 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from llmrt.config import EngineConfig
 from llmrt.engine.messages import Ready, Submit
 from llmrt.engine.request import RequestOutput
+from llmrt.engine.stats import EngineStats
 from llmrt.errors import EngineLoadingError, LlmrtError
 from llmrt.server.backoff import Backoff
 from llmrt.server.engine_process import EngineProcess
+from llmrt.server.metrics import Metrics, ModelMetrics
 
 logger = logging.getLogger("llmrt.server")
 
@@ -33,11 +36,13 @@ class EngineClient:
         process: EngineProcess,
         backoff: Backoff,
         request_seconds: float | None,
+        metrics: ModelMetrics,
     ) -> None:
         self._model_path, self._config, self._command = model_path, config, command
         self._process = process
         self._backoff = backoff
         self._request_seconds = request_seconds
+        self._metrics = metrics
         self._restart_at: float | None = None  # set from a death until the next engine is ready
         self.num_restarts = 0
         self._living = asyncio.create_task(self._live())
@@ -52,13 +57,23 @@ class EngineClient:
         *,
         backoff: Backoff | None = None,
         request_seconds: float | None = None,
+        metrics: ModelMetrics | None = None,
     ) -> EngineClient:
         """Start an engine that loads the model; ``ready`` waits for it.
 
         ``command`` stands in for the worker. An answer may take ``request_seconds``.
+        ``metrics`` are told of every request.
         """
         process = await EngineProcess.start(model_path, config, command)
-        return cls(model_path, config, command, process, backoff or Backoff(), request_seconds)
+        return cls(
+            model_path,
+            config,
+            command,
+            process,
+            backoff or Backoff(),
+            request_seconds,
+            metrics or Metrics().of_model(""),
+        )
 
     @property
     def pid(self) -> int:
@@ -69,6 +84,11 @@ class EngineClient:
     def num_open(self) -> int:
         """Requests that are waiting or being computed."""
         return self._process.num_open
+
+    @property
+    def stats(self) -> EngineStats:
+        """The state of the engine process."""
+        return self._process.stats
 
     @property
     def is_over(self) -> bool:
@@ -95,12 +115,11 @@ class EngineClient:
     async def generate(self, requests: Sequence[Submit]) -> AsyncGenerator[RequestOutput, None]:
         """See ``EngineProcess.generate``."""
         _ = self.info  # raises unless there is an engine
-        outputs = self._process.generate(requests, self._request_seconds)
-        try:
-            async for output in outputs:
-                yield output
-        finally:
-            await outputs.aclose()
+        async with aclosing(self._process.generate(requests, self._request_seconds)) as outputs:
+            with self._metrics.watch(requests) as watch:
+                async for output in outputs:
+                    watch.see(output)
+                    yield output
 
     def abort(self, request_id: str) -> None:
         """See ``EngineProcess.abort``."""

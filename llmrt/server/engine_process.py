@@ -21,6 +21,7 @@ from llmrt.config import EngineConfig
 from llmrt.engine.channel import HEADER, encode_frame
 from llmrt.engine.messages import Abort, Failed, FromEngine, Outputs, Ready, Start, Submit, ToEngine
 from llmrt.engine.request import RequestOutput
+from llmrt.engine.stats import EngineStats
 from llmrt.errors import DeadlineError, EngineDeadError, EngineLoadingError, LlmrtError, MemoryFitError, SlowClientError
 
 logger = logging.getLogger("llmrt.server")
@@ -48,6 +49,7 @@ class EngineProcess:
         self._reader = reader
         self._writer = writer
         self._queues: dict[str, _Queue] = {}
+        self.stats = EngineStats()
         self._started = time.monotonic()
         self._load_seconds = load_seconds
         loop = asyncio.get_running_loop()
@@ -186,6 +188,7 @@ class EngineProcess:
             case Failed():
                 self._end(record.message, MemoryFitError if record.needs_memory else LlmrtError)
             case Outputs():
+                self.stats = record.stats or self.stats
                 for output in record.outputs:
                     self._deliver(output)
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from llmrt.config import ServerSettings
 from llmrt.errors import ConfigError, EngineLoadingError, LlmrtError, MemoryFitError, RequestError
 from llmrt.server.engine_client import EngineClient
+from llmrt.server.engine_metrics import EngineCollector
+from llmrt.server.metrics import Metrics
 from llmrt.server.served_model import Offer, load_served_model
 from llmrt.server.state import ServerState
 
@@ -59,6 +61,8 @@ class Models:
         self.offers = offers
         self._settings = settings
         self._command = command
+        self.metrics = Metrics()
+        self.metrics.registry.register(EngineCollector(self._engines))
         self._seats: dict[Offer, _Seat] = {}
         self._one_by_one = asyncio.Lock()  # who loads counts on the memory that is left
         self._leaving = asyncio.create_task(self._unload_who_is_idle())
@@ -84,6 +88,9 @@ class Models:
     def loaded(self) -> dict[Offer, ServerState]:
         """The models that have an engine, or will have when it is ready."""
         return {offer: seat.state for offer, seat in self._seats.items() if seat.state is not None}
+
+    def _engines(self) -> dict[str, EngineClient]:
+        return {offer.id: state.engine for offer, state in self.loaded.items()}
 
     def find(self, name: str | None) -> Offer:
         """The model of that name; the first if there is none. Raises ``RequestError``."""
@@ -138,8 +145,13 @@ class Models:
 
     async def _begin(self, offer: Offer) -> ServerState:
         """The model, whose engine starts to load."""
-        seconds = self._settings.request_seconds or None
-        engine = await EngineClient.start(offer.artifact.path, offer.config, self._command, request_seconds=seconds)
+        engine = await EngineClient.start(
+            offer.artifact.path,
+            offer.config,
+            self._command,
+            request_seconds=self._settings.request_seconds or None,
+            metrics=self.metrics.of_model(offer.id),
+        )
         try:
             model = await asyncio.to_thread(load_served_model, offer)
         except BaseException:

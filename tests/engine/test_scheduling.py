@@ -11,6 +11,7 @@ from llmrt.engine.kv.manager import KVCacheManager, peak_blocks
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
 from llmrt.engine.scheduler import Scheduler
+from llmrt.engine.stats import EngineStats
 from llmrt.errors import ContextLengthError, RequestError
 from tests.scripted import CONTEXT, VOCAB, ScriptedRunner, collect, expected_answer
 
@@ -71,13 +72,36 @@ def test_random_add_abort_step_keeps_every_block_and_answers_right(seed: int) ->
             assert answers[request_id] == expected_answer(prompt, max_tokens)
 
 
+def test_the_stats_are_what_the_schedule_is() -> None:
+    engine, _ = make_engine(extra_blocks=15, budget=8, max_num_seqs=2)
+    assert engine.stats == EngineStats()
+    prompt = list(range(12))
+    for name in "abc":
+        engine.add(name, prompt, SamplingParams(max_tokens=2))
+    assert engine.stats.num_waiting == 3
+    engine.step()
+    stats, pool = engine.stats, engine.scheduler.kv._pool
+    assert (stats.num_running, stats.num_waiting) == (2, 1)
+    held = {block for request in engine.scheduler._running for block in request.block_table}
+    assert stats.kv_usage == pytest.approx(len(held) / (pool.num_blocks - 1))
+    outputs = []
+    while engine.has_work:
+        outputs += engine.step()
+    stats = engine.stats
+    assert (stats.num_running, stats.num_waiting, stats.kv_usage) == (0, 0, 0)
+    # The third one found the full blocks of the first, but for the one with its last token.
+    assert (stats.prefix_queries, stats.prefix_hits) == (36, 8)
+    waited = {output.request_id: output.queue_seconds for output in outputs}
+    assert 0 < waited["a"] < waited["c"]
+
+
 def test_tight_pools_do_preempt() -> None:
     engine, _ = make_engine(extra_blocks=2)
     for i in range(4):
         engine.add(str(i), [i] * 10, SamplingParams(max_tokens=40))
     while engine.has_work:
         engine.step()
-    assert engine.scheduler.num_preemptions > 0
+    assert engine.stats.num_preemptions == engine.scheduler.num_preemptions > 0
 
 
 def test_the_step_budget_holds_and_decodes_never_wait_for_a_prompt() -> None:

@@ -24,6 +24,7 @@ import msgspec
 
 from llmrt.config import EngineConfig
 from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
+from llmrt.engine.stats import EngineStats
 from llmrt.engine.worker import main
 from llmrt.errors import CheckpointError, MemoryFitError, RequestError
 from llmrt.text.tokenizer import Tokenizer, load_tokenizer
@@ -57,6 +58,10 @@ class ScriptedEngine:
     @property
     def has_work(self) -> bool:
         return bool(self._running or self._texts)
+
+    @property
+    def stats(self) -> EngineStats:
+        return EngineStats(len(self._running), len(self._texts), len(self._running) / 8, 3, 20, 10)
 
     def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
         prompt = self._tokenizer.decode(token_ids, skip_special_tokens=False)

@@ -25,6 +25,7 @@ TORCH_FREE = [
     "llmrt/cli/tables.py",
     "llmrt/server/**/*.py",
     "llmrt/engine/messages.py",
+    "llmrt/engine/stats.py",
     "llmrt/engine/request.py",
     "llmrt/engine/scheduler.py",
     "llmrt/engine/llm_engine.py",

@@ -53,6 +53,8 @@ class KVCacheManager:
         self._pool = BlockPool(num_blocks)
         self._prefix_cache = PrefixCache()
         self._prefix_caching = prefix_caching
+        self.num_queried_tokens = 0  # looked for in the prefix cache, of all requests
+        self.num_found_tokens = 0
 
     def peak_blocks(self, num_tokens: int, chunk: int) -> int:
         """The most blocks that a request of ``num_tokens`` tokens ever holds when it computes ``chunk`` at a time."""
@@ -62,6 +64,12 @@ class KVCacheManager:
     def num_free_blocks(self) -> int:
         """Blocks that no running request holds."""
         return self._pool.num_free
+
+    @property
+    def usage(self) -> float:
+        """The share of the blocks that requests hold."""
+        num_blocks = self._pool.num_blocks - 1  # without the null block
+        return 1 - self._pool.num_free / num_blocks
 
     def get_computed_blocks(self, request: Request) -> int:
         """Start ``request`` from the longest prefix in the cache; returns the tokens that need no computing.
@@ -80,6 +88,8 @@ class KVCacheManager:
                 self._pool.share(block)
         request.block_table = array("q", [NULL_BLOCK if block is None else block for block in blocks])
         request.num_computed_tokens = len(blocks) * self.block_size
+        self.num_queried_tokens += len(request.token_ids)
+        self.num_found_tokens += request.num_computed_tokens
         return request.num_computed_tokens
 
     def allocate_slots(self, request: Request, num_tokens: int) -> bool:

@@ -1,0 +1,19 @@
+"""What the engine knows of its own state. Free of torch."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class EngineStats(msgspec.Struct, frozen=True):
+    """Requests now, the share of the KV blocks that they hold, and what has been counted since the engine began.
+
+    ``prefix_queries`` are tokens that were looked for in the prefix cache, ``prefix_hits`` those that were found.
+    """
+
+    num_running: int = 0
+    num_waiting: int = 0
+    kv_usage: float = 0.0
+    num_preemptions: int = 0
+    prefix_queries: int = 0
+    prefix_hits: int = 0

@@ -1,0 +1,65 @@
+"""What Prometheus is told of the engine, as its last outputs say; it is put together when Prometheus asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from llmrt.engine.stats import EngineStats
+
+_LABELS = ("model_name",)
+_GAUGES = {
+    "vllm:num_requests_running": ("num_running", "Requests that are computed."),
+    "vllm:num_requests_waiting": ("num_waiting", "Requests that wait for others to end."),
+    "vllm:kv_cache_usage_perc": ("kv_usage", "The share of the KV cache that requests hold; 1 is all of it."),
+    "vllm:gpu_cache_usage_perc": ("kv_usage", "The same under the name that older dashboards ask for."),
+}
+_COUNTERS = {
+    "vllm:num_preemptions": ("num_preemptions", "Requests that gave their KV blocks to others, to be computed again."),
+    "vllm:prefix_cache_queries": ("prefix_queries", "Tokens of prompts that were looked for in the prefix cache."),
+    "vllm:prefix_cache_hits": ("prefix_hits", "Those that were found there."),
+}
+
+
+class ObservedEngine(Protocol):
+    """The engine as far as it is told of."""
+
+    @property
+    def stats(self) -> EngineStats:
+        """The state of the process that there is just now."""
+        ...
+
+    num_restarts: int
+
+
+class EngineCollector(Collector):
+    """The state of each of ``engines``, by its model's name, as they are when Prometheus asks.
+
+    Counters begin again with another process, which Prometheus knows to read.
+    """
+
+    def __init__(self, engines: Callable[[], Mapping[str, ObservedEngine]]) -> None:
+        self._engines = engines
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, for the registry."""
+        engines = self._engines()
+        for name, (field, text) in _GAUGES.items():
+            yield _family(GaugeMetricFamily(name, text, labels=_LABELS), field, engines)
+        for name, (field, text) in _COUNTERS.items():
+            yield _family(CounterMetricFamily(name, text, labels=_LABELS), field, engines)
+        restarts = CounterMetricFamily("llmrt:engine_restarts", "Engines that followed one that died.", labels=_LABELS)
+        for model, engine in engines.items():
+            restarts.add_metric([model], engine.num_restarts)
+        yield restarts
+
+
+def _family(
+    family: GaugeMetricFamily | CounterMetricFamily, field: str, engines: Mapping[str, ObservedEngine]
+) -> Metric:
+    for model, engine in engines.items():
+        family.add_metric([model], getattr(engine.stats, field))
+    return family

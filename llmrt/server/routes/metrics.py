@@ -1,0 +1,16 @@
+"""``GET /metrics``: the server's counters and times, for Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from llmrt.server.dependencies import AllModels
+
+router = APIRouter()
+
+
+@router.get("/metrics")
+async def metrics(models: AllModels) -> Response:
+    """All of them, in the form that every Prometheus reads."""
+    return Response(generate_latest(models.metrics.registry), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})

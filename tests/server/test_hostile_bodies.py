@@ -1,0 +1,55 @@
+"""Bodies that are made to cost much: each is refused with a line, soon, and the server goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from serving import chat, content, error_of
+
+DEEP = 10_000
+
+
+def deep_schema(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize"])
+def test_c39_a_body_that_is_nested_without_end(http: httpx.Client, path: str) -> None:
+    for body in (b'{"messages":' + b"[" * DEEP + b"]" * DEEP + b"}", b'{"a":' * DEEP + b"1" + b"}" * DEEP):
+        error_of(http.post(path, content=body, headers={"content-type": "application/json"}), 400)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"regex": "a" * 1_000_000}, "has 1000000 characters"),
+        ({"regex": "(" * 8000 + "a" + ")" * 8000}, "nested parentheses"),
+        ({"json": deep_schema(60)}, "is nested too deeply"),
+        ({"json": {"enum": [f"value {i}" for i in range(100_000)]}}, "characters; "),
+        ({"json": {"allOf": [{"anyOf": [{"pattern": f"a{i}"}, {"pattern": f"b{i}"}]} for i in range(18)]}}, ""),
+        ({"choice": [str(i) for i in range(100_000)]}, "100000 choices"),
+        ({"grammar": "start: " + "(" * 50_000 + '"a"' + ")" * 50_000}, "nested"),
+        ({"grammar": "root ::= " + "(" * 50_000 + '"a"' + ")" * 50_000}, "recursion"),
+        ({"grammar": 'start: "' + "a" * 1_000_000 + '"'}, "has 1000009 characters"),
+        ({"grammar": "start: %json " + '{"a":' * 20_000 + "1" + "}" * 20_000}, "JSON"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_c32_a_grammar_that_is_too_large_is_a_400(http: httpx.Client, asked: dict[str, Any], reason: str) -> None:
+    error = error_of(chat(http, "hi", structured_outputs=asked), 400)
+    assert str(error["param"]).startswith("structured_outputs"), error
+    assert reason in error["message"]
+    assert len(error["message"]) < 2000
+    assert content(chat(http, "still here")) == "still here"
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", "tiny-chat/../tiny-chat", "a\x00b", ""])
+def test_c19_a_model_is_a_name_and_never_a_path(http: httpx.Client, name: str) -> None:
+    assert error_of(chat(http, "hi", model=name), 404)["code"] == "model_not_found"
+    assert error_of(http.get(f"/v1/models/{quote(name, safe='')}"), 404)["code"] in ("model_not_found", "unknown_url")

@@ -1,0 +1,129 @@
+"""``/metrics``, as Prometheus reads it, against what the clients were answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from serving import chat, error_of, eventually, serving
+
+from llmrt.config import ServerSettings
+
+# What dashboards made for vLLM ask for.
+NAMES = [
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "vllm:kv_cache_usage_perc",
+    "vllm:gpu_cache_usage_perc",
+    "vllm:prompt_tokens_total",
+    "vllm:generation_tokens_total",
+    "vllm:request_success_total",
+    "vllm:num_preemptions_total",
+    "vllm:prefix_cache_queries_total",
+    "vllm:prefix_cache_hits_total",
+    "vllm:time_to_first_token_seconds_bucket",
+    "vllm:inter_token_latency_seconds_bucket",
+    "vllm:request_time_per_output_token_seconds_bucket",
+    "vllm:e2e_request_latency_seconds_bucket",
+    "vllm:request_queue_time_seconds_bucket",
+    "vllm:request_prefill_time_seconds_bucket",
+    "vllm:request_decode_time_seconds_bucket",
+    "vllm:request_inference_time_seconds_bucket",
+    "vllm:request_prompt_tokens_bucket",
+    "vllm:request_generation_tokens_bucket",
+    "process_resident_memory_bytes",
+    "llmrt:engine_restarts_total",
+]
+
+
+@pytest.fixture
+def http(model_path: Path) -> Iterator[httpx.Client]:
+    """A server of its own, that nobody else counts with."""
+    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+        yield http
+
+
+def read(http: httpx.Client) -> dict[str, float]:
+    """The values by name, with the labels other than the model's behind it."""
+    response = http.get("/metrics")
+    assert response.status_code == 200 and response.headers["content-type"].startswith("text/plain")
+    values: dict[str, float] = {}
+    for family in text_string_to_metric_families(response.text):
+        for sample in family.samples:
+            labels = dict(sample.labels)
+            assert labels.pop("model_name", "tiny-alias") == "tiny-alias"
+            values[" ".join([sample.name, *labels.values()])] = sample.value
+    return values
+
+
+def test_the_names_are_those_that_dashboards_ask_for(http: httpx.Client) -> None:
+    assert chat(http, "hi").status_code == 200
+    names = {name.split()[0] for name in read(http)}
+    assert set(NAMES) <= names
+
+
+def test_tokens_and_ends_are_those_of_the_answers(http: httpx.Client) -> None:
+    usages = [
+        chat(http, "one two three").json()["usage"],
+        chat(http, "one two three four", max_tokens=3).json()["usage"],
+        chat(http, "one two STOP three four", stop="STOP").json()["usage"],
+    ]
+    several = chat(http, "xy", n=2).json()["usage"]
+    embedded = http.post("/v1/embeddings", json={"input": ["abc", "de"]}).json()["usage"]
+    error_of(chat(http, "@fail"), 500)
+    error_of(http.post("/v1/completions", json={"prompt": "@reject"}), 400)
+    values = read(http)
+    ends = {reason: values[f"vllm:request_success_total {reason}"] for reason in ("stop", "length", "abort", "error")}
+    assert ends == {"stop": 1 + 1 + 2 + 2, "length": 1, "abort": 0, "error": 2}
+    failed_prompt = values["vllm:prompt_tokens_total"] - sum(usage["prompt_tokens"] for usage in usages)
+    failed_prompt -= 2 * several["prompt_tokens"] + embedded["prompt_tokens"]
+    assert 0 < failed_prompt < 60  # that of the answer that failed midway
+    num_tokens = values["vllm:generation_tokens_total"]
+    assert num_tokens >= sum(usage["completion_tokens"] for usage in [*usages, several])
+    assert values["vllm:request_generation_tokens_sum"] == num_tokens
+    assert values["vllm:e2e_request_latency_seconds_count"] == sum(ends.values())
+
+
+def test_every_answer_has_its_times(http: httpx.Client) -> None:
+    for _ in range(3):
+        usage = chat(http, "a few words of text").json()["usage"]
+    values = read(http)
+    for name in ("time_to_first_token", "request_queue_time", "request_prefill_time", "request_decode_time"):
+        assert values[f"vllm:{name}_seconds_count"] == 3, name
+    # The scripted engine gives several tokens at once; those of a first output have no distance.
+    between = values["vllm:inter_token_latency_seconds_count"]
+    assert 0 < between <= 3 * (usage["completion_tokens"] - 1)
+    parts = values["vllm:request_decode_time_seconds_sum"]
+    assert values["vllm:inter_token_latency_seconds_sum"] == pytest.approx(parts)
+    first, whole = values["vllm:time_to_first_token_seconds_sum"], values["vllm:e2e_request_latency_seconds_sum"]
+    assert 0 < first <= whole and first + parts <= whole
+
+
+def test_the_engines_state_is_that_of_now(http: httpx.Client) -> None:
+    idle = read(http)
+    assert idle["vllm:num_requests_running"] == idle["vllm:kv_cache_usage_perc"] == 0
+    with http.stream("POST", "/v1/completions", json={"prompt": "@hang", "stream": True}):
+        busy = eventually(lambda: values if (values := read(http))["vllm:num_requests_running"] else None)
+        assert busy["vllm:kv_cache_usage_perc"] == busy["vllm:gpu_cache_usage_perc"] == 1 / 8
+        assert busy["vllm:num_preemptions_total"] == 3
+        assert (busy["vllm:prefix_cache_queries_total"], busy["vllm:prefix_cache_hits_total"]) == (20, 10)
+    eventually(lambda: read(http)["vllm:num_requests_running"] == 0)  # though no output came of the abort
+    assert eventually(lambda: read(http)["vllm:request_success_total abort"]) == 1
+
+
+def test_an_engine_that_follows_another_is_counted(http: httpx.Client) -> None:
+    error_of(chat(http, "@die"), 503)
+    assert http.get("/metrics").status_code == 200
+    eventually(lambda: http.get("/ready").status_code == 200)
+    values = read(http)
+    assert values["llmrt:engine_restarts_total"] == values["vllm:request_success_total error"] == 1
+    assert values["vllm:num_requests_running"] == 0
+
+
+def test_metrics_need_the_key_too(model_path: Path) -> None:
+    with serving(model_path, ServerSettings(api_keys=("k",))) as served, httpx.Client(base_url=served.url) as http:
+        error_of(http.get("/metrics"), 401)
+        assert http.get("/metrics", headers={"authorization": "Bearer k"}).status_code == 200
