@@ -17,65 +17,65 @@ from serving import chat, eventually, serving
 from llmrt.config import ServerSettings
 from llmrt.server.logs import JsonLines
 
-Lines = Callable[[str], list[dict[str, Any]]]
+Lines = Callable[[str, httpx.Response], dict[str, Any]]
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Lines:
-    """The JSON lines of an event, once there are any."""
+def line_of(caplog: pytest.LogCaptureFixture) -> Lines:
+    """The JSON line of an event of the request with this response, once there is one."""
     caplog.set_level("INFO", "llmrt.server")
 
-    def lines(event: str) -> list[dict[str, Any]]:
+    def find(event: str, response: httpx.Response) -> list[dict[str, Any]]:
         every = [json.loads(JsonLines().format(record)) for record in caplog.records]
-        return [line for line in every if line["message"] == event]
+        own = {"message": event, "request_id": response.headers["x-request-id"]}
+        return [line for line in every if own.items() <= line.items()]
 
-    return lambda event: eventually(lambda: lines(event))
+    def line_of(event: str, response: httpx.Response) -> dict[str, Any]:
+        (line,) = eventually(lambda: find(event, response))
+        return line
+
+    return line_of
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_c44_a_line_has_the_requests_id_and_its_tokens(http: httpx.Client, lines: Lines, stream: bool) -> None:
+def test_c44_a_line_has_the_requests_id_and_its_tokens(http: httpx.Client, line_of: Lines, stream: bool) -> None:
     body = {"messages": [{"role": "user", "content": "one two three"}], "stream": stream}
-    response = http.post("/v1/chat/completions?key=hidden", json=body, headers={"x-request-id": "mine-7"})
-    (line,) = lines("request")
+    given = f"mine-7-{stream}"
+    response = http.post("/v1/chat/completions?key=hidden", json=body, headers={"x-request-id": given})
+    line = line_of("request", response)
     assert list(line)[:3] == ["time", "level", "message"] and line["level"] == "info"
-    assert (line["request_id"], line["method"], line["path"]) == ("mine-7", "POST", "/v1/chat/completions")
-    assert line["request_id"] == response.headers["x-request-id"]
+    assert (line["request_id"], line["method"], line["path"]) == (given, "POST", "/v1/chat/completions")
     assert line["status"] == 200 and 0 < line["seconds"] < 20
     usage = chat(http, "one two three").json()["usage"]
     assert {name: line[name] for name in ("prompt_tokens", "completion_tokens")}.items() <= usage.items()
 
 
-def test_every_kind_of_request_is_logged(http: httpx.Client, lines: Lines, caplog: pytest.LogCaptureFixture) -> None:
-    http.post("/v1/embeddings", json={"input": ["ab", "c"]})
-    http.get("/nowhere")
-    eventually(lambda: len(lines("request")) == 2)
-    embedded, nowhere = lines("request")
+def test_every_kind_of_request_is_logged(http: httpx.Client, line_of: Lines, caplog: pytest.LogCaptureFixture) -> None:
+    embedded = line_of("request", http.post("/v1/embeddings", json={"input": ["ab", "c"]}))
+    nowhere = line_of("request", http.get("/nowhere"))
     assert (embedded["prompt_tokens"], embedded["completion_tokens"], nowhere["status"]) == (3, 0, 404)
     assert "prompt_tokens" not in nowhere
     assert "POST /v1/embeddings 200" in caplog.text and "3+0 tokens" in caplog.text
 
 
 def test_prompts_are_not_logged_unless_it_is_asked_for(
-    model_path: Path, http: httpx.Client, lines: Lines, caplog: pytest.LogCaptureFixture
+    model_path: Path, http: httpx.Client, line_of: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = 'my "secret"\nreq_1 GET /forged 200'
-    assert chat(http, text).status_code == 200 and lines("request")
+    assert line_of("request", chat(http, text))["status"] == 200
     assert "secret" not in caplog.text
     with serving(model_path, ServerSettings(log_prompts=True)) as served, httpx.Client(base_url=served.url) as telling:
-        answered = chat(telling, text)
-        telling.post("/v1/embeddings", json={"input": "of a vector"})
-        eventually(lambda: len(lines("prompt")) == 2)
-    first, second = lines("prompt")
-    assert text in first["prompt"] and first["request_id"] == answered.headers["x-request-id"]
-    assert second["prompt"] == "of a vector"
+        assert text in line_of("prompt", chat(telling, text))["prompt"]
+        embedded = telling.post("/v1/embeddings", json={"input": "of a vector"})
+        assert line_of("prompt", embedded)["prompt"] == "of a vector"
     assert "\nreq_1 GET /forged" not in caplog.text  # it is one line
 
 
 @pytest.mark.parametrize("given", ["x" * 129, "two words", "é", "a\tb", ""])
-def test_c44_an_id_that_could_harm_a_log_is_replaced(http: httpx.Client, lines: Lines, given: str) -> None:
+def test_c44_an_id_that_could_harm_a_log_is_replaced(http: httpx.Client, line_of: Lines, given: str) -> None:
     response = http.get("/health", headers={"x-request-id": given.encode()})
     assert response.headers["x-request-id"].startswith("req_")
-    assert lines("request")[-1]["request_id"] == response.headers["x-request-id"]
+    assert line_of("request", response)["path"] == "/health"
 
 
 def test_a_failure_is_a_line_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
