@@ -49,7 +49,9 @@ ApiKey = Annotated[
 ]
 ApiKeyFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", rich_help_panel=_ACCESS, help="A file of such keys, one a line; # begins a comment."),
+    typer.Option(
+        metavar="FILE", rich_help_panel=_ACCESS, help="A file of such keys, one a line; # begins a line of comment."
+    ),
 ]
 TlsCert = Annotated[
     Path | None,

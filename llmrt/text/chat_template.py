@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-
-import jinja2
 
 from llmrt.errors import CheckpointError, TemplateError
 from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
 from llmrt.text.messages import normalize_messages
 from llmrt.text.model_files import read_json, read_text, special_token_texts
-from llmrt.text.template_environment import compile_template, variables_of
+from llmrt.text.template_process import TEMPLATES
 
 
 class ChatTemplate:
-    """A compiled template. ``tool_use`` is the one for requests with tools, where a model has two.
+    """A template. ``tool_use`` is the one for requests with tools, where a model has two.
 
     ``source`` is the text of both, ``variables`` the names that they look up.
     ``bos_token`` and ``eos_token`` are "" for a model without one. Raises ``TemplateError`` where a source
-    cannot be parsed.
+    cannot be compiled.
     """
 
     def __init__(self, source: str, *, bos_token: str, eos_token: str, tool_use: str | None = None) -> None:
         self.source = source if tool_use is None else f"{source}\n{tool_use}"
-        self._default = compile_template(source)
-        self._tool_use = self._default if tool_use is None else compile_template(tool_use)
+        self._default = source
+        self._tool_use = source if tool_use is None else tool_use
+        self.variables = TEMPLATES.variables(self._default) | TEMPLATES.variables(self._tool_use)
         tokens = {"bos_token": bos_token, "eos_token": eos_token}
         # A template asks whether such a token is defined, so a missing one is left out.
         self._tokens = {name: text for name, text in tokens.items() if text}
@@ -35,11 +33,6 @@ class ChatTemplate:
     def knows_developer(self) -> bool:
         """Whether the template has the role "developer", which else is "system"."""
         return "developer" in self.source
-
-    @cached_property
-    def variables(self) -> frozenset[str]:
-        """See the class."""
-        return variables_of(self.source)
 
     def render(
         self,
@@ -58,12 +51,7 @@ class ChatTemplate:
         normal = normalize_messages(messages, keep_developer=self.knows_developer)
         variables = {"documents": None, **self._tokens, **extra, "messages": normal}
         variables |= {"tools": tools, "add_generation_prompt": add_generation_prompt}
-        try:
-            return template.render(variables)
-        except jinja2.TemplateError as error:
-            raise TemplateError(f"The chat template refuses these messages: {error.message}") from error
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise TemplateError(f"The chat template fails on these messages: {error}.") from error
+        return TEMPLATES.render(template, variables)
 
 
 def load_chat_template(path: Path) -> ChatTemplate | None:

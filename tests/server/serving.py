@@ -215,9 +215,18 @@ def eventually(condition: Callable[[], T], seconds: float = 10) -> T:
     return value
 
 
-def children_of(pid: int) -> list[int]:
+def engines_of(pid: int) -> list[int]:
+    """The scripted workers that the process ``pid`` started."""
     tasks = Path(f"/proc/{pid}/task")
-    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+    children = [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+    return [child for child in children if b"scripted_worker" in _command(child)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def is_running(pid: int) -> bool:

@@ -14,8 +14,8 @@ from serving import (
     WORKER,
     artifact_of,
     chat,
-    children_of,
     content,
+    engines_of,
     error_of,
     eventually,
     is_running,
@@ -89,7 +89,7 @@ def _response(http: httpx.Client, path: str) -> httpx.Response | None:
 def test_c42_signals_drain_streams(model_path: Path, number: signal.Signals) -> None:
     server = start_process(model_path)
     with httpx.Client(base_url=wait_for_url(server)) as http:
-        (worker,) = children_of(server.pid)
+        (worker,) = engines_of(server.pid)
         body = {"prompt": "@pause 0.1 done", "stream": True}
         hanging = {"prompt": "@hang", "stream": True}
         with (
@@ -110,7 +110,7 @@ def test_c42_signals_drain_streams(model_path: Path, number: signal.Signals) -> 
 def test_a_server_that_is_killed_takes_its_engine_along(model_path: Path) -> None:
     server = start_process(model_path)
     with httpx.Client(base_url=wait_for_url(server)) as http:
-        (worker,) = children_of(server.pid)
+        (worker,) = engines_of(server.pid)
         with http.stream("POST", "/v1/completions", json={"prompt": "@forever", "stream": True}):
             server.kill()
     eventually(lambda: not is_running(worker))
@@ -119,8 +119,7 @@ def test_a_server_that_is_killed_takes_its_engine_along(model_path: Path) -> Non
 
 def test_an_engine_that_is_still_loading_does_not_outlive_the_server(model_path: Path) -> None:
     server = start_process(model_path, device="slow")
-    (worker,) = eventually(lambda: children_of(server.pid))
-    eventually(lambda: b"scripted_worker" in Path(f"/proc/{worker}/cmdline").read_bytes())
+    (worker,) = eventually(lambda: engines_of(server.pid))
     server.kill()
     eventually(lambda: not is_running(worker))
     server.communicate()

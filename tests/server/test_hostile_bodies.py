@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
-from serving import chat, content, error_of
+from serving import CHATML, chat, content, error_of, serving, write_model
+
+from llmrt.config import ServerSettings
+from llmrt.text import chat_template
+from llmrt.text.template_process import TemplateProcess
 
 DEEP = 10_000
 
@@ -53,3 +58,20 @@ def test_c32_a_grammar_that_is_too_large_is_a_400(http: httpx.Client, asked: dic
 def test_c19_a_model_is_a_name_and_never_a_path(http: httpx.Client, name: str) -> None:
     assert error_of(chat(http, "hi", model=name), 404)["code"] == "model_not_found"
     assert error_of(http.get(f"/v1/models/{quote(name, safe='')}"), 404)["code"] in ("model_not_found", "unknown_url")
+
+
+HOSTILE = """\
+{%- if 'turn' in messages[0].content -%}
+  {%- for i in range(99999) -%}{%- for j in range(99999) -%}{%- endfor -%}{%- endfor -%}
+{%- endif -%}"""
+
+
+def test_a_template_that_never_ends_is_a_400_and_the_server_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_template, "TEMPLATES", TemplateProcess(seconds=0.3))
+    path = write_model(tmp_path / "hostile", template=HOSTILE + CHATML)
+    with serving(path, ServerSettings()) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+        error = error_of(chat(http, "turn and turn"), 400)
+        assert error["code"] == "chat_template_error" and "seconds of the processor" in error["message"]
+        assert content(chat(http, "go on")) == "go on"

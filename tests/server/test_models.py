@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from serving import artifact_of, chat, children_of, content, error_of, eventually, serving_all
+from serving import artifact_of, chat, content, engines_of, error_of, eventually, serving_all
 
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
@@ -43,15 +43,7 @@ def serve(model_path: Path) -> Serve:
 
 def engines() -> set[int]:
     """The scripted workers of this process, which has those of the session's server too."""
-    workers = [pid for pid in children_of(os.getpid()) if b"scripted_worker" in _command(pid)]
-    return {*workers}
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+    return {*engines_of(os.getpid())}
 
 
 def test_a_model_is_loaded_when_a_request_names_it(serve: Serve) -> None:
