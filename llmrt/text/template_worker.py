@@ -34,7 +34,7 @@ def main(seconds: float) -> None:
     """Answer each line of the input until it ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end of the input is the end
     with suppress(ValueError, OSError):  # systems that know no such limit, or have a lower one
-        resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_PROF, seconds)
         answer = json.dumps(_answer(json.loads(line)))
@@ -47,11 +47,16 @@ def _answer(request: dict[str, Any]) -> Mapping[str, Any]:
     try:
         return {"result": _ASKED[request.pop("ask")](**request)}
     except TemplateError as error:
-        return {"reason": str(error)[:_MAX_REASON_CHARS]}
+        return {"reason": _short(str(error))}
     except MemoryError:
         return {"reason": f"The chat template needs more than {_MAX_BYTES >> 30} GiB of memory."}
     except RecursionError:
         return {"reason": "The chat template is nested too deeply."}
+
+
+def _short(reason: str) -> str:
+    """What a template says of itself may be of any length."""
+    return reason if len(reason) <= _MAX_REASON_CHARS else f"{reason[:_MAX_REASON_CHARS]} ..."
 
 
 def _variables(source: str) -> list[str]:
