@@ -28,6 +28,7 @@ _COUNTERS = {
 _HISTOGRAMS = {
     "time_to_first_token_seconds": (_FIRST_SECONDS, "From a request to the first token of its answer."),
     "inter_token_latency_seconds": (_TOKEN_SECONDS, "From a token to the next of the same answer."),
+    "time_per_output_token_seconds": (_TOKEN_SECONDS, "The same under the name that older dashboards ask for."),
     "request_time_per_output_token_seconds": (_TOKEN_SECONDS, "The mean of that over an answer."),
     "request_queue_time_seconds": (_REQUEST_SECONDS, "Until the engine began with a request."),
     "request_prefill_time_seconds": (_REQUEST_SECONDS, "From there to the first token."),
@@ -150,6 +151,7 @@ class Watch:
         else:
             for _ in range(num_tokens):
                 self.metrics.observe("inter_token_latency_seconds", (now - life.last_token) / num_tokens)
+                self.metrics.observe("time_per_output_token_seconds", (now - life.last_token) / num_tokens)
         life.last_token = now
         life.num_tokens += num_tokens
 
