@@ -1,6 +1,7 @@
 """The HTTP process's side of one engine process: start it, send it requests, hear of its death.
 
-Outputs wait in queues here, so a slow reader never holds up the engine. One that falls too far behind is left.
+Outputs wait in queues here, so a slow reader never holds up the engine. One that falls too far behind is left. An
+engine that has work and does nothing is ended like one that died.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from llmrt.engine.messages import Abort, Failed, FromEngine, Outputs, Ready, Sta
 from llmrt.engine.request import RequestOutput
 from llmrt.engine.stats import EngineStats
 from llmrt.errors import DeadlineError, EngineDeadError, EngineLoadingError, LlmrtError, MemoryFitError, SlowClientError
+from llmrt.server.standstill import standstill
 
 logger = logging.getLogger("llmrt.server")
 
@@ -30,6 +32,7 @@ WORKER = (sys.executable, "-m", "llmrt.engine.worker")
 _EXIT_SECONDS = 5.0
 _LOAD_SECONDS = 2.0  # said to clients while nobody knows
 
+_HANG_SECONDS = 60.0  # without work done
 _MAX_BACKLOG = 4096  # outputs that wait for one reader: those of a minute or more
 
 _Queue = asyncio.Queue[RequestOutput | LlmrtError]
@@ -57,6 +60,7 @@ class EngineProcess:
         self._ready: asyncio.Future[Ready] = loop.create_future()
         self._ready.add_done_callback(lambda future: future.exception())  # whoever awaits it hears of it
         self._reading = asyncio.create_task(self._read())
+        self._watching = asyncio.create_task(self._watch())
 
     @classmethod
     async def start(
@@ -152,6 +156,7 @@ class EngineProcess:
         """End the process and every open stream. Waits until the process is gone."""
         self._end(reason)
         self._reading.cancel()
+        self._watching.cancel()
         self._writer.close()
         try:
             await asyncio.to_thread(self._process.wait, _EXIT_SECONDS)
@@ -179,6 +184,15 @@ class EngineProcess:
             reason = f"The engine process {await self._exit_status()}."
             logger.error(reason)
             self._end(reason)
+
+    async def _watch(self) -> None:
+        await asyncio.wait([self._ready])
+        await standstill(self.pid, lambda: self.num_open > 0, _HANG_SECONDS)
+        if not self._ended.done():
+            reason = f"The engine process had work and did nothing for {_HANG_SECONDS:g} s, so it was ended."
+            logger.error(reason)
+            self._end(reason)
+            self._process.kill()
 
     def _receive(self, record: FromEngine) -> None:
         match record:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from contextlib import aclosing, suppress
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from serving import WORKER, is_running
@@ -15,8 +18,10 @@ from llmrt.config import EngineConfig
 from llmrt.engine.messages import Submit
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import EngineDeadError, EngineLoadingError, LlmrtError
+from llmrt.server import engine_process
 from llmrt.server.backoff import Backoff
 from llmrt.server.engine_client import EngineClient
+from llmrt.server.standstill import standstill
 
 
 def test_waits_double_up_to_a_bound_and_start_anew_after_a_healthy_life() -> None:
@@ -104,3 +109,38 @@ async def test_closing_while_an_engine_is_being_restarted_leaves_none(model_path
             await asyncio.sleep(0)
     await client.close()
     assert not is_running(client.pid)
+
+
+async def test_an_engine_that_stands_still_is_followed_by_one_that_answers(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_process, "_HANG_SECONDS", 0.2)
+    client = await client_of(model_path, Backoff(first=0.01, healthy=0))
+    stopped = client.pid
+    os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(EngineDeadError, match=r"did nothing for 0\.2 s"):
+        await ask(client, "hello")
+    await is_back(client)
+    assert client.pid != stopped and not is_running(stopped)
+    assert await ask(client, "hello") > 0
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("doing", "has_work", "stands_still"),
+    [("while True: pass", True, False), ("time.sleep(60)", True, True), ("time.sleep(60)", False, False)],
+)
+async def test_a_long_step_and_a_rest_are_no_standstill(doing: str, has_work: bool, stands_still: bool) -> None:
+    process = subprocess.Popen([sys.executable, "-c", f"import time\nprint(flush=True)\n{doing}"], stdout=PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        async with asyncio.timeout(0.8):
+            await standstill(process.pid, lambda: has_work, 0.3)
+        seen = True
+    except TimeoutError:
+        seen = False
+    finally:
+        process.kill()
+        process.communicate()
+    assert seen is stands_still
