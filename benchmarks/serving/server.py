@@ -88,16 +88,16 @@ class Server:
             self.log.close()
 
 
-def llmrt_server(model: str, *flags: str, environment: Mapping[str, str] | None = None) -> Server:
-    """This checkout's ``llmrt serve``."""
+def llmrt_server(
+    model: str, *flags: str, environment: Mapping[str, str] | None = None, largest_file_kb: int | None = None
+) -> Server:
+    """This checkout's ``llmrt serve``, which can write no file larger than ``largest_file_kb``."""
     port = free_port()
     llmrt = str(Path(sys.executable).with_name("llmrt"))
-    return Server(
-        [llmrt, "serve", model, "--port", str(port), "--served-model-name", MODEL_ID, *flags],
-        port,
-        "/ready",
-        environment,
-    )
+    command = [llmrt, "serve", model, "--port", str(port), "--served-model-name", MODEL_ID, *flags]
+    if largest_file_kb is not None:
+        command = ["bash", "-c", f'ulimit -f {largest_file_kb}; exec "$@"', "bash", *command]
+    return Server(command, port, "/ready", environment)
 
 
 def llama_server(binary: Path, model: Path, *flags: str) -> Server:
