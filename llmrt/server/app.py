@@ -12,8 +12,26 @@ from llmrt.server.dependencies import set_models
 from llmrt.server.guard import Guard
 from llmrt.server.middleware import RequestLog
 from llmrt.server.models import Models
-from llmrt.server.routes import chat, completions, embeddings, health, messages, metrics, page, responses, tokens
+from llmrt.server.routes import (
+    chat,
+    completions,
+    embeddings,
+    health,
+    messages,
+    metrics,
+    ollama,
+    ollama_models,
+    page,
+    responses,
+    tokens,
+)
 from llmrt.server.routes import models as model_list
+
+_ROUTES = (
+    *(chat, completions, embeddings, tokens, model_list, health, metrics, page),
+    *(responses, messages),
+    *(ollama, ollama_models),
+)
 
 
 def create_app(models: Models, settings: ServerSettings) -> FastAPI:
@@ -25,6 +43,6 @@ def create_app(models: Models, settings: ServerSettings) -> FastAPI:
     app.add_middleware(Guard, settings=settings)
     allow_origins(app, settings.cors_origins)
     app.add_middleware(RequestLog)
-    for module in (chat, completions, embeddings, health, messages, metrics, model_list, page, responses, tokens):
+    for module in _ROUTES:
         app.include_router(module.router)
     return app

@@ -97,7 +97,7 @@ async def collect(deltas: AsyncIterable[Delta], num_choices: int) -> list[Answer
         answer.text += delta.text
         answer.reasoning += delta.reasoning
         for call in delta.calls:
-            _add_call(answer.calls, call)
+            add_call(answer.calls, call)
         answer.token_ids += delta.token_ids
         answer.logprobs += delta.logprobs
         if delta.finish_reason is not None:
@@ -116,7 +116,8 @@ def _choice(index: int, tokenizer: Tokenizer, job: Job) -> Choice:
     )
 
 
-def _add_call(calls: list[Call], delta: CallDelta) -> None:
+def add_call(calls: list[Call], delta: CallDelta) -> None:
+    """Put ``delta`` to the calls so far."""
     if delta.id is not None and delta.name is not None:
         calls.append(Call(delta.id, delta.name))
     calls[delta.index].arguments += delta.arguments

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from llmrt.config import ServerSettings
-from llmrt.errors import ConfigError, EngineLoadingError, LlmrtError, MemoryFitError, RequestError
+from llmrt.errors import ConfigError, EngineLoadingError, LlmrtError, MemoryFitError, RequestError, UnavailableError
 from llmrt.server.engine_client import EngineClient
 from llmrt.server.engine_metrics import EngineCollector
 from llmrt.server.metrics import Metrics
@@ -103,6 +103,14 @@ class Models:
         raise RequestError(
             f"The model {name!r} is not served here; this server has {ids}.", param="model", code="model_not_found"
         )
+
+    def context_length(self, offer: Offer) -> int | None:
+        """None where no engine has said it: what fits is known when the model is loaded."""
+        state = self.loaded.get(offer)
+        try:
+            return None if state is None else state.engine.info.context_length
+        except UnavailableError:
+            return None
 
     def check_ready(self) -> None:
         """Raise ``UnavailableError`` while the server starts, or starts its only engine again."""

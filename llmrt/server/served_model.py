@@ -36,6 +36,13 @@ class Offer:
         return frozenset({self.id, self.artifact.name, self._base, self.artifact.path.resolve().name})
 
     @property
+    def fingerprint(self) -> str:
+        """Equal for equal weights and settings: answers with the same seed can differ only where this does."""
+        artifact = self.artifact
+        identity = repr((__version__, artifact.source, artifact.detail, str(artifact.path), self.config))
+        return f"fp_{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+    @property
     def _base(self) -> str:
         path = self.artifact.path.resolve()
         return path.stem if path.suffix == ".gguf" else path.name
@@ -64,16 +71,9 @@ def load_served_model(offer: Offer) -> ServedModel:
     chat = None if template is None else chat_format(template)
     return ServedModel(
         id=offer.id,
-        fingerprint=_fingerprint(offer),
+        fingerprint=offer.fingerprint,
         tokenizer=tokenizer,
         chat=chat,
         marks={} if chat is None else special_marks(tokenizer, chat.marks),
         defaults=load_generation_defaults(path),
     )
-
-
-def _fingerprint(offer: Offer) -> str:
-    """Equal for equal weights and settings: answers with the same seed can differ only where this does."""
-    artifact = offer.artifact
-    identity = repr((__version__, artifact.source, artifact.detail, str(artifact.path), offer.config))
-    return f"fp_{hashlib.sha256(identity.encode()).hexdigest()[:12]}"

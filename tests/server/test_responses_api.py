@@ -92,7 +92,8 @@ def test_a_text_and_what_the_response_repeats(gpt: openai.OpenAI) -> None:
     assert response.output_text == "Hé ☃!" and response.status == "completed" and response.id.startswith("resp_")
     assert (response.metadata, response.instructions, response.max_output_tokens) == ({"a": "b"}, "Be brief.", 50)
     assert (response.temperature, response.top_p) == (0.5, 0.9)  # the model's own where nothing was sent
-    assert response.error is None and response.incomplete_details is None and response.model_extra == {"store": False}
+    assert response.error is None and response.incomplete_details is None
+    assert response.model_extra == {"store": False, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 
 
 def test_c15_an_answer_that_is_cut_off_is_incomplete(gpt: openai.OpenAI) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,20 +11,18 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import UNSET, UnsetType
 
-from llmrt.errors import RequestError
 from llmrt.server.body import json_body
 from llmrt.server.choice import Delta
 from llmrt.server.dependencies import State
 from llmrt.server.framing import ServerSentEvents
 from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import completion_logprobs
-from llmrt.server.reply import Reply, admit, check_body
+from llmrt.server.reply import Reply
 from llmrt.server.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
-from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import CompletionBody
 from llmrt.server.state import ServerState
 from llmrt.server.stream import RecordStream, until_disconnect
-from llmrt.server.structured import body_grammar
+from llmrt.server.text_completion import admit_text
 
 router = APIRouter()
 
@@ -48,45 +45,13 @@ async def completions(
     request: Request, state: State, body: Annotated[CompletionBody, Depends(json_body(CompletionBody))]
 ) -> Response:
     """Continue one text or several, as a whole or as a stream."""
-    job = await _admit(state, body)
+    max_tokens = _DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
+    reply = await admit_text(state, body, max_tokens=max_tokens)
+    job = _Completions(reply, [_echo(state, body, prompt) for prompt in body.prompt])
     if body.stream:
         chunks, seconds = _chunks(job), state.settings.ping_seconds
         return RecordStream(chunks, ServerSentEvents(), job.reply.headers, ping_seconds=seconds)
     return await until_disconnect(request, _respond(job))
-
-
-async def _admit(state: ServerState, body: CompletionBody) -> _Completions:
-    check_body(state, body)
-    if body.echo and body.logprobs is not None:
-        raise RequestError("logprobs of the prompt (echo: true) are not supported.", param="logprobs")
-    prompts = await asyncio.to_thread(_encode, state, body)
-    grammar = await asyncio.to_thread(body_grammar, body)
-    reply = admit(
-        state,
-        body,
-        prompts,
-        id_prefix="cmpl-",
-        prompt_param="prompt",
-        max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
-        logprobs=body.logprobs,
-        strip_leading_space=False,
-        grammar=grammar,
-    )
-    return _Completions(reply, [_echo(state, body, prompt) for prompt in body.prompt])
-
-
-def _encode(state: ServerState, body: CompletionBody) -> list[list[int]]:
-    prompts: list[list[int]] = []
-    for prompt in body.prompt:
-        if isinstance(prompt, str):
-            special = body.add_special_tokens is not False
-            prompts.append(state.model.tokenizer.encode(prompt, add_special_tokens=special))
-        else:
-            check_ids(prompt, state.engine.info.vocab_size, "prompt")
-            prompts.append(prompt)
-    if not all(prompts):
-        raise RequestError("The prompt is empty: it has no tokens.", param="prompt")
-    return prompts
 
 
 def _echo(state: ServerState, body: CompletionBody, prompt: str | list[int]) -> str:

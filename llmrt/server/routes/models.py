@@ -6,7 +6,6 @@ import msgspec
 from fastapi import APIRouter, Response
 from msgspec import UNSET
 
-from llmrt.errors import UnavailableError
 from llmrt.server.dependencies import AllModels
 from llmrt.server.models import Models
 from llmrt.server.responses import Model, ModelList
@@ -30,18 +29,9 @@ async def get_model(models: AllModels, model_id: str) -> Response:
 
 
 def _model(models: Models, offer: Offer) -> Model:
-    length = _context_length(models, offer)
+    length = models.context_length(offer)
     known = UNSET if length is None else length
     return Model(offer.id, offer.created, max_model_len=known, context_length=known)
-
-
-def _context_length(models: Models, offer: Offer) -> int | None:
-    """None where no engine has said it: what fits is known when the model is loaded."""
-    state = models.loaded.get(offer)
-    try:
-        return None if state is None else state.engine.info.context_length
-    except UnavailableError:
-        return None
 
 
 def _json(record: msgspec.Struct) -> Response:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from llmrt.server.blocks import Block, BlockEnd, BlockEvent, Blocks, BlockStart, BlockText, whole_answer
 from llmrt.server.choice import Delta
@@ -31,6 +29,7 @@ from llmrt.server.dialects.anthropic.records import (
     ToolUseBlock,
     Typed,
 )
+from llmrt.server.dialects.arguments import arguments_object
 from llmrt.server.error_forms import anthropic_error
 from llmrt.server.errors import HttpError
 from llmrt.server.framing import event, named_event
@@ -109,16 +108,7 @@ def _block(block: Block) -> ContentBlock:
         case "reasoning":
             return ThinkingBlock(block.text)
         case "call":
-            return ToolUseBlock(block.id, block.name, _input(block.text))
-
-
-def _input(arguments: str) -> dict[str, Any]:
-    """The arguments; those that are no object, or that the answer's end cut off, as they were written."""
-    try:
-        value = json.loads(arguments or "{}")
-    except ValueError:
-        value = None
-    return value if isinstance(value, dict) else {"INVALID_JSON": arguments}
+            return ToolUseBlock(block.id, block.name, arguments_object(block.text))
 
 
 def _event(block_event: BlockEvent) -> Typed:

@@ -1,4 +1,4 @@
-"""The response bodies and events of ``/v1/messages``."""
+"""The response bodies and events of ``/v1/messages``. Fields that are always null are those that the API always has."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class TextBlock(Typed, frozen=True, tag="text"):
     """A text."""
 
     text: str
+    citations: None = None
 
 
 class ThinkingBlock(Typed, frozen=True, tag="thinking"):
@@ -26,12 +27,17 @@ class ThinkingBlock(Typed, frozen=True, tag="thinking"):
     signature: str = ""
 
 
+class DirectCaller(Typed, frozen=True, tag="direct"):
+    """The model calls, and not code that it wrote."""
+
+
 class ToolUseBlock(Typed, frozen=True, tag="tool_use"):
     """A call that the client is asked to make."""
 
     id: str
     name: str
     input: dict[str, Any]
+    caller: DirectCaller = DirectCaller()
 
 
 ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock
@@ -51,6 +57,10 @@ class MessageUsage(Struct, frozen=True):
     cache_read_input_tokens: int
     output_tokens_details: OutputTokensDetails
     cache_creation_input_tokens: int = 0
+    cache_creation: None = None
+    server_tool_use: None = None
+    inference_geo: None = None
+    service_tier: Literal["standard"] = "standard"
 
 
 class AnthropicMessage(Typed, frozen=True, tag="message"):
@@ -63,6 +73,8 @@ class AnthropicMessage(Typed, frozen=True, tag="message"):
     stop_sequence: str | None
     usage: MessageUsage
     role: Literal["assistant"] = "assistant"
+    container: None = None
+    stop_details: None = None
 
 
 class TokenCount(Struct, frozen=True):
@@ -120,6 +132,8 @@ class StopDelta(Struct, frozen=True):
 
     stop_reason: StopReason
     stop_sequence: str | None
+    container: None = None
+    stop_details: None = None
 
 
 class MessageDelta(Typed, frozen=True, tag="message_delta"):

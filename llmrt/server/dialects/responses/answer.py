@@ -62,10 +62,15 @@ class Answer:
             metadata=body.metadata or {},
             temperature=params.temperature,
             top_p=params.top_p,
+            frequency_penalty=params.frequency_penalty,
+            presence_penalty=params.presence_penalty,
             tools=_shown(body.tools or []),
             tool_choice="auto" if body.tool_choice is None else body.tool_choice,
             parallel_tool_calls=body.parallel_tool_calls is not False,
             text=TextShown({"type": "text"} if body.text is None or not body.text.format else body.text.format),
+            max_tool_calls=body.max_tool_calls,
+            prompt_cache_key=body.prompt_cache_key,
+            safety_identifier=body.safety_identifier,
             reasoning=ReasoningShown(None if body.reasoning is None else body.reasoning.effort),
         )
 

@@ -15,11 +15,8 @@ FIELDS = FieldPolicy(
     harmless=frozenset(
         {
             "include_obfuscation",
-            "max_tool_calls",  # of built-in tools, which there are none of
-            "prompt_cache_key",
             "prompt_cache_options",
             "prompt_cache_retention",
-            "safety_identifier",
             "service_tier",
             "user",
             "verbosity",
@@ -63,7 +60,10 @@ class TextOptions(_Part):
 
 
 class ResponsesBody(BaseModel):
-    """``POST /v1/responses``. ``input`` is a text or a list of items, which ``items.py`` reads."""
+    """``POST /v1/responses``. ``input`` is a text or a list of items, which ``items.py`` reads.
+
+    The last fields are repeated in the response, and nothing else: ``max_tool_calls`` is of built-in tools.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -73,6 +73,8 @@ class ResponsesBody(BaseModel):
     max_output_tokens: int | None = Field(None, ge=1)
     temperature: float | None = None
     top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
     tools: list[FunctionTool] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
@@ -84,3 +86,6 @@ class ResponsesBody(BaseModel):
     include: list[str] | None = None
     truncation: Literal["auto", "disabled"] | None = None
     metadata: dict[str, str] | None = None
+    max_tool_calls: int | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None

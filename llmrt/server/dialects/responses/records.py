@@ -134,12 +134,18 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     temperature: float
     top_p: float
+    frequency_penalty: float
+    presence_penalty: float
     tools: list[ToolShown]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
     text: TextShown
     reasoning: ReasoningShown
+    max_tool_calls: int | None
+    prompt_cache_key: str | None
+    safety_identifier: str | None
     object: Literal["response"] = "response"
+    service_tier: Literal["default"] = "default"
     store: bool = False
     background: bool = False
     previous_response_id: None = None

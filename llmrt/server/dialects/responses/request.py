@@ -38,6 +38,8 @@ def chat_body(body: ResponsesBody) -> ChatBody:
             "max_tokens": body.max_output_tokens,
             "temperature": body.temperature,
             "top_p": body.top_p,
+            "frequency_penalty": body.frequency_penalty,
+            "presence_penalty": body.presence_penalty,
             "tools": [_tool(tool) for tool in body.tools or []],
             "tool_choice": _tool_choice(body.tool_choice),
             "parallel_tool_calls": body.parallel_tool_calls,

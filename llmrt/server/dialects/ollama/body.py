@@ -1,0 +1,101 @@
+"""The request bodies of ``/api/``, and what becomes of fields that are not listed in them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from llmrt.engine.request import MAX_LOGPROBS
+from llmrt.server.extra_fields import FieldPolicy
+from llmrt.server.schemas import StopStrings, ToolSpec
+
+# The model that was given with ``serve`` makes the prompts, from text alone.
+FIELDS = FieldPolicy(
+    harmless=(), unsupported={"context": ([],), "images": ([],), "suffix": ("",), "template": ("",)}, instead={}
+)
+OPTIONS = FieldPolicy(harmless=(), unsupported={"mirostat": (0,), "tfs_z": (1,), "typical_p": (1,)}, instead={})
+
+_DURATION = re.compile(r"[-+]?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h)?)+")
+
+
+def _duration(value: int | float | str) -> int | float | str:
+    if isinstance(value, str) and not _DURATION.fullmatch(value):
+        raise ValueError("must be a number of seconds or a duration such as '5m'")
+    return value
+
+
+class Options(BaseModel):
+    """``num_predict`` -1 and -2 are no limit; ``num_ctx`` cannot be more than the server's context."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    num_predict: int | None = None
+    num_ctx: int | None = None
+    temperature: float | None = None
+    top_k: int | None = Field(default=None, ge=0)
+    top_p: float | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    stop: StopStrings = ()
+    repeat_penalty: float | None = None
+    repeat_last_n: int | None = Field(default=None, ge=-1)
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+
+class ModelBody(BaseModel):
+    """``POST /api/show``: a model under its name, or under the field's older one."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    model: str | None = None
+    name: str | None = None
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    model: str | None = None
+    options: Options = Options()
+    keep_alive: Annotated[int | float | str, AfterValidator(_duration)] | None = None
+
+
+class AnswerBody(_Body):
+    """What chats and texts share. Answers stream unless ``stream`` is false; ``format`` is "json" or a schema."""
+
+    stream: bool | None = None
+    format: str | dict[str, Any] | None = None
+    think: bool | str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
+
+
+class OllamaChatBody(AnswerBody):
+    """``POST /api/chat``. Without messages it asks whether the model is loaded."""
+
+    messages: list[dict[str, Any]] | None = None
+    tools: list[ToolSpec] | None = None
+
+
+class GenerateBody(AnswerBody):
+    """``POST /api/generate``: one message for the model or, if ``raw``, a text that it continues."""
+
+    prompt: str | None = None
+    system: str | None = None
+    raw: bool | None = None
+
+
+class EmbedBody(_Body):
+    """``POST /api/embed``. Texts that are too long are refused, whether or not they may be truncated."""
+
+    input: str | list[str]
+    truncate: bool | None = None
+    dimensions: int | None = None
+
+
+class EmbeddingsBody(_Body):
+    """``POST /api/embeddings``, the older form: one text, and a vector of any length."""
+
+    prompt: str

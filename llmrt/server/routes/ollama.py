@@ -1,0 +1,154 @@
+"""``/api/chat``, ``/api/generate``, ``/api/embed`` and ``/api/embeddings``: what Ollama's API asks of a model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+
+from llmrt.errors import RequestError
+from llmrt.server.body import json_body
+from llmrt.server.chat import admit_chat
+from llmrt.server.dependencies import State
+from llmrt.server.dialects.ollama.answer import ChatAnswer, GenerateAnswer, OllamaAnswer, now
+from llmrt.server.dialects.ollama.body import (
+    FIELDS,
+    AnswerBody,
+    EmbedBody,
+    EmbeddingsBody,
+    GenerateBody,
+    OllamaChatBody,
+)
+from llmrt.server.dialects.ollama.records import (
+    ChatRecord,
+    EmbeddingRecord,
+    EmbedRecord,
+    GenerateRecord,
+    OllamaMessage,
+)
+from llmrt.server.dialects.ollama.request import (
+    NAMES,
+    chat_body,
+    prompt_body,
+    text_body,
+    unused_fields,
+    unused_options,
+)
+from llmrt.server.embedding import Vector, admit_texts, embed_texts, encode_texts
+from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.reply import Reply
+from llmrt.server.state import ServerState
+from llmrt.server.stream import RecordStream, until_disconnect
+from llmrt.server.text_completion import admit_text
+
+router = APIRouter()
+
+
+@router.post("/api/chat")
+async def chat(
+    request: Request, state: State, body: Annotated[OllamaChatBody, Depends(json_body(OllamaChatBody))]
+) -> Response:
+    """Answer a conversation, as a stream of lines unless ``stream`` is false."""
+    with NAMES.in_errors():
+        unused = _check(state, body)
+        if not body.messages:
+            return _json(ChatRecord(message=OllamaMessage(""), **_loaded(state)), ignored_header(unused))
+        reply = await admit_chat(state, chat_body(state.model, body), unused=unused)
+    return await _answer(request, body, reply, ChatAnswer(reply))
+
+
+@router.post("/api/generate")
+async def generate(
+    request: Request, state: State, body: Annotated[GenerateBody, Depends(json_body(GenerateBody))]
+) -> Response:
+    """Answer one message or, if ``raw`` or without a chat template, continue a text."""
+    with NAMES.in_errors():
+        unused = _check(state, body)
+        if not body.prompt:
+            return _json(GenerateRecord(response="", **_loaded(state)), ignored_header(unused))
+        if body.raw or state.model.chat is None:
+            text = text_body(body)
+            reply = await admit_text(state, text, max_tokens=text.max_tokens, unused=unused)
+        else:
+            reply = await admit_chat(state, prompt_body(state.model, body), unused=unused)
+    return await _answer(request, body, reply, GenerateAnswer(reply))
+
+
+@router.post("/api/embed")
+async def embed(request: Request, state: State, body: Annotated[EmbedBody, Depends(json_body(EmbedBody))]) -> Response:
+    """The vectors of texts, of length 1."""
+    unused = [*_check_embedding(body), *(["truncate"] if body.truncate else [])]
+    size = state.engine.info.embedding_size
+    if body.dimensions not in (None, size):
+        message = f"dimensions is {body.dimensions}; this model's vectors have {size} numbers."
+        raise RequestError(message, param="dimensions")
+    texts = [body.input] if isinstance(body.input, str) else body.input
+
+    async def respond() -> Response:
+        began = time.perf_counter_ns()
+        vectors, num_tokens = await _embed(state, texts, normalize=True)
+        record = EmbedRecord(
+            model=state.model.id,
+            embeddings=[vector.tolist() for vector in vectors],
+            total_duration=time.perf_counter_ns() - began,
+            prompt_eval_count=num_tokens,
+        )
+        return _json(record, ignored_header(unused))
+
+    return await until_disconnect(request, respond())
+
+
+@router.post("/api/embeddings")
+async def embeddings(
+    request: Request, state: State, body: Annotated[EmbeddingsBody, Depends(json_body(EmbeddingsBody))]
+) -> Response:
+    """The vector of one text, as the model gives it."""
+    unused = _check_embedding(body)
+
+    async def respond() -> Response:
+        (vector,), _ = await _embed(state, [body.prompt], normalize=False)
+        return _json(EmbeddingRecord(vector.tolist()), ignored_header(unused))
+
+    return await until_disconnect(request, respond())
+
+
+def _check(state: ServerState, body: AnswerBody) -> list[str]:
+    """The fields that have no effect."""
+    return [*check_extra_fields(body, FIELDS), *unused_fields(state, body)]
+
+
+def _check_embedding(body: EmbedBody | EmbeddingsBody) -> list[str]:
+    """The same where no option has any."""
+    keep_alive = [] if body.keep_alive is None else ["keep_alive"]
+    return [*check_extra_fields(body, FIELDS), *keep_alive, *unused_options(body.options)]
+
+
+async def _embed(state: ServerState, texts: Sequence[str], *, normalize: bool) -> tuple[list[Vector], int]:
+    token_ids = await asyncio.to_thread(encode_texts, state, texts)
+    admit_texts(state, token_ids)
+    return await embed_texts(state, token_ids, "mean", normalize=normalize), sum(map(len, token_ids))
+
+
+async def _answer(request: Request, body: AnswerBody, reply: Reply, answer: OllamaAnswer) -> Response:
+    headers = NAMES.headers(reply.headers)
+    if body.stream is False:
+        return await until_disconnect(request, _respond(answer, headers))
+    return RecordStream(answer.parts(), answer, headers, ping_seconds=reply.state.settings.ping_seconds)
+
+
+async def _respond(answer: OllamaAnswer, headers: dict[str, str]) -> Response:
+    return _json(await answer.whole(), headers)
+
+
+def _loaded(state: ServerState) -> dict[str, Any]:
+    """The fields of an answer to nothing: the model is loaded, or else there is an error instead."""
+    _ = state.engine.info
+    return {"model": state.model.id, "created_at": now(), "done": True, "done_reason": "load"}
+
+
+def _json(record: msgspec.Struct, headers: dict[str, str]) -> Response:
+    return Response(msgspec.json.encode(record), headers=headers, media_type="application/json")
