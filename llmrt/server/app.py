@@ -12,6 +12,7 @@ from llmrt.server.dependencies import set_models
 from llmrt.server.guard import Guard
 from llmrt.server.middleware import RequestLog
 from llmrt.server.models import Models
+from llmrt.server.openapi import Api
 from llmrt.server.routes import (
     chat,
     completions,
@@ -22,13 +23,14 @@ from llmrt.server.routes import (
     ollama,
     ollama_models,
     page,
+    reference,
     responses,
     tokens,
 )
 from llmrt.server.routes import models as model_list
 
 _ROUTES = (
-    *(chat, completions, embeddings, tokens, model_list, health, metrics, page),
+    *(chat, completions, embeddings, tokens, model_list, health, metrics, page, reference),
     *(responses, messages),
     *(ollama, ollama_models),
 )
@@ -36,7 +38,7 @@ _ROUTES = (
 
 def create_app(models: Models, settings: ServerSettings) -> FastAPI:
     """The ASGI application over ``models``, which the caller starts and closes."""
-    app = FastAPI(title="llmrt", docs_url=None, redoc_url=None, openapi_url=None)
+    app = Api(title="llmrt", docs_url=None, redoc_url=None)
     set_models(app, models)
     error_forms.install(app)
     app.add_middleware(ClientLimits, settings=settings)

@@ -68,10 +68,15 @@ def ollama_error(error: HttpError) -> OllamaError:
 _FORMS: Mapping[str, Callable[[HttpError], Struct]] = {"/v1/messages": anthropic_error, "/api/": ollama_error}
 
 
+def form_of(path: str) -> Callable[[HttpError], Struct]:
+    """The form of the API that ``path`` belongs to."""
+    return next((form for prefix, form in _FORMS.items() if path.startswith(prefix)), openai_error)
+
+
 def respond(error: HttpError, path: str) -> Response:
     """The response to a request for ``path``."""
-    form = next((form for prefix, form in _FORMS.items() if path.startswith(prefix)), openai_error)
-    return Response(msgspec.json.encode(form(error)), error.status, error.headers, media_type="application/json")
+    content = msgspec.json.encode(form_of(path)(error))
+    return Response(content, error.status, error.headers, media_type="application/json")
 
 
 def install(app: FastAPI) -> None:

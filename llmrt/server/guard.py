@@ -12,7 +12,7 @@ from llmrt.server.error_forms import respond
 from llmrt.server.errors import describe
 from llmrt.server.foreign_pages import check_origin
 
-_OPEN = ("/", "/health", "/ready")
+_OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")
 _PAGE = "/ui/"  # the files of the page at /, which asks for a key itself
 
 

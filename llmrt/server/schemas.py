@@ -56,9 +56,12 @@ def _is_token_ids(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
 
 
-StopStrings = Annotated[tuple[str, ...], PlainValidator(_stop_strings)]
-TokenBiases = Annotated[dict[int, float], PlainValidator(_token_biases)]
-Prompts = Annotated[list[str | list[int]], PlainValidator(_prompts)]
+StopStrings = Annotated[tuple[str, ...], PlainValidator(_stop_strings, json_schema_input_type=str | list[str] | None)]
+TokenBiases = Annotated[dict[int, float], PlainValidator(_token_biases, json_schema_input_type=dict[str, float] | None)]
+Prompts = Annotated[
+    list[str | list[int]],
+    PlainValidator(_prompts, json_schema_input_type=str | list[int] | list[str] | list[list[int]]),
+]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
 
 

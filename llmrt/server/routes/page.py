@@ -13,7 +13,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 FOLDER = Path(__file__).parents[1] / "ui"
 _INDEX = "index.html"
@@ -23,7 +23,7 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_HEADERS = {
+HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
         " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -71,7 +71,7 @@ async def file(request: Request, name: str) -> Response:
 
 
 def _respond(request: Request, file: _File) -> Response:
-    headers = {**_HEADERS, "etag": file.etag}
+    headers = {**HEADERS, "etag": file.etag}
     if file.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(file.content, headers=headers, media_type=file.media_type)

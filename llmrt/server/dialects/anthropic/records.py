@@ -149,3 +149,8 @@ class MessageStop(Typed, frozen=True, tag="message_stop"):
 
 class Ping(Typed, frozen=True, tag="ping"):
     """Nothing has come for a while."""
+
+
+MessageEvent = (
+    MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop | Ping
+)

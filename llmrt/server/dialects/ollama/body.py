@@ -58,7 +58,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     model: str | None = None
-    options: Options = Options()
+    options: Options = Field(default_factory=Options)
     keep_alive: Annotated[int | float | str, AfterValidator(_duration)] | None = None
 
 

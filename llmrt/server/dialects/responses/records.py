@@ -269,3 +269,23 @@ class ArgumentsDone(PartEvent, frozen=True, kw_only=True, tag="response.function
     name: str
     arguments: str
     content_index: int | UnsetType = UNSET
+
+
+ResponseStreamEvent = (
+    ResponseCreated
+    | ResponseInProgress
+    | ResponseCompleted
+    | ResponseIncomplete
+    | ResponseFailed
+    | ErrorEvent
+    | OutputItemAdded
+    | OutputItemDone
+    | ContentPartAdded
+    | ContentPartDone
+    | OutputTextDelta
+    | OutputTextDone
+    | ReasoningTextDelta
+    | ReasoningTextDone
+    | ArgumentsDelta
+    | ArgumentsDone
+)
