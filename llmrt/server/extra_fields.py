@@ -119,6 +119,6 @@ def ignored_header(names: list[str]) -> dict[str, str]:
     """``x-llmrt-ignored`` with the names, as far as a header can hold them."""
     if not names:
         return {}
-    shown = [_UNSAFE.sub("?", name)[:64] for name in names[:_MAX_NAMES]]
+    shown = [_UNSAFE.sub("?", name)[:64] or "?" for name in names[:_MAX_NAMES]]
     more = [f"and {len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
     return {"x-llmrt-ignored": ", ".join(shown + more)}

@@ -38,7 +38,6 @@ _JSON = "application/json"
 _EVENTS = "text/event-stream"
 _LINES = "application/x-ndjson"
 _REFERENCE = "#/components/schemas/{}"
-_PARTS = "x-parts"  # of a stream, which OpenAPI has no word for
 
 
 @dataclass(frozen=True)
@@ -108,13 +107,21 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 def _operation(path: str, bodies: _Bodies, schema_of: Mapping[str, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {_JSON: {"schema": schema_of[repr(bodies.answer)]}}
     if bodies.part is not None:
-        content[bodies.stream_type] = {"schema": {"type": "string"}, _PARTS: schema_of[repr(bodies.part)]}
+        content[bodies.stream_type] = {"schema": _streamed(schema_of[repr(bodies.part)], bodies.stream_type)}
     failed = {"description": "An error", "content": {_JSON: {"schema": schema_of[repr(_error_type(path))]}}}
     answers = {"responses": {"200": {"description": "The answer", "content": content}, "4XX": failed, "5XX": failed}}
     if bodies.body is None:
         return answers
     schema = {"$ref": _REFERENCE.format(bodies.body.__name__)}
     return answers | {"requestBody": {"required": True, "content": {_JSON: {"schema": schema}}}}
+
+
+def _streamed(part: Mapping[str, Any], stream_type: str) -> Mapping[str, Any]:
+    """A line, or an event with a part as its data."""
+    if stream_type == _LINES:
+        return part
+    data = {"type": "string", "contentMediaType": _JSON, "contentSchema": part}
+    return {"type": "object", "properties": {"event": {"type": "string"}, "data": data}}
 
 
 def _request_schemas(models: Sequence[type[BaseModel]]) -> dict[str, Any]:

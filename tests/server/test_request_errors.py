@@ -242,3 +242,8 @@ def test_c11_the_engine_refuses_or_fails(client: openai.OpenAI, http: httpx.Clie
     assert raw.status_code == 200 and "[DONE]" not in raw.text
     error = json.loads(raw.text.strip().removeprefix("data: "))["error"]
     assert error["message"] == "the engine refuses this"
+
+
+def test_c33_a_field_without_a_name_is_named_too(http: httpx.Client) -> None:
+    """A header's value must not end with a space."""
+    assert chat(http, "hi", **{"new": 1, "": 2}).headers["x-llmrt-ignored"] == "new, ?"

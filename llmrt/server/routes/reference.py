@@ -15,6 +15,7 @@ from llmrt.server.routes.page import HEADERS
 router = APIRouter(include_in_schema=False)
 
 _Schema = Mapping[str, Any]
+_JSON = "application/json"
 _FOLDER = Path(__file__).parents[1] / "templates"
 
 
@@ -34,14 +35,13 @@ def render(described: _Schema) -> str:
 
 def _bodies(operation: _Schema) -> dict[str, Markup]:
     """What goes in, what comes out, and what the parts of a stream are."""
-    answer = operation["responses"]["200"].get("content", {})
     shown: dict[str, Markup] = {}
     if "requestBody" in operation:
-        shown["Request"] = _type_of(operation["requestBody"]["content"]["application/json"]["schema"])
-    for media_type, content in answer.items():
-        parts = content.get("x-parts")
-        name = "Answer" if parts is None else f"Parts of a stream ({media_type})"
-        shown[name] = _type_of(content.get("schema", {}) if parts is None else parts)
+        shown["Request"] = _type_of(operation["requestBody"]["content"][_JSON]["schema"])
+    for media_type, content in operation["responses"]["200"].get("content", {}).items():
+        name = "Answer" if media_type == _JSON else f"Parts of a stream ({media_type})"
+        event = content["schema"].get("properties", {}).get("data", {})
+        shown[name] = _type_of(event.get("contentSchema", content["schema"]))
     return shown
 
 
