@@ -1,6 +1,7 @@
 # make chat   a conversation with a small model, from a fresh clone
 # make test   every test, from a fresh clone
 # make kernels  the GPU kernels alone: run by Triton's interpreter, and compiled for every target, without a GPU
+# make conformance  other people's testers and clients of the APIs, those for JavaScript too
 # make ui     the web page in a Chromium: what a person sees and does
 # make neon   the native library's ARM kernels, cross-compiled and compared in an emulator
 
@@ -19,10 +20,13 @@ TESTING = $(VENV)/.installed-test
 PEERS ?= .venv-peers
 BENCHING = $(VENV)/.installed-bench
 
+# The environment of the testers and clients of `make conformance`.
+CONFORMANCE ?= .venv-conformance
+
 # The environment's mark for `make ui`.
 DRIVING = $(VENV)/.installed-ui
 
-.PHONY: chat serve test kernels ui lint format types neon image clean peers compare report
+.PHONY: chat serve test kernels ui conformance lint format types neon image clean peers compare report
 
 # With PROMPT, or with input from a pipe, it answers and exits. Greedy, so that the answer is the same every time.
 chat: $(RUNTIME)
@@ -48,6 +52,14 @@ ui: $(DRIVING)
 
 $(DRIVING): $(TESTING)
 	@$(PIP) install --constraint constraints.txt --editable '.[ui]'
+	@touch $@
+
+conformance: $(TESTING) $(CONFORMANCE)/.installed
+	LLMRT_BIN=$(VENV)/bin $(CONFORMANCE)/bin/python -m pytest -c tests/conformance/pytest.ini tests/conformance
+
+$(CONFORMANCE)/.installed: tests/conformance/requirements.txt
+	@$(PYTHON) -m venv $(CONFORMANCE)
+	$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
 	@touch $@
 
 lint: $(TESTING)
@@ -125,4 +137,4 @@ image:
 	mkdir -p $(MODELS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(CONFORMANCE) build dist .pytest_cache .ruff_cache
