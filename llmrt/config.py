@@ -12,9 +12,9 @@ class EngineConfig:
     ``context_length`` tokens of prompt and answer together; ``quant`` of the weights, "none", "int8", "int4" or "auto";
     ``calibration`` the tokens of a text that the weights are rounded for, None for random ones;
     ``dtype`` of activations and of weights that are not quantized, and ``kv_dtype`` of the KV cache, each "auto",
-    "fp32", "bf16" or "fp16", the latter "int8" too; ``device`` "auto", "cpu", "cuda" or "cuda:N"; ``gpu_memory`` that
-    may be used there, a fraction of what is free or, above 1, gigabytes; ``graphs`` of decode steps there;
-    ``threads`` of the processor; ``max_num_seqs`` requests computed side by side;
+    "fp32", "bf16" or "fp16", the latter "int8" or "fp8" too; ``device`` "auto", "cpu", "cuda" or "cuda:N";
+    ``gpu_memory`` that may be used there, a fraction of what is free or, above 1, gigabytes; ``graphs`` of decode steps
+    there; ``threads`` of the processor; ``max_num_seqs`` requests computed side by side;
     ``max_num_batched_tokens`` in one step; ``block_size`` tokens in a KV block.
     """
 

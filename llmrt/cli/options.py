@@ -48,6 +48,7 @@ class KvDtypeName(StrEnum):
     bf16 = "bf16"
     fp16 = "fp16"
     int8 = "int8"
+    fp8 = "fp8"
 
 
 class QuantName(StrEnum):

@@ -23,7 +23,7 @@ from llmrt.model.random_checkpoint import RandomCheckpoint
 from llmrt.model.random_decoder import random_decoder
 from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import choose
-from llmrt.ops.rules import forced_backend, int8_cache_refusal, native_library, native_refusal
+from llmrt.ops.rules import byte_cache_refusal, forced_backend, native_library, native_refusal
 from llmrt.ops.types import DTYPES, OpSpec
 
 Model = Checkpoint | PackedCheckpoint
@@ -56,6 +56,8 @@ def settle(model: Headers | PackedHeaders, config: EngineConfig) -> tuple[Engine
 
 def kv_torch_dtype(model: ModelConfig, config: EngineConfig) -> torch.dtype:
     """What the KV cache of a settled ``config`` is made of; see ``LayerKVCache`` for int8."""
+    if config.kv_dtype == "fp8":
+        return torch.float8_e4m3fn
     if config.kv_dtype != "int8":
         return DTYPES[config.kv_dtype]
     backend = choose(PAGED_ATTENTION, _spec(model, config)).backend
@@ -71,9 +73,9 @@ def load_model(
     """
     recipe, spec = recipe_of(config), _spec(model.config, config)
     notices = set_threads(config.threads, spec)
-    refusal = int8_cache_refusal(spec.case, config.block_size)
-    if config.kv_dtype == "int8" and refusal is not None:
-        raise ConfigError(f"--kv-dtype int8 is not to be had: {refusal}. Use fp16.")
+    refusal = byte_cache_refusal(spec.case, config.kv_dtype, config.block_size)
+    if config.kv_dtype in ("int8", "fp8") and refusal is not None:
+        raise ConfigError(f"--kv-dtype {config.kv_dtype} is not to be had: {refusal}. Use fp16.")
     if isinstance(model, PackedCheckpoint):
         decoder = model.decoder(context_length, spec)
     elif isinstance(model, RandomCheckpoint) and config.device != "cpu":

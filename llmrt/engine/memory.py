@@ -21,7 +21,7 @@ LIBRARY_BYTES = 500_000_000
 DEFAULT_SHARE = 0.9
 # A context below this serves nobody, so it is not reduced further in silence.
 SMALLEST_CONTEXT = 512
-KV_SCALE_BYTES = 4  # of an int8 cache, for each token and head
+KV_SCALE_BYTES = 4  # of a cache of bytes, for each token and head
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class MemoryPlan:
 
 def kv_bytes_per_token(model: ModelConfig, kv_dtype: str) -> int:
     """What a token adds to the KV cache, over all layers."""
-    scales = 2 * model.num_layers * model.num_kv_heads * KV_SCALE_BYTES if kv_dtype == "int8" else 0
+    scales = 2 * model.num_layers * model.num_kv_heads * KV_SCALE_BYTES if BYTES[kv_dtype] == 1 else 0
     return model.kv_values_per_token() * BYTES[kv_dtype] + scales
 
 

@@ -13,12 +13,12 @@ from llmrt.model.config import ModelConfig
 from llmrt.model.headers import Headers, PackedHeaders
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.model.weight_bytes import quantized_bytes, read_by_a_token, tensor_bytes, total
-from llmrt.ops.rules import Case, int8_cache_refusal, native_refusal
+from llmrt.ops.rules import Case, byte_cache_refusal, native_refusal
 from llmrt.quant.recipe import RECIPES, Recipe
 
 SMALL_MODEL = 500_000_000
 FLOATS = ("fp32", "bf16", "fp16")
-KV_DTYPES = (*FLOATS, "int8")
+KV_DTYPES = (*FLOATS, "int8", "fp8")
 
 
 def settle_on(
@@ -95,7 +95,7 @@ def _resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]
         )
     dtype, half = ("fp32", "fp16") if config.device == "cpu" else (_choose(config.dtype, "--dtype", "bf16"), "bf16")
     case = case_of(model, replace(config, dtype=dtype))
-    int8_serves = config.quant == "int4" and int8_cache_refusal(case, config.block_size) is None
+    int8_serves = config.quant == "int4" and byte_cache_refusal(case, "int8", config.block_size) is None
     return dtype, _choose(config.kv_dtype, "--kv-dtype", "int8" if int8_serves else half, KV_DTYPES)
 
 

@@ -14,8 +14,8 @@ from llmrt.model.config import ModelConfig
 class LayerKVCache:
     """One layer's pages. ``k`` and ``v`` are [num_blocks, KVH, block_size, D].
 
-    An int8 cache has a scale for each token and head, fp32 [num_blocks, KVH, block_size]. Its type is int8 on a GPU,
-    uint8 on a CPU, whose kernels have their own order of bytes.
+    A cache of bytes has a scale for each token and head, fp32 [num_blocks, KVH, block_size]. That of int8 is int8 on a
+    GPU, uint8 on a CPU, whose kernels have their own order of bytes; fp8 is float8_e4m3fn.
     """
 
     k: Tensor
@@ -55,7 +55,7 @@ class KVCache:
 
         def layer() -> LayerKVCache:
             k, v = pages(shape, dtype)
-            return LayerKVCache(k, v, *(() if dtype.is_floating_point else pages(shape[:1], torch.float32)))
+            return LayerKVCache(k, v, *(() if dtype.itemsize > 1 else pages(shape[:1], torch.float32)))
 
         return cls(tuple(layer() for _ in range(config.num_layers)))
 
@@ -67,9 +67,11 @@ class KVCache:
         for layer in self.layers:
             for pages in (layer.k, layer.v):
                 page = torch.randn(pages.shape[1:])
+                if layer.k_scales is not None:
+                    page = page * 32
                 if not pages.is_floating_point():
                     least = torch.iinfo(pages.dtype).min
-                    page = (page * 32 + 128).clamp(0, 255) + least
+                    page = (page + 128).clamp(0, 255) + least
                 pages.copy_(page.to(pages.device, pages.dtype).expand_as(pages))
             for scales in (layer.k_scales, layer.v_scales):
                 if scales is not None:

@@ -14,7 +14,7 @@ from llmrt.quant.recipe import EXPERT_ROLES, Recipe
 from llmrt.quant.scheme import QuantScheme
 from llmrt_kernels.layout import BLOCK
 
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "fp8": 1}
 
 Sizes = Iterator[tuple[Slot, int]]
 

@@ -88,11 +88,13 @@ def triton_refusal(case: Case) -> str | None:
     return None
 
 
-def int8_cache_refusal(case: Case, block_size: int) -> str | None:
-    """Why there can be no int8 KV cache, which torch's attention does not serve."""
+def byte_cache_refusal(case: Case, kv_dtype: str, block_size: int) -> str | None:
+    """Why there can be no KV cache of int8 or fp8: the CPU's kernels serve int8 alone, torch's attention neither."""
     forced = forced_backend()
-    triton = triton_refusal(case) or options_refusal(case.options & {CAPPED_ATTENTION})
-    reasons = {"triton": triton, "cpu": native_kernel_refusal(case)}
+    reasons = {"triton": triton_refusal(case) or options_refusal(case.options & {CAPPED_ATTENTION})}
+    if kv_dtype == "int8":
+        reasons["cpu"] = native_kernel_refusal(case)
     if any(reason is None and forced in (None, backend) for backend, reason in reasons.items()):
         return f"its blocks hold {block_size} tokens, no multiple of 16" if block_size % 16 else None
-    return (reasons["cpu"] if case.device == "cpu" else reasons["triton"]) or f"LLMRT_KERNELS is {forced}"
+    own = reasons["cpu"] if case.device == "cpu" and "cpu" in reasons else reasons["triton"]
+    return own or f"LLMRT_KERNELS is {forced}"

@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 
 from llmrt.config import EngineConfig
-from llmrt.engine.memory import WORKSPACE_BYTES, MemoryBudget, MemoryPlan, available_memory, plan_memory
+from llmrt.engine.memory import (
+    WORKSPACE_BYTES,
+    MemoryBudget,
+    MemoryPlan,
+    available_memory,
+    kv_bytes_per_token,
+    plan_memory,
+)
 from llmrt.engine.threads import usable_cores
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
@@ -32,6 +39,12 @@ TOKEN = 2 * MODEL.kv_values_per_token()
 def plan(available: int, model: ModelConfig = MODEL, **settings: int) -> MemoryPlan:
     budget = MemoryBudget(available)
     return plan_memory(model, EngineConfig(**settings), weights=WEIGHTS, kv_dtype="bf16", budget=budget)  # type: ignore[arg-type]
+
+
+def test_a_cache_of_bytes_has_a_scale_for_each_token_and_head() -> None:
+    heads = 2 * MODEL.num_layers * MODEL.num_kv_heads
+    assert kv_bytes_per_token(MODEL, "fp8") == kv_bytes_per_token(MODEL, "int8") == heads * (MODEL.head_dim + 4)
+    assert kv_bytes_per_token(MODEL, "bf16") == heads * 2 * MODEL.head_dim
 
 
 def test_the_shape_is_that_of_tinyllama() -> None:

@@ -173,6 +173,10 @@ def test_experts_stacked_in_a_gguf_file_give_the_same_bits(tmp_path: Path, setti
 def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="--quant is 'int3'; it must be one of none, int8, int4"):
         build_engine(folder, EngineConfig(quant="int3"))
+    with pytest.raises(
+        ConfigError, match=r"--kv-dtype fp8 is not to be had: it is for a GPU, not the cpu\. Use fp16\."
+    ):
+        open_engine(folder, quant="int4", kv_dtype="fp8")
     with pytest.raises(ConfigError, match="--dtype bf16 does not go with --quant int4"):
         build_engine(folder, EngineConfig(quant="int4", dtype="bf16"))
     monkeypatch.setenv("LLMRT_ISA", "mmx")

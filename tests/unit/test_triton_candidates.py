@@ -16,7 +16,7 @@ from llmrt.ops.linear_packed import LINEAR_PACKED
 from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import choose
 from llmrt.ops.rms_norm import RMS_NORM
-from llmrt.ops.rules import NOT_INSTALLED, native_library
+from llmrt.ops.rules import NOT_INSTALLED, Case, byte_cache_refusal, native_library
 from llmrt.ops.triton import refusal
 from llmrt.ops.types import OpSpec
 
@@ -31,6 +31,16 @@ def test_a_gpu_is_served_and_a_cpu_only_by_the_interpreter(monkeypatch: pytest.M
     assert choose(RMS_NORM, CPU).backend == "reference"
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert choose(RMS_NORM, CPU).backend == "triton"
+
+
+def test_an_fp8_cache_is_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmrt.ops.rules.find_spec", lambda name: name)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert byte_cache_refusal(Case("cuda", "bf16"), "fp8", 64) is None
+    assert byte_cache_refusal(Case("cuda", "bf16"), "fp8", 24) == "its blocks hold 24 tokens, no multiple of 16"
+    assert byte_cache_refusal(Case("cpu", "fp32", in_blocks=True), "fp8", 64) == "it is for a GPU, not the cpu"
+    monkeypatch.setenv("LLMRT_KERNELS", "reference")
+    assert byte_cache_refusal(Case("cuda", "bf16"), "fp8", 64) == "LLMRT_KERNELS is reference"
 
 
 def test_weights_are_quantized_where_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:

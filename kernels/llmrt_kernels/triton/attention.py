@@ -18,6 +18,7 @@ from llmrt_kernels.triton import attention_tuning as tuning
 from llmrt_kernels.triton.attention_decode import decode_kernel, join_kernel
 from llmrt_kernels.triton.attention_prefill import prefill_kernel
 from llmrt_kernels.triton.codes import empty_codes, quantize_rows
+from llmrt_kernels.triton.fp8 import as_bytes
 from llmrt_kernels.triton.target import target_of
 
 NO_WINDOW = 1 << 30
@@ -40,8 +41,8 @@ def paged_attention(
 ) -> Tensor | Codes:
     """q [T, H, D] -> [T, H D] of q's dtype, or in int8 with ``group`` values to a scale.
 
-    The caches are fp16, bf16 or fp32, or int8 with scales [blocks, KVH, block_size] fp32; block_size is a power of two
-    from 16 on, and all tensors are contiguous.
+    The caches are fp16, bf16 or fp32, or int8 or fp8 with scales [blocks, KVH, block_size] fp32; block_size is a power
+    of two from 16 on, and all tensors are contiguous.
     """
     tokens, heads, dim = q.shape
     page = k_cache.shape[2]
@@ -50,7 +51,7 @@ def paged_attention(
     window = NO_WINDOW if sliding_window is None else sliding_window
 
     def attend(out: _Out, code_group: int) -> None:
-        cache, batch = (k_cache, v_cache, k_scales, v_scales), (block_table, cu_seqlens_q, seq_lens)
+        cache, batch = (as_bytes(k_cache), as_bytes(v_cache), k_scales, v_scales), (block_table, cu_seqlens_q, seq_lens)
         _Call(q, cache, batch, out, scale * math.log2(math.e), window, code_group).launch(max_query_len)
 
     if group > 0 and dim % group == 0:

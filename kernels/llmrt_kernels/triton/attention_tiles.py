@@ -11,10 +11,10 @@ that a key is read once for all of them. With c = scale * log2(e), for each tile
 would, and q stays as exact as it came.
 
     k, v             [blocks, KVH, PAGE, DIM]; a tile may be a part of a page or several pages
-    k, v scales      [blocks, KVH, PAGE] fp32, None unless the cache is int8
+    k, v scales      [blocks, KVH, PAGE] fp32, None unless the cache is int8, or uint8, which is fp8 here
     DIM_PADDED       the power of two from DIM on that the products take
 
-Keys and values of an int8 cache become fp16 as they are read, scale and all, before they are spread to the warps: there
+Keys and values of such a cache become fp16 as they are read, scale and all, before they are spread to the warps: there
 a thread has a few tokens' scales to apply. As factors of the scores and weights, where it has a token in eight, they
 took a third more instructions and the registers that out needs.
 
@@ -25,6 +25,8 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+from llmrt_kernels.triton.fp8 import halves_of_fp8
 
 LOWEST = tl.constexpr(-1e30)  # a maximum before any score; finite, so that a tile without visible keys changes nothing
 
@@ -142,7 +144,11 @@ def read_rows(
         return load(at, seen[:, None] & inside, MASKED or DIM_PADDED > DIM)
     else:
         scales = load(scales_ptr + slots, seen, MASKED)
-        return to_half(load(at, inside, DIM_PADDED > DIM), scales.to(tl.float16)[:, None], ASM)
+        x = load(at, inside, DIM_PADDED > DIM)
+        if ptr.dtype.element_ty == tl.uint8:
+            return halves_of_fp8(x, (scales * 256.0).to(tl.float16)[:, None], ASM)
+        else:
+            return to_half(x, scales.to(tl.float16)[:, None], ASM)
 
 
 @triton.jit
@@ -191,8 +197,8 @@ def to_half(x, scales, ASM: tl.constexpr):
 
 @triton.jit
 def query_factor(q, k_ptr):
-    """Queries in the type of the products: that of keys and values, or fp16 if those are int8."""
-    if k_ptr.dtype.element_ty == tl.int8:
+    """Queries in the type of the products: that of keys and values, or fp16 if those are bytes."""
+    if k_ptr.dtype.element_ty.primitive_bitwidth == 8:
         return q.to(tl.float16)
     else:
         return q.to(k_ptr.dtype.element_ty)

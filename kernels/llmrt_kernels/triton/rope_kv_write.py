@@ -1,6 +1,6 @@
 """Rotate queries and keys by their positions, and write keys and values to the paged cache: see the reference.
 
-A cache of int8 has a scale for each token and head, largest / 127, fp32 [blocks, KVH, block_size].
+A cache of int8 or fp8 has a scale for each token and head, largest / 127 or 448, fp32 [blocks, KVH, block_size].
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.triton.codes import nearest
+from llmrt_kernels.triton.fp8 import as_bytes, to_fp8
 from llmrt_kernels.triton.variant import Variant
 
 HEADS = 8  # of a token that one program turns
@@ -28,7 +29,7 @@ def rope_kv_write(
     """Rotate and store. Returns the rotated queries [T, H, D]; keys and values go to the cache in its dtype.
 
     qkv [T, (H + 2 KVH) D]; positions, slot_mapping [T] int64; cos_sin [P, 2, D/2] fp32, row p for position p;
-    k_cache, v_cache [blocks, KVH, block_size, D], with scales [blocks, KVH, block_size] fp32 if they are int8.
+    k_cache, v_cache [blocks, KVH, block_size, D], with scales [blocks, KVH, block_size] fp32 if they are int8 or fp8.
     """
     _, kv_heads, block_size, head_dim = k_cache.shape
     tokens, all_heads = qkv.shape[0], qkv.shape[1] // head_dim
@@ -39,8 +40,8 @@ def rope_kv_write(
         positions,
         cos_sin,
         slot_mapping,
-        k_cache,
-        v_cache,
+        as_bytes(k_cache),
+        as_bytes(v_cache),
         k_scales,
         v_scales,
         q,
@@ -118,12 +119,18 @@ def turn_and_store(
     row = (slot // PAGE * KVH + kv_head) * PAGE + slot % PAGE
     is_key = (head >= H) & (head < H + KVH)
     is_value = is_value & (head < H + 2 * KVH)
-    if k_ptr.dtype.element_ty == tl.int8:
+    if k_scales_ptr is not None:
+        IS_FP8: tl.constexpr = k_ptr.dtype.element_ty == tl.uint8
+        END: tl.constexpr = 448.0 if IS_FP8 else 127.0
         largest = tl.max(tl.maximum(tl.abs(y1), tl.abs(y2)), 1)[:, None]
-        inverse = tl.where(largest > 0, tl.div_rn(127.0, largest), 0.0)
-        y1, y2 = nearest(y1 * inverse), nearest(y2 * inverse)
-        tl.store(k_scales_ptr + row, tl.div_rn(largest, 127.0), mask=is_key)
-        tl.store(v_scales_ptr + row, tl.div_rn(largest, 127.0), mask=is_value)
+        inverse = tl.where(largest > 0, tl.div_rn(END, largest), 0.0)
+        y1, y2 = y1 * inverse, y2 * inverse
+        if IS_FP8:
+            y1, y2 = to_fp8(y1), to_fp8(y2)
+        else:
+            y1, y2 = nearest(y1), nearest(y2)
+        tl.store(k_scales_ptr + row, tl.div_rn(largest, END), mask=is_key)
+        tl.store(v_scales_ptr + row, tl.div_rn(largest, END), mask=is_value)
     store_halves(k_ptr + row * D + i, y1, y2, D // 2, inside & is_key)
     store_halves(v_ptr + row * D + i, y1, y2, D // 2, inside & is_value)
 

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Matrix, Weight
+from llmrt_kernels.triton.fp8 import as_bytes
 from llmrt_kernels.triton.linear import WEIGHT_POINTERS, linear_as, two_at_a_time
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.rope_kv_write import rope_kv_write, turn_and_store
@@ -30,8 +31,9 @@ def rotary_linear(
     k_scales: Tensor | None,
     v_scales: Tensor | None,
 ) -> Tensor:
-    """x [T, K] -> rotated queries [T, H, D], of the cache's type, fp16 beside int8; keys and values go there."""
-    dtype = k_cache.dtype if k_cache.dtype.is_floating_point else torch.float16
+    """x [T, K] -> rotated queries [T, H, D], of the cache's type, fp16 beside bytes; keys and values go there."""
+    k_cache, v_cache = as_bytes(k_cache), as_bytes(v_cache)
+    dtype = k_cache.dtype if k_scales is None else torch.float16
     head_dim = k_cache.shape[3]
     pairs = list(two_at_a_time(weight.pieces))
     turn, cache = (positions, cos_sin, slot_mapping), (k_cache, v_cache, k_scales, v_scales)

@@ -15,14 +15,21 @@ from tests.kernels.packing import meant
 
 MIXED: Requests = [(1, 1), (9, 17), (1, 65), (5, 5), (41, 131), (1, 127), (2, 64), (16, 16), (1, 200)]
 DECODE: Requests = [(1, 1), (1, 15), (1, 64), (1, 200), (1, 65)]
-TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.5e-2, torch.int8: 6e-3}
+TOLERANCE = {
+    torch.float32: 2e-6,
+    torch.float16: 2e-3,
+    torch.bfloat16: 1.5e-2,
+    torch.int8: 6e-3,
+    torch.float8_e4m3fn: 6e-3,
+}
 
 
 def run(problem: Problem, dtype: torch.dtype, kv_dtype: torch.dtype, group: int, device: str) -> Tensor | Codes:
     """What the kernels make of ``problem``, whose operands are first rounded to what they can be given."""
     problem.q = problem.q.to(dtype).float()
-    if kv_dtype == torch.int8:
-        caches, scales = zip(*(int8_pages(problem, rows) for rows in (problem.keys, problem.values)), strict=True)
+    if kv_dtype.itemsize == 1:
+        pages = [pages_of_bytes(problem, rows, kv_dtype) for rows in (problem.keys, problem.values)]
+        caches, scales = zip(*pages, strict=True)
     else:
         for rows in (problem.keys, problem.values):
             rows[:] = [row.to(kv_dtype).float() for row in rows]
@@ -33,12 +40,14 @@ def run(problem: Problem, dtype: torch.dtype, kv_dtype: torch.dtype, group: int,
     return paged_attention(*moved, max(new for new, _ in problem.requests), SCALE, problem.window, group)
 
 
-def int8_pages(problem: Problem, rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+def pages_of_bytes(problem: Problem, rows: list[Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Rounds ``rows`` in place. Slots that nobody wrote hold any code, and no number for a scale."""
-    scales = [row.abs().amax(-1) / 127 for row in rows]
-    codes = [(row / scale.unsqueeze(-1)).round() for row, scale in zip(rows, scales, strict=True)]
+    largest = 127 if dtype == torch.int8 else 448
+    scales = [row.abs().amax(-1) / largest for row in rows]
+    codes = [row / scale.unsqueeze(-1) for row, scale in zip(rows, scales, strict=True)]
+    codes = [code.round() if dtype == torch.int8 else code.to(dtype).float() for code in codes]
     rows[:] = [code * scale.unsqueeze(-1) for code, scale in zip(codes, scales, strict=True)]
-    return problem.pages(codes, -99.0).to(torch.int8), problem.pages(scales, torch.nan)
+    return problem.pages(codes, -99.0).to(dtype), problem.pages(scales, torch.nan)
 
 
 def check(problem: Problem, out: Tensor, tolerance: float) -> None:
@@ -65,6 +74,8 @@ def check(problem: Problem, out: Tensor, tolerance: float) -> None:
         ((3, 1), 96, None, 32, torch.float16, torch.int8),
         ((2, 1), 256, 70, 32, torch.float16, torch.float16),
         ((4, 2), 256, None, 64, torch.float32, torch.int8),
+        ((4, 2), 80, 100, 16, torch.bfloat16, torch.float8_e4m3fn),
+        ((2, 2), 128, None, 64, torch.float16, torch.float8_e4m3fn),
     ],
 )
 def test_prompts_and_decoding_equal_the_formula(

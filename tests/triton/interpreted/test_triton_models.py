@@ -106,6 +106,7 @@ def test_log_probabilities_are_those_of_transformers(family: str, device: str, t
         ("mixtral", "int4", torch.float32),
         ("mistral", "int4", torch.float32),
         ("llama", "int4", torch.int8),
+        ("mistral", "int4", torch.float8_e4m3fn),
     ],
 )
 def test_packed_weights_give_what_the_cpu_makes_of_them(
@@ -124,7 +125,7 @@ def test_packed_weights_give_what_the_cpu_makes_of_them(
         assert errors.max() < 1e-5
     else:
         # One side rounds what the other does not, which where two experts are almost alike may choose the other one.
-        assert errors.median() < 0.05
+        assert errors.median() < (0.1 if kv == torch.float8_e4m3fn else 0.05)
 
 
 def logits_of(decoder: Decoder, token_ids: Sequence[int], kv_dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -90,6 +90,26 @@ def test_int8_is_rounded_by_token_and_head(
         assert (untouched(scale) == 99).all()
 
 
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(4, 2, 16), (5, 5, 80)])
+def test_fp8_is_rounded_by_token_and_head(heads: int, kv_heads: int, head_dim: int, device: str) -> None:
+    x = random_heads(heads, kv_heads, head_dim, torch.float32)
+    x[2, -1] = 0  # a value of zeros
+    caches = [torch.full((BLOCKS, kv_heads, 16, head_dim), 72.0).to(torch.float8_e4m3fn) for _ in range(2)]
+    scales = [torch.full((BLOCKS, kv_heads, 16), 99.0) for _ in range(2)]
+    moved = [t.to(device) for t in (x.flatten(1), POSITIONS, table(head_dim), SLOTS, *caches, *scales)]
+    rope_kv_write(*moved)
+    block, offset = SLOTS // 16, SLOTS % 16
+    values, cache, scale = x[:, -kv_heads:], moved[5].cpu(), moved[7].cpu()
+    largest = values.abs().amax(2)
+    torch.testing.assert_close(scale[block, :, offset], largest / 448, rtol=1e-6, atol=0)
+    meant = values * torch.where(largest > 0, 448 / largest, 0).unsqueeze(2)
+    assert torch.equal(cache[block, :, offset].float(), meant.to(torch.float8_e4m3fn).float())
+    keys = moved[4].cpu()[block, :, offset].double() * moved[6].cpu()[block, :, offset].double().unsqueeze(2)
+    expected = rotated(x[:, heads : heads + kv_heads])
+    torch.testing.assert_close(keys, expected, rtol=0.0701, atol=float(expected.abs().max()) * 2**-9)
+    assert (untouched(cache.float()) == 72).all()
+
+
 def untouched(cache: torch.Tensor) -> torch.Tensor:
     """All slots of a cache [blocks, KVH, page, ...] but SLOTS."""
     by_slot = cache.transpose(1, 2).flatten(0, 1)

@@ -14,6 +14,7 @@ from tests.kernels.packing import meant, random_weight
 from tests.triton.interpreted.test_triton_linear import random_codes, weight_on
 
 PAGE, PAGES = 16, 7
+STEPS = {torch.float32: 1e-6, torch.bfloat16: 8e-3, torch.float16: 1e-3, torch.int8: 9e-3, torch.float8_e4m3fn: 0.07}
 POSITIONS = [0, 1, 2, 7, 100, 1000, 3, 4, 5]
 SLOTS = [30, 31, 32, 4, 17, 6, 96, 64, 65]
 
@@ -24,6 +25,8 @@ SLOTS = [30, 31, 32, 4, 17, 6, 96, 64, 65]
         (1, 2, 1, 32, "qk v", torch.float32),
         (1, 3, 3, 96, "qkv", torch.bfloat16),
         (2, 4, 2, 64, "qk v", torch.int8),
+        (2, 2, 1, 64, "qkv", torch.float8_e4m3fn),
+        (9, 2, 1, 32, "qk v", torch.float8_e4m3fn),
         (3, 4, 2, 80, "q kv", torch.float16),
         (4, 1, 1, 16, "q k v", torch.float32),
         (9, 2, 1, 32, "qk v", torch.int8),
@@ -38,9 +41,9 @@ def test_rotary_linear_equals_the_formula(
     weight, dense = random_weight(rows, 96, (4, 8, 4)[: len(rows)], 32, bias=True)
     positions, slots = torch.tensor(POSITIONS[:tokens]), torch.tensor(SLOTS[:tokens])
     shape = (PAGES, kv_heads, PAGE, head_dim)
-    k, v = (torch.full(shape, 77, dtype=kv_dtype, device=device) for _ in range(2))
-    is_int8 = kv_dtype == torch.int8
-    k_scales, v_scales = (torch.full(shape[:3], 1.0, device=device) if is_int8 else None for _ in range(2))
+    k, v = (torch.full(shape, 72, dtype=kv_dtype, device=device) for _ in range(2))
+    is_bytes = kv_dtype.itemsize == 1
+    k_scales, v_scales = (torch.full(shape[:3], 1.0, device=device) if is_bytes else None for _ in range(2))
     table = cos_sin_table(RopeConfig(), head_dim, 2048)
     q = rotary_linear(
         random_codes(tokens, 96, 32, device),
@@ -57,17 +60,17 @@ def test_rotary_linear_equals_the_formula(
     by_head = product.float().unflatten(1, (-1, head_dim))
     cos, sin = table[positions].unsqueeze(2).unbind(1)
     expected_q, expected_k, expected_v = by_head.split([heads, kv_heads, kv_heads], dim=1)
-    assert q.dtype == (torch.float16 if is_int8 else kv_dtype)
+    assert q.dtype == (torch.float16 if is_bytes else kv_dtype)
     scale = float(product.abs().max())
     close(q, rotate(expected_q, cos, sin), {torch.bfloat16: 8e-3, torch.float16: 1e-3}.get(q.dtype, 1e-6) * scale)
-    steps = {torch.float32: 1e-6, torch.bfloat16: 8e-3, torch.float16: 1e-3, torch.int8: 9e-3}[kv_dtype] * scale
+    steps = STEPS[kv_dtype] * scale
     for pages, scales, expected in ((k, k_scales, rotate(expected_k, cos, sin)), (v, v_scales, expected_v)):
         stored = pages.float() if scales is None else pages.float() * scales.unsqueeze(-1)
         by_slot = stored.transpose(1, 2).flatten(0, 1).cpu()
         close(by_slot[slots], expected, steps)
         untouched = torch.ones(PAGES * PAGE, dtype=torch.bool)
         untouched[slots] = False
-        assert (by_slot[untouched] == 77).all()
+        assert (by_slot[untouched] == 72).all()
 
 
 def close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
