@@ -32,10 +32,12 @@ class BlockTables:
     def __init__(self, capacity: int, width: int) -> None:
         self._array: Words = np.zeros((capacity, width), dtype=np.int64)
         self._rows: dict[Request, _Row] = {}
+        self._used = 0  # the longest table so far; nobody reads what is behind it
 
     def gather(self, requests: Sequence[Request], out: Words) -> None:
         """Write the tables of ``requests`` to the rows of ``out`` [B, width]."""
-        np.take(self._array, [self._up_to_date(request, requests) for request in requests], axis=0, out=out)
+        rows = [self._up_to_date(request, requests) for request in requests]
+        out[:, : self._used] = self._array[rows, : self._used]
 
     def _up_to_date(self, request: Request, requests: Sequence[Request]) -> int:
         row, table = self._rows.get(request), request.block_table
@@ -46,6 +48,7 @@ class BlockTables:
         if row.length != len(table):
             self._array[row.index, row.length : len(table)] = table[row.length :]
             row.length = len(table)
+            self._used = max(self._used, row.length)
         return row.index
 
     def _free_index(self, requests: Sequence[Request]) -> int:

@@ -7,7 +7,7 @@ import time
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from llmrt.errors import RequestError
 
@@ -98,8 +98,7 @@ class TokenLogprob:
     top: tuple[tuple[int, float], ...] = ()
 
 
-@dataclass(frozen=True)
-class RequestOutput:
+class RequestOutput(NamedTuple):
     """What one engine step gave to one request.
 
     ``token_ids`` are new since the last output (an end-of-sequence token is among them). ``logprobs`` has one
@@ -130,9 +129,9 @@ class Request:
     ``token_ids`` are the prompt and what was generated so far, the last of them ``PENDING`` where steps run ahead.
     ``num_computed_tokens`` of them have their keys and values in the blocks of ``block_table``, 64-bit numbers side by
     side as the kernels read them. ``block_keys`` name the content of its full blocks. ``seed`` is the one asked for, or
-    drawn when the request begins; ``is_plain`` and ``is_plain_greedy`` are those of ``params``. ``constraint`` is its
-    place in the grammar, if it has one. With ``pooling`` nothing is generated: the request ends when its prompt is
-    computed, and gives a vector.
+    drawn when the request begins; with ``max_length`` tokens, a number that the scheduler sets, it ends. ``is_plain``
+    and ``is_plain_greedy`` are those of ``params``. ``constraint`` is its place in the grammar, if it has one. With
+    ``pooling`` nothing is generated: the request ends when its prompt is computed, and gives a vector.
     """
 
     request_id: str
@@ -143,6 +142,7 @@ class Request:
     seed: int = field(init=False)
     is_plain: bool = field(init=False)
     is_plain_greedy: bool = field(init=False)
+    max_length: int = field(init=False)
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0
     arrived: float = field(default_factory=time.monotonic)

@@ -79,6 +79,8 @@ class Scheduler:
         """Queue ``request``."""
         assert request.request_id not in self._by_id
         assert request.num_prompt_tokens < self.context_length + (request.pooling is not None)
+        most, room = request.params.max_tokens, self.context_length - request.num_prompt_tokens
+        request.max_length = request.num_prompt_tokens + (room if most is None else min(most, room))
         self._by_id[request.request_id] = request
         self._waiting.append(request)
 
@@ -99,11 +101,11 @@ class Scheduler:
         for request in list(self._running):
             if not request.is_decoding:
                 prompts.append(request)
-            elif not self._is_full(request):
+            elif not _is_full(request):
                 self._schedule(request, 1, scheduled)
         budget = self._max_num_batched_tokens - len(scheduled)
         self._schedule_prompts(prompts, budget if prompt_tokens is None else min(budget, prompt_tokens), scheduled)
-        can_go_on = scheduled or prompt_tokens == 0 or all(map(self._is_full, self._running))
+        can_go_on = scheduled or prompt_tokens == 0 or all(map(_is_full, self._running))
         assert can_go_on, "the pool holds a full context"
         return scheduled
 
@@ -240,11 +242,7 @@ class Scheduler:
     def _finish_reason(self, request: Request) -> FinishReason | None:
         if request.token_ids[-1] in request.params.stop_token_ids:
             return "stop"
-        return "length" if self._is_full(request) else None
-
-    def _is_full(self, request: Request) -> bool:
-        """Whether the request can have no more tokens; it is still here if the last one is pending."""
-        return request.num_output_tokens == request.params.max_tokens or len(request.token_ids) == self.context_length
+        return "length" if _is_full(request) else None
 
     def _is_here(self, request: Request) -> bool:
         return self._by_id.get(request.request_id) is request
@@ -256,6 +254,11 @@ class Scheduler:
             self.kv.free(request)
         else:
             self._waiting.remove(request)
+
+
+def _is_full(request: Request) -> bool:
+    """Whether the request can have no more tokens; it is still here if the last one is pending."""
+    return len(request.token_ids) == request.max_length
 
 
 def _num_uncomputed(request: Request) -> int:

@@ -95,6 +95,8 @@ class KVCacheManager:
     def allocate_slots(self, request: Request, num_tokens: int) -> bool:
         """Hold blocks for the request's next ``num_tokens`` tokens; False, and nothing taken, if too few are free."""
         end = request.num_computed_tokens + num_tokens
+        if end <= len(request.block_table) * self.block_size:
+            return True
         missing = blocks_for(end, self.block_size) - len(request.block_table)
         if missing > self._pool.num_free:
             return False
@@ -113,7 +115,8 @@ class KVCacheManager:
             extend_block_keys(request.block_keys, request.token_ids, self.block_size)
             for i in range(first_open, next_open):
                 self._prefix_cache.insert(request.block_keys[i], request.block_table[i])
-        self._give_back(request, self._first_visible_block(request.num_computed_tokens))
+        if self._window is not None:
+            self._give_back(request, self._first_visible_block(request.num_computed_tokens))
 
     def free(self, request: Request) -> None:
         """Take back every block of ``request``; its last ones are evicted first, for fewer prompts share them."""
