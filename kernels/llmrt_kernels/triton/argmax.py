@@ -91,11 +91,4 @@ VARIANTS = (
         {"logits_ptr": "*bf16", "keys_ptr": "*i64"},
         {"SIZE": 128256, "STRETCH": STRETCH},
     ),
-    Variant(
-        "argmax-row",
-        argmax_kernel,
-        {"keys_ptr": "*i64", "out_ptr": "*i64"},
-        {"STRETCHES": 63, "PADDED": 64},
-        num_warps=1,
-    ),
 )

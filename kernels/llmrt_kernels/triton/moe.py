@@ -16,10 +16,11 @@ from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Weight
 from llmrt_kernels.triton.codes import empty_codes, store_codes
+from llmrt_kernels.triton.expert_tiles import Tiles, tiles_of
 from llmrt_kernels.triton.gated_linear import gated, group_rows
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
-from llmrt_kernels.triton.routing import FEW_PAIRS, Tiles, mix, route_codes, tiles_of
+from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route_codes
 from llmrt_kernels.triton.target import target_of
 from llmrt_kernels.triton.tiles import OTHER_TILE, TILES, Tile, dot4_turn, gated_tile_for
 from llmrt_kernels.triton.variant import Variant

@@ -14,7 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from llmrt_kernels.triton.routing import FEW_PAIRS, Tiles, mix, route, tiles_of
+from llmrt_kernels.triton.expert_tiles import Tiles, tiles_of
+from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route
 from llmrt_kernels.triton.variant import Variant
 
 

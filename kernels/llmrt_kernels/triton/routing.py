@@ -1,12 +1,10 @@
-"""Which experts tokens go to, the tiles of pairs that makes, and the mix of what experts give.
+"""Which experts tokens go to, and the mix of what experts give.
 
 p = softmax(x W_router^T) in fp32; the k largest, ties to the lower index, each divided by the sum of the k
 (https://arxiv.org/abs/2401.04088). What all p are divided by is left out: it is the same in the k and in their sum.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 import triton
@@ -20,27 +18,6 @@ from llmrt_kernels.triton.variant import Variant
 FEW_PAIRS = 8  # of a token and an expert, up to which sorting them does not pay
 COLUMNS = 1024  # of the router's rows that are read at a time
 MIXED = 1024  # values of a token that a program mixes
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """Pairs sorted by expert, each expert's padded to whole tiles.
-
-    ``experts`` int32 [count], -1 where there is no tile; ``pairs`` int32 [count, tile], the last of an expert repeated.
-    """
-
-    experts: Tensor
-    pairs: Tensor
-
-    @property
-    def count(self) -> int:
-        """As many as there can be."""
-        return len(self.experts)
-
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """As kernels take them."""
-        return self.experts, self.pairs
 
 
 def route_codes(x: Codes, router: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
@@ -78,27 +55,6 @@ def _room(tokens: int, num_active: int, device: torch.device) -> tuple[Tensor, T
         torch.empty(tokens, num_active, device=device),
         torch.empty(tokens, num_active, dtype=torch.int64, device=device),
     )
-
-
-def tiles_of(experts: Tensor, num_experts: int, tile: int) -> Tiles:
-    """Sort pairs by their ``experts`` [T, k] into tiles of ``tile``; without waiting for the device."""
-    pairs = experts.flatten()
-    counts = torch.zeros(num_experts, dtype=torch.int64, device=experts.device)
-    counts.scatter_add_(0, pairs, torch.ones_like(pairs))
-    count = min(triton.cdiv(len(pairs), tile) + num_experts, len(pairs))
-    tiles = Tiles(
-        torch.empty(count, dtype=torch.int32, device=experts.device),
-        torch.empty(count, tile, dtype=torch.int32, device=experts.device),
-    )
-    fill_tiles_kernel[(count,)](
-        pairs.argsort(stable=True),
-        counts,
-        *tiles.tensors,
-        E=num_experts,
-        EXPERTS=triton.next_power_of_2(num_experts),
-        TILE=tile,
-    )
-    return tiles
 
 
 def mix(products: Tensor, weights: Tensor, residual: Tensor) -> Tensor:
@@ -163,31 +119,6 @@ def choose(logits, t, weights_ptr, experts_ptr, E: tl.constexpr, CHOICES: tl.con
     at = t * CHOICES + rank
     tl.store(experts_ptr + at, e.to(tl.int64), mask=chosen)
     tl.store(weights_ptr + at, weight / tl.sum(tl.where(chosen, weight, 0.0), 0), mask=chosen)
-
-
-@triton.jit
-def fill_tiles_kernel(
-    order_ptr,
-    counts_ptr,
-    tile_experts_ptr,
-    tile_pairs_ptr,
-    E: tl.constexpr,
-    EXPERTS: tl.constexpr,
-    TILE: tl.constexpr,
-):
-    """A program fills tile i: that of the first expert whose tiles, and those of all before, are more than i."""
-    i, e = tl.program_id(0), tl.arange(0, EXPERTS)
-    counts = tl.load(counts_ptr + e, mask=e < E, other=0).to(tl.int32)
-    tiles = tl.cdiv(counts, TILE)
-    ends = tl.cumsum(tiles, 0)
-    expert = tl.sum((ends <= i).to(tl.int32), 0)
-    tl.store(tile_experts_ptr + i, tl.where(expert < E, expert, -1))
-    count = tl.sum(tl.where(e == expert, counts, 0), 0)
-    first_tile = tl.sum(tl.where(e < expert, tiles, 0), 0)
-    first_pair = tl.sum(tl.where(e < expert, counts, 0), 0)
-    place = tl.minimum((i - first_tile) * TILE + tl.arange(0, TILE), count - 1)
-    pairs = tl.load(order_ptr + first_pair + place, mask=expert < E, other=0)
-    tl.store(tile_pairs_ptr + i * TILE + tl.arange(0, TILE), pairs.to(tl.int32))
 
 
 @triton.jit

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Weight
 from llmrt_kernels.reference.moe import moe_experts, moe_experts_packed
-from llmrt_kernels.triton import moe, moe_dense
+from llmrt_kernels.triton import expert_tiles, moe, moe_dense
 from llmrt_kernels.triton.codes import quantize_rows
-from llmrt_kernels.triton.routing import mix, route, route_codes, tiles_of
+from llmrt_kernels.triton.expert_tiles import tiles_of
+from llmrt_kernels.triton.routing import mix, route, route_codes
 from tests.kernels.packing import meant, random_weight
 from tests.triton.interpreted.test_triton_linear import ROUNDING, draw, random_codes, relative, weight_on
 
@@ -69,6 +70,23 @@ def test_each_pair_is_in_a_tile_of_its_expert(
             assert all(experts.flatten()[pair] == expert for pair in pairs)
             seen += sorted(set(pairs))
     assert sorted(seen) == list(range(2 * tokens))
+
+
+@pytest.mark.parametrize(("tokens", "num_experts", "num_active", "tile"), [(100, 20, 3, 16), (77, 8, 2, 8)])
+def test_tiles_are_those_of_a_stable_sort(
+    tokens: int, num_experts: int, num_active: int, tile: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pairs are more stretches than are added up at a time."""
+    monkeypatch.setattr(expert_tiles, "COMPARED", 16)
+    draw = torch.rand(tokens, num_experts, generator=torch.Generator().manual_seed(tile))
+    experts = draw.argsort(1)[:, :num_active].contiguous()
+    tiles = tiles_of(experts.to(device), num_experts, tile)
+    order = experts.flatten().argsort(stable=True)
+    of_expert = order.split(experts.flatten().bincount(minlength=num_experts).tolist())
+    cut = [(expert, part) for expert, pairs in enumerate(of_expert) for part in pairs.split(tile) if len(part)]
+    assert tiles.experts.tolist() == [expert for expert, _ in cut] + [-1] * (tiles.count - len(cut))
+    for pairs, (_, part) in zip(tiles.pairs.cpu(), cut, strict=False):
+        assert pairs.tolist() == part.tolist() + [int(part[-1])] * (tile - len(part))
 
 
 @pytest.mark.parametrize(
