@@ -105,6 +105,36 @@ struct llmrt_rms_norm_args {
   float eps;
 };
 
+// y = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias. x [T, N].
+struct llmrt_layer_norm_args {
+  const float* x;
+  const float* weight;
+  const float* bias;
+  llmrt_activations y;
+  int64_t tokens;
+  int64_t size;
+  float eps;
+};
+
+// y = residual + x / sqrt(mean(x^2) + eps) * weight. x, residual, y [T, N], N a multiple of 16.
+struct llmrt_rms_norm_add_args {
+  const float* x;
+  const float* weight;
+  const float* residual;
+  float* y;
+  int64_t tokens;
+  int64_t size;
+  float eps;
+};
+
+// y = factor x where it is, then y = cap tanh(y / cap) if the cap is not 0.
+struct llmrt_scale_args {
+  float* y;
+  int64_t count;
+  float factor;
+  float cap;
+};
+
 // y = x [T, N].
 struct llmrt_round_rows_args {
   const float* x;
@@ -122,13 +152,25 @@ struct llmrt_linear_args {
   int64_t tokens;
 };
 
-// y [T, I] = silu(x Wg^T) * (x Wu^T). `weight` [2 I, K] has, for each group of y, its rows of Wg and then
+enum llmrt_activation : int64_t { LLMRT_SILU = 0, LLMRT_RELU = 1, LLMRT_GELU = 2, LLMRT_GELU_TANH = 3 };
+
+// y [T, I] = activation(x Wg^T) * (x Wu^T). `weight` [2 I, K] has, for each group of y, its rows of Wg and then
 // those of Wu.
 struct llmrt_gated_linear_args {
   llmrt_activations x;
   llmrt_weight weight;
   llmrt_activations y;
   int64_t tokens;
+  int64_t activation;
+};
+
+// y [T, I] = activation(x W^T + bias), I a multiple of 16.
+struct llmrt_activated_linear_args {
+  llmrt_activations x;
+  llmrt_weight weight;
+  llmrt_activations y;
+  int64_t tokens;
+  int64_t activation;
 };
 
 // The product with W [(H + 2 KVH) D, K]; queries and keys rotated (half-split RoPE), keys and values written to the
@@ -220,6 +262,7 @@ struct llmrt_paged_attention_args {
   int64_t max_pieces;      // kMaxPieces, or as many whole sixteens as the longest table needs with kChunkKeys to one
   int64_t sliding_window;  // 0 for none
   float scale;
+  float cap;  // makes cap tanh(s / cap) of a score s; 0 for none
 };
 
 // out[t] = the index of the largest of x[t], the first of equals. x [T, N]; finds [T, N / 4096 rounded up].

@@ -18,7 +18,12 @@ SCALED_RESIDUAL = "scaled residuals"
 LEARNED_POSITIONS = "learned positions"
 
 # What the native kernels compute of it.
-NATIVE_OPTIONS = frozenset((QK_NORM, UNDIVIDED_EXPERTS, SHARED_EXPERT))
+NATIVE_OPTIONS = frozenset(
+    (
+        *(QK_NORM, UNDIVIDED_EXPERTS, SHARED_EXPERT, LAYER_NORM, POST_NORMS, GELU, PLAIN_MLP),
+        *(CAPPED_ATTENTION, SCALED_LOGITS, SCALED_EMBEDDING),
+    )
+)
 
 
 def options_refusal(lacking: frozenset[str]) -> str | None:

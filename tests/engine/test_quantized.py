@@ -30,6 +30,8 @@ FAMILIES = {
     "mistral": ("mistral", {"sliding_window": 16}),
     "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
     "qwen3": ("qwen3", {}),
+    "gemma2": ("gemma2", {"sliding_window": 16}),
+    "phi": ("phi", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}),
     "qwen2_moe": ("qwen2_moe", {**SMALL_EXPERTS, "shared_expert_intermediate_size": 112, "norm_topk_prob": False}),
     "one_expert": ("mixtral", {"num_local_experts": 8, "num_experts_per_tok": 1, "sliding_window": 16}),
 }

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from llmrt.model.config import RopeConfig
 from llmrt.model.rope import cos_sin_table
 from llmrt_kernels.cpu.linear import (
+    activated_linear,
     embedding,
     gate_rows,
     gated_linear,
+    layer_norm,
     linear,
     quantize_rows,
     rms_norm,
+    rms_norm_add,
     rotary_linear,
     round_rows,
+    scale,
 )
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Codes, Rows, Weight
 from llmrt_kernels.reference.rope_kv_write import rotate
-from tests.kernels.packing import meant, random_matrix, random_weight
+from tests.kernels.packing import float_weight, meant, random_matrix, random_weight
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -96,9 +102,60 @@ def test_norm_equals_the_formula(tokens: int, size: int) -> None:
     assert relative(meant(codes, size), exact) < 2e-3
 
 
+@pytest.mark.parametrize(("tokens", "size"), [(1, 16), (3, 160), (11, 576)])
+def test_layer_norm_equals_the_formula(tokens: int, size: int) -> None:
+    x = inputs(tokens, size) + 3
+    weight, bias = inputs(2, size)
+    wide = x.double()
+    deviation = (wide.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+    expected = (wide - wide.mean(-1, keepdim=True)) / deviation * weight.double() + bias.double()
+    assert relative(meant(layer_norm(x, weight, bias, 1e-5, 0), size), expected) < 1e-6
+    assert relative(meant(layer_norm(x, weight, bias, 1e-5, 64), size), expected) < 1e-2
+
+
+@pytest.mark.parametrize(("tokens", "size"), [(1, 16), (11, 576)])
+def test_a_norm_behind_a_product_is_added_to_the_residual(tokens: int, size: int) -> None:
+    x, residual, weight = inputs(tokens, size), inputs(tokens + 1, size)[:tokens].contiguous(), inputs(1, size)[0]
+    wide = x.double()
+    expected = residual + wide / (wide.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * weight.double()
+    assert relative(rms_norm_add(x, weight, 1e-5, residual), expected) < 1e-6
+
+
+@pytest.mark.parametrize("cap", [0.0, 0.5, 30.0])
+@pytest.mark.parametrize("size", [1, 16, 133])
+def test_numbers_are_scaled_and_capped(size: int, cap: float) -> None:
+    x = inputs(3, size)
+    expected = 0.7 * x.double()
+    expected = cap * (expected / cap).tanh() if cap else expected
+    torch.testing.assert_close(scale(x.clone(), 0.7, cap).double(), expected, atol=3e-7 * max(1, cap), rtol=1e-6)
+
+
+FORMULAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "silu": lambda x: x * x.sigmoid(),
+    "relu": lambda x: x.clamp(min=0),
+    "gelu": lambda x: x * (1 + torch.erf(x / 2**0.5)) / 2,
+    "gelu_tanh": lambda x: x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))) / 2,
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize(("tokens", "size"), [(1, 64), (4, 224), (17, 48)])
+def test_activated_linear_equals_the_formula(tokens: int, size: int, name: str) -> None:
+    weight, dense = float_weight((size,), 96, (torch.float32,), bias=True)
+    x = round_rows(inputs(tokens, 96), torch.float32)
+    assert weight.bias is not None
+    expected = FORMULAS[name](meant(x, 96) @ dense.T + weight.bias)
+    assert relative(meant(activated_linear(x, weight, name), size), expected) < 1e-6
+    quantized, dense = random_weight((size,), 96, (4,), 32)
+    codes = quantize_rows(inputs(tokens, 96) / 10, 32)
+    expected = FORMULAS[name](meant(codes, 96) @ dense.T)
+    assert relative(meant(activated_linear(codes, quantized, name), size), expected) < 2e-2
+
+
+@pytest.mark.parametrize("name", FORMULAS)
 @pytest.mark.parametrize("tokens", [1, 4, 17])
 @pytest.mark.parametrize(("size", "group"), [(64, 64), (224, 64), (48, 32)])
-def test_gated_linear_equals_the_formula(tokens: int, size: int, group: int) -> None:
+def test_gated_linear_equals_the_formula(tokens: int, size: int, group: int, name: str) -> None:
     weight, dense = random_weight((2 * size,), 96, (4,), group, bias=tokens == 4)
     x = quantize_rows(inputs(tokens, 96) / 10, group)
     product = meant(x, 96) @ dense.T + (0 if weight.bias is None else weight.bias)
@@ -106,8 +163,8 @@ def test_gated_linear_equals_the_formula(tokens: int, size: int, group: int) -> 
     in_group, groups = rows % (2 * group), rows // (2 * group)
     is_gate = in_group < torch.minimum(torch.tensor(group), size - groups * group)
     gate, up = product[:, is_gate], product[:, ~is_gate]
-    expected = gate * gate.sigmoid() * up
-    codes = gated_linear(x, weight)
+    expected = FORMULAS[name](gate) * up
+    codes = gated_linear(x, weight, name)
     assert codes.columns >= size
     assert (meant(codes, size) - expected).abs().max() <= 0.51 * codes.scales.max()
     assert relative(meant(codes, size), expected) < 2e-2

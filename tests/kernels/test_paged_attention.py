@@ -41,6 +41,19 @@ def test_the_reference_equals_the_formula(head_dim: int, heads: tuple[int, int],
     problem.check(out.view(problem.q.shape), exactly)
 
 
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("cap", [0.5, 3.0])
+@pytest.mark.parametrize("window", [None, 5])
+def test_scores_bent_below_a_cap_equal_the_formula(window: int | None, cap: float) -> None:
+    problem = draw((6, 2), 32, window)
+    k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
+    operands = (problem.q, k, v, None, None, *problem.indices(), 70, SCALE, window)
+    problem.check(paged_attention(*operands, cap=cap).view(problem.q.shape), exactly, cap)
+    out = torch.full_like(problem.q, torch.nan)
+    attention.paged_attention(*operands, group=64, out=out, cap=cap)
+    problem.check(out, exactly, cap)
+
+
 def native(problem: Problem, k: Tensor, v: Tensor, k_scales: Tensor | None, v_scales: Tensor | None) -> Tensor:
     """The op on pages that stand apart, and the same bits where pages of keys and of values take turns."""
     apart = call(problem, k, v, k_scales, v_scales)

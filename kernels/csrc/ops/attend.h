@@ -48,6 +48,7 @@ inline void attend(const llmrt_paged_attention_args& a, const AttentionUnit& uni
     for (int64_t head = 0; head < unit.kv_heads; ++head) {
       const auto tile = tile_at<typename Cache::Tile>(a, unit, begin, head);
       Cache::score(a, tile, s, rows);
+      cap_scores(a, tile, s, rows);
       hide_unseen(a, unit, tile, s);
       settle(tile, s, rows, a.cache.head_dim);
       Cache::soften(a, unit, tile, s, rows);

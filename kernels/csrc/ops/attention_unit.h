@@ -102,6 +102,16 @@ struct Runs {
   }
 };
 
+// Scores are in units of log2, and so the cap must be.
+template <class Tile>
+inline void cap_scores(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s, int64_t rows) {
+  if (a.cap == 0) return;
+  for (int64_t r = 0; r < rows; ++r) {
+    float* scores = s.scores.data() + r * kKeyTile;
+    for (int64_t j = 0; j < tile.columns(); j += 16) store(scores + j, capped(load(scores + j), a.cap * kLog2E));
+  }
+}
+
 // Puts the keys of a tile that a row does not see at kUnseen.
 template <class Tile>
 inline void hide_unseen(const llmrt_paged_attention_args& a, const AttentionUnit& unit, const Tile& tile,

@@ -1,28 +1,27 @@
-// The first half of SwiGLU (https://arxiv.org/abs/2002.05202): y = g / (1 + e^-g) u, g = x Wg^T, u = x Wu^T, written
+// The first half of a gated MLP (https://arxiv.org/abs/2002.05202): y = activation(g) u, g = x Wg^T, u = x Wu^T, written
 // for the product that follows. A unit of work is one group of y; its rows of both matrices stand together in memory.
 #pragma once
 
 #include <algorithm>
 
 #include "llmrt_cpu.h"
-#include "ops/math.h"
+#include "ops/activation.h"
 #include "ops/product.h"
 #include "thread_pool.h"
 
 namespace llmrt::LLMRT_ISA {
 
-inline Float silu(Float x) { return div(x, add(set1(1.0f), exp(sub(set1(0.0f), x)))); }
-
 // Group g of y for tokens [token, end); both matrices of `size` rows begin at row `first_row` of the weight.
 inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, int64_t first_row, int64_t size,
-                        const llmrt_activations& y, int64_t g, int64_t token, int64_t end) {
+                        const llmrt_activations& y, int64_t g, int64_t token, int64_t end,
+                        int64_t activation = LLMRT_SILU) {
   const int64_t first = g * y.group, count = std::min(y.group, size - first), row = first_row + 2 * first;
   const auto tile = [&]<int kTokens>(int64_t at) {
     float values[kTokens][kMaxGroup];
     for (int64_t i = 0; i < count; i += 16) {
       Float gate[kTokens];
       product(x, at, weight, row + i, gate);
-      for (int t = 0; t < kTokens; ++t) store(values[t] + i, silu(gate[t]));
+      for (int t = 0; t < kTokens; ++t) store(values[t] + i, activated(gate[t], activation));
     }
     for (int64_t i = 0; i < count; i += 16) {
       Float up[kTokens];
@@ -36,7 +35,7 @@ inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, 
 
 inline void gated_linear(const llmrt_gated_linear_args& a, Context& context) {
   context.share(groups_of(a.y), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g) gated_group(a.x, a.weight, 0, a.weight.rows / 2, a.y, g, 0, a.tokens);
+    for (int64_t g = begin; g < end; ++g) gated_group(a.x, a.weight, 0, a.weight.rows / 2, a.y, g, 0, a.tokens, a.activation);
   });
 }
 

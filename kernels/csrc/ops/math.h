@@ -38,4 +38,13 @@ constexpr float kLog2E = 1.44269504f;
 
 inline Float exp(Float x) { return exp2(mul(x, set1(kLog2E))); }
 
+// Off by 1e-7 at most.
+inline Float tanh(Float x) {
+  const Float bounded = max(set1(-20.0f), min(x, set1(20.0f)));
+  return sub(set1(1.0f), div(set1(2.0f), add(set1(1.0f), exp(add(bounded, bounded)))));
+}
+
+// c tanh(x / c).
+inline Float capped(Float x, float cap) { return mul(set1(cap), tanh(mul(x, set1(1.0f / cap)))); }
+
 }  // namespace llmrt::LLMRT_ISA

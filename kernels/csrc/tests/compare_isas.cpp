@@ -40,6 +40,29 @@ Results rms_norm(Random& random) {
   return y.results();
 }
 
+Results layer_norm(Random& random) {
+  const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20));
+  const Values x = normal(random, tokens * size, 3), weight = normal(random, size), bias = normal(random, size);
+  const Kind kind = Kind::random(random);
+  Activations y(tokens, size, kind.group, kind.activations);
+  run("layer_norm", llmrt_layer_norm_args{x.data(), weight.data(), bias.data(), y.args(), tokens, size, 1e-5f});
+  return y.results();
+}
+
+Results rms_norm_add(Random& random) {
+  const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20));
+  const Values x = normal(random, tokens * size, 3), weight = normal(random, size), residual = normal(random, tokens * size);
+  Values y(tokens * size);
+  run("rms_norm_add", llmrt_rms_norm_add_args{x.data(), weight.data(), residual.data(), y.data(), tokens, size, 1e-5f});
+  return {y};
+}
+
+Results scale(Random& random) {
+  Values y = normal(random, 1 + below(random, 900), 30);
+  run("scale", llmrt_scale_args{y.data(), static_cast<int64_t>(y.size()), 0.7f, one_of(random, {0.0f, 20.0f})});
+  return {y};
+}
+
 Results linear(Random& random, int64_t activations) {
   const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 20));
   const Kind kind = Kind::of(activations, random);
@@ -73,7 +96,21 @@ Results gated_linear(Random& random) {
   Activations y(tokens, size, kind.group, kind.activations);
   for (float& s : x.scales) s *= 0.01f;
   const Weight weight(random, {2 * size}, columns, kind, random() % 2);
-  run("gated_linear", llmrt_gated_linear_args{x.args(), weight.args, y.args(), tokens});
+  const int64_t activation = below(random, 4);
+  run("gated_linear", llmrt_gated_linear_args{x.args(), weight.args, y.args(), tokens, activation});
+  return y.results();
+}
+
+Results activated_linear(Random& random) {
+  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 8));
+  const int64_t size = 16 * (1 + below(random, 12));
+  const Kind kind = Kind::random(random);
+  Activations x = Activations::random(random, tokens, columns, kind.group, kind.activations);
+  Activations y(tokens, size, kind.group, kind.activations);
+  for (float& s : x.scales) s *= 0.01f;
+  const Weight weight(random, {size}, columns, kind, random() % 2);
+  const int64_t activation = below(random, 4);
+  run("activated_linear", llmrt_activated_linear_args{x.args(), weight.args, y.args(), tokens, activation});
   return y.results();
 }
 
@@ -126,7 +163,7 @@ Results paged_attention(Random& random, int64_t dtype) {
   run("paged_attention",
       llmrt_paged_attention_args{q.data(), cache.args, table.data(), starts.data(), lengths.data(), out.data(),
                                  partial.data(), y.args(), tokens, requests, width, heads, max_pieces,
-                                 one_of<int64_t>(random, {0, 5, 50}), 0.1f});
+                                 one_of<int64_t>(random, {0, 5, 50}), 0.1f, one_of(random, {0.0f, 2.0f})});
   return joined({out}, y.results());
 }
 
@@ -183,11 +220,15 @@ struct Case {
 constexpr Case kCases[] = {
     {"round_rows", 1e-6, round_rows},
     {"rms_norm", 2e-3, rms_norm},
+    {"layer_norm", 2e-3, layer_norm},
+    {"rms_norm_add", 2e-6, rms_norm_add},
+    {"scale", 2e-6, scale},
     {"linear int8", 2e-6, linear_of<LLMRT_INT8>},
     {"linear bf16", 2e-6, linear_of<LLMRT_BF16>},
     {"linear fp32", 2e-6, linear_of<LLMRT_FP32>},
     {"embedding", 0, embedding},
     {"gated_linear", 2e-3, gated_linear},
+    {"activated_linear", 2e-3, activated_linear},
     {"gate_rows", 1e-4, gate_rows},
     {"rotary_linear fp32", 2e-6, rotary_linear_of<LLMRT_FP32>},
     {"rotary_linear bf16", 1e-4, rotary_linear_of<LLMRT_BF16>},

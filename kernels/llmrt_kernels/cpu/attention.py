@@ -28,6 +28,8 @@ def paged_attention(
     group: int,
     dtype: torch.dtype = torch.float32,
     out: Tensor | None = None,
+    *,
+    cap: float = 0.0,
 ) -> Codes | Rows:
     """q [T, H, D] fp32 -> [T, H D] in int8, or in ``dtype`` where ``group`` is 0; as fp32 in ``out`` [T, H, D] too."""
     del max_query_len
@@ -53,6 +55,7 @@ def paged_attention(
         max_pieces,
         sliding_window or 0,
         scale,
+        cap,
     )
     pages = (k_cache, v_cache, k_scales, v_scales)
     submit("paged_attention", args, q, *pages, block_table, cu_seqlens_q, seq_lens, out, partial, y)

@@ -9,16 +9,20 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.cpu.structs import (
+    ACTIVATIONS,
     ActivationsArgs,
     CacheArgs,
     EmbeddingArgs,
     GatedLinearArgs,
     GateRowsArgs,
+    LayerNormArgs,
     LinearArgs,
     MatrixArgs,
+    RmsNormAddArgs,
     RmsNormArgs,
     RotaryLinearArgs,
     RoundRowsArgs,
+    ScaleArgs,
     WeightArgs,
     address,
 )
@@ -74,6 +78,30 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, group: int, dtype: torch.dty
     return y
 
 
+def layer_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, group: int, dtype: torch.dtype = torch.float32
+) -> Codes | Rows:
+    """x [T, N] fp32, weight and bias [N] fp32 -> as ``rms_norm``."""
+    y = empty_activations(x.shape[0], x.shape[1], group, dtype)
+    pointers = map(address, (x, weight, bias))
+    submit("layer_norm", LayerNormArgs(*pointers, ActivationsArgs.of(y), *x.shape, eps), x, weight, bias, y)
+    return y
+
+
+def rms_norm_add(x: Tensor, weight: Tensor, eps: float, residual: Tensor) -> Tensor:
+    """x, residual [T, N] fp32, weight [N] fp32 -> residual + norm(x)."""
+    y = torch.empty_like(x)
+    tensors = x, weight, residual, y
+    submit("rms_norm_add", RmsNormAddArgs(*map(address, tensors), *x.shape, eps), *tensors)
+    return y
+
+
+def scale(x: Tensor, factor: float, cap: float = 0.0) -> Tensor:
+    """x [T, N] fp32 -> itself, multiplied and capped where it is."""
+    submit("scale", ScaleArgs(address(x), x.numel(), factor, cap), x)
+    return x
+
+
 def linear(x: Codes | Rows, weight: Weight, residual: Tensor | None = None) -> Tensor:
     """x [T, K] -> x W^T + bias + residual [T, N] fp32."""
     y = torch.empty(x.num_tokens, weight.rows)
@@ -82,11 +110,20 @@ def linear(x: Codes | Rows, weight: Weight, residual: Tensor | None = None) -> T
     return y
 
 
-def gated_linear(x: Codes | Rows, weight: Weight) -> Codes | Rows:
-    """x [T, K], weight [2 I, K], rows ordered as in the reference -> silu(gate) * up, [T, I] of the kind of x."""
-    y = empty_like(x, x.num_tokens, weight.rows // 2)
-    args = GatedLinearArgs(ActivationsArgs.of(x), WeightArgs.of(weight), ActivationsArgs.of(y), x.num_tokens)
-    submit("gated_linear", args, x, weight, y)
+def gated_linear(x: Codes | Rows, weight: Weight, name: str = "silu") -> Codes | Rows:
+    """x [T, K], weight [2 I, K], rows ordered as in the reference -> activation(gate) * up, [T, I] of the kind of x."""
+    return _activated("gated_linear", x, weight, weight.rows // 2, name)
+
+
+def activated_linear(x: Codes | Rows, weight: Weight, name: str) -> Codes | Rows:
+    """x [T, K], weight [I, K] -> activation(x W^T + bias), [T, I] of the kind of x."""
+    return _activated("activated_linear", x, weight, weight.rows, name)
+
+
+def _activated(op: str, x: Codes | Rows, weight: Weight, size: int, name: str) -> Codes | Rows:
+    y = empty_like(x, x.num_tokens, size)
+    operands = ActivationsArgs.of(x), WeightArgs.of(weight), ActivationsArgs.of(y)
+    submit(op, GatedLinearArgs(*operands, x.num_tokens, ACTIVATIONS[name]), x, weight, y)
     return y
 
 

@@ -16,6 +16,8 @@ MAX_PIECES = 4
 # llmrt_dtype; uint8 holds what only its kernels know the order of.
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int8: 3, torch.uint8: 3}
 INT4 = 4
+# llmrt_activation.
+ACTIVATIONS = {"silu": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3}
 
 
 def _fields(*kinds: tuple[str, type]) -> list[tuple[str, type]]:
@@ -89,6 +91,24 @@ class RmsNormArgs(ctypes.Structure):
     _fields_ = _fields(("x weight", P), ("y", ActivationsArgs), ("tokens size", I64), ("eps", F32))
 
 
+class LayerNormArgs(ctypes.Structure):
+    """``llmrt_layer_norm_args``."""
+
+    _fields_ = _fields(("x weight bias", P), ("y", ActivationsArgs), ("tokens size", I64), ("eps", F32))
+
+
+class RmsNormAddArgs(ctypes.Structure):
+    """``llmrt_rms_norm_add_args``."""
+
+    _fields_ = _fields(("x weight residual y", P), ("tokens size", I64), ("eps", F32))
+
+
+class ScaleArgs(ctypes.Structure):
+    """``llmrt_scale_args``."""
+
+    _fields_ = _fields(("y", P), ("count", I64), ("factor cap", F32))
+
+
 class RoundRowsArgs(ctypes.Structure):
     """``llmrt_round_rows_args``."""
 
@@ -102,9 +122,11 @@ class LinearArgs(ctypes.Structure):
 
 
 class GatedLinearArgs(ctypes.Structure):
-    """``llmrt_gated_linear_args``."""
+    """``llmrt_gated_linear_args`` and ``llmrt_activated_linear_args``."""
 
-    _fields_ = _fields(("x", ActivationsArgs), ("weight", WeightArgs), ("y", ActivationsArgs), ("tokens", I64))
+    _fields_ = _fields(
+        ("x", ActivationsArgs), ("weight", WeightArgs), ("y", ActivationsArgs), ("tokens activation", I64)
+    )
 
 
 class RotaryLinearArgs(ctypes.Structure):
@@ -169,7 +191,7 @@ class PagedAttentionArgs(ctypes.Structure):
         ("block_table cu_seqlens_q seq_lens out partial", P),
         ("y", ActivationsArgs),
         ("tokens requests table_width heads max_pieces sliding_window", I64),
-        ("scale", F32),
+        ("scale cap", F32),
     )
 
 

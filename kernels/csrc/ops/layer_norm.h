@@ -1,0 +1,42 @@
+// LayerNorm, written for the product that follows; shared among threads as RMSNorm is.
+#pragma once
+
+#include <cmath>
+
+#include "llmrt_cpu.h"
+#include "ops/activations.h"
+#include "thread_pool.h"
+
+namespace llmrt::LLMRT_ISA {
+
+inline float mean_of(const float* x, int64_t size) {
+  Float total = set1(0.0f);
+  for (int64_t i = 0; i < size; i += 16) total = add(total, load(x + i));
+  return sum(total) / static_cast<float>(size);
+}
+
+inline float inverse_deviation(const float* x, int64_t size, float mean, float eps) {
+  Float squares = set1(0.0f);
+  for (int64_t i = 0; i < size; i += 16) {
+    const Float off = sub(load(x + i), set1(mean));
+    squares = fma(off, off, squares);
+  }
+  return 1.0f / std::sqrt(sum(squares) / static_cast<float>(size) + eps);
+}
+
+inline void layer_norm(const llmrt_layer_norm_args& a, Context& context) {
+  int64_t row = -1;
+  Float mean = set1(0.0f), scale = set1(0.0f);
+  write_rows(a.y, a.tokens, a.size, context, [&](int64_t t, int64_t i) {
+    const float* x = a.x + t * a.size;
+    if (t != row) {
+      row = t;
+      const float middle = mean_of(x, a.size);
+      mean = set1(middle);
+      scale = set1(inverse_deviation(x, a.size, middle, a.eps));
+    }
+    return fma(mul(sub(load(x + i), mean), scale), load(a.weight + i), load(a.bias + i));
+  });
+}
+
+}  // namespace llmrt::LLMRT_ISA
