@@ -18,6 +18,7 @@ from llmrt.cli.describe_packed import Packed, describe_packed, evaluation_facts
 from llmrt.hub.store import Manifest
 from llmrt.model.config import ModelConfig
 from llmrt.model.tensor_slots import num_parameters
+from llmrt.ops.rules import Case, native_refusal
 from llmrt.presets import Preset
 
 PIPE_WIDTH = 10_000  # nothing is folded when another program reads the output
@@ -135,9 +136,16 @@ def _shape_facts(config: ModelConfig) -> list[tuple[str, str | None]]:
         ("hidden size", str(config.hidden_size)),
         ("attention heads", f"{config.num_heads} ({config.num_kv_heads} key/value)"),
         ("feed-forward", str(config.intermediate_size)),
-        ("experts", f"{moe.num_experts}, {moe.num_active} for each token" if moe else None),
+        ("experts", f"{moe.num_experts} of {moe.intermediate_size}, {moe.num_active} for each token" if moe else None),
         ("vocabulary", _tokens(config.vocab_size)),
+        ("on a CPU", _on_a_cpu(config)),
     ]
+
+
+def _on_a_cpu(config: ModelConfig) -> str:
+    """What computes the model once its weights are packed."""
+    reason = native_refusal(Case("cpu", "fp32", granule=config.granule, options=config.options))
+    return "native kernels" if reason is None else f"torch, slower, for {reason}"
 
 
 def _tokens(number: int | None) -> str | None:

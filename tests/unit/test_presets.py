@@ -66,7 +66,7 @@ def test_no_preset_fetches_pickles_or_duplicates(alias: str) -> None:
     assert preset is not None
     assert {"*.json", "*.safetensors"} <= set(preset.files)
     assert not [pattern for pattern in preset.files if pattern.endswith((".bin", "*", ".pt")) or "/" in pattern]
-    assert preset.gated == preset.repository.startswith("meta-llama/")
+    assert preset.gated == preset.repository.startswith(("meta-llama/", "google/"))
     assert preset.page == f"https://huggingface.co/{preset.repository}"
 
 

@@ -35,7 +35,7 @@ class TensorNames:
     q_norm: str = "self_attn.q_norm"
     k_norm: str = "self_attn.k_norm"
     attention_output: str = "self_attn.o_proj"
-    attention_post_norm: str = "post_attention_layernorm"
+    attention_post_norm: str = "post_attention_norm"
     mlp_post_norm: str = "post_feedforward_layernorm"
     mlp_norm: str = "post_attention_layernorm"
     gate: str = "mlp.gate_proj"

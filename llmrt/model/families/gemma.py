@@ -13,7 +13,9 @@ from llmrt.model.families.shape import read_activation, read_shape
 from llmrt.model.fields import Fields
 
 GEMMA_NAMES = TensorNames(norm_offset=1.0)
-GEMMA2_NAMES = replace(GEMMA_NAMES, mlp_norm="pre_feedforward_layernorm")
+GEMMA2_NAMES = replace(
+    GEMMA_NAMES, attention_post_norm="post_attention_layernorm", mlp_norm="pre_feedforward_layernorm"
+)
 
 
 def read_gemma(fields: Fields) -> ModelConfig:

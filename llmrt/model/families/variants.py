@@ -11,7 +11,7 @@ from llmrt.model.families.shape import read_activation, read_shape
 from llmrt.model.fields import Fields
 
 STARCODER2_NAMES = TensorNames(up="mlp.c_fc", down="mlp.c_proj")
-OLMO2_NAMES = TensorNames(attention_post_norm="post_attention_layernorm", mlp_post_norm="post_feedforward_layernorm")
+OLMO2_NAMES = TensorNames(attention_post_norm="post_attention_layernorm")
 INTERNLM2_NAMES = TensorNames(
     embedding="model.tok_embeddings",
     lm_head="output",
