@@ -15,22 +15,18 @@ from llmrt.text.tokenizer import Tokenizer
 class Statistics:
     """Of one answer. Times are in seconds; the time to the first token and the rate are None without the tokens.
 
-    ``token_ids`` are all that were generated, one that ended the answer among them. ``stop`` is the stop string
-    that was found. ``decode_rate`` is tokens a second after the first one.
+    ``token_ids`` are all that were generated, one that ended the answer among them, and none where a server answered.
+    ``stop`` is the stop string that was found. ``decode_rate`` is tokens a second after the first one.
     """
 
     num_prompt_tokens: int
     num_cached_tokens: int
-    token_ids: tuple[int, ...]
+    num_output_tokens: int
     time_to_first_token: float | None
     decode_rate: float | None
     finish_reason: FinishReason
     stop: str | None
-
-    @property
-    def num_output_tokens(self) -> int:
-        """Tokens generated."""
-        return len(self.token_ids)
+    token_ids: tuple[int, ...] = ()
 
 
 class Answer:
@@ -67,6 +63,7 @@ class Answer:
         return Statistics(
             num_prompt_tokens=num_prompt_tokens,
             num_cached_tokens=self._num_cached_tokens,
+            num_output_tokens=len(self._token_ids),
             token_ids=tuple(self._token_ids),
             time_to_first_token=times[0] - start if times else None,
             decode_rate=(len(times) - 1) / (times[-1] - times[0]) if times and times[-1] > times[0] else None,

@@ -12,6 +12,7 @@ from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.chat_commands import is_command, run_command
 from llmrt.cli.conversation import Conversation, length_note
 from llmrt.cli.options import (
+    MODEL_HELP,
     Ctx,
     Device,
     Dtype,
@@ -19,21 +20,29 @@ from llmrt.cli.options import (
     GpuMemory,
     KvDtype,
     KvDtypeName,
-    Model,
     Quant,
     QuantName,
     Revision,
     Threads,
+    complete_model,
 )
-from llmrt.cli.sampling import MaxTokens, MinP, Seed, Temperature, TopK, TopP, override, recommended
+from llmrt.cli.remote import RemoteSession
+from llmrt.cli.sampling import CHAT_FALLBACK, MaxTokens, MinP, Seed, Temperature, TopK, TopP, override, recommended
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.terminal import complain, end_line, read_stdin, say, write
 from llmrt.config import EngineConfig
-from llmrt.errors import ContextLengthError, LlmrtError, RequestError
+from llmrt.errors import ConfigError, ContextLengthError, LlmrtError, RequestError
+
+# Options of a model in this process.
+LOCAL_OPTIONS = ("ctx", "quant", "calibrate", "dtype", "kv_dtype", "device", "gpu_memory", "threads", "revision")
 
 
 def chat(
-    model: Model,
+    context: typer.Context,
+    model: Annotated[
+        str | None,
+        typer.Argument(help=f"{MODEL_HELP} With --url, a name that the server has.", autocompletion=complete_model),
+    ] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Answer this one message and exit; else a message from a pipe, if there is one.")
     ] = None,
@@ -53,24 +62,39 @@ def chat(
     gpu_memory: GpuMemory = None,
     threads: Threads = None,
     revision: Revision = None,
+    url: Annotated[
+        str | None, typer.Option(help="Talk to an OpenAI-compatible server, such as http://127.0.0.1:8080.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="LLMRT_API_KEY", help="The key that the server of --url asks for.")
+    ] = None,
 ) -> None:
-    """Talk to a model in the terminal.
+    """Talk to a model in the terminal, or to one that a server has.
 
     Sampling that is not given is as the model's publisher recommends, else temperature 0.7 and top-p 0.95.
     """
+    chosen = {
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "seed": seed,
+        "max_tokens": max_tokens,
+    }
     message = _single_message(prompt)
+    if url is not None:
+        _refuse_local_options(context)
+        remote = RemoteSession(url, model, api_key)
+        params = override(CHAT_FALLBACK, **chosen)
+        params.validate(remote.vocab_size)
+        say(f"talking to {remote.model} at {remote.url}")
+        _begin(Conversation(remote, params, system), message)
+        return
+    if model is None:
+        raise ConfigError("chat needs a MODEL, or the --url of a server that has one.")
     local = find_model(model, revision)
     _ = local.chat_template  # a model without one is refused before its weights load
-    params = override(
-        recommended(local.defaults),
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        seed=seed,
-        max_tokens=max_tokens,
-        stop_token_ids=local.tokenizer.eos_token_ids,
-    )
+    params = override(recommended(local.defaults), **chosen, stop_token_ids=local.tokenizer.eos_token_ids)
     params.validate(local.tokenizer.vocab_size)
     config = EngineConfig(
         context_length=ctx,
@@ -83,7 +107,18 @@ def chat(
         threads=threads,
         max_num_seqs=1,
     )
-    conversation = Conversation(Session.open(local, config), params, system)
+    _begin(Conversation(Session.open(local, config), params, system), message)
+
+
+def _refuse_local_options(context: typer.Context) -> None:
+    for name in LOCAL_OPTIONS:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} is for a model in this process; leave it out with --url.")
+
+
+def _begin(conversation: Conversation, message: str | None) -> None:
     if message is not None:
         answer_once(conversation, message)
     else:

@@ -86,7 +86,7 @@ def _stats(conversation: Conversation, rest: str) -> str:
         ("answer", f"{last.num_output_tokens} tokens, ended by {_ending(last)}"),
         ("first token", "none" if last.time_to_first_token is None else f"after {last.time_to_first_token:.2f} s"),
         ("speed", "unknown" if last.decode_rate is None else f"{last.decode_rate:.1f} tokens/s"),
-        ("context", f"{used} of {conversation.session.context_length} tokens"),
+        ("context", f"{used} of {conversation.session.context_length or 'an unknown number of'} tokens"),
     ]
     return "\n".join(f"{label:11}  {value}" for label, value in rows)
 

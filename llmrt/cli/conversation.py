@@ -11,13 +11,13 @@ from llmrt.engine.request import SamplingParams
 
 
 class ChatSession(Protocol):
-    """What a conversation asks of ``llmrt.cli.session.Session``."""
+    """What a conversation asks of a model in this process (``session.Session``) or of a server (``remote``)."""
 
     last: Statistics | None
 
     @property
-    def context_length(self) -> int:
-        """The most tokens that a conversation and its next answer can have together."""
+    def context_length(self) -> int | None:
+        """The most tokens that a conversation and its next answer can have together, None where that is not known."""
         ...
 
     @property
@@ -25,12 +25,8 @@ class ChatSession(Protocol):
         """Token ids are below this."""
         ...
 
-    def encode_messages(self, messages: Sequence[Mapping[str, object]]) -> list[int]:
-        """The tokens of a conversation, up to where the answer begins."""
-        ...
-
-    def stream(self, token_ids: Sequence[int], params: SamplingParams, *, strip_leading_space: bool) -> Generator[str]:
-        """The text that follows."""
+    def answer(self, messages: Sequence[Mapping[str, object]], params: SamplingParams) -> Generator[str]:
+        """What is said next in a conversation, as it comes."""
         ...
 
 
@@ -51,10 +47,9 @@ class Conversation:
         before. Raises ``LlmrtError`` for a turn that the template refuses or that the context does not hold.
         """
         turn = {"role": "user", "content": text}
-        token_ids = self.session.encode_messages([*self._opening(), *self.messages, turn])
         pieces: list[str] = []
         answered = False
-        stream = self.session.stream(token_ids, self.params, strip_leading_space=True)
+        stream = self.session.answer([*self._opening(), *self.messages, turn], self.params)
         try:
             with closing(stream):
                 for piece in stream:
@@ -73,10 +68,12 @@ class Conversation:
         return [] if self.system is None else [{"role": "system", "content": self.system}]
 
 
-def length_note(statistics: Statistics | None, params: SamplingParams, context_length: int) -> str | None:
+def length_note(statistics: Statistics | None, params: SamplingParams, context_length: int | None) -> str | None:
     """One line on which limit cut the answer short; None when none did."""
     if statistics is None or statistics.finish_reason != "length":
         return None
     if statistics.num_output_tokens == params.max_tokens:
         return f"The answer was cut at --max-tokens {params.max_tokens}."
+    if context_length is None:
+        return "The answer was cut: the server's limit is reached."
     return f"The answer was cut: the context of {context_length} tokens (--ctx) is full."

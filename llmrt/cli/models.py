@@ -10,19 +10,32 @@ from rich.filesize import decimal
 
 from llmrt.cli import tables
 from llmrt.cli.describe import describe
+from llmrt.cli.options import Model, complete_model
 from llmrt.hub import store
 from llmrt.hub.packed import copies_bytes
 from llmrt.hub.remove import pulled, remove, sharers
 from llmrt.hub.sources import resolve
 from llmrt.presets import load_presets
 
-Model = Annotated[str, typer.Argument(help="An alias, org/name, org/name:file.gguf, a folder or a GGUF file.")]
-PulledModel = Annotated[str, typer.Argument(help="A pulled model, as `llmrt list` names it.")]
+
+def complete_pulled(typed: str) -> list[str]:
+    """The pulled models that a shell may offer."""
+    return [manifest.name for manifest in store.load_all() if manifest.name.startswith(typed)]
+
+
+PulledModel = Annotated[
+    str, typer.Argument(help="A pulled model, as `llmrt list` names it.", autocompletion=complete_pulled)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def pull(
-    model: Annotated[str, typer.Argument(help="An alias (see `llmrt list`), org/name or org/name:file.gguf.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="An alias (see `llmrt list`), org/name or org/name:file.gguf.", autocompletion=complete_model
+        ),
+    ],
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")] = None,
 ) -> None:
     """Fetch a model, or say where it is when it was fetched before."""

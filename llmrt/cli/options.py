@@ -60,7 +60,19 @@ class QuantName(StrEnum):
     auto = "auto"
 
 
-Model = Annotated[str, typer.Argument(help="An alias, org/name, org/name:file.gguf, a folder or a GGUF file.")]
+MODEL_HELP = "An alias, org/name, org/name:file.gguf, a folder or a GGUF file."
+
+
+def complete_model(typed: str) -> list[str]:
+    """The models that a shell may offer: what was pulled, and the aliases. Files it knows itself."""
+    from llmrt.hub import store
+    from llmrt.presets import load_presets
+
+    names = {*load_presets(), *(manifest.name for manifest in store.load_all())}
+    return sorted(name for name in names if name.startswith(typed))
+
+
+Model = Annotated[str, typer.Argument(help=MODEL_HELP, autocompletion=complete_model)]
 Revision = Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")]
 Ctx = Annotated[
     int | None,

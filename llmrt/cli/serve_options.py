@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from llmrt.cli.options import complete_model
 from llmrt.cli.serve_config import load_config
 from llmrt.server.logs import LogFormat
 
@@ -17,6 +18,7 @@ _LOG = "Log"
 ServedModels = Annotated[
     list[str] | None,
     typer.Argument(
+        autocompletion=complete_model,
         envvar="LLMRT_MODEL",
         show_envvar=False,
         metavar="MODEL...",

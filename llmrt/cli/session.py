@@ -100,6 +100,10 @@ class Session:
         text = self.model.chat_template.render(messages)
         return self.model.tokenizer.encode(_checked(text), add_special_tokens=False)
 
+    def answer(self, messages: Sequence[Mapping[str, object]], params: SamplingParams) -> Generator[str]:
+        """What is said next in a conversation, see ``stream``. Raises ``TemplateError`` too."""
+        yield from self.stream(self.encode_messages(messages), params, strip_leading_space=True)
+
     def stream(
         self,
         token_ids: Sequence[int],

@@ -46,13 +46,9 @@ class ScriptedSession:
         self.last: Statistics | None = None
         self.asked: list[list[Mapping[str, object]]] = []
 
-    def encode_messages(self, messages: Sequence[Mapping[str, object]]) -> list[int]:
-        if isinstance(self.refusal, TemplateError):
-            raise self.refusal
-        self.asked.append(list(messages))
-        return [0] * 7
-
-    def stream(self, token_ids: Sequence[int], params: SamplingParams, *, strip_leading_space: bool) -> Generator[str]:
+    def answer(self, messages: Sequence[Mapping[str, object]], params: SamplingParams) -> Generator[str]:
+        if not isinstance(self.refusal, TemplateError):
+            self.asked.append(list(messages))
         if self.refusal is not None:
             raise self.refusal
         for count, piece in enumerate(self.pieces):
@@ -60,9 +56,9 @@ class ScriptedSession:
                 signal.raise_signal(signal.SIGINT)
             yield piece
         self.last = Statistics(
-            num_prompt_tokens=len(token_ids),
+            num_prompt_tokens=7,
             num_cached_tokens=4,
-            token_ids=tuple(range(len(self.pieces))),
+            num_output_tokens=len(self.pieces),
             time_to_first_token=0.25,
             decode_rate=12.34,
             finish_reason=self.finish_reason,

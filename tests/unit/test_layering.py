@@ -22,6 +22,7 @@ TORCH_FREE = [
     "llmrt/cli/describe_packed.py",
     "llmrt/cli/fit.py",
     "llmrt/cli/headers.py",
+    "llmrt/cli/remote.py",
     "llmrt/cli/tables.py",
     "llmrt/server/**/*.py",
     "llmrt/engine/messages.py",
