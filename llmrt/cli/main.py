@@ -25,6 +25,7 @@ COMMANDS = {
     "eval": ("llmrt.cli.evaluate:eval_model", "Compare a quantized model with its source on a text."),
     "fit": ("llmrt.cli.fit:fit_model", "Say whether a model fits this machine, and how fast it can be."),
     "doctor": ("llmrt.cli.doctor:doctor", "Say what this machine has, and what keeps models from running fast."),
+    "selftest": ("llmrt.cli.selftest:selftest", "Check on any server what clients depend on."),
     "pull": ("llmrt.cli.models:pull", "Fetch a model: an alias or a Hugging Face repository."),
     "list": ("llmrt.cli.models:list_models", "List the models pulled and the aliases that can be."),
     "show": ("llmrt.cli.models:show", "Show a model's licence, size and architecture."),

@@ -69,7 +69,7 @@ def print_pulled(manifests: Sequence[Manifest]) -> None:
         )
         for manifest in manifests
     ]
-    _print_table(("PULLED", "SIZE", "SOURCE", "DATE"), rows)
+    print_rows(("PULLED", "SIZE", "SOURCE", "DATE"), rows)
 
 
 def print_available(presets: Sequence[Preset]) -> None:
@@ -86,7 +86,7 @@ def print_available(presets: Sequence[Preset]) -> None:
         )
         for preset in presets
     ]
-    _print_table(("AVAILABLE", "SIZE", "PARAMETERS", "LICENCE"), rows)
+    print_rows(("AVAILABLE", "SIZE", "PARAMETERS", "LICENCE"), rows)
 
 
 def print_description(model: Description) -> None:
@@ -156,7 +156,8 @@ def _count(number: int) -> str:
     return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.0f} M"
 
 
-def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print columns under their titles."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, title in enumerate(header):
         table.add_column(title, no_wrap=index == 0, justify="right" if title == "SIZE" else "left")

@@ -1,0 +1,142 @@
+"""The server that is checked: requests as clients send them, answers as they arrive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import httpx2
+
+from llmrt.errors import ConfigError, ModelNotFoundError, UnavailableError
+
+CHAT = "/v1/chat/completions"
+TIMEOUT = httpx2.Timeout(120, connect=5)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream as it came: ``data`` are the payloads of its events, ``text`` is all of it."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def data(self) -> list[str]:
+        """What stands behind each ``data:``."""
+        return [line.removeprefix("data:").strip() for line in self.text.splitlines() if line.startswith("data:")]
+
+    @property
+    def chunks(self) -> list[dict[str, Any]]:
+        """The events of it that are JSON."""
+        return [json.loads(data) for data in self.data if data != "[DONE]"]
+
+    def deltas(self, index: int = 0) -> list[dict[str, Any]]:
+        """What each chunk of a choice adds."""
+        return [c["delta"] for chunk in self.chunks for c in chunk["choices"] if c["index"] == index]
+
+    def content(self, index: int = 0) -> str:
+        """The text of a choice."""
+        return "".join(delta.get("content") or "" for delta in self.deltas(index))
+
+    def finish_reasons(self, index: int = 0) -> list[str]:
+        """Those of a choice that are not null."""
+        found = (c["finish_reason"] for chunk in self.chunks for c in chunk["choices"] if c["index"] == index)
+        return [reason for reason in found if reason is not None]
+
+
+@dataclass(frozen=True)
+class Server:
+    """``orders`` are prompts that bring about what an ordinary model cannot, such as a failure amid a stream."""
+
+    url: str
+    model: str
+    api_key: str | None = None
+    orders: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @cached_property
+    def client(self) -> httpx2.Client:
+        """As many connections as are wanted at once."""
+        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT, limits=httpx2.Limits())
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx2.Response:
+        """A page. Raises ``UnavailableError`` for a connection that breaks, here as below."""
+        return self.request("GET", path, headers=headers)
+
+    def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> httpx2.Response:
+        """The answer to a body of JSON."""
+        return self.request("POST", path, json=body, headers=headers)
+
+    def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """The answer to any request."""
+        with _explained(self.url):
+            return self.client.request(method, path, **options)
+
+    def chat(self, messages: str | Sequence[Mapping[str, Any]], **fields: Any) -> dict[str, Any]:
+        """A whole answer; greedy and short unless ``fields`` say otherwise. Raises ``ConfigError`` if it is refused."""
+        return self.ok(CHAT, self.body(messages, **fields))
+
+    def ok(self, path: str, body: Any) -> dict[str, Any]:
+        """The JSON of an answer with status 200. Raises ``ConfigError`` for another."""
+        response = self.post(path, body)
+        if response.status_code != 200:
+            raise ConfigError(f"{path} answers {response.status_code}: {response.text[:200]}")
+        return response.json()
+
+    def stream(self, messages: str | Sequence[Mapping[str, Any]], **fields: Any) -> Stream:
+        """A streamed answer, read to its end."""
+        stream = self.stream_of(CHAT, self.body(messages, stream=True, **fields))
+        if stream.status != 200:
+            raise ConfigError(f"{CHAT} answers {stream.status}: {stream.text[:200]}")
+        return stream
+
+    def stream_of(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Stream:
+        """The same of any route, whatever its status."""
+        with self.open(path, body, headers) as response:
+            return Stream(response.status_code, response.headers, "".join(response.iter_text()))
+
+    @contextmanager
+    def open(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Generator[httpx2.Response]:
+        """A response whose body is read as it comes; leaving the block closes the connection."""
+        with (
+            _explained(self.url),
+            self.client.stream("POST", path, json=body, headers=headers) as response,
+        ):
+            yield response
+
+    def body(self, messages: str | Sequence[Mapping[str, Any]], **fields: Any) -> dict[str, Any]:
+        """A request for a chat."""
+        said = [{"role": "user", "content": messages}] if isinstance(messages, str) else [*messages]
+        return {"model": self.model, "messages": said, "temperature": 0, "max_tokens": 24, **fields}
+
+
+def find_server(url: str, model: str | None, api_key: str | None) -> Server:
+    """The server at ``url`` and the model to ask, its first one for None. Raises ``LlmrtError`` if it is not there."""
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"--url is {url!r}; it must be an address such as http://127.0.0.1:8080")
+    root = url.rstrip("/").removesuffix("/v1")
+    server = Server(root, model or "", api_key)
+    response = server.get("/v1/models")
+    if response.status_code == 401:
+        raise ConfigError(f"{root} asks for a key that it knows; give it in LLMRT_API_KEY or with --api-key")
+    if model is not None:
+        return server
+    try:
+        return Server(root, response.json()["data"][0]["id"], api_key)
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise ModelNotFoundError(f"{root} does not say which models it serves; name one with --model") from None
+
+
+@contextmanager
+def _explained(url: str) -> Generator[None]:
+    try:
+        yield
+    except httpx2.ConnectError as error:
+        raise UnavailableError(f"no server answers at {url} ({error}); start one with: llmrt serve MODEL") from error
+    except httpx2.TransportError as error:
+        raise UnavailableError(f"the connection to {url} broke: {error or type(error).__name__}") from error
