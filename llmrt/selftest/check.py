@@ -66,5 +66,8 @@ def run_check(one: Check, server: Server) -> Result:
         return Result(one.number, one.summary, "not applicable", str(error))
     except CheckFailedError as error:
         return Result(one.number, one.summary, "fail", str(error))
-    except (LlmrtError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        return Result(one.number, one.summary, "fail", f"{type(error).__name__}: {error}")
+    except LlmrtError as error:
+        return Result(one.number, one.summary, "fail", str(error))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        seen = f"the answer has another form ({type(error).__name__}: {error})"
+        return Result(one.number, one.summary, "fail", seen)

@@ -15,6 +15,7 @@ from llmrt.errors import ConfigError, ModelNotFoundError, UnavailableError
 
 CHAT = "/v1/chat/completions"
 TIMEOUT = httpx2.Timeout(120, connect=5)
+NO_REUSE = httpx2.Limits(max_keepalive_connections=0)
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ class Server:
 
     @cached_property
     def client(self) -> httpx2.Client:
-        """As many connections as are wanted at once."""
+        """A new connection for each request, as many as are wanted at once: no check suffers from another's."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT, limits=httpx2.Limits())
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT, limits=NO_REUSE)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx2.Response:
         """A page. Raises ``UnavailableError`` for a connection that breaks, here as below."""
@@ -126,6 +127,8 @@ def find_server(url: str, model: str | None, api_key: str | None) -> Server:
         raise ConfigError(f"{root} asks for a key that it knows; give it in LLMRT_API_KEY or with --api-key")
     if model is not None:
         return server
+    if response.status_code != 200:
+        raise ConfigError(f"{root}/v1/models answers {response.status_code}: {response.text[:200]}")
     try:
         return Server(root, response.json()["data"][0]["id"], api_key)
     except (ValueError, KeyError, IndexError, TypeError):

@@ -90,6 +90,7 @@ def _c30(server: Server) -> str:
 def _c31(server: Server) -> str:
     stream = server.stream(QUESTION, **{**FORCED, "parallel_tool_calls": False})
     pieces = _pieces(stream)
+    expect(pieces, "no call is streamed")
     expect({piece["index"] for piece in pieces} == {0}, "more than one call")
     arguments = json.loads("".join(piece["function"].get("arguments", "") for piece in pieces))
     name = pieces[0]["function"]["name"]

@@ -17,7 +17,7 @@ from llmrt.selftest.server import Server, find_server
 
 LLMRT = [sys.executable, "-c", "from llmrt.cli.main import main; main()"]
 KEY = "sk-selftest"
-# What an ordinary model cannot be brought to do; tests/server/test_selftest.py has these with a scripted one.
+# What an ordinary model cannot be brought to do; tests/server/test_checks.py has these with a scripted one.
 FROM_INSIDE = {11, 34, 35, 42}
 # Served later, or not at all.
 OPTIONAL = {46, 47}
