@@ -194,7 +194,7 @@ def test_another_tab_shows_the_conversation(page: Page, url: str) -> None:
     assert answer(other) == "apples"
 
 
-def test_a_key_is_asked_for_and_kept(browser: Browser, tmp_path: Path) -> None:
+def test_c20_a_key_is_asked_for_and_kept(browser: Browser, tmp_path: Path) -> None:
     settings = ServerSettings(api_keys=("the key",))
     with serving(write_model(tmp_path / "m"), settings) as served, opened(browser, served.url) as page:
         expect(page.locator("#served-text")).to_have_text("API key needed")
@@ -251,24 +251,6 @@ def test_a_failure_says_what_to_do(page: Page, status: int, error: dict[str, str
     say(page, "hi")
     expect(page.locator(".error strong")).to_have_text(title)
     expect(page.locator(".error:visible")).to_contain_text("The reason.")
-
-
-def test_c20_a_key_is_asked_for_and_kept(browser: Browser, tmp_path: Path) -> None:
-    path = write_model(tmp_path / "tiny-chat")
-    with serving(path, ServerSettings(api_keys=("the-key",))) as served:
-        page = browser.new_page()
-        page.set_default_timeout(10_000)
-        page.goto(served.url)
-        expect(page.locator("#served-text")).to_have_text("API key needed")
-        page.click("#settings")
-        page.fill("#setting-key", "the-key")
-        page.keyboard.press("Escape")
-        page.wait_for_selector('[data-state="ready"]')
-        say(page, "hi")
-        assert answer(page) == "hi"
-        page.reload()
-        page.wait_for_selector('[data-state="ready"]')
-        page.close()
 
 
 def test_an_engine_that_fails_midway_leaves_what_it_said(page: Page) -> None:
