@@ -133,7 +133,49 @@ def sharing(report: Json) -> str:
     )
 
 
-SECTIONS = {"compare": compare, "startup": startup, "large": large, "sharing": sharing}
+def load(report: Json) -> str:
+    """Clients side by side over HTTP."""
+    rows = [
+        (
+            each,
+            f"{_rate(figures['llmrt_median'])} tok/s",
+            f"{_rate(figures['llama_cpp_median'])} tok/s",
+            f"**{figures['ratio']:.2f}**",
+            f"{figures['http_adds']:.0%}",
+        )
+        for each, figures in report["streams"].items()
+    ]
+    return _table(("clients", "`llmrt serve`", "llama.cpp's server", "ratio", "HTTP adds to llmrt's engine"), rows)
+
+
+def fairness(report: Json) -> str:
+    """A long prompt beside answers that are being written."""
+    figures, settings = report["figures"], report["settings"]
+    rows = [
+        (
+            "between two tokens of an answer",
+            f"{1000 * figures['gap_before_median']:.1f} ms",
+            f"99 % within {1000 * figures['gap_beside_p99']:.1f} ms",
+            f"{figures['gap_ratio']:.2f}",
+        ),
+        (
+            f"first token behind {settings['prompt']} of prompt",
+            _seconds(figures["alone_seconds"]),
+            _seconds(figures["beside_seconds"]),
+            f"{figures['prompt_ratio']:.2f}",
+        ),
+    ]
+    return _table(("", "alone", f"the prompt beside {settings['streams']} answers", "ratio"), rows)
+
+
+SECTIONS = {
+    "compare": compare,
+    "startup": startup,
+    "large": large,
+    "sharing": sharing,
+    "load": load,
+    "fairness": fairness,
+}
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
