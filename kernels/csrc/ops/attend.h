@@ -28,32 +28,38 @@ inline void load_queries(const llmrt_paged_attention_args& a, const AttentionUni
   Cache::prepare(a, s, rows, rows_of_head);
 }
 
-// The tile of `head`, counted in the unit, whose keys begin at `begin`.
+// Tile i of a unit: those of its kv heads with the first keys, then those with the next.
 template <class Tile>
-inline Tile tile_at(const llmrt_paged_attention_args& a, const AttentionUnit& unit, int64_t begin, int64_t head) {
+inline Tile tile_at(const llmrt_paged_attention_args& a, const AttentionUnit& unit, int64_t first_key, int64_t i) {
+  const int64_t head = i % unit.kv_heads;
   Tile tile;
-  tile.begin = begin;
-  tile.count = std::min(kKeyTile, unit.end_key - begin);
+  tile.begin = first_key + i / unit.kv_heads * kKeyTile;
+  tile.count = std::min(kKeyTile, unit.end_key - tile.begin);
   tile.row = head * unit.queries * group_of(a);
   tile.find(a.cache, unit.blocks, unit.first_head + head);
   return tile;
 }
 
-// What the queries that were loaded see of the unit's keys.
+// What the queries that were loaded see of the unit's keys. While a tile is computed the next one is asked for: the
+// processor's own prefetcher stops at the end of a page, and while there is no product it has nothing to follow.
 template <class Cache>
 inline void attend(const llmrt_paged_attention_args& a, const AttentionUnit& unit, AttentionScratch& s) {
-  const int64_t rows = unit.queries * group_of(a);
+  using Tile = typename Cache::Tile;
+  const int64_t rows = unit.queries * group_of(a), first_key = unit.begin_key / Cache::kRun * Cache::kRun;
+  const int64_t tiles = (unit.end_key - first_key + kKeyTile - 1) / kKeyTile * unit.kv_heads;
   s.begin();
-  for (int64_t begin = unit.begin_key / Cache::kRun * Cache::kRun; begin < unit.end_key; begin += kKeyTile)
-    for (int64_t head = 0; head < unit.kv_heads; ++head) {
-      const auto tile = tile_at<typename Cache::Tile>(a, unit, begin, head);
-      Cache::score(a, tile, s, rows);
-      cap_scores(a, tile, s, rows);
-      hide_unseen(a, unit, tile, s);
-      settle(tile, s, rows, a.cache.head_dim);
-      Cache::soften(a, unit, tile, s, rows);
-      Cache::mix(a, tile, s, rows);
-    }
+  Tile next = tile_at<Tile>(a, unit, first_key, 0);
+  for (int64_t i = 0; i < tiles; ++i) {
+    const Tile tile = next;
+    if (i + 1 < tiles) next = tile_at<Tile>(a, unit, first_key, i + 1);
+    Cache::score(a, tile, next, s, rows);
+    cap_scores<Cache>(a, tile, s, rows);
+    hide_unseen(a, unit, tile, s);
+    find_highest(tile, s, rows);
+    settle(tile, s, rows, a.cache.head_dim);
+    Cache::soften(a, unit, tile, s, rows);
+    Cache::mix(a, tile, next, s, rows);
+  }
   s.end();
 }
 

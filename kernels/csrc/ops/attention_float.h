@@ -23,7 +23,8 @@ struct FloatAttention {
     s.keys_as_columns.resize(kKeyTile * a.cache.head_dim);
   }
 
-  static void score(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s, int64_t rows) {
+  static void score(const llmrt_paged_attention_args& a, const Tile& tile, const Tile&, AttentionScratch& s,
+                    int64_t rows) {
     const Addresses keys(a.cache.k, tile);
     if (rows > kFewRows) return score_columns(a, tile, keys, s, rows);
     for_tiles<4>(rows, [&]<int kRows>(int64_t row) {
@@ -31,6 +32,8 @@ struct FloatAttention {
       for (int64_t j = 0; j < tile.columns(); j += kKeys) score_keys<kRows, kKeys>(a, tile, keys, s, row, j);
     });
   }
+
+  static Float value_logs(const AttentionScratch&, int64_t) { return set1(0.0f); }
 
   static void soften(const llmrt_paged_attention_args&, const AttentionUnit&, const Tile& tile, AttentionScratch& s,
                      int64_t rows) {
@@ -48,7 +51,8 @@ struct FloatAttention {
   }
 
   // out [rows, D] += weights V.
-  static void mix(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s, int64_t rows) {
+  static void mix(const llmrt_paged_attention_args& a, const Tile& tile, const Tile&, AttentionScratch& s,
+                  int64_t rows) {
     const int64_t dim = a.cache.head_dim;
     const Addresses values(a.cache.v, tile);
     for_tiles<kMatmulVectors>(dim / 16, [&]<int kVectors>(int64_t vector) {

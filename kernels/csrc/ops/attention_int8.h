@@ -1,9 +1,9 @@
 // A tile of int8 keys and values: both products of attention on bytes.
 //
-//   score[r, j] = sq[r] sk[j] (sum over d of q8[r, d] k8[j, d])           q8, k8 rounded with a scale for each row
-//   out[r, d]  += sw[r] (sum over j of w8[r, j] v8[j, d])                 w8 = round(weight[r, j] sv[j] / sw[r])
+//   score[r, j] = sq[r] sk[j] (sum over d of q8[r, d] k8[j, d]) + log2 sv[j]   q8, k8 rounded with a scale for each row
+//   out[r, d]  += sw[r] (sum over j of w8[r, j] v8[j, d])                      w8 = round(2^score[r, j] / sw[r])
 //
-// The values' scales are taken into the weights before those are rounded to 0..255, with a scale sw for each row and
+// The values' scales sv are taken into the weights before those are rounded to 0..255, with a scale sw for each row and
 // tile (https://arxiv.org/abs/2410.02367 rounds them to 127 steps for a whole row).
 #pragma once
 
@@ -26,86 +26,105 @@ struct Int8Attention {
     s.q_scales.resize(rows);
     s.q_sums.resize(rows);
     s.weights.resize(rows_of_head * kKeyTile);
-    s.weight_scales.resize((rows_of_head + 15) / 16 * 16);
+    s.weight_scales.resize(whole_sixteens(rows_of_head));
+    s.tops.resize(whole_sixteens(rows_of_head));
     s.value_scales.resize(kKeyTile);
+    s.value_logs.resize(kKeyTile);
     for (int64_t r = 0; r < rows; ++r)
       quantize_values(s.q.data() + r * dim, dim, s.q_codes.data() + r * dim, s.q_scales[r], s.q_sums[r]);
   }
 
-  static void score(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s, int64_t rows) {
-    const Addresses keys(a.cache.k, tile);
+  // Scores, in which a value's scale counts: they are the logarithms of weights times scales.
+  static void score(const llmrt_paged_attention_args& a, const Tile& tile, const Tile& next, AttentionScratch& s,
+                    int64_t rows) {
+    read_value_scales(a, tile, s);
+    ask_for_scales(a, next);
+    const Addresses keys(a.cache.k, tile), ahead(a.cache.k, next);
     for_tiles<kScoreVectors>(tile.columns() / 16, [&]<int kVectors>(int64_t run) {
       const float* scales[kVectors];
       for (int v = 0; v < kVectors; ++v) scales[v] = a.cache.k_scales + tile.scales[run + v];
       for_tiles<kScoreRows>(rows, [&]<int kRows>(int64_t row) {
-        score_block<kRows, kVectors>(keys.at + run, scales, s, tile.row + row, a.cache.head_dim,
+        score_block<kRows, kVectors>(keys.at + run, row == 0 ? ahead.at + run : nullptr, scales,
+                                     s.value_logs.data() + 16 * run, s, tile.row + row, a.cache.head_dim,
                                      s.scores.data() + row * kKeyTile + 16 * run);
       });
     });
   }
 
+  static Float value_logs(const AttentionScratch& s, int64_t key) { return load(s.value_logs.data() + key); }
+
   // Weights of a tile from its scores.
-  static void soften(const llmrt_paged_attention_args& a, const AttentionUnit& unit, const Tile& tile,
+  static void soften(const llmrt_paged_attention_args&, const AttentionUnit& unit, const Tile& tile,
                      AttentionScratch& s, int64_t rows) {
-    const int64_t columns = tile.columns();
-    for (int64_t j = 0; j < columns; j += 16) store(s.value_scales.data() + j, load(a.cache.v_scales + tile.scales[j / 16]));
-    // Slots that nobody wrote may hold any scale.
-    const int64_t first = std::max<int64_t>(unit.begin_key - tile.begin, 0);
-    std::fill_n(s.value_scales.data(), first, 0.0f);
-    std::fill(s.value_scales.begin() + tile.count, s.value_scales.begin() + columns, 0.0f);
+    invert_value_scales(unit, tile, s);
     for (int64_t r = 0; r < rows; r += 16) {
-      const int64_t count = std::min<int64_t>(16, rows - r);
-      Float largest[16];
-      for (int64_t i = 0; i < 16; ++i) largest[i] = i < count ? weigh(s, r + i, tile.row + r + i, columns) : set1(0.0f);
-      const Float most = max(maxima(largest), set1(kTiny));
-      float inverse[16];
-      store(inverse, div(set1(255.0f), most));
-      store(s.weight_scales.data() + r, mul(most, set1(1.0f / 255.0f)));
-      for (int64_t i = 0; i < count; ++i) round_weights(s, r + i, inverse[i], columns);
+      // Of a row that sees none of these keys, no score is near this.
+      const Float top = sub(max(load(s.highest.data() + r), set1(kNoneSeen)), set1(kLog2Of255));
+      store(s.tops.data() + r, top);
+      store(s.weight_scales.data() + r, exp2(sub(top, load(s.most.data() + tile.row + r))));
     }
+    for (int64_t r = 0; r < rows; ++r) weigh(s, r, tile.row + r, tile.columns());
   }
 
-  static void mix(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s, int64_t rows) {
+  static void mix(const llmrt_paged_attention_args& a, const Tile& tile, const Tile& next, AttentionScratch& s,
+                  int64_t rows) {
     const int64_t dim = a.cache.head_dim, runs = tile.columns() / 16;
-    const Addresses values(a.cache.v, tile);
+    const Addresses values(a.cache.v, tile), ahead(a.cache.v, next);
     for_tiles<kMixVectors>(dim / 16, [&]<int kVectors>(int64_t vector) {
       for_tiles<kMixRows>(rows, [&]<int kRows>(int64_t row) {
-        mix_block<kRows, kVectors>(values.at, runs, s, row, s.out.data() + (tile.row + row) * dim + 16 * vector, dim,
-                                   16 * vector);
+        float* out = s.out.data() + (tile.row + row) * dim + 16 * vector;
+        mix_block<kRows, kVectors>(values.at, ahead.at, runs, s, row, out, dim, 16 * vector);
       });
     });
   }
 
  private:
-  static constexpr float kTiny = 1e-35f;  // of which 255 / kTiny is finite
+  static constexpr float kTiny = 1e-30f;  // a value's scale at least, for it has a logarithm and a reciprocal
+  static constexpr float kLog2Of255 = 7.99435344f;
 
-  // Turns the scores of a row, the r-th of its kv head, into weights times the values' scales; returns the largest of
-  // each lane.
-  static Float weigh(AttentionScratch& s, int64_t r, int64_t row, int64_t columns) {
-    float *scores = s.scores.data() + r * kKeyTile, *sums = s.sums.data() + 16 * row;
-    const Float most = set1(s.most[row]);
-    Float sum = load(sums), largest = set1(0.0f);
-    for (int64_t j = 0; j < columns; j += 16) {
-      const Float weight = exp2_roughly(sub(load(scores + j), most));
-      const Float scaled = mul(weight, load(s.value_scales.data() + j));
-      store(scores + j, scaled);
-      sum = add(sum, weight);
-      largest = max(largest, scaled);
+  static void ask_for_scales(const llmrt_paged_attention_args& a, const Tile& next) {
+    for (const int64_t run : next.scales) {
+      prefetch(a.cache.k_scales + run);
+      prefetch(a.cache.v_scales + run);
     }
-    store(sums, sum);
-    return largest;
   }
 
-  static void round_weights(AttentionScratch& s, int64_t r, float inverse, int64_t columns) {
-    const float* weights = s.scores.data() + r * kKeyTile;
+  static void read_value_scales(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s) {
+    for (int64_t j = 0; j < tile.columns(); j += 16) {
+      float* scales = s.value_scales.data() + j;
+      store(scales, max(load(a.cache.v_scales + tile.scales[j / 16]), set1(kTiny)));
+      store(s.value_logs.data() + j, log2_roughly(scales));
+    }
+  }
+
+  static void invert_value_scales(const AttentionUnit& unit, const Tile& tile, AttentionScratch& s) {
+    float* scales = s.value_scales.data();
+    // Slots that nobody wrote may hold any scale.
+    std::fill(scales, scales + std::max<int64_t>(unit.begin_key - tile.begin, 0), 1.0f);
+    std::fill(scales + tile.count, scales + tile.columns(), 1.0f);
+    for (int64_t j = 0; j < tile.columns(); j += 16) store(scales + j, div(set1(1.0f), load(scales + j)));
+  }
+
+  // Turns the scores of a row, the r-th of its kv head, into bytes, and adds up the weights without the values' scales.
+  static void weigh(AttentionScratch& s, int64_t r, int64_t row, int64_t columns) {
+    const float* scores = s.scores.data() + r * kKeyTile;
     uint8_t* bytes = s.weights.data() + r * kKeyTile;
-    for (int64_t j = 0; j < columns; j += 16) store_uint8(bytes + j, to_int(mul(load(weights + j), set1(inverse))));
+    float* sums = s.sums.data() + 16 * row;
+    const Float top = set1(s.tops[r]);
+    Float sum = set1(0.0f);
+    for (int64_t j = 0; j < columns; j += 16) {
+      const Float weight = exp2_roughly(sub(load(scores + j), top));
+      store_uint8(bytes + j, to_int(weight));
+      sum = fma(weight, load(s.value_scales.data() + j), sum);
+    }
+    store(sums, fma(sum, set1(s.weight_scales[r]), load(sums)));
   }
 
-  // Scores of kRows rows from `row` on with kVectors runs of keys.
+  // Scores of kRows rows from `row` on with kVectors runs of keys, asking for those that are `ahead`.
   template <int kRows, int kVectors>
-  [[gnu::noinline]] static void score_block(const Value* const* keys, const float* const* scales,
-                                            const AttentionScratch& s, int64_t row, int64_t dim, float* scores) {
+  [[gnu::noinline]] static void score_block(const Value* const* keys, const Value* const* ahead,
+                                            const float* const* scales, const float* logs, const AttentionScratch& s,
+                                            int64_t row, int64_t dim, float* scores) {
     const int8_t* q = s.q_codes.data() + row * dim;
     Int acc[kRows][kVectors];
 #pragma GCC unroll 8
@@ -115,7 +134,10 @@ struct Int8Attention {
     for (int64_t i = 0; i < dim; i += 4) {
       Bytes line[kVectors];
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) line[v] = load_bytes(keys[v] + 16 * i);
+      for (int v = 0; v < kVectors; ++v) {
+        if (ahead != nullptr) prefetch(ahead[v] + 16 * i);
+        line[v] = load_bytes(keys[v] + 16 * i);
+      }
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
@@ -123,17 +145,19 @@ struct Int8Attention {
     }
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      const Float scale = load(scales[v]);
+      const Float scale = load(scales[v]), log = load(logs + 16 * v);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r)
-        store(scores + r * kKeyTile + 16 * v, mul(to_float(acc[r][v]), mul(scale, set1(s.q_scales[row + r]))));
+        store(scores + r * kKeyTile + 16 * v, fma(mul(to_float(acc[r][v]), scale), set1(s.q_scales[row + r]), log));
     }
   }
 
-  // Adds the weighted values' dimensions `from` and on, kVectors times sixteen, to kRows rows from `row` on.
+  // Adds the weighted values' dimensions `from` and on, kVectors times sixteen, to kRows rows from `row` on,
+  // asking for those that are `ahead` where it is the first rows' turn.
   template <int kRows, int kVectors>
-  [[gnu::noinline]] static void mix_block(const Value* const* values, int64_t runs, const AttentionScratch& s,
-                                          int64_t row, float* out, int64_t dim, int64_t from) {
+  [[gnu::noinline]] static void mix_block(const Value* const* values, const Value* const* ahead, int64_t runs,
+                                          const AttentionScratch& s, int64_t row, float* out, int64_t dim,
+                                          int64_t from) {
     const uint8_t* weights = s.weights.data() + row * kKeyTile;
     Int acc[kRows][kVectors];
 #pragma GCC unroll 8
@@ -141,16 +165,19 @@ struct Int8Attention {
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) acc[r][v] = iset1(0);
     for (int64_t run = 0; run < runs; ++run) {
-      const uint8_t* lines = values[run] + 4 * from;
+      const uint8_t *lines = values[run] + 4 * from, *next = ahead[run] + 4 * from;
       for (int64_t quad = 0; quad < 4; ++quad) {
         Bytes line[kVectors];
 #pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) line[v] = load_bytes(lines + 64 * v);
+        for (int v = 0; v < kVectors; ++v) {
+          if (row == 0) prefetch(next + 64 * v);
+          line[v] = load_bytes(lines + 64 * v);
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
           for (int v = 0; v < kVectors; ++v) acc[r][v] = dot4_signed(acc[r][v], line[v], weights + r * kKeyTile);
-        lines += 4 * dim, weights += 4;
+        lines += 4 * dim, next += 4 * dim, weights += 4;
       }
     }
 #pragma GCC unroll 8

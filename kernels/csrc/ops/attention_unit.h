@@ -29,15 +29,18 @@ struct AttentionUnit {
   int64_t begin_key, end_key;
 };
 
+inline int64_t whole_sixteens(int64_t n) { return (n + 15) / 16 * 16; }
+
 // One thread's working memory, kept from call to call. What follows `sums` is for one type of cache alone.
 struct AttentionScratch {
   std::vector<float> q, out;
   std::vector<float> scores;                 // [rows of a kv head, kKeyTile]
+  std::vector<float> highest;                // of each of them, its highest score
   std::vector<float> most;                   // of each row, the score that its weights are relative to
   std::vector<float> sums, total;            // [rows, 16] of weights, and [rows], the same folded
   std::vector<float> keys, keys_as_columns;  // floats
   std::vector<int8_t> q_codes;               // int8
-  std::vector<float> q_scales, weight_scales, value_scales;
+  std::vector<float> q_scales, weight_scales, tops, value_scales, value_logs;
   std::vector<int32_t> q_sums;
   std::vector<uint8_t> weights;
 
@@ -45,7 +48,8 @@ struct AttentionScratch {
     q.resize(rows * dim);
     out.resize(rows * dim);
     scores.resize(rows_of_head * kKeyTile);
-    most.resize(rows);
+    highest.resize(whole_sixteens(rows_of_head));
+    most.resize(rows + 15);  // for sixteen to be read from any of them on
     total.resize(rows);
     sums.resize(rows * 16);
   }
@@ -73,7 +77,7 @@ struct KeyTile {
   int64_t row;  // the first of its kv head
   int64_t values[kRuns], scales[kRuns];
 
-  int64_t columns() const { return (count + 15) / 16 * 16; }
+  int64_t columns() const { return whole_sixteens(count); }
 
   void find(const llmrt_cache& c, const int64_t* blocks, int64_t head) {
     int64_t i = 0;
@@ -102,13 +106,17 @@ struct Runs {
   }
 };
 
-// Scores are in units of log2, and so the cap must be.
-template <class Tile>
-inline void cap_scores(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s, int64_t rows) {
+// Scores are in units of log2, and so the cap must be. What the cache's values add to them is not capped.
+template <class Cache>
+inline void cap_scores(const llmrt_paged_attention_args& a, const typename Cache::Tile& tile, AttentionScratch& s,
+                       int64_t rows) {
   if (a.cap == 0) return;
   for (int64_t r = 0; r < rows; ++r) {
     float* scores = s.scores.data() + r * kKeyTile;
-    for (int64_t j = 0; j < tile.columns(); j += 16) store(scores + j, capped(load(scores + j), a.cap * kLog2E));
+    for (int64_t j = 0; j < tile.columns(); j += 16) {
+      const Float log = Cache::value_logs(s, j);
+      store(scores + j, add(capped(sub(load(scores + j), log), a.cap * kLog2E), log));
+    }
   }
 }
 
@@ -130,26 +138,34 @@ inline void hide_unseen(const llmrt_paged_attention_args& a, const AttentionUnit
   }
 }
 
-inline Float highest_of(const float* scores, int64_t columns) {
-  Float highest = load(scores);
-  for (int64_t j = 16; j < columns; j += 16) highest = max(highest, load(scores + j));
-  return highest;
+// Each row's highest score, sixteen rows at a time.
+template <class Tile>
+inline void find_highest(const Tile& tile, AttentionScratch& s, int64_t rows) {
+  for (int64_t r = 0; r < rows; r += 16) {
+    Float highest[16];
+    for (int64_t i = 0; i < 16; ++i) {
+      highest[i] = set1(kUnseen);
+      if (r + i >= rows) continue;
+      const float* scores = s.scores.data() + (r + i) * kKeyTile;
+      for (int64_t j = 0; j < tile.columns(); j += 16) highest[i] = max(highest[i], load(scores + j));
+    }
+    store(s.highest.data() + r, maxima(highest));
+  }
 }
 
 // Makes what a row has so far relative to the tile's highest score, where that is much higher. Each row decides by its
 // own scores, so its result does not depend on those beside it; that none has any is seen for all of them at once.
 template <class Tile>
 inline void settle(const Tile& tile, AttentionScratch& s, int64_t rows, int64_t dim) {
+  float *highest = s.highest.data(), *most = s.most.data() + tile.row;
   Float excess = set1(kUnseen);
-  for (int64_t r = 0; r < rows; ++r)
-    excess = max(excess, sub(highest_of(s.scores.data() + r * kKeyTile, tile.columns()), set1(s.most[tile.row + r])));
+  for (int64_t r = 0; r < rows; r += 16) excess = max(excess, sub(load(highest + r), load(most + r)));
   if (max(excess) <= kSlack) return;
-  for (int64_t r = tile.row; r < tile.row + rows; ++r) {
-    const float most = max(highest_of(s.scores.data() + (r - tile.row) * kKeyTile, tile.columns()));
-    if (most - s.most[r] <= kSlack) continue;
-    const Float keep = exp2(set1(s.most[r] - most));
-    s.most[r] = most;
-    float *out = s.out.data() + r * dim, *sums = s.sums.data() + 16 * r;
+  for (int64_t r = 0; r < rows; ++r) {
+    if (highest[r] - most[r] <= kSlack) continue;
+    const Float keep = exp2(set1(most[r] - highest[r]));
+    most[r] = highest[r];
+    float *out = s.out.data() + (tile.row + r) * dim, *sums = s.sums.data() + 16 * (tile.row + r);
     store(sums, mul(load(sums), keep));
     for (int64_t i = 0; i < dim; i += 16) store(out + i, mul(load(out + i), keep));
   }

@@ -34,6 +34,14 @@ inline Float exp2_roughly(Float x) {
   return scale_exp2(p, x);
 }
 
+// log2 of sixteen positive floats of normal size, off by 1.2e-4 at most. Bits of a float, read as a number, are
+// 2^23 (127 + exponent + fraction); what the fraction f lacks to log2(1 + f) is 0 at both ends.
+inline Float log2_roughly(const float* x) {
+  const Float y = mul(to_float(load_ints(x)), set1(0x1p-23f)), f = fraction(y);
+  const Float p = fma(fma(set1(0.08213059f), f, set1(-0.23905811f)), f, set1(0.43872571f));
+  return fma(mul(f, sub(set1(1.0f), f)), p, sub(y, set1(127.0f)));
+}
+
 constexpr float kLog2E = 1.44269504f;
 
 inline Float exp(Float x) { return exp2(mul(x, set1(kLog2E))); }

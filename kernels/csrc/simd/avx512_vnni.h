@@ -20,7 +20,7 @@ constexpr int kFloatTokens = 8;
 constexpr int kMatmulRows = 6;
 constexpr int kMatmulVectors = 4;
 // The same for those on bytes, queries with keys and weights with values.
-constexpr int kScoreRows = 8, kScoreVectors = 1;
+constexpr int kScoreRows = 8, kScoreVectors = 2;
 constexpr int kMixRows = 4, kMixVectors = 4;
 
 inline Float set1(float x) { return _mm512_set1_ps(x); }
