@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass
 
 
-class EngineStats(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class EngineStats:
     """Requests now, the share of the KV blocks that they hold, and what has been counted since the engine began.
 
     ``prefix_queries`` are tokens that were looked for in the prefix cache, ``prefix_hits`` those that were found.
