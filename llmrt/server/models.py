@@ -204,9 +204,10 @@ class Models:
         seconds = self._settings.keep_alive_seconds
         while seconds:
             await asyncio.sleep(min(1.0, seconds / 4))
-            for offer, seat in [*self._seats.items()]:
-                if seat.is_idle and time.monotonic() - seat.idle_since > seconds:
-                    await self._unload(offer)
+            async with self._one_by_one:  # who is asked for again counts on the memory of what leaves
+                for offer, seat in [*self._seats.items()]:
+                    if seat.is_idle and time.monotonic() - seat.idle_since > seconds:
+                        await self._unload(offer)
 
     async def _unload(self, offer: Offer) -> None:
         seat = self._seats.pop(offer)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psutil
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
@@ -217,9 +218,7 @@ def eventually(condition: Callable[[], T], seconds: float = 10) -> T:
 
 def engines_of(pid: int) -> list[int]:
     """The scripted workers that the process ``pid`` started."""
-    tasks = Path(f"/proc/{pid}/task")
-    children = [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
-    return [child for child in children if b"scripted_worker" in _command(child)]
+    return [child.pid for child in psutil.Process(pid).children() if b"scripted_worker" in _command(child.pid)]
 
 
 def _command(pid: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -104,6 +105,13 @@ def test_an_idle_model_leaves_after_a_while_and_comes_back(serve: Serve) -> None
         assert content(chat(http, "@pause 0.5 hi")) == "hi"  # longer than that, but in use
         eventually(lambda: engines() == before)
         assert http.get("/ready").status_code == 200 and content(chat(http, "hi")) == "hi"
+
+
+def test_a_model_that_is_asked_for_while_it_leaves_is_loaded_behind_itself(serve: Serve, tmp_path: Path) -> None:
+    with serve(f"narrow {tmp_path / 'memory'}", keep_alive_seconds=0.04) as http:
+        for i in range(12):
+            time.sleep(0.03 + 0.005 * i)
+            assert content(chat(http, "hi")) == "hi"
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error_of_its_own_requests(serve: Serve) -> None:
