@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmrt.errors import CheckpointError
 from llmrt.model.config import ModelConfig, RopeConfig
 from llmrt.model.families.family import Family, TensorNames
 from llmrt.model.families.rope_fields import read_rope
-from llmrt.model.families.shape import read_activation, read_shape
+from llmrt.model.families.shape import read_activation, read_shape, refuse_true
 from llmrt.model.fields import Fields
 
 NEOX_NAMES = TensorNames(
@@ -96,9 +95,7 @@ def read_gptj(fields: Fields) -> ModelConfig:
 
 def read_gpt2(fields: Fields) -> ModelConfig:
     """Positions have vectors of their own instead of rotations."""
-    for name in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
-        if fields.get(name, bool, False):
-            raise CheckpointError(f"{fields.where}: {name} is true, which is not supported.")
+    refuse_true(fields, "scale_attn_by_inverse_layer_idx", "add_cross_attention")
     return _read_gpt2_fields(
         fields,
         "gpt2",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from llmrt.errors import CheckpointError
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.family import Family, TensorNames
-from llmrt.model.families.shape import read_activation, read_shape
+from llmrt.model.families.shape import read_activation, read_shape, refuse_true
 from llmrt.model.fields import Fields
 
 PHI_NAMES = TensorNames(
@@ -27,8 +26,7 @@ PHI3_NAMES = TensorNames(
 
 def read_phi(fields: Fields) -> ModelConfig:
     """Attention and MLP read the same norm of the stream; all products have biases."""
-    if fields.get("qk_layernorm", bool, False):
-        raise CheckpointError(f"{fields.where}: qk_layernorm is true; LayerNorm of queries and keys is not supported.")
+    refuse_true(fields, "qk_layernorm")
     return read_shape(
         fields,
         "phi",

@@ -77,3 +77,10 @@ def _dtype(fields: Fields) -> str:
     if name not in DTYPES:
         raise CheckpointError(f"{fields.where}: torch_dtype is {name!r}; known are {', '.join(DTYPES)}.")
     return DTYPES[name]
+
+
+def refuse_true(fields: Fields, *names: str) -> None:
+    """Raise ``CheckpointError`` for a switch of ``names`` that is on: what it turns on is not supported."""
+    for name in names:
+        if fields.get(name, bool, False):
+            raise CheckpointError(f"{fields.where}: {name} is true, which is not supported.")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmrt.errors import CheckpointError
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.family import Family, TensorNames
-from llmrt.model.families.shape import read_activation, read_shape
+from llmrt.model.families.shape import read_activation, read_shape, refuse_true
 from llmrt.model.fields import Fields
 
 STARCODER2_NAMES = TensorNames(up="mlp.c_fc", down="mlp.c_proj")
@@ -30,8 +29,7 @@ INTERNLM2_NAMES = TensorNames(
 
 def read_stablelm(fields: Fields) -> ModelConfig:
     """LayerNorm, and a part of each head rotated."""
-    if fields.get("qk_layernorm", bool, False):
-        raise CheckpointError(f"{fields.where}: qk_layernorm is true; LayerNorm of queries and keys is not supported.")
+    refuse_true(fields, "qk_layernorm")
     parallel = fields.get("use_parallel_residual", bool, False)
     return read_shape(
         fields,
