@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# Of weights: as the files have them, codes where they have codes.
+STORED = "stored"
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
     """What the person who starts an engine may choose; None and "auto" leave the choice to the engine.
 
-    ``context_length`` tokens of prompt and answer together; ``quant`` of the weights, "none", "int8", "int4" or "auto";
+    ``context_length`` tokens of prompt and answer together; ``quant`` of the weights, "stored" as they are,
+    "none" in floats, "int8", "int4" or "auto";
     ``calibration`` the tokens of a text that the weights are rounded for, None for random ones;
     ``dtype`` of activations and of weights that are not quantized, and ``kv_dtype`` of the KV cache, each "auto",
     "fp32", "bf16" or "fp16", the latter "int8" or "fp8" too; ``device`` "auto", "cpu", "cuda" or "cuda:N";
@@ -21,7 +25,7 @@ class EngineConfig:
     context_length: int | None = None
     dtype: str = "auto"
     kv_dtype: str = "auto"
-    quant: str = "none"
+    quant: str = STORED
     calibration: tuple[int, ...] | None = None
     device: str = "auto"
     gpu_memory: float | None = None

@@ -72,7 +72,7 @@ def bench(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures, settings and machine as JSON.")] = False,
-    quant: Quant = QuantName.none,
+    quant: Quant = QuantName.stored,
     calibrate: Calibrate = None,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,

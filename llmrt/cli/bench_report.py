@@ -16,7 +16,7 @@ from llmrt.cli.machine import Machine, peak_memory, this_machine
 from llmrt.cli.measure import Run, Workload, median
 from llmrt.cli.progress import compact
 from llmrt.cli.tables import PIPE_WIDTH
-from llmrt.config import EngineConfig
+from llmrt.config import STORED, EngineConfig
 from llmrt.engine.threads import usable_cores
 from llmrt.model.tensor_slots import num_parameters
 
@@ -159,7 +159,8 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
 
 def _circumstances(report: Report) -> list[str]:
     machine, settings = report.machine, report.settings
-    weights = f"as stored, computed in {settings.dtype}" if settings.quant == "none" else settings.quant
+    known = {"none": f"as stored, computed in {settings.dtype}", STORED: "quantized as stored"}
+    weights = known.get(settings.quant, settings.quant)
     cores = f"{machine.cores or machine.logical_cores or '?'} cores"
     return [
         f"{machine.processor}, {cores}, {settings.threads} threads, {decimal(machine.memory_bytes)} of memory",

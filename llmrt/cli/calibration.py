@@ -22,6 +22,6 @@ def calibration_ids(file: Path | None, quant: str, tokenizer: Tokenizer) -> tupl
     """The text's tokens, None without a file. Raises ``LlmrtError`` for a file that cannot be used."""
     if file is None:
         return None
-    if quant == QuantName.none:
+    if quant in (QuantName.none, QuantName.stored):
         raise ConfigError(f"--calibrate {file} goes with --quant int8 or int4; nothing is rounded without.")
     return tuple(tokenizer.encode(read_text(file), add_special_tokens=False))

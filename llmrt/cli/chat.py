@@ -54,7 +54,7 @@ def chat(
     seed: Seed = None,
     max_tokens: MaxTokens = None,
     ctx: Ctx = None,
-    quant: Quant = QuantName.none,
+    quant: Quant = QuantName.stored,
     calibrate: Calibrate = None,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,

@@ -19,6 +19,8 @@ from llmrt.config import EngineConfig
 from llmrt.engine.threads import limit_spinning
 from llmrt.errors import ConfigError
 from llmrt.hub.sources import resolve
+from llmrt.model.headers import PackedHeaders, open_headers
+from llmrt.model.kept import stored_group
 from llmrt.model.packed_header import packed_file, read_header
 from llmrt.model.source_identity import source_identity
 from llmrt.text.model_files import read_text
@@ -37,7 +39,7 @@ Tokens = Annotated[
 def eval_model(
     model: Model,
     text: Text,
-    quant: Quant = QuantName.none,
+    quant: Quant = QuantName.stored,
     calibrate: Calibrate = None,
     kv_dtype: KvDtype = KvDtypeName.auto,
     tokens: Tokens = None,
@@ -55,7 +57,7 @@ def eval_model(
     """Compare a quantized model with its full-precision source on a text: perplexity, KL divergence, agreement."""
     local = find_model(model, revision)
     full = full_precision(local.path, source)
-    if full is None and quant == QuantName.none and kv_dtype == KvDtypeName.auto:
+    if full is None and kv_dtype == KvDtypeName.auto and not _is_rounded(local.path, quant):
         raise ConfigError("There is nothing to compare: name a format with --quant or --kv-dtype.")
     config = EngineConfig(
         quant=quant,
@@ -71,6 +73,14 @@ def eval_model(
         print_json(result)
     else:
         print_facts(evaluation_facts(asdict(result)))
+
+
+def _is_rounded(model: Path, quant: QuantName) -> bool:
+    """Whether the weights of ``model`` that is not packed are in codes under ``quant``."""
+    if quant == QuantName.stored:
+        headers = open_headers(model)
+        return not isinstance(headers, PackedHeaders) and stored_group(headers.inventory) > 0
+    return quant != QuantName.none
 
 
 def full_precision(model: Path, source: str | None) -> Path | None:

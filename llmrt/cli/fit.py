@@ -23,7 +23,7 @@ from llmrt.cli.options import (
     Revision,
 )
 from llmrt.cli.tables import print_facts, print_json
-from llmrt.config import EngineConfig
+from llmrt.config import STORED, EngineConfig
 from llmrt.engine.fit import Fit, Forecast, fit
 
 DEFAULTS = EngineConfig()
@@ -32,7 +32,7 @@ DEFAULTS = EngineConfig()
 def fit_model(
     model: Model,
     ctx: Ctx = None,
-    quant: Annotated[QuantName, typer.Option(help="Format of the weights.")] = QuantName.none,
+    quant: Annotated[QuantName, typer.Option(help="Format of the weights.")] = QuantName.stored,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,
     device: Device = "auto",
@@ -65,7 +65,7 @@ def fit_model(
 
 
 def _facts(found: Fit) -> Iterator[tuple[str, str]]:
-    weights = found.dtype if found.quant == "none" else found.quant
+    weights = {"none": found.dtype, STORED: "as stored"}.get(found.quant, found.quant)
     yield "runs as", f"{weights} on the {found.device}, KV cache {found.kv_dtype}"
     yield "weights", decimal(found.weight_bytes)
     yield "KV cache", f"{decimal(found.kv_bytes)} for {found.context_length:,} tokens"

@@ -46,7 +46,7 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print text, token ids, usage and timings as JSON.")] = False,
     ctx: Ctx = None,
-    quant: Quant = QuantName.none,
+    quant: Quant = QuantName.stored,
     calibrate: Calibrate = None,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,

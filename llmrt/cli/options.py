@@ -52,8 +52,9 @@ class KvDtypeName(StrEnum):
 
 
 class QuantName(StrEnum):
-    """Formats of the weights."""
+    """Formats of the weights: as they are stored, in floats, quantized anew, or the best for this machine."""
 
+    stored = "stored"
     none = "none"
     int8 = "int8"
     int4 = "int4"

@@ -36,8 +36,8 @@ def quantize(
     revision: Revision = None,
 ) -> None:
     """Write a model with packed weights and its tokenizer to a folder that every command takes as MODEL."""
-    if quant == QuantName.none:
-        raise ConfigError("--quant none leaves the model as it is; use int8, int4 or auto.")
+    if quant in (QuantName.none, QuantName.stored):
+        raise ConfigError(f"--quant {quant} leaves the model as it is; use int8, int4 or auto.")
     if output.exists():
         raise ConfigError(f"--output {output} exists already; name a folder that does not.")
     local = find_model(model, revision)

@@ -53,7 +53,7 @@ def serve(
     tls_key: options.TlsKey = None,
     cors_origin: options.CorsOrigin = None,
     ctx: Ctx = None,
-    quant: Quant = QuantName.none,
+    quant: Quant = QuantName.stored,
     calibrate: Calibrate = None,
     dtype: Dtype = DtypeName.auto,
     kv_dtype: KvDtype = KvDtypeName.auto,

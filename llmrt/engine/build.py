@@ -44,7 +44,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     plan = plan_memory(shape, config, weights=loaded_bytes(model, config), kv_dtype=config.kv_dtype, budget=budget)
     loaded = load_model(model, config, plan.context_length, progress)
     decoder = loaded.decoder
-    kv_dtype, device = kv_torch_dtype(shape, config), torch.device(config.device)
+    kv_dtype, device = kv_torch_dtype(model, config), torch.device(config.device)
     paired = choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
     kv = KVCache.allocate(shape, plan.num_blocks, config.block_size, kv_dtype, device, paired=paired)
     scheduler = Scheduler(

@@ -105,7 +105,7 @@ class _Scorer:
         self.decoder = load_model(model, config, length).decoder
         self._config = config
         num_blocks = 1 + -(-length // BLOCK_SIZE)  # block 0 is the null block
-        kv_dtype, cpu = kv_torch_dtype(model.config, config), torch.device("cpu")
+        kv_dtype, cpu = kv_torch_dtype(model, config), torch.device("cpu")
         self._kv = KVCache.allocate(model.config, num_blocks, BLOCK_SIZE, kv_dtype, cpu)
         self._blocks = torch.arange(1, num_blocks).unsqueeze(0)
 

@@ -134,7 +134,7 @@ def _free(gpu: Gpu | None, config: EngineConfig) -> int:
 
 
 def _forecast(model: Headers | PackedHeaders, config: EngineConfig, context: int, gpu: Gpu | None) -> Forecast | None:
-    shape, case = model.config, case_of(model.config, config)
+    shape, case = model.config, case_of(model, config)
     limits = gpu_limits(gpu) if gpu else processor_limits("int8" if case.group else case.dtype) if case.packed else None
     if limits is None:
         return None

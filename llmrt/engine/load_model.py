@@ -13,7 +13,6 @@ from llmrt.engine.settle import case_of, recipe_of, settle_on
 from llmrt.engine.threads import usable_cores
 from llmrt.errors import ConfigError
 from llmrt.model.checkpoint import Checkpoint, open_checkpoint
-from llmrt.model.config import ModelConfig
 from llmrt.model.decoder import Decoder
 from llmrt.model.headers import Headers, PackedHeaders
 from llmrt.model.load import Progress, load_decoder
@@ -54,7 +53,7 @@ def settle(model: Headers | PackedHeaders, config: EngineConfig) -> tuple[Engine
     return settled, [*notices, *more]
 
 
-def kv_torch_dtype(model: ModelConfig, config: EngineConfig) -> torch.dtype:
+def kv_torch_dtype(model: Model, config: EngineConfig) -> torch.dtype:
     """What the KV cache of a settled ``config`` is made of; see ``LayerKVCache`` for int8."""
     if config.kv_dtype == "fp8":
         return torch.float8_e4m3fn
@@ -71,7 +70,7 @@ def load_model(
 
     Raises ``LlmrtError``.
     """
-    recipe, spec = recipe_of(config), _spec(model.config, config)
+    recipe, spec = recipe_of(config), _spec(model, config)
     notices = set_threads(config.threads, spec)
     refusal = byte_cache_refusal(spec.case, config.kv_dtype, config.block_size)
     if config.kv_dtype in ("int8", "fp8") and refusal is not None:
@@ -107,6 +106,6 @@ def set_threads(wanted: int | None, spec: OpSpec) -> list[str]:
     return notices
 
 
-def _spec(model: ModelConfig, config: EngineConfig) -> OpSpec:
+def _spec(model: Model, config: EngineConfig) -> OpSpec:
     case = case_of(model, config)
     return OpSpec(case.device, DTYPES[case.dtype], case.group, case.granule, case.in_blocks, case.options)

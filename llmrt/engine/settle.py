@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from llmrt.config import EngineConfig
+from llmrt.config import STORED, EngineConfig
 from llmrt.engine.auto_quant import choose_quant
 from llmrt.engine.processor import multiplies_bf16
 from llmrt.errors import ConfigError
 from llmrt.model.config import ModelConfig
 from llmrt.model.headers import Headers, PackedHeaders
+from llmrt.model.kept import stored_group
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.model.weight_bytes import quantized_bytes, read_by_a_token, tensor_bytes, total
 from llmrt.ops.rules import Case, byte_cache_refusal, native_refusal
@@ -31,11 +32,17 @@ def settle_on(
     notices: list[str] = []
     if isinstance(model, PackedHeaders):
         config = replace(config, quant=_quant_of_packed(model, config))
+    elif config.quant in ("auto", STORED) and stored_group(model.inventory):
+        if config.calibration is not None:
+            raise ConfigError(f"{model.path} is quantized already; --calibrate goes with --quant int8 or int4.")
+        config = replace(config, quant=STORED)
+    elif config.quant == STORED:
+        config = replace(config, quant="none")
     elif config.quant == "auto":
         quant, reason = choose_quant(model.config, available())
         config, notices = replace(config, quant=quant), [reason]
     _check_quant(config.quant)
-    dtype, kv_dtype = _resolve_dtypes(model.config, config)
+    dtype, kv_dtype = _resolve_dtypes(model, config)
     return replace(config, dtype=dtype, kv_dtype=kv_dtype), notices
 
 
@@ -43,7 +50,7 @@ def loaded_bytes(model: Headers | PackedHeaders, config: EngineConfig) -> int:
     """Bytes of the weights in memory under a settled configuration."""
     if isinstance(model, PackedHeaders):
         return model.num_bytes
-    return total(tensor_bytes(model, case_of(model.config, config), recipe_of(config)))
+    return total(tensor_bytes(model, case_of(model, config), recipe_of(config)))
 
 
 def bytes_of_a_token(model: Headers | PackedHeaders, config: EngineConfig) -> int:
@@ -52,42 +59,50 @@ def bytes_of_a_token(model: Headers | PackedHeaders, config: EngineConfig) -> in
     if isinstance(model, PackedHeaders):
         assert recipe is not None
         return read_by_a_token(model.config, quantized_bytes(model.config, recipe))
-    return read_by_a_token(model.config, tensor_bytes(model, case_of(model.config, config), recipe))
+    return read_by_a_token(model.config, tensor_bytes(model, case_of(model, config), recipe))
 
 
 def recipe_of(config: EngineConfig) -> Recipe | None:
-    """How a settled configuration quantizes, None for not at all."""
-    return None if config.quant == "none" else RECIPES[config.quant]
+    """How a settled configuration quantizes anew, None for not at all."""
+    return RECIPES.get(config.quant)
 
 
-def case_of(model: ModelConfig, config: EngineConfig) -> Case:
+def case_of(model: Headers | PackedHeaders, config: EngineConfig) -> Case:
     """What decides which kernels run a model under a settled configuration.
 
     Weights that are not quantized go in blocks where the native kernels serve the model.
     """
+    shape, group = model.config, _group(model, config)
+    case = Case(config.device, config.dtype, group=group, granule=shape.granule, options=shape.options)
+    return case if group or native_refusal(case) else replace(case, in_blocks=True)
+
+
+def _group(model: Headers | PackedHeaders, config: EngineConfig) -> int:
+    """Columns of the weights that share a scale, 0 for floats."""
+    if config.quant == STORED:
+        assert not isinstance(model, PackedHeaders)
+        return stored_group(model.inventory)
     recipe = recipe_of(config)
-    group = recipe.group if recipe else 0
-    case = Case(config.device, config.dtype, group=group, granule=model.granule, options=model.options)
-    return case if recipe or native_refusal(case) else replace(case, in_blocks=True)
+    return recipe.group if recipe else 0
 
 
 def _quant_of_packed(model: PackedHeaders, config: EngineConfig) -> str:
     held, asked = model.header.quant, config.quant
     if config.calibration is not None:
         raise ConfigError(f"{model.path} is packed and rounded already; leave --calibrate out.")
-    if asked not in ("none", "auto", held):
+    if asked not in ("none", "auto", STORED, held):
         raise ConfigError(f"--quant is {asked}, but {model.path} is packed as {held} already; leave --quant out.")
     return held
 
 
 def _check_quant(quant: str) -> None:
-    if quant != "none" and quant not in RECIPES:
-        raise ConfigError(f"--quant is {quant!r}; it must be one of none, {', '.join(RECIPES)}.")
+    if quant not in ("none", STORED, *RECIPES):
+        raise ConfigError(f"--quant is {quant!r}; it must be one of {STORED}, none, {', '.join(RECIPES)}, auto.")
 
 
-def _resolve_dtypes(model: ModelConfig, config: EngineConfig) -> tuple[str, str]:
+def _resolve_dtypes(model: Headers | PackedHeaders, config: EngineConfig) -> tuple[str, str]:
     if config.quant == "none":
-        dtype = _choose(config.dtype, "--dtype", _natural_dtype(model, config.device))
+        dtype = _choose(config.dtype, "--dtype", _natural_dtype(model.config, config.device))
         return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype, KV_DTYPES)
     if config.device == "cpu" and config.dtype not in ("auto", "fp32"):
         raise ConfigError(

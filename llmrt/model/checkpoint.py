@@ -9,6 +9,7 @@ from torch import Tensor
 
 from llmrt.errors import CheckpointError
 from llmrt.model.headers import Headers
+from llmrt.quant.stored_codes import StoredCodes
 
 
 class Checkpoint(Headers, Protocol):
@@ -20,6 +21,10 @@ class Checkpoint(Headers, Protocol):
 
     def load(self, name: str) -> Tensor:
         """The tensor ``name`` of the inventory."""
+        ...
+
+    def load_codes(self, name: str) -> StoredCodes | None:
+        """The codes of a matrix whose inventory has a scheme, in that scheme, else None."""
         ...
 
 

@@ -69,6 +69,7 @@ def _parts(name: str, stored: StoredTensor, fused: _Fused, transposed: bool) -> 
     for part, slot in fused.parts.items():
         rows = slot.shape[0] // fused.groups
         where = Part(name, fused.groups, start, start + rows, transposed)
-        parts[part] = stored._replace(shape=slot.shape, part=where)
+        scheme = None if transposed else stored.scheme
+        parts[part] = stored._replace(shape=slot.shape, part=where, scheme=scheme)
         start += rows
     return parts

@@ -12,8 +12,10 @@ from gguf.quants import dequantize
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
+from llmrt.model.gguf_codes import codes_of
 from llmrt.model.gguf_headers import GgufHeaders, shape_of
 from llmrt.model.parts import part_of
+from llmrt.quant.stored_codes import StoredCodes
 
 _PART_VALUES = 1 << 18
 
@@ -25,6 +27,20 @@ class GgufCheckpoint(GgufHeaders):
         """One tensor, unpacked to fp32 unless it is stored as fp16 or bf16."""
         part = self.inventory[name].part
         return self._whole(name) if part is None else part_of(self._whole(part.tensor), part)
+
+    def load_codes(self, name: str) -> StoredCodes | None:
+        """The codes of a quantized matrix whose type the kernels have a form for."""
+        part = self.inventory[name].part
+        if self.inventory[name].scheme is None:
+            return None
+        if part is None:
+            return self._codes(name)
+        return self._codes(part.tensor).with_rows(lambda rows: part_of(rows, part))
+
+    def _codes(self, name: str) -> StoredCodes:
+        tensor = self.tensors[name]
+        rows = torch.from_numpy(self._read(tensor)).view(*shape_of(tensor)[:-1], -1)
+        return codes_of(rows, GGMLQuantizationType(tensor.tensor_type))
 
     def _whole(self, name: str) -> Tensor:
         tensor = self.tensors[name]

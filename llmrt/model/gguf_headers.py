@@ -9,6 +9,7 @@ from gguf import GGMLQuantizationType, ReaderTensor
 from llmrt.model.families.gguf_fields import ROPE_TENSORS, read_gguf_file
 from llmrt.model.families.gguf_names import ARCHITECTURES
 from llmrt.model.fused import with_parts
+from llmrt.model.gguf_schemes import SCHEMES
 from llmrt.model.stored_tensor import StoredTensor
 from llmrt.text.gguf_metadata import open_gguf, read_value
 
@@ -24,7 +25,12 @@ class GgufHeaders:
         reader = open_gguf(path)
         self.tensors = {tensor.name: tensor for tensor in reader.tensors}
         inventory = {
-            name: StoredTensor(shape_of(tensor), path, DTYPES.get(tensor.tensor_type, "fp32"))
+            name: StoredTensor(
+                shape_of(tensor),
+                path,
+                DTYPES.get(tensor.tensor_type, "fp32"),
+                scheme=SCHEMES.get(tensor.tensor_type),
+            )
             for name, tensor in self.tensors.items()
             if name not in ROPE_TENSORS
         }

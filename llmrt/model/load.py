@@ -15,6 +15,7 @@ from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.decoder import Decoder
 from llmrt.model.load_blocks import load_in_blocks
 from llmrt.model.load_quantized import QuantizedLoad
+from llmrt.model.load_stored import load_as_stored
 from llmrt.model.stored_tensors import check_inventory, check_tied_head, read_tensor
 from llmrt.model.tensor_slots import Slot, tensor_slots
 from llmrt.ops.types import OpSpec
@@ -38,6 +39,7 @@ def load_decoder(
 ) -> Decoder:
     """Build the decoder and fill it, its matrices quantized by ``recipe`` if there is one.
 
+    Without one, and a spec of packed weights, they stay as the checkpoint has them quantized.
     With ``calibration`` they are rounded for the inputs that its tokens give them, else each value for itself.
     ``progress`` is told the numbers of each tensor as it is done. Raises ``CheckpointError`` that names file and
     tensor for what is missing, left over, misshapen or not finite.
@@ -49,10 +51,12 @@ def load_decoder(
         check_tied_head(checkpoint)
     if spec.in_blocks:
         load_in_blocks(decoder, checkpoint, slots, spec, progress)
-    elif recipe is None:
-        _fill(decoder, checkpoint, slots, spec, progress)
-    else:
+    elif recipe is not None:
         QuantizedLoad(decoder, checkpoint, slots, spec, recipe, progress).run(calibration)
+    elif spec.group:
+        load_as_stored(decoder, checkpoint, slots, spec, progress)
+    else:
+        _fill(decoder, checkpoint, slots, spec, progress)
     decoder.rotations.place(spec.device)
     return decoder
 

@@ -39,7 +39,7 @@ def load_in_blocks(
             continue
         slot, tensor = slots[name], read_tensor(checkpoint, name, slots[name])
         if slot.role is None:
-            _place(others, decoder, slot, tensor)
+            place(others, decoder, slot, tensor)
         else:
             if slot.parameter not in matrices:
                 matrices[slot.parameter] = Blocks(_dense(decoder, slot), DTYPES[dtypes[slot.parameter]])
@@ -56,7 +56,8 @@ def _dense(decoder: Decoder, slot: Slot) -> nn.Module:
     return decoder.get_submodule(slot.parameter.removesuffix(".weight"))
 
 
-def _place(others: dict[str, Tensor], decoder: Decoder, slot: Slot, tensor: Tensor) -> None:
+def place(others: dict[str, Tensor], decoder: Decoder, slot: Slot, tensor: Tensor) -> None:
+    """Put ``tensor`` into its parameter in fp32."""
     if slot.parameter not in others:
         others[slot.parameter] = torch.empty(decoder.get_buffer(slot.parameter).shape)
     others[slot.parameter][slot.index].copy_(tensor)

@@ -20,9 +20,13 @@ class SafetensorsCheckpoint(SafetensorsHeaders):
 
     def load(self, name: str) -> Tensor:
         """One tensor, of fp32, bf16 or fp16; raises ``CheckpointError`` for another type."""
-        _, file, _, part = self.inventory[name]
+        stored = self.inventory[name]
+        file, part = stored.file, stored.part
         with open_shard(file, "pt") as shard:
             tensor = shard.get_tensor(name) if part is None else part_of(shard.get_tensor(part.tensor), part)
         if tensor.dtype not in FLOATS:
             raise CheckpointError(f"{file}: tensor {name} is of type {tensor.dtype}; supported are fp32, bf16, fp16.")
         return tensor
+
+    def load_codes(self, name: str) -> None:
+        """There are none."""

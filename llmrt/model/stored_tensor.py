@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from llmrt.quant.scheme import QuantScheme
+
 
 class Part(NamedTuple):
     """Rows ``start`` to ``end`` of each of ``groups`` equal groups of the rows of ``tensor``, maybe ``transposed``."""
@@ -19,10 +21,12 @@ class Part(NamedTuple):
 class StoredTensor(NamedTuple):
     """What a file says it holds; ``dtype`` (fp32, bf16 or fp16) is what it is loaded as.
 
-    ``part`` says what it is of a tensor of the file, None for one that stands alone.
+    ``part`` says what it is of a tensor of the file, None for one that stands alone. ``scheme`` is what the codes of a
+    quantized matrix become for the kernels, None of floats and of codes that they have no form for.
     """
 
     shape: tuple[int, ...]
     file: Path
     dtype: str = "fp32"
     part: Part | None = None
+    scheme: QuantScheme | None = None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.family import TensorNames
 from llmrt.model.headers import Headers
+from llmrt.model.kept import kept_schemes
 from llmrt.model.tensor_slots import Slot, tensor_slots
 from llmrt.ops.rules import Case
 from llmrt.quant.recipe import EXPERT_ROLES, Recipe
@@ -20,9 +21,11 @@ Sizes = Iterator[tuple[Slot, int]]
 
 
 def tensor_bytes(model: Headers, case: Case, recipe: Recipe | None) -> Sizes:
-    """Each tensor's place and the bytes that it takes there, in blocks of rows, quantized, or as torch multiplies."""
+    """Each tensor's place and the bytes that it takes there: quantized, in blocks of rows, or as torch multiplies."""
     if recipe is not None:
         return quantized_bytes(model.config, recipe)
+    if case.group:
+        return _kept_bytes(model)
     return _block_bytes(model, case.dtype) if case.in_blocks else dense_bytes(model.config, case.dtype)
 
 
@@ -72,6 +75,13 @@ def _block_bytes(model: Headers, dtype: str) -> Sizes:
         rows = _whole(slot.shape[-2], BLOCK) if slot.role else 1
         size = math.prod(slot.shape[:-2]) * rows * slot.shape[-1] if slot.role else math.prod(slot.shape)
         yield slot, size * BYTES[dtypes.get(slot.parameter, "fp32")]
+
+
+def _kept_bytes(model: Headers) -> Sizes:
+    slots = tensor_slots(model.config, model.names)
+    schemes = kept_schemes(model.inventory, slots)
+    for name, slot in slots.items():
+        yield slot, _packed(slot, schemes[name]) if name in schemes else math.prod(slot.shape) * BYTES["fp32"]
 
 
 def _packed(slot: Slot, scheme: QuantScheme) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def add_own_fields(writer: gguf.GGUFWriter, config: Any) -> None:
 def write_gguf(
     model: PreTrainedModel,
     path: Path,
-    kind: Kind = Kind.F32,
+    kind: Kind | Callable[[str], Kind] = Kind.F32,
     extra: dict[str, np.ndarray] | None = None,
     architecture: str | None = None,
 ) -> Path:
@@ -207,7 +208,8 @@ def write_gguf(
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     for name, tensor in gguf_tensors(model).items():
         values = tensor.float().numpy()
-        stored = kind if values.ndim > 1 else Kind.F32
+        wanted = kind if isinstance(kind, Kind) else kind(name)
+        stored = wanted if values.ndim > 1 else Kind.F32
         writer.add_tensor(name, gguf.quants.quantize(values, stored), raw_dtype=stored)
     for name, values in (extra or {}).items():
         writer.add_tensor(name, values)
@@ -222,14 +224,14 @@ def round_weights(model: PreTrainedModel, kind: Kind) -> PreTrainedModel:
     """The same model with each matrix quantized and dequantized by the gguf library."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.dim() > 1 and "norm" not in name:
+            if parameter.squeeze().dim() > 1 and "norm" not in name:
                 values = gguf.quants.quantize(parameter.numpy(), kind)
                 parameter.copy_(torch.from_numpy(gguf.quants.dequantize(values, kind)).view_as(parameter))
     return model
 
 
 def check(model: PreTrainedModel, path: Path) -> None:
-    engine = open_engine(path)
+    engine = open_engine(path, quant="none")
     token_ids = prompt(60)
     assert (score(engine, token_ids) - hf_logits(model, token_ids)).abs().max() < 1e-4
     assert greedy(engine, token_ids, 24) == hf_greedy(model, token_ids, 24)

@@ -14,6 +14,7 @@ from llmrt.errors import CheckpointError
 from llmrt.model.config import ModelConfig
 from llmrt.model.config_files import read_config
 from llmrt.model.tensor_slots import num_parameters
+from llmrt.quant.recipe import RECIPES
 from llmrt.server.dialects.ollama.answer import time_text
 from llmrt.server.dialects.ollama.records import ModelDetails, ModelRecord, ShowRecord, Version
 from llmrt.server.served_model import Offer, ServedModel, load_served_model
@@ -78,7 +79,7 @@ def _details(offer: Offer, config: ModelConfig | None) -> ModelDetails:
         family=family,
         families=[family],
         parameter_size="unknown" if config is None else _rounded(num_parameters(config)),
-        quantization_level=quant.upper() if quant != "none" else "unknown",
+        quantization_level=quant.upper() if quant in RECIPES else "unknown",
     )
 
 

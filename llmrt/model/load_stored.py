@@ -1,0 +1,83 @@
+"""From a checkpoint that is quantized already to a decoder of packed weights, its codes as they are, tensor by tensor.
+
+Matrices that are not in codes, or in codes that the kernels have no form for, are rounded to int8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from llmrt.model.checkpoint import Checkpoint
+from llmrt.model.decoder import Decoder
+from llmrt.model.kept import kept_schemes
+from llmrt.model.load_blocks import place
+from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
+from llmrt.model.packed_pieces import packed_twin
+from llmrt.model.stored_tensors import check_finite, read_tensor, reordered
+from llmrt.model.tensor_slots import Slot
+from llmrt.ops.types import OpSpec
+from llmrt.quant.packed_weight import PackedWeight
+from llmrt.quant.quantize import quantize
+from llmrt.quant.scheme import QuantScheme
+from llmrt.quant.stored_codes import StoredCodes
+
+
+def load_as_stored(
+    decoder: Decoder,
+    checkpoint: Checkpoint,
+    slots: dict[str, Slot],
+    spec: OpSpec,
+    progress: Callable[[int], None],
+) -> None:
+    """Fill ``decoder``, which is without storage. Vectors and routers are fp32. Raises ``CheckpointError``."""
+    schemes = kept_schemes(checkpoint.inventory, slots)
+    others: dict[str, Tensor] = {}
+    for name in slots.keys() - schemes.keys():
+        place(others, decoder, slots[name], read_tensor(checkpoint, name, slots[name]))
+    for parameter, names in _by_parameter(slots, schemes).items():
+        pieces: list[PackedWeight] = []
+        for name in names:
+            pieces.append(_packed(checkpoint, name, slots[name], schemes[name]))
+            progress(math.prod(slots[name].shape))
+        _install(decoder, parameter.removesuffix(".weight"), pieces, others, spec)
+    if checkpoint.config.tied_embeddings:
+        assert isinstance(decoder.embedding, PackedEmbedding)
+        decoder.set_submodule("lm_head", PackedLinear([decoder.embedding.table], None, spec))
+    decoder.load_state_dict({name: t.to(spec.device) for name, t in others.items()}, assign=True, strict=True)
+
+
+def _by_parameter(slots: dict[str, Slot], schemes: dict[str, QuantScheme]) -> dict[str, list[str]]:
+    """The matrices of each parameter, from its first rows to its last."""
+    found: dict[str, list[str]] = {}
+    for name in schemes:
+        found.setdefault(slots[name].parameter, []).append(name)
+    return found
+
+
+def _packed(checkpoint: Checkpoint, name: str, slot: Slot, scheme: QuantScheme) -> PackedWeight:
+    codes = checkpoint.load_codes(name)
+    if codes is None:
+        return quantize(read_tensor(checkpoint, name, slot), scheme, OpSpec("cpu", torch.float32, scheme.group))
+    _check_finite(checkpoint, name, codes)
+    order = slot.heads
+    if order is not None:
+        codes = codes.with_rows(lambda tensor: reordered(tensor, order))
+    return codes.widened(scheme).pack()
+
+
+def _check_finite(checkpoint: Checkpoint, name: str, codes: StoredCodes) -> None:
+    for tensor in (codes.scales, codes.offsets):
+        if tensor is not None:
+            check_finite(checkpoint, name, tensor)
+
+
+def _install(decoder: Decoder, name: str, pieces: list[PackedWeight], others: dict[str, Tensor], spec: OpSpec) -> None:
+    if name == "embedding":
+        decoder.set_submodule(name, PackedEmbedding(pieces[0], spec))
+    else:
+        twin = packed_twin(decoder.get_submodule(name), pieces, others.pop(f"{name}.bias", None), spec)
+        decoder.set_submodule(name, twin)

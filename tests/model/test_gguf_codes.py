@@ -1,0 +1,128 @@
+"""GGUF files kept in their quantized form: each code and scale is the file's, and so is what the model computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from gguf import GGMLQuantizationType as Kind
+
+from llmrt.config import EngineConfig
+from llmrt.engine.load_model import load_model, open_model, settle
+from llmrt.engine.settle import loaded_bytes
+from llmrt.errors import CheckpointError, ConfigError
+from llmrt.model.gguf_codes import codes_of
+from llmrt.model.gguf_schemes import SCHEMES
+from llmrt.model.packed_linear import PackedModule
+from llmrt_kernels.reference.linear_packed import dequantize
+from tests.engine.test_loaded_bytes import held
+from tests.engine.test_quantized import on_reference, typical_error
+from tests.engines import open_engine, score
+from tests.model.test_gguf import SHAPE, round_weights, write_gguf
+from tests.model.test_parity import DEFAULT, SMALL_EXPERTS, hf_logits, prompt
+from tests.tiny import make_model
+
+LARGER_EXPERTS = {**SMALL_EXPERTS, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 128}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("llama", {"attention_bias": True}),
+    "tied": ("llama", {"tie_word_embeddings": True}),
+    "experts": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
+    "shared expert": (
+        "qwen2_moe",
+        {**SMALL_EXPERTS, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 128},
+    ),
+    "fused": ("phi3", {"sliding_window": None, "pad_token_id": 0}),
+    "partly rotated": ("phi", {"rope_parameters": {"partial_rotary_factor": 0.5, **DEFAULT}}),
+}
+
+
+def random_rows(kind: Kind, rows: int = 24, columns: int = 512) -> np.ndarray:
+    values = np.random.default_rng(0).normal(0, 0.02, (rows, columns)).astype(np.float32)
+    return gguf.quants.quantize(values, kind)
+
+
+@pytest.mark.parametrize("kind", SCHEMES)
+def test_packed_codes_are_the_librarys_numbers_to_the_last_bit(kind: Kind) -> None:
+    rows = random_rows(kind)
+    packed = codes_of(torch.from_numpy(rows), kind).pack()
+    assert torch.equal(dequantize(packed.matrix, packed.group), torch.from_numpy(gguf.quants.dequantize(rows, kind)))
+
+
+@pytest.mark.parametrize("kind", SCHEMES)
+def test_wider_schemes_have_the_same_numbers(kind: Kind) -> None:
+    rows = random_rows(kind)
+    codes = codes_of(torch.from_numpy(rows), kind)
+    for scheme in set(SCHEMES.values()):
+        if scheme.bits >= codes.scheme.bits and scheme.affine >= codes.scheme.affine:
+            wide, own = codes.widened(scheme).pack(), codes.pack()
+            assert wide.scheme == scheme
+            assert torch.equal(dequantize(wide.matrix, 32), dequantize(own.matrix, 32))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_model_as_stored_is_the_librarys(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the reference, which multiplies what the codes stand for, to rounding; on the kernels, near it."""
+    family, fields = FAMILIES[name]
+    model = make_model(family, **SHAPE, **fields)
+    path = write_gguf(model, tmp_path / "tiny.gguf", Kind.Q8_0)
+    expected = hf_logits(round_weights(model, Kind.Q8_0), prompt(60))
+    assert (score(on_reference(path, monkeypatch), prompt(60)) - expected).abs().max() < 2e-4
+    assert typical_error(score(open_engine(path, kv_dtype="fp32"), prompt(60)), expected) < 0.1
+
+
+def test_matrices_of_several_types_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of one product in types of their own, interleaved ones in one that holds both, floats rounded to int8."""
+    types = {"attn_v": Kind.Q8_0, "ffn_up": Kind.Q8_0, "token_embd": Kind.F16}
+
+    def kind(name: str) -> Kind:
+        return next((types[part] for part in types if part in name), Kind.Q4_0)
+
+    model = make_model("llama", **SHAPE)
+    path = write_gguf(model, tmp_path / "tiny.gguf", kind)
+    expected = score(open_engine(path, quant="none"), prompt(60))
+    model_there = open_model(path)
+    config, _ = settle(model_there, EngineConfig(device="cpu"))
+    decoder = load_model(model_there, config, 64).decoder
+    packed = {name: module for name, module in decoder.named_modules() if isinstance(module, PackedModule)}
+    bits = {name: [piece.matrix.bits for piece in module.pieces] for name, module in packed.items()}
+    assert bits["layers.0.attention.qkv"] == [4, 8]
+    assert bits["layers.0.mlp.gate_up"] == [8]
+    assert bits["layers.0.mlp.down"] == [4]
+    assert loaded_bytes(model_there, config) == held(decoder)
+    assert typical_error(score(on_reference(path, monkeypatch), prompt(60)), expected) < 0.05
+    assert typical_error(score(open_engine(path, kv_dtype="fp32"), prompt(60)), expected) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("quant", "settled"), [("stored", "stored"), ("auto", "stored"), ("none", "none"), ("int4", "int4")]
+)
+def test_what_quant_means_for_a_file_in_codes(quant: str, settled: str, tmp_path: Path) -> None:
+    path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", Kind.Q8_0)
+    config, notices = settle(open_model(path), EngineConfig(quant=quant))
+    assert (config.quant, notices) == (settled, [])
+
+
+def test_a_file_of_floats_stays_one(tmp_path: Path) -> None:
+    path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", Kind.BF16)
+    config, _ = settle(open_model(path), EngineConfig())
+    assert config.quant == "none"
+
+
+def test_codes_are_not_calibrated(tmp_path: Path) -> None:
+    path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", Kind.Q8_0)
+    with pytest.raises(ConfigError, match="quantized already; --calibrate goes with --quant int8 or int4"):
+        settle(open_model(path), EngineConfig(quant="auto", calibration=(1, 2, 3)))
+
+
+def test_scales_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", Kind.Q8_0)
+    tensor = next(t for t in gguf.GGUFReader(path).tensors if t.name == "blk.0.attn_k.weight")
+    with path.open("r+b") as file:
+        file.seek(int(tensor.data_offset))
+        file.write(np.float16("nan").tobytes())
+    with pytest.raises(CheckpointError, match=r"tiny.gguf: tensor blk.0.attn_k.weight holds NaN or infinity"):
+        open_engine(path)
