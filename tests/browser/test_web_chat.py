@@ -32,6 +32,18 @@ ATTACKS = """<img src=x onerror="window.harmed=1"><script>window.harmed=1</scrip
 ```"""
 
 
+# Transactions of other tabs wait for this one, which asks for nothing in a loop.
+OCCUPY_DATABASE = """() => new Promise((resolve) => {
+  window.occupied = true;
+  indexedDB.open("llmrt").onsuccess = ({ target }) => {
+    const objects = target.result.transaction("conversations", "readwrite").objectStore("conversations");
+    const ask = () => { if (window.occupied) objects.get("").onsuccess = ask; };
+    ask();
+    resolve();
+  };
+})"""
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = write_model(tmp_path_factory.mktemp("models") / "tiny-chat")
@@ -169,6 +181,22 @@ def test_a_conversation_is_renamed_deleted_and_brought_back(page: Page) -> None:
     expect(page.locator("#conversations .item")).to_have_count(0)
     page.locator(".toast button", has_text="Undo").click()
     page.reload()
+    assert answer(page) == "apples" and page.title().startswith("Fruit")
+
+
+def test_a_change_is_kept_though_the_page_is_loaded_again_before_the_database_has_it(page: Page, url: str) -> None:
+    say(page, "apples")
+    assert answer(page) == "apples"
+    other = page.context.new_page()
+    other.goto(url)
+    other.evaluate(OCCUPY_DATABASE)
+    show_list(page)
+    page.locator("#conversations .item").hover()
+    page.locator('[aria-label="Rename apples"]').click()
+    page.fill('[aria-label="Name of the conversation"]', "Fruit")
+    page.keyboard.press("Enter")
+    page.reload()
+    other.evaluate("occupied = false")
     assert answer(page) == "apples" and page.title().startswith("Fruit")
 
 

@@ -30,31 +30,69 @@ export class ConversationStore {
 
   static async open() {
     try {
-      return new ConversationStore(await openDatabase());
+      const store = new ConversationStore(await openDatabase());
+      await store._finish();
+      return store;
     } catch {
       return new ConversationStore(null);
     }
   }
 
   async all() {
-    return this._database ? settled(this._objects("readonly").getAll()) : [];
+    return this._database ? settled(this._database.transaction(STORE).objectStore(STORE).getAll()) : [];
   }
 
   async save(conversation) {
-    if (!this._database) return;
-    await settled(this._objects("readwrite").put(structuredClone(conversation)));
-    this._channel.postMessage(conversation.id);
+    await this._change(conversation.id, JSON.stringify(conversation));
   }
 
   async remove(id) {
+    await this._change(id, "null");
+  }
+
+  /** A page that is loaded again takes the transactions with it that had not begun, so the change is noted as well. */
+  async _change(id, change) {
     if (!this._database) return;
-    await settled(this._objects("readwrite").delete(id));
+    noteDown(id, change);
+    await this._write(id, change);
     this._channel.postMessage(id);
   }
 
-  _objects(mode) {
-    return this._database.transaction(STORE, mode).objectStore(STORE);
+  async _write(id, change) {
+    const transaction = this._database.transaction(STORE, "readwrite");
+    const objects = transaction.objectStore(STORE);
+    const conversation = JSON.parse(change);
+    const written = settled(conversation ? objects.put(conversation) : objects.delete(id));
+    transaction.commit(); // now: a page that is closed does not come to it later
+    await written;
+    strikeOut(id, change);
   }
+
+  async _finish() {
+    for (const [id, change] of notes()) await this._write(id, change);
+  }
+}
+
+// What this tab changed and the database may not have yet: by a conversation's id, its JSON, or null where it was removed.
+
+const NOTE = "llmrt.change.";
+
+function notes() {
+  const keys = Object.keys(sessionStorage).filter((key) => key.startsWith(NOTE));
+  return keys.map((key) => [key.slice(NOTE.length), sessionStorage.getItem(key)]);
+}
+
+function noteDown(id, change) {
+  try {
+    sessionStorage.setItem(NOTE + id, change);
+  } catch {
+    sessionStorage.removeItem(NOTE + id); // Too large to note: an older change may not come back in its place.
+  }
+}
+
+/** If there was another change since, that one stays. */
+function strikeOut(id, change) {
+  if (sessionStorage.getItem(NOTE + id) === change) sessionStorage.removeItem(NOTE + id);
 }
 
 const unsaved = new Map();
