@@ -35,6 +35,15 @@ def stored_name(name: str) -> str:
     return _PART.sub("", name)
 
 
+def stored_shapes(config: ModelConfig, names: TensorNames) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor that a checkpoint has, fused ones as a whole and not transposed."""
+    slots, fused = tensor_slots(config, names), _fused(config, names)
+    return {
+        stored: fused[stored].shape if stored in fused else slots[name].shape
+        for name, stored in ((name, stored_name(name)) for name in slots)
+    }
+
+
 def with_parts(inventory: dict[str, StoredTensor], config: ModelConfig, names: TensorNames) -> dict[str, StoredTensor]:
     """``inventory`` with each fused tensor replaced by its parts. Raises ``CheckpointError`` if those do not fit."""
     fused = _fused(config, names)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
 from llmrt.model.parts import part_of
+from llmrt.model.quantized.matrix import QuantizedMatrix
+from llmrt.model.quantized.numbers import numbers_of
 from llmrt.model.safetensors_headers import SafetensorsHeaders, open_shard
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -19,14 +23,26 @@ class SafetensorsCheckpoint(SafetensorsHeaders):
     """
 
     def load(self, name: str) -> Tensor:
-        """One tensor, of fp32, bf16 or fp16; raises ``CheckpointError`` for another type."""
+        """One tensor, of fp32, bf16 or fp16, a quantized one as its numbers. Raises ``CheckpointError``."""
         stored = self.inventory[name]
         file, part = stored.file, stored.part
-        with open_shard(file, "pt") as shard:
-            tensor = shard.get_tensor(name) if part is None else part_of(shard.get_tensor(part.tensor), part)
+        return self._whole(name, file) if part is None else part_of(self._whole(part.tensor, file), part)
+
+    def load_codes(self, name: str) -> None:
+        """There are none."""
+
+    def _whole(self, name: str, file: Path) -> Tensor:
+        if (matrix := self.matrices.get(name)) is not None:
+            return numbers_of(matrix, self._tensors_of(matrix))
+        tensor = _read(file, name)
         if tensor.dtype not in FLOATS:
             raise CheckpointError(f"{file}: tensor {name} is of type {tensor.dtype}; supported are fp32, bf16, fp16.")
         return tensor
 
-    def load_codes(self, name: str) -> None:
-        """There are none."""
+    def _tensors_of(self, matrix: QuantizedMatrix) -> dict[str, Tensor]:
+        return {key: _read(held.file, f"{matrix.module}.{key}") for key, held in matrix.members.items()}
+
+
+def _read(file: Path, name: str) -> Tensor:
+    with open_shard(file, "pt") as shard:
+        return shard.get_tensor(name)

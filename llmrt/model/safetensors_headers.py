@@ -10,11 +10,12 @@ from safetensors import SafetensorError, safe_open
 from llmrt.errors import CheckpointError
 from llmrt.model.families.registry import find_family
 from llmrt.model.fields import Fields
-from llmrt.model.fused import with_parts
+from llmrt.model.fused import stored_shapes, with_parts
+from llmrt.model.quantized.matrix import Quantization, QuantizedMatrix, find_matrices, shown_whole
+from llmrt.model.quantized.quantization_headers import read_quantization
 from llmrt.model.stored_tensor import StoredTensor
 
 INDEX = "model.safetensors.index.json"
-DTYPES = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 
 
 class SafetensorsHeaders:
@@ -26,12 +27,21 @@ class SafetensorsHeaders:
         self.path = folder
         self.config = family.read_config(fields)
         self.names = family.names
-        self.inventory: dict[str, StoredTensor] = {}
+        self.quantization = read_quantization(folder, fields)
+        stored: dict[str, StoredTensor] = {}
         for file, expected in _shards(folder).items():
-            stored = _read_header(file)
-            _check_index(folder / INDEX, file, expected, stored)
-            self.inventory.update(stored)
-        self.inventory = with_parts(self.inventory, self.config, self.names)
+            held = _read_header(file)
+            _check_index(folder / INDEX, file, expected, held)
+            stored.update(held)
+        self.matrices = {} if self.quantization is None else self._find_matrices(stored, self.quantization)
+        self.inventory = with_parts(shown_whole(stored, self.matrices), self.config, self.names)
+
+    def _find_matrices(self, stored: dict[str, StoredTensor], quantization: Quantization) -> dict[str, QuantizedMatrix]:
+        if self.names.transposed:
+            raise CheckpointError(
+                f"{self.path}: a quantized {self.config.family} is not supported; use the model's full-precision copy."
+            )
+        return find_matrices(stored, stored_shapes(self.config, self.names), quantization, self.config.dtype)
 
 
 def _shards(folder: Path) -> dict[Path, set[str]]:
@@ -80,13 +90,10 @@ def _check_index(index: Path, file: Path, expected: set[str], stored: dict[str, 
 
 
 def _read_header(file: Path) -> dict[str, StoredTensor]:
-    """What there is, in the order of the data; a type that is not supported is an error once it is loaded."""
+    """What there is, in the order of the data, types as the file names them."""
     with open_shard(file, "np") as shard:
         slices = {name: shard.get_slice(name) for name in shard.offset_keys()}
-        return {
-            name: StoredTensor(tuple(held.get_shape()), file, DTYPES.get(held.get_dtype(), "fp32"))
-            for name, held in slices.items()
-        }
+        return {name: StoredTensor(tuple(held.get_shape()), file, held.get_dtype()) for name, held in slices.items()}
 
 
 def open_shard(file: Path, framework: str) -> Any:

@@ -109,7 +109,10 @@ CASES: dict[str, tuple[Edit, str]] = {
         edit_json("config.json", rope_parameters={"rope_type": "llama3", "factor": 8.0}),
         "low_freq_factor is missing",
     ),
-    "quantized elsewhere": (edit_json("config.json", quantization_config={"bits": 4}), "quantization_config is set"),
+    "quantized elsewhere": (
+        edit_json("config.json", quantization_config={"bits": 4}),
+        "quantization_config: quant_method is ''",
+    ),
     "pickle only": (only_pickle, "can run any code"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no .safetensors file"),
 }

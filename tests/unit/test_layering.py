@@ -53,6 +53,8 @@ TORCH_FREE = [
     "llmrt/model/headers.py",
     "llmrt/model/*_headers.py",
     "llmrt/model/packed_header.py",
+    "llmrt/model/quantized/matrix.py",
+    "llmrt/model/quantized/*_headers.py",
     "llmrt/model/source_identity.py",
     "llmrt/model/tensor_slots.py",
     "llmrt/model/weight_bytes.py",

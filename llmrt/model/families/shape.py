@@ -31,11 +31,6 @@ def read_shape(fields: Fields, family: str, spelled: Mapping[str, str] | None = 
     def named(name: str) -> str:
         return (spelled or {}).get(name, name)
 
-    if "quantization_config" in fields:
-        raise CheckpointError(
-            f"{fields.where}: quantization_config is set; checkpoints quantized by another tool are not supported,"
-            " use the model's full-precision repository."
-        )
     hidden_size, num_heads = fields.size(named("hidden_size")), fields.size(named("num_attention_heads"))
     context_length = fields.size(named("max_position_embeddings"), 2048)
     num_kv_heads = changes.pop("num_kv_heads", None) or fields.size(named("num_key_value_heads"), num_heads)

@@ -1,0 +1,50 @@
+"""The codes of GPTQ and AWQ; ``grouped_headers.py`` draws how they lie."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from llmrt.model.quantized.grouped_headers import AwqLayout, GptqLayout
+from llmrt.model.quantized.matrix import QuantizedMatrix
+from llmrt.model.quantized.unpack import GroupedCodes, unpack
+
+Tensors = dict[str, Tensor]
+
+# Where the code of each of 8 columns lies in its word.
+AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
+
+
+def gptq_codes(matrix: QuantizedMatrix, layout: GptqLayout, tensors: Tensors) -> GroupedCodes:
+    """Raises ``CheckpointError`` for a column of no group, or a bias."""
+    rows, columns = matrix.shape
+    if "bias" in tensors and tensors["bias"].any():
+        raise matrix.fault("bias", "has no place in a model of this configuration")
+    codes = unpack(tensors["qweight"].T, layout.bits, columns)
+    zeros = unpack(tensors["qzeros"], layout.bits, rows).T + layout.first_zero
+    group_of = groups_of(matrix, layout.group, tensors, "g_idx")
+    return GroupedCodes(codes, zeros & (2**layout.bits - 1), tensors["scales"].T, group_of)
+
+
+def awq_codes(matrix: QuantizedMatrix, layout: AwqLayout, tensors: Tensors) -> GroupedCodes:
+    """Of any tensors of the right shapes."""
+    codes, zeros = (_awq_unpacked(tensors[name], layout.bits, matrix.shape[0]) for name in ("qweight", "qzeros"))
+    return GroupedCodes(codes, zeros, tensors["scales"].T, groups_of(matrix, layout.group, tensors, "g_idx"))
+
+
+def _awq_unpacked(words: Tensor, bits: int, count: int) -> Tensor:
+    """int32 [R, W] -> uint8 [count, R]."""
+    codes = unpack(words, bits, 8 * words.shape[1]).unflatten(1, (-1, 8))
+    return codes[..., list(AWQ_ORDER)].flatten(1).T[:count].contiguous()
+
+
+def groups_of(matrix: QuantizedMatrix, group: int, tensors: Tensors, name: str) -> Tensor | None:
+    """The group of each column, None if they stand in turn. Raises ``CheckpointError`` for one that there is not."""
+    columns = matrix.shape[1]
+    size = group or columns
+    usual, given = torch.arange(columns) // size, tensors.get(name)
+    if given is None or (given == -1).all():
+        return None if columns % size == 0 else usual
+    if not 0 <= int(given.min()) <= int(given.max()) < -(-columns // size):
+        raise matrix.fault(name, f"names a group that is not among the {-(-columns // size)} of {matrix.layout.label}")
+    return None if columns % size == 0 and torch.equal(given.long(), usual) else given.long()

@@ -1,0 +1,25 @@
+"""The numbers of matrices in int8 or fp8; ``scaled_headers.py`` draws how they lie."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from llmrt.model.quantized.matrix import QuantizedMatrix
+from llmrt.model.quantized.scaled_headers import ScaledLayout
+
+
+def scaled_numbers(matrix: QuantizedMatrix, layout: ScaledLayout, tensors: dict[str, Tensor]) -> Tensor:
+    """The matrix in fp32."""
+    numbers = tensors["weight"].float()
+    if layout.zeros:
+        numbers -= _spread(tensors["weight_zero_point"].float(), matrix.shape, layout)
+    return numbers.mul_(_spread(tensors[layout.scales].float(), matrix.shape, layout))
+
+
+def _spread(scales: Tensor, shape: tuple[int, int], layout: ScaledLayout) -> Tensor:
+    """What each number is multiplied with, in a shape that broadcasts to ``shape``."""
+    if layout.block is None:
+        return scales.reshape(-1, 1)
+    (rows, columns), (row_step, column_step) = shape, layout.block
+    tall = scales.repeat_interleave(row_step, 0)[:rows]
+    return tall.repeat_interleave(column_step, 1)[:, :columns]
