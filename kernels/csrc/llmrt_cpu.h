@@ -37,11 +37,11 @@ struct llmrt_activations {
   int64_t dtype;
 };
 
-// A matrix in blocks of 16 rows. Quantized, w = scale (code - zero) with the zero 8 (int4) or 128 (int8):
+// A matrix in blocks of 16 rows. Quantized, w = scale (code - zero) with the zero 8 (int4) or 128 (int8), or + offset:
 //
 //   int4     data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
 //   int8     data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
-//   scales [N/16, K/G, 16] fp16
+//   scales [N/16, K/G, 16] fp16, and offsets, or null
 //
 // or as it was stored, without scales:
 //
@@ -50,6 +50,7 @@ struct llmrt_activations {
 struct llmrt_matrix {
   const uint8_t* data;
   const uint16_t* scales;
+  const uint16_t* offsets;
   int64_t rows;
   int64_t dtype;
 };
@@ -84,7 +85,7 @@ struct llmrt_cache {
   int64_t scale_stride;
 };
 
-// out[t] = row token_ids[t] of a table of int8 or floats laid out as above.
+// out[t] = row token_ids[t] of a table laid out as above.
 struct llmrt_embedding_args {
   const int64_t* token_ids;
   llmrt_matrix table;

@@ -16,14 +16,15 @@ ROW_PAD = 64  # bytes between two tokens' activations
 class Matrix:
     """N rows in blocks of 16, of ``bits`` a number.
 
-    Quantized, ``data`` is uint8 [N/16, K/8 or K/4, 64] and ``scales`` fp16 [N/16, K/G, 16]; else ``data`` is bf16
-    [N/16, K/2, 16, 2], or fp16 or fp32 [N/16, K, 16, 1], and there are no scales.
+    Quantized, ``data`` is uint8 [N/16, K/8 or K/4, 64] and ``scales`` fp16 [N/16, K/G, 16], and so are ``offsets`` if
+    there are any; else ``data`` is bf16 [N/16, K/2, 16, 2], or fp16 or fp32 [N/16, K, 16, 1], without scales.
     """
 
     data: Tensor
     scales: Tensor | None
     bits: int
     rows: int
+    offsets: Tensor | None = None
 
 
 def in_blocks(weight: Tensor) -> Tensor:

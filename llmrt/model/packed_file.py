@@ -29,12 +29,13 @@ from llmrt.model.packed_header import (
 from llmrt.model.packed_linear import PackedEmbedding, PackedLinear, PackedModule
 from llmrt.model.packed_pieces import BLOCK, twin_kind
 from llmrt.ops.types import OpSpec
-from llmrt.quant.packed_weight import PackedWeight
+from llmrt.quant.packed_weight import PackedWeight, packed_weight
 from llmrt.quant.scheme import QuantScheme
 
 ALIGNMENT = 64  # the kernels load whole cache lines
 _DTYPES = {torch.uint8: "U8", torch.int8: "I8", torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
 _WRITE_BYTES = 1 << 26
+PARTS = ("data", "scales", "offsets")  # of a packed matrix
 
 
 class PackedCheckpoint(PackedHeaders):
@@ -51,7 +52,7 @@ def describe_decoder(decoder: Decoder, origin: Origin) -> PackedHeader:
     return PackedHeader(
         format=FORMAT,
         quant=origin.recipe.name,
-        recipe=origin.recipe_fields,
+        recipe=origin.recipe,
         calibration=origin.calibration,
         source=origin.source,
         source_path=str(origin.source_path),
@@ -136,8 +137,7 @@ def _quantized(pieces: Sequence[PackedWeight | BlockWeight]) -> list[PackedWeigh
 def _tensors(decoder: Decoder, header: PackedHeader) -> Iterator[tuple[str, Tensor]]:
     for name, pieces in _packed(decoder):
         for i, piece in enumerate(pieces):
-            yield f"{name}.{i}.data", piece.data
-            yield f"{name}.{i}.scales", piece.scales
+            yield from ((f"{name}.{i}.{part}", t) for part, t in zip(PARTS, piece.tensors, strict=False))
     for name, module in decoder.named_modules():
         if isinstance(module, PackedModule) and module.bias is not None:
             yield f"{name}.bias", module.bias
@@ -177,12 +177,13 @@ def _map(path: Path) -> dict[str, Tensor]:
 
 
 def _piece_shape(piece: PackedWeight) -> PieceShape:
-    return PieceShape(*piece.shape, piece.scheme.bits, piece.scheme.group)
+    return PieceShape(*piece.shape, piece.scheme.bits, piece.scheme.group, piece.scheme.affine)
 
 
 def _piece(stored: dict[str, Tensor], name: str, shape: PieceShape) -> PackedWeight:
-    data, scales = stored.pop(f"{name}.data"), stored.pop(f"{name}.scales")
-    return PackedWeight(data, scales, QuantScheme(shape.bits, shape.group), (shape.rows, shape.columns))
+    tensors = [stored.pop(f"{name}.{part}") for part in PARTS[: 2 + shape.affine]]
+    scheme = QuantScheme(shape.bits, shape.group, shape.affine)
+    return packed_weight(tensors, scheme, (shape.rows, shape.columns))
 
 
 def _check_shape(path: Path, decoder: Decoder, name: str, shapes: list[PieceShape]) -> None:

@@ -4,12 +4,13 @@ The file is a safetensors file like any other, its tensors aligned for the kerne
 ``llmrt``, a JSON object with the fields of ``PackedHeader``; tensors are named after the decoder's parameters:
 
     layers.0.attention.qkv.0.data  layers.0.attention.qkv.0.scales    piece 0 of a packed matrix
+    layers.0.attention.qkv.0.offsets                                  if it is affine
     layers.0.attention_norm.weight                                    what is not quantized
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class PieceShape:
     columns: int
     bits: int
     group: int
+    affine: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +44,6 @@ class Origin:
     calibration: str
     source: str
     source_path: Path
-
-    @property
-    def recipe_fields(self) -> dict[str, Any]:
-        """The recipe as it stands in a header."""
-        return asdict(self.recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +56,7 @@ class PackedHeader:
 
     format: int
     quant: str
-    recipe: dict[str, Any]
+    recipe: Recipe
     calibration: str
     source: str
     source_path: str
@@ -69,7 +66,7 @@ class PackedHeader:
     def made_as(self, origin: Origin) -> bool:
         """Whether quantizing what ``origin`` names would give this again, wherever the files are."""
         made = (self.format, self.recipe, self.calibration, self.source)
-        return made == (FORMAT, origin.recipe_fields, origin.calibration, origin.source)
+        return made == (FORMAT, origin.recipe, origin.calibration, origin.source)
 
 
 def packed_file(model: Path) -> Path | None:

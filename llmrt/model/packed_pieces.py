@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor, nn
@@ -75,10 +75,11 @@ def interleave(gates: Sequence[PackedWeight], ups: Sequence[PackedWeight]) -> Pa
     """
     pairs = list(zip(gates, ups, strict=True))
     assert all((gate.scheme, gate.shape) == (up.scheme, up.shape) for gate, up in pairs)
-    scheme, blocks = gates[0].scheme, gates[0].group // BLOCK
-    data = torch.cat([rows for gate, up in pairs for rows in in_turn(gate.data, up.data, blocks)])
-    scales = torch.cat([rows for gate, up in pairs for rows in in_turn(gate.scales, up.scales, blocks)])
-    return PackedWeight(data, scales, scheme, (len(data) * BLOCK, gates[0].shape[1]))
+    blocks = gates[0].group // BLOCK
+    in_turns = (
+        [list(in_turn(*both, blocks)) for both in zip(gate.tensors, up.tensors, strict=True)] for gate, up in pairs
+    )
+    return gates[0].of_blocks([torch.cat(list(chain(*parts))) for parts in zip(*in_turns, strict=True)])
 
 
 def in_turn(first: Tensor, second: Tensor, run: int) -> Iterator[Tensor]:

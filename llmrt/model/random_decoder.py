@@ -18,7 +18,7 @@ from llmrt.model.random_checkpoint import RandomCheckpoint
 from llmrt.model.tensor_slots import tensor_slots
 from llmrt.ops.types import OpSpec
 from llmrt.quant.feedback import Feedback
-from llmrt.quant.packed_weight import BLOCK, PackedWeight, stack
+from llmrt.quant.packed_weight import BLOCK, PackedWeight, packed_weight, stack
 from llmrt.quant.recipe import Recipe
 from llmrt.quant.scheme import QuantScheme
 
@@ -75,6 +75,10 @@ class _RandomLoad(QuantizedLoad):
         data = torch.randint(0, 256, shape, dtype=torch.uint8, device=self._spec.device)
         deviation = math.sqrt((4**scheme.bits - 1) / 12)  # of a code, each as likely as the others
         scale = DEVIATION / deviation
-        scales = torch.full((blocks, groups, BLOCK), scale, dtype=torch.float16, device=self._spec.device)
+        by_group = (scale, scale / 2) if scheme.affine else (scale,)  # codes less their zero are -1/2 on average
+        in_blocks = [
+            torch.full((blocks, groups, BLOCK), value, dtype=torch.float16, device=self._spec.device)
+            for value in by_group
+        ]
         self._progress(weight.numel())
-        return PackedWeight(data, scales, scheme, (rows, columns))
+        return packed_weight((data, *in_blocks), scheme, (rows, columns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,13 +16,14 @@ from llmrt_kernels.packed import BLOCK, Matrix
 class PackedWeight:
     """Stands for a matrix of ``shape`` (N rows, K columns), padded to blocks of 16 rows and whole groups.
 
-    ``data`` uint8 [N/16, K/8 or K/4, 64]; ``scales`` fp16 [N/16, K/G, 16].
+    ``data`` uint8 [N/16, K/8 or K/4, 64]; ``scales``, and ``offsets`` if the scheme is affine, fp16 [N/16, K/G, 16].
     """
 
     data: Tensor
     scales: Tensor
     scheme: QuantScheme
     shape: tuple[int, int]
+    offsets: Tensor | None = None
 
     @property
     def group(self) -> int:
@@ -32,26 +33,40 @@ class PackedWeight:
     @property
     def num_bytes(self) -> int:
         """Bytes that one product with it reads."""
-        return self.data.nbytes + self.scales.nbytes
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Data, scales, and offsets if there are any."""
+        return (self.data, self.scales) if self.offsets is None else (self.data, self.scales, self.offsets)
 
     @property
     def matrix(self) -> Matrix:
         """The weight as a kernel takes it."""
-        return Matrix(self.data, self.scales, self.scheme.bits, self.shape[0])
+        return Matrix(self.data, self.scales, self.scheme.bits, self.shape[0], self.offsets)
 
     def to(self, device: str) -> PackedWeight:
         """The same there; itself if it is there."""
-        return replace(self, data=self.data.to(device), scales=self.scales.to(device))
+        return packed_weight([tensor.to(device) for tensor in self.tensors], self.scheme, self.shape)
+
+    def of_blocks(self, tensors: Sequence[Tensor]) -> PackedWeight:
+        """Other rows of the same scheme and columns, in whole blocks."""
+        return packed_weight(tensors, self.scheme, (len(tensors[0]) * BLOCK, self.shape[1]))
 
     def split(self, count: int) -> list[PackedWeight]:
         """The ``count`` matrices that stand in it one above the other, each in whole blocks, without a copy."""
-        pairs = zip(self.data.chunk(count), self.scales.chunk(count), strict=True)
-        return [PackedWeight(data, scales, self.scheme, (len(data) * BLOCK, self.shape[1])) for data, scales in pairs]
+        return [self.of_blocks(parts) for parts in zip(*(t.chunk(count) for t in self.tensors), strict=True)]
+
+
+def packed_weight(tensors: Sequence[Tensor], scheme: QuantScheme, shape: tuple[int, int]) -> PackedWeight:
+    """The weight whose ``tensors`` those are."""
+    data, scales, *offsets = tensors
+    assert len(offsets) == scheme.affine
+    return PackedWeight(data, scales, scheme, shape, *offsets)
 
 
 def stack(weights: Sequence[PackedWeight]) -> PackedWeight:
     """Weights of one scheme one above the other, each in whole blocks."""
     if len(weights) == 1:
         return weights[0]
-    data, scales = (torch.cat(tensors) for tensors in ([w.data for w in weights], [w.scales for w in weights]))
-    return PackedWeight(data, scales, weights[0].scheme, (len(data) * BLOCK, weights[0].shape[1]))
+    return weights[0].of_blocks([torch.cat(parts) for parts in zip(*(w.tensors for w in weights), strict=True)])

@@ -8,7 +8,7 @@ from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import resolve
 from llmrt.ops.types import OpSpec
 from llmrt.quant.feedback import Feedback
-from llmrt.quant.packed_weight import PackedWeight, stack
+from llmrt.quant.packed_weight import PackedWeight, packed_weight, stack
 from llmrt.quant.scheme import QuantScheme
 
 
@@ -23,5 +23,5 @@ def quantize(weight: Tensor, scheme: QuantScheme, spec: OpSpec, feedback: Feedba
     rows, columns = weight.shape
     guide = () if feedback is None else (feedback.importance, feedback.directions, feedback.correction)
     operands = [tensor.to(spec.device).contiguous() for tensor in (weight, *guide)]
-    data, scales = resolve(QUANTIZE, spec)(*operands, bits=scheme.bits, group=scheme.group)
-    return PackedWeight(data, scales, scheme, (rows, columns))
+    tensors = resolve(QUANTIZE, spec)(*operands, bits=scheme.bits, group=scheme.group)
+    return packed_weight(tensors, scheme, (rows, columns))

@@ -14,14 +14,22 @@ from safetensors.torch import load_file
 from llmrt.config import EngineConfig
 from llmrt.engine import packed_cache
 from llmrt.engine.build import assemble_engine, build_engine
+from llmrt.engine.calibration import random_tokens
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.packed_cache import origin_of, write_packed
 from llmrt.engine.quantized_folder import write_quantized
 from llmrt.errors import CheckpointError, ConfigError, DownloadError
 from llmrt.hub.packed import packed_copies, packed_copy, remove_copies
 from llmrt.model.checkpoint import open_checkpoint
-from llmrt.model.packed_file import ALIGNMENT
+from llmrt.model.packed_file import ALIGNMENT, map_decoder
+from llmrt.model.packed_header import read_header
+from llmrt.model.packed_linear import PackedEmbedding, PackedModule
 from llmrt.model.random_checkpoint import RandomCheckpoint
+from llmrt.model.random_decoder import random_decoder
 from llmrt.model.source_identity import source_identity
+from llmrt.ops.types import OpSpec
+from llmrt.quant.recipe import ROLES, Recipe
+from llmrt.quant.scheme import QuantScheme
 from tests.engines import greedy, open_engine, score
 from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model, save_model
@@ -99,6 +107,32 @@ def test_another_recipe_does_not_take_it(small: Path, monkeypatch: pytest.Monkey
     open_engine(small, quant="int8")
     monkeypatch.setattr("llmrt.model.packed_header.FORMAT", 3)
     assert "quantized anew" in notices(open_engine(small, quant="int8"))
+
+
+def test_offsets_are_kept_too(small: Path, tmp_path: Path) -> None:
+    recipe = Recipe("affine", dict.fromkeys(ROLES, QuantScheme(4, 32, affine=True)))
+    checkpoint = RandomCheckpoint(open_checkpoint(small).config)
+    spec = OpSpec("cpu", torch.float32, group=32)
+    decoder = random_decoder(checkpoint, 64, spec, lambda _: None, recipe)
+    (table,) = (m.table for m in decoder.modules() if isinstance(m, PackedEmbedding))
+    assert table.offsets is not None
+    table.offsets.normal_()
+    origin = origin_of(small, recipe, random_tokens(checkpoint.config))
+    write_packed(tmp_path / "affine", decoder, origin)
+    header = read_header(tmp_path / "affine")
+    assert header.made_as(origin)
+    mapped = map_decoder(tmp_path / "affine", header, checkpoint.config, 64, spec)
+    tokens = torch.tensor([5, 3])
+    assert torch.equal(mapped.embedding(tokens), decoder.embedding(tokens))
+    for name, module in decoder.named_modules():
+        if isinstance(module, PackedModule):
+            twin = mapped.get_submodule(name)
+            assert [p.scheme for p in twin.pieces] == [p.scheme for p in module.pieces]
+            assert all(
+                torch.equal(ours, theirs)
+                for one, other in zip(twin.pieces, module.pieces, strict=True)
+                for ours, theirs in zip(one.tensors, other.tensors, strict=True)
+            )
 
 
 def test_each_calibration_has_a_copy_of_its_own(small: Path) -> None:

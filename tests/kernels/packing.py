@@ -11,10 +11,12 @@ from llmrt_kernels.packed import Codes, Matrix, Rows, Weight
 
 
 @cache
-def random_matrix(rows: int, columns: int, bits: int, group: int, seed: int = 0) -> tuple[Matrix, Tensor]:
-    """Random codes and scales for a matrix [rows, columns], and what it stands for in float64.
+def random_matrix(
+    rows: int, columns: int, bits: int, group: int, seed: int = 0, *, affine: bool = False
+) -> tuple[Matrix, Tensor]:
+    """Random codes, scales, and offsets if ``affine`` for a matrix [rows, columns], and what it stands for in float64.
 
-    Padding to whole groups has weights of zero.
+    Padding to whole groups has weights of zero, or the group's offset.
     """
     generator = torch.Generator().manual_seed(seed)
     blocks, groups = -(-rows // 16), -(-columns // group)
@@ -22,16 +24,32 @@ def random_matrix(rows: int, columns: int, bits: int, group: int, seed: int = 0)
     codes = torch.randint(0, 1 << bits, (blocks * 16, groups * group), generator=generator)
     scales = (torch.rand(blocks * 16, groups, generator=generator) * 0.1 + 0.01).half()
     codes[:, columns:] = zero
+    offsets = (torch.randn(blocks * 16, groups, generator=generator) * zero / 20).half() if affine else None
     dense = (codes - zero).double() * scales.double().repeat_interleave(group, 1)
-    by_block = scales.unflatten(0, (-1, 16)).transpose(1, 2).contiguous()
-    return Matrix(_lines(codes, bits), by_block, bits, rows), dense[:rows, :columns]
+    if offsets is not None:
+        dense += offsets.double().repeat_interleave(group, 1)
+    by_block = [None if t is None else t.unflatten(0, (-1, 16)).transpose(1, 2).contiguous() for t in (scales, offsets)]
+    return Matrix(_lines(codes, bits), by_block[0], bits, rows, by_block[1]), dense[:rows, :columns]
 
 
 def random_weight(
-    rows: tuple[int, ...], columns: int, bits: tuple[int, ...], group: int, *, bias: bool = False, seed: int = 0
+    rows: tuple[int, ...],
+    columns: int,
+    bits: tuple[int, ...],
+    group: int,
+    *,
+    bias: bool = False,
+    affine: bool = False,
+    seed: int = 0,
 ) -> tuple[Weight, Tensor]:
-    """Matrices of ``rows`` and ``bits`` each, one above the other, and what they stand for in float64."""
-    pieces = [random_matrix(n, columns, b, group, seed + i) for i, (n, b) in enumerate(zip(rows, bits, strict=True))]
+    """Matrices of ``rows`` and ``bits`` each, one above the other, and what they stand for in float64.
+
+    If ``affine``, the first has offsets, and then every second.
+    """
+    pieces = [
+        random_matrix(n, columns, b, group, seed + i, affine=affine and i % 2 == 0)
+        for i, (n, b) in enumerate(zip(rows, bits, strict=True))
+    ]
     generator = torch.Generator().manual_seed(seed)
     bias_values = torch.randn(sum(rows), generator=generator) if bias else None
     return Weight(tuple(m for m, _ in pieces), group, bias_values), torch.cat([dense for _, dense in pieces])

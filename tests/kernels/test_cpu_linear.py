@@ -58,9 +58,13 @@ def test_activations_are_rounded_to_127_steps_of_their_group(tokens: int, column
 @pytest.mark.parametrize("tokens", [1, 2, 5, 8, 9, 13])
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("group", [32, 64])
-def test_linear_equals_the_formula(rows: tuple[int, ...], columns: int, tokens: int, bits: int, group: int) -> None:
+@pytest.mark.parametrize("affine", [False, True])
+def test_linear_equals_the_formula(
+    rows: tuple[int, ...], columns: int, tokens: int, bits: int, group: int, affine: bool
+) -> None:
     widths = tuple(bits if i % 2 == 0 else 12 - bits for i in range(len(rows)))
-    weight, dense = random_weight(rows, columns, widths, group, bias=tokens % 2 == 1, seed=sum(rows) + bits)
+    has_bias = tokens % 2 == 1
+    weight, dense = random_weight(rows, columns, widths, group, bias=has_bias, affine=affine, seed=sum(rows) + bits)
     x = quantize_rows(inputs(tokens, columns), group)
     residual = inputs(tokens, dense.shape[0]) if tokens % 3 else None
     expected = meant(x, columns) @ dense.T
@@ -76,8 +80,9 @@ def test_quantizing_the_activations_costs_little(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_a_token_does_not_depend_on_those_beside_it(bits: int) -> None:
-    weight, _ = random_weight((70,), 576, (bits,), 64)
+@pytest.mark.parametrize("affine", [False, True])
+def test_a_token_does_not_depend_on_those_beside_it(bits: int, affine: bool) -> None:
+    weight, _ = random_weight((70,), 576, (bits,), 64, affine=affine)
     x = inputs(29, 576)
     together = linear(quantize_rows(x, 64), weight)
     for i in range(29):
@@ -146,7 +151,7 @@ def test_activated_linear_equals_the_formula(tokens: int, size: int, name: str) 
     assert weight.bias is not None
     expected = FORMULAS[name](meant(x, 96) @ dense.T + weight.bias)
     assert relative(meant(activated_linear(x, weight, name), size), expected) < 1e-6
-    quantized, dense = random_weight((size,), 96, (4,), 32)
+    quantized, dense = random_weight((size,), 96, (4,), 32, affine=tokens == 4)
     codes = quantize_rows(inputs(tokens, 96) / 10, 32)
     expected = FORMULAS[name](meant(codes, 96) @ dense.T)
     assert relative(meant(activated_linear(codes, quantized, name), size), expected) < 2e-2
@@ -156,7 +161,7 @@ def test_activated_linear_equals_the_formula(tokens: int, size: int, name: str) 
 @pytest.mark.parametrize("tokens", [1, 4, 17])
 @pytest.mark.parametrize(("size", "group"), [(64, 64), (224, 64), (48, 32)])
 def test_gated_linear_equals_the_formula(tokens: int, size: int, group: int, name: str) -> None:
-    weight, dense = random_weight((2 * size,), 96, (4,), group, bias=tokens == 4)
+    weight, dense = random_weight((2 * size,), 96, (4,), group, bias=tokens == 4, affine=tokens == 17)
     x = quantize_rows(inputs(tokens, 96) / 10, group)
     product = meant(x, 96) @ dense.T + (0 if weight.bias is None else weight.bias)
     rows = torch.arange(2 * size)
@@ -178,7 +183,7 @@ def test_rotary_linear_equals_the_formula(
 ) -> None:
     block, tokens = 16, 9
     rows = ((heads + kv_heads) * head_dim, kv_heads * head_dim)
-    weight, dense = random_weight(rows, 96, (4, 8), 32, bias=True)
+    weight, dense = random_weight(rows, 96, (4, 8), 32, bias=True, affine=normed)
     x = quantize_rows(inputs(tokens, 96), 32)
     positions = torch.tensor([0, 1, 2, 7, 100, 1000, 3, 4, 5])
     slots = torch.tensor([30, 31, 32, 4, 17, 6, 96, 64, 65])
@@ -240,7 +245,9 @@ def test_a_gate_multiplies_whole_rows(tokens: int, kind: str | torch.dtype) -> N
     assert relative(meant(gate_rows(x, gate, h), 96), expected) < (4e-3 if kind == torch.bfloat16 else 1e-6)
 
 
-def test_rows_of_a_table() -> None:
-    matrix, dense = random_matrix(50, 100, 8, 32)
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("affine", [False, True])
+def test_rows_of_a_table(bits: int, affine: bool) -> None:
+    matrix, dense = random_matrix(50, 100, bits, 32, affine=affine)
     ids = torch.tensor([49, 0, 17, 17, 16])
     torch.testing.assert_close(embedding(ids, Weight((matrix,), 32), 100).double(), dense[ids])

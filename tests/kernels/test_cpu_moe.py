@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("isa")
 HIDDEN, INNER, GROUP = 96, 80, 64  # neither is whole groups
 
 
-def experts_of(num_experts: int, bits: int) -> tuple[Weight, Tensor, Weight, Tensor]:
+def experts_of(num_experts: int, bits: int, *, affine: bool = False) -> tuple[Weight, Tensor, Weight, Tensor]:
     """Packed gate_up and down of all experts, and what they stand for, [E, 2 I, N] and [E, N, I]."""
-    gate_up, dense_gate_up = random_weight((num_experts * 2 * INNER,), HIDDEN, (bits,), GROUP, seed=1)
-    down, dense_down = random_weight((num_experts * HIDDEN,), INNER, (bits,), GROUP, seed=2)
+    gate_up, dense_gate_up = random_weight((num_experts * 2 * INNER,), HIDDEN, (bits,), GROUP, affine=affine, seed=1)
+    down, dense_down = random_weight((num_experts * HIDDEN,), INNER, (bits,), GROUP, affine=affine, seed=2)
     return gate_up, dense_gate_up.chunk(num_experts), down, dense_down.chunk(num_experts)
 
 
@@ -71,7 +71,7 @@ def test_the_experts_products_equal_the_formula(
     tokens: int, bits: int, num_experts: int, num_active: int, favoured: bool
 ) -> None:
     """With ``favoured`` the last expert is the first choice of all tokens, and most have no token at all."""
-    gate_up, dense_gate_up, down, dense_down = experts_of(num_experts, bits)
+    gate_up, dense_gate_up, down, dense_down = experts_of(num_experts, bits, affine=not favoured)
     values, router = draw(tokens, HIDDEN) / 10, draw(num_experts, HIDDEN) / 10
     if favoured:
         values, router = values.abs(), torch.linspace(1, 2, num_experts).unsqueeze(1).expand(-1, HIDDEN).contiguous()

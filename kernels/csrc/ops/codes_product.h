@@ -2,8 +2,9 @@
 //
 //   y[t, n] = sum over groups g of  sx[t, g] sw[n, g] (sum over k in g of x8[t, k] code[n, k]  -  zero sum8[t, g])
 //
-// The inner sums are exact integers that start at the correction for the zero, and the groups are added in order, so a
-// token's result does not depend on how many tokens are computed beside it.
+// and for weights with offsets  + sx[t, g] offset[n, g] sum8[t, g].  The inner sums are exact integers that start at the
+// correction for the zero, and the groups are added in order, so a token's result does not depend on how many tokens are
+// computed beside it.
 #pragma once
 
 #include "llmrt_cpu.h"
@@ -40,7 +41,7 @@ struct Codes<8> {
 };
 
 // kTokens tokens from `token` on, the 16 rows of `block`.
-template <int kBits, int kTokens>
+template <int kBits, bool kAffine, int kTokens>
 inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix, int64_t block,
                          Float (&result)[kTokens]) {
   using C = Codes<kBits>;
@@ -64,7 +65,22 @@ inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmr
     const Float scale = load_fp16(scales + g * 16);
     for (int t = 0; t < kTokens; ++t)
       result[t] = fma(to_float(acc[t]), mul(scale, set1(x_scales[t * groups + g])), result[t]);
+    if constexpr (kAffine) {
+      const Float offset = load_fp16(matrix.offsets + (block * groups + g) * 16);
+      for (int t = 0; t < kTokens; ++t) {
+        const float x_sum = x_scales[t * groups + g] * static_cast<float>(x_sums[t * groups + g]);
+        result[t] = fma(offset, set1(x_sum), result[t]);
+      }
+    }
   }
+}
+
+// The same, with offsets if the weight has them.
+template <int kBits, int kTokens>
+inline void codes_tiles(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix, int64_t block,
+                        Float (&result)[kTokens]) {
+  matrix.offsets == nullptr ? codes_tile<kBits, false>(codes, token, matrix, block, result)
+                            : codes_tile<kBits, true>(codes, token, matrix, block, result);
 }
 
 }  // namespace llmrt::LLMRT_ISA

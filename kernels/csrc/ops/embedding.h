@@ -2,21 +2,34 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 #include "llmrt_cpu.h"
+#include "ops/codes_product.h"
 #include "ops/float_product.h"
 #include "thread_pool.h"
 
 namespace llmrt::LLMRT_ISA {
 
-inline void int8_row(const llmrt_embedding_args& a, int64_t id, float* out) {
+// The code of column k less its zero; `lines` are those of the block from the row's first byte on.
+template <int kBits>
+inline float code_at(const uint8_t* lines, int64_t k) {
+  if constexpr (kBits == 8) return static_cast<float>(lines[k / 4 * 64 + k % 4] - Codes<8>::kZero);
+  const int both = lines[k / 8 * 64 + k % 4];
+  return static_cast<float>((k % 8 < 4 ? both & 15 : both >> 4) - Codes<4>::kZero);
+}
+
+template <int kBits>
+inline void codes_row(const llmrt_embedding_args& a, int64_t id, float* out) {
   const int64_t block = id / 16, row = id % 16, groups = a.columns / a.group;
-  const uint8_t* lines = a.table.data + block * a.columns * 16 + 4 * row;
+  const uint8_t* lines = a.table.data + block * a.columns * Codes<kBits>::kBytesPerColumn + 4 * row;
   for (int64_t g = 0; g * a.group < a.out_columns; ++g) {
-    float scales[16];
+    float scales[16], offsets[16] = {};
     store(scales, load_fp16(a.table.scales + (block * groups + g) * 16));
+    if (a.table.offsets != nullptr) store(offsets, load_fp16(a.table.offsets + (block * groups + g) * 16));
     const int64_t end_column = std::min<int64_t>((g + 1) * a.group, a.out_columns);
-    for (int64_t k = g * a.group; k < end_column; ++k) out[k] = scales[row] * (lines[k / 4 * 64 + k % 4] - 128);
+    for (int64_t k = g * a.group; k < end_column; ++k)
+      out[k] = std::fma(scales[row], code_at<kBits>(lines, k), offsets[row]);
   }
 }
 
@@ -38,7 +51,8 @@ inline void embedding(const llmrt_embedding_args& a, Context& context) {
   context.share(a.tokens, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       float* out = a.out + t * a.out_columns;
-      if (a.table.dtype == LLMRT_INT8) int8_row(a, a.token_ids[t], out);
+      if (a.table.dtype == LLMRT_INT4) codes_row<4>(a, a.token_ids[t], out);
+      if (a.table.dtype == LLMRT_INT8) codes_row<8>(a, a.token_ids[t], out);
       if (a.table.dtype == LLMRT_BF16) float_row<Bf16>(a, a.token_ids[t], out);
       if (a.table.dtype == LLMRT_FP16) float_row<Fp16>(a, a.token_ids[t], out);
       if (a.table.dtype == LLMRT_FP32) float_row<Fp32>(a, a.token_ids[t], out);

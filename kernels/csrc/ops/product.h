@@ -21,8 +21,8 @@ inline const llmrt_matrix& piece_of(const llmrt_weight& weight, int64_t& row) {
 template <int kTokens>
 inline void product_tile(const llmrt_activations& x, int64_t token, const llmrt_matrix& matrix, int64_t block,
                          Float (&result)[kTokens]) {
-  if (matrix.dtype == LLMRT_INT4) codes_tile<4>(x, token, matrix, block, result);
-  if (matrix.dtype == LLMRT_INT8) codes_tile<8>(x, token, matrix, block, result);
+  if (matrix.dtype == LLMRT_INT4) codes_tiles<4>(x, token, matrix, block, result);
+  if (matrix.dtype == LLMRT_INT8) codes_tiles<8>(x, token, matrix, block, result);
   if (matrix.dtype == LLMRT_FP32) float_tiles<Fp32, Fp32, kTokens>(x, token, matrix, block, result);
   if (matrix.dtype == LLMRT_FP16) float_tiles<Fp32, Fp16, kTokens>(x, token, matrix, block, result);
   if (matrix.dtype == LLMRT_BF16)

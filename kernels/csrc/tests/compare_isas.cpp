@@ -77,10 +77,11 @@ Results linear(Random& random, int64_t activations) {
 Results embedding(Random& random) {
   const int64_t rows = 1 + below(random, 60), columns = 16 * (1 + below(random, 10)), group = one_of(random, {32, 64});
   const int64_t packed = (columns + group - 1) / group * group, tokens = 5;
-  const int64_t dtype = one_of<int64_t>(random, {LLMRT_INT8, LLMRT_FP32, LLMRT_BF16, LLMRT_FP16});
+  const int64_t dtype = one_of<int64_t>(random, {LLMRT_INT4, LLMRT_INT8, LLMRT_FP32, LLMRT_BF16, LLMRT_FP16});
   const auto data = Weight::numbers(random, (rows + 15) / 16 * 16 * packed, dtype);
-  const auto scales = half_scales(random, (rows + 15) / 16 * 16 * packed / group);
-  const llmrt_matrix table{data.data(), scales.data(), rows, dtype};
+  const int64_t groups = (rows + 15) / 16 * 16 * packed / group;
+  const auto scales = half_scales(random, groups), offsets = half_offsets(random, groups);
+  const llmrt_matrix table{data.data(), scales.data(), random() % 2 ? offsets.data() : nullptr, rows, dtype};
   std::vector<int64_t> ids(tokens);
   for (int64_t& id : ids) id = below(random, rows);
   Values out(tokens * columns);

@@ -44,6 +44,13 @@ inline std::vector<uint16_t> half_scales(Random& random, int64_t count) {
   return out;
 }
 
+// The same with either sign.
+inline std::vector<uint16_t> half_offsets(Random& random, int64_t count) {
+  std::vector<uint16_t> out = half_scales(random, count);
+  for (uint16_t& x : out) x |= static_cast<uint16_t>(random() % 2 << 15);
+  return out;
+}
+
 inline float from_half(uint16_t h) {
   const int exponent = h >> 10 & 31, mantissa = h & 1023;
   const float magnitude = std::ldexp(static_cast<float>(exponent ? 1024 + mantissa : mantissa), std::max(exponent, 1) - 25);
@@ -133,14 +140,15 @@ struct Weight {
     const int64_t groups = (columns + kind.group - 1) / kind.group;
     args.num_pieces = static_cast<int64_t>(rows.size());
     args.rows = std::accumulate(rows.begin(), rows.end(), int64_t{0});
-    data.reserve(kMaxPieces), scales.reserve(kMaxPieces);
+    data.reserve(kMaxPieces), scales.reserve(kMaxPieces), offsets.reserve(kMaxPieces);
     for (size_t i = 0; i < rows.size(); ++i) {
       const int64_t dtype = kind.weights[below(random, static_cast<int64_t>(kind.weights.size()))];
       const int64_t blocks = (rows[i] + 15) / 16;
       data.push_back(numbers(random, blocks * 16 * groups * kind.group, dtype));
       data[i].resize(data[i].size() + 4096);  // weights are asked for ahead of their use
       scales.push_back(half_scales(random, blocks * groups * 16));
-      args.pieces[i] = {data[i].data(), scales[i].data(), rows[i], dtype};
+      offsets.push_back(half_offsets(random, blocks * groups * 16));
+      args.pieces[i] = {data[i].data(), scales[i].data(), random() % 2 ? offsets[i].data() : nullptr, rows[i], dtype};
     }
     bias = normal(random, args.rows);
     args.bias = has_bias ? bias.data() : nullptr;
@@ -158,7 +166,7 @@ struct Weight {
 
   llmrt_weight args{};
   std::vector<std::vector<uint8_t>> data;
-  std::vector<std::vector<uint16_t>> scales;
+  std::vector<std::vector<uint16_t>> scales, offsets;
   Values bias;
 };
 

@@ -171,10 +171,9 @@ def rotary_linear(
 
 
 def embedding(token_ids: Tensor, table: Weight, hidden_size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Rows of a table of int8 or floats. token_ids [T] int64 -> [T, hidden_size] fp32."""
+    """Rows of a table. token_ids [T] int64 -> [T, hidden_size] fp32."""
     assert dtype == torch.float32
     (matrix,) = table.pieces
-    assert matrix.bits != 4
     out = torch.empty(token_ids.shape[0], hidden_size)
     columns = hidden_size if matrix.scales is None else matrix.scales.shape[1] * table.group
     args = EmbeddingArgs(

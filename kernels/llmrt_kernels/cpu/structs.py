@@ -40,13 +40,13 @@ class ActivationsArgs(ctypes.Structure):
 class MatrixArgs(ctypes.Structure):
     """``llmrt_matrix``."""
 
-    _fields_ = _fields(("data scales", P), ("rows dtype", I64))
+    _fields_ = _fields(("data scales offsets", P), ("rows dtype", I64))
 
     @classmethod
     def of(cls, matrix: Matrix) -> MatrixArgs:
         """The addresses of ``matrix``."""
         dtype = INT4 if matrix.bits == 4 else DTYPES[matrix.data.dtype]
-        return cls(address(matrix.data), address(matrix.scales), matrix.rows, dtype)
+        return cls(*map(address, (matrix.data, matrix.scales, matrix.offsets)), matrix.rows, dtype)
 
 
 class WeightArgs(ctypes.Structure):
@@ -237,5 +237,5 @@ def tensors_of(*operands: Codes | Rows | Weight | Tensor | None) -> Iterable[Ten
         elif isinstance(operand, Rows):
             yield operand.values
         elif operand is not None:
-            held = [t for piece in operand.pieces for t in (piece.data, piece.scales)]
+            held = [t for piece in operand.pieces for t in (piece.data, piece.scales, piece.offsets)]
             yield from (t for t in (*held, operand.bias) if t is not None)

@@ -1,8 +1,8 @@
-"""Products with packed weights, rows in blocks of 16. Quantized, w = scale * (code - zero):
+"""Products with packed weights, rows in blocks of 16. Quantized, w = scale * (code - zero), or + offset:
 
 bits 4   data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
 bits 8   data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
-scales   [N/16, K/G, 16] fp16; the zero is 8 (bits 4) or 128 (bits 8)
+scales   [N/16, K/G, 16] fp16, and offsets if there are any; the zero is 8 (bits 4) or 128 (bits 8)
 
 or floats without scales, of which two of a row stand together in bf16, as its dot product takes them:
 
@@ -39,8 +39,15 @@ def dequantize(matrix: Matrix, group: int) -> Tensor:
     if matrix.scales is None:
         return matrix.data.transpose(1, 2).flatten(2).flatten(0, 1)[: matrix.rows].float()
     codes = unpack_codes(matrix.data, matrix.bits).float().unflatten(1, (-1, group))
-    scale = matrix.scales.transpose(1, 2).flatten(0, 1).float().unsqueeze(2)
-    return ((codes - (1 << (matrix.bits - 1))) * scale).flatten(1)[: matrix.rows]
+    values = (codes - (1 << (matrix.bits - 1))) * _of_rows(matrix.scales)
+    if matrix.offsets is not None:
+        values += _of_rows(matrix.offsets)
+    return values.flatten(1)[: matrix.rows]
+
+
+def _of_rows(scales: Tensor) -> Tensor:
+    """fp16 [N/16, K/G, 16] -> fp32 [N, K/G, 1]."""
+    return scales.transpose(1, 2).flatten(0, 1).float().unsqueeze(2)
 
 
 def linear_packed(x: Tensor, weight: Weight, residual: Tensor | None = None) -> Tensor:

@@ -70,9 +70,9 @@ def moe_experts_packed(
 
 def _one_of(weight: Weight, expert: int, num_experts: int) -> Weight:
     (stack,) = weight.pieces
-    data, scales = (t if t is None else t.chunk(num_experts)[expert] for t in (stack.data, stack.scales))
-    assert data is not None
-    return Weight((Matrix(data, scales, stack.bits, stack.rows // num_experts),), weight.group)
+    data = stack.data.chunk(num_experts)[expert]
+    scales, offsets = (t if t is None else t.chunk(num_experts)[expert] for t in (stack.scales, stack.offsets))
+    return Weight((Matrix(data, scales, stack.bits, stack.rows // num_experts, offsets),), weight.group)
 
 
 def _mix(x: Tensor, routing: tuple[Tensor, Tensor], through: Callable[[int, Tensor], Tensor]) -> Tensor:
