@@ -19,7 +19,8 @@ class EngineConfig:
     "fp32", "bf16" or "fp16", the latter "int8" or "fp8" too; ``device`` "auto", "cpu", "cuda" or "cuda:N";
     ``gpu_memory`` that may be used there, a fraction of what is free or, above 1, gigabytes; ``graphs`` of decode steps
     there; ``threads`` of the processor; ``max_num_seqs`` requests computed side by side;
-    ``max_num_batched_tokens`` in one step; ``block_size`` tokens in a KV block.
+    ``max_num_batched_tokens`` in one step; ``block_size`` tokens in a KV block; ``disk_cache`` bytes that the prefixes
+    of all models may have on disk together, 0 for none.
     """
 
     context_length: int | None = None
@@ -35,6 +36,7 @@ class EngineConfig:
     max_num_batched_tokens: int = 512
     block_size: int = 64
     prefix_caching: bool = True
+    disk_cache: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ class ScriptedDevice:
         return ScriptedGraph(self, work)
 
     def host_buffer(self, size: int, dtype: torch.dtype) -> Tensor:
-        return torch.full((size,), -(10**9), dtype=dtype)
+        return torch.full((size,), -(10**9) if dtype == torch.int64 else 99, dtype=dtype)
 
     def copy(self, to: Tensor, source: Tensor) -> None:
         assert to.shape == source.shape

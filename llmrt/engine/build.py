@@ -10,6 +10,7 @@ import torch
 from llmrt.config import EngineConfig
 from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.device import CudaDevice
+from llmrt.engine.disk_cache import open_disk_cache
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.grammars import Grammars
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for
@@ -45,34 +46,39 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     loaded = load_model(model, config, plan.context_length, progress)
     decoder = loaded.decoder
     kv_dtype, device = kv_torch_dtype(model, config), torch.device(config.device)
-    paired = choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
+    backend = choose(PAGED_ATTENTION, decoder.spec).backend
+    paired = backend == "cpu"
+    # The reference implementations ask the device for numbers, which a graph cannot.
+    late = None if config.device == "cpu" else CudaDevice(graphs=config.graphs and backend != "reference")
     kv = KVCache.allocate(shape, plan.num_blocks, config.block_size, kv_dtype, device, paired=paired)
+    notices = [*notices, *loaded.notices, *plan.notices]
     scheduler = Scheduler(
         KVCacheManager(
             plan.num_blocks,
             config.block_size,
             sliding_window=shape.cache_window,
             prefix_caching=config.prefix_caching,
+            disk=open_disk_cache(model, config, decoder, kv, late, notices.append),
         ),
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
         context_length=plan.context_length,
     )
-    runner = _runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size))
+    runner = _runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size), late)
     grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), shape.vocab_size)
-    return LLMEngine(scheduler, runner, [*notices, *loaded.notices, *plan.notices], config, grammars)
+    return LLMEngine(scheduler, runner, notices, config, grammars)
 
 
-def _runner(decoder: Decoder, kv: KVCache, config: EngineConfig, max_blocks: int) -> ModelRunner | LateRunner:
-    """``max_blocks`` is the widest block table."""
-    if config.device != "cpu":
-        # The reference implementations ask the device for numbers, which a graph cannot.
-        graphs = config.graphs and choose(PAGED_ATTENTION, decoder.spec).backend != "reference"
-        device, block_size, max_num_seqs = CudaDevice(graphs=graphs), config.block_size, config.max_num_seqs
-        return GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
+def _runner(
+    decoder: Decoder, kv: KVCache, config: EngineConfig, max_blocks: int, late: CudaDevice | None
+) -> ModelRunner | LateRunner:
+    """``max_blocks`` is the widest block table, ``late`` a device that computes on its own."""
+    block_size, max_num_seqs = config.block_size, config.max_num_seqs
+    if late is not None:
+        return GpuRunner(decoder, kv, late, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
     natively = choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
-    tapes = DecodeTapes(decoder, kv, max_blocks, config.block_size) if natively else None
-    return TorchModelRunner(decoder, kv, config.block_size, torch.device("cpu"), tapes)
+    tapes = DecodeTapes(decoder, kv, max_blocks, block_size) if natively else None
+    return TorchModelRunner(decoder, kv, block_size, torch.device("cpu"), tapes)
 
 
 def _check(config: EngineConfig) -> None:

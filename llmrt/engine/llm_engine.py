@@ -20,8 +20,9 @@ DEFAULTS = EngineConfig()
 class LLMEngine:
     """Any number of requests, computed side by side, one step at a time.
 
-    ``notices`` are lines for the person who started the engine, such as a context that had to be reduced; ``config`` is
-    what it runs with, formats that were left to it chosen. Without ``grammars`` no request can have one.
+    ``notices`` are lines for the person who started the engine, such as a context that had to be reduced; more may come
+    while it runs. ``config`` is what it runs with, formats that were left to it chosen. Without ``grammars`` no request
+    can have one.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class LLMEngine:
         grammars: Grammars | None = None,
     ) -> None:
         self.scheduler = scheduler
-        self.notices = list(notices)
+        self.notices = notices
         self.config = config
         self._runner = runner
         self._grammars = grammars
@@ -68,12 +69,13 @@ class LLMEngine:
             num_preemptions=scheduler.num_preemptions,
             prefix_queries=kv.num_queried_tokens,
             prefix_hits=kv.num_found_tokens,
+            disk_hits=kv.num_read_tokens,
         )
 
     @property
     def has_work(self) -> bool:
         """Whether ``step`` would compute anything."""
-        return self._is_computing or self._num_compiling > 0
+        return self._is_computing or self._num_compiling > 0 or self.scheduler.kv.has_disk_work
 
     def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
         """Queue a request. Raises ``RequestError`` for values, tokens or a length that cannot be served."""
@@ -115,6 +117,7 @@ class LLMEngine:
         outputs = self._admit_compiled()
         if self._is_computing:
             outputs += self._step()
+        self.scheduler.advance_disk()
         return outputs
 
     @property

@@ -55,10 +55,11 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
 
 
 class Outputs(msgspec.Struct, tag=True, frozen=True):
-    """What one step gave to each request that got something, and the engine's state if it has changed."""
+    """What one step gave to each request that got something, the engine's state if it has changed, and new notices."""
 
     outputs: list[RequestOutput]
     stats: EngineStats | None = None
+    notices: list[str] = []
 
 
 ToEngine = Start | Submit | Abort

@@ -103,8 +103,9 @@ class RequestOutput:
     """What one engine step gave to one request.
 
     ``token_ids`` are new since the last output (an end-of-sequence token is among them). ``logprobs`` has one
-    entry a token when they were asked for. ``queue_seconds`` the request waited before it was begun. The last output of
-    a request has a ``finish_reason``; with "error" the ``error`` says why. ``embedding`` is a pooled vector,
+    entry a token when they were asked for. ``num_cached_tokens`` of the prompt were not computed, of which
+    ``num_disk_tokens`` were read from the disk. ``queue_seconds`` the request waited before it was begun. The last
+    output of a request has a ``finish_reason``; with "error" the ``error`` says why. ``embedding`` is a pooled vector,
     little-endian fp32, in its request's only output.
     """
 
@@ -113,6 +114,7 @@ class RequestOutput:
     finish_reason: FinishReason | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
     num_cached_tokens: int = 0
+    num_disk_tokens: int = 0
     queue_seconds: float = field(default=0.0, compare=False)
     error: str | None = None
     embedding: bytes | None = None
@@ -129,10 +131,11 @@ class Request:
 
     ``token_ids`` are the prompt and what was generated so far, the last of them ``PENDING`` where steps run ahead.
     ``num_computed_tokens`` of them have their keys and values in the blocks of ``block_table``, 64-bit numbers side by
-    side as the kernels read them. ``block_keys`` name the content of its full blocks. ``seed`` is the one asked for, or
-    drawn when the request begins; with ``max_length`` tokens, a number that the scheduler sets, it ends. ``is_plain``
-    and ``is_plain_greedy`` are those of ``params``. ``constraint`` is its place in the grammar, if it has one. With
-    ``pooling`` nothing is generated: the request ends when its prompt is computed, and gives a vector.
+    side as the kernels read them; while it ``is_loading`` they are read from the disk. ``block_keys`` name the content
+    of its full blocks. ``seed`` is the one asked for, or drawn when the request begins; with ``max_length`` tokens, a
+    number that the scheduler sets, it ends. ``is_plain`` and ``is_plain_greedy`` are those of ``params``.
+    ``constraint`` is its place in the grammar, if it has one. With ``pooling`` nothing is generated: the request ends
+    when its prompt is computed, and gives a vector.
     """
 
     request_id: str
@@ -146,6 +149,8 @@ class Request:
     max_length: int = field(init=False)
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0
+    num_disk_tokens: int = 0
+    is_loading: bool = False
     arrived: float = field(default_factory=time.monotonic)
     queue_seconds: float = 0.0
     block_table: array[int] = field(default_factory=empty_table)

@@ -99,15 +99,23 @@ class Scheduler:
         scheduled: SchedulerOutput = {}
         prompts: list[Request] = []
         for request in list(self._running):
+            if request.is_loading:
+                continue
             if not request.is_decoding:
                 prompts.append(request)
             elif not _is_full(request):
                 self._schedule(request, 1, scheduled)
         budget = self._max_num_batched_tokens - len(scheduled)
         self._schedule_prompts(prompts, budget if prompt_tokens is None else min(budget, prompt_tokens), scheduled)
-        can_go_on = scheduled or prompt_tokens == 0 or all(map(_is_full, self._running))
+        can_go_on = scheduled or prompt_tokens == 0 or all(_is_full(r) or r.is_loading for r in self._running)
         assert can_go_on, "the pool holds a full context"
         return scheduled
+
+    def advance_disk(self) -> None:
+        """Copy blocks from and to the disk for a moment, and wait for them if there is nothing else to do."""
+        lost = self.kv.advance_disk(wait=all(request.is_loading for request in self._running))
+        if lost is not None:
+            self._put_back(lost)
 
     def is_running(self, request: Request) -> bool:
         """Whether it still has the blocks that its last step was scheduled with."""
@@ -164,12 +172,12 @@ class Scheduler:
             needed = self.kv.peak_blocks(len(request.token_ids) + 1, self._max_num_batched_tokens)
             if self._running and needed > self.kv.num_free_blocks:
                 return
+            # A mean is over all positions; a cached prefix has keys and values, but no hidden states.
+            if request.pooling != "mean" and not self.kv.get_computed_blocks(request):
+                return
             self._waiting.popleft()
             self._running[request] = None
-            # A mean is over all positions; a cached prefix has keys and values, but no hidden states.
-            num_cached = 0 if request.pooling == "mean" else self.kv.get_computed_blocks(request)
             if request.num_output_tokens == 0:
-                request.num_cached_tokens = num_cached
                 request.queue_seconds = time.monotonic() - request.arrived
 
     def _schedule_prompts(self, prompts: list[Request], budget: int, scheduled: SchedulerOutput) -> None:
@@ -197,10 +205,13 @@ class Scheduler:
         self.num_computed_tokens += num_tokens
 
     def _preempt(self, request: Request) -> None:
+        self._put_back(request)
+        self.num_preemptions += 1
+
+    def _put_back(self, request: Request) -> None:
         del self._running[request]
         self.kv.free(request)
         self._waiting.appendleft(request)
-        self.num_preemptions += 1
 
     def _append(self, request: Request, result: StepResult) -> RequestOutput:
         assert request.num_uncomputed_tokens == 0, "a token is chosen when all before it are computed"
@@ -216,6 +227,7 @@ class Scheduler:
             token_ids=(),
             finish_reason="stop",
             num_cached_tokens=request.num_cached_tokens,
+            num_disk_tokens=request.num_disk_tokens,
             queue_seconds=request.queue_seconds,
             embedding=vector.data,
         )
@@ -236,6 +248,7 @@ class Scheduler:
             finish_reason=finish_reason,
             logprobs=None if sampled.logprob is None else (sampled.logprob,),
             num_cached_tokens=request.num_cached_tokens,
+            num_disk_tokens=request.num_disk_tokens,
             queue_seconds=request.queue_seconds,
         )
 

@@ -47,8 +47,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def notices(self) -> list[str]:
-        """Lines for the person who started the engine."""
+    def notices(self) -> Sequence[str]:
+        """Lines for the person who started the engine; more may come while it runs."""
         ...
 
     @property
@@ -109,24 +109,24 @@ def serve(channel: Channel, build: BuildEngine) -> int:
     except LlmrtError as error:
         channel.send(Failed(str(error), isinstance(error, MemoryFitError)))
         return 1
-    channel.send(Ready(engine.context_length, engine.vocab_size, engine.embedding_size, engine.notices))
+    channel.send(Ready(engine.context_length, engine.vocab_size, engine.embedding_size, [*engine.notices]))
     run(engine, channel)
     return 0
 
 
 def run(engine: Engine, channel: Channel) -> None:
     """Take records in, step, send outputs; sleeps only when there is nothing to compute. Ends by ``EOFError``."""
-    told = EngineStats()
+    told, num_noticed = EngineStats(), len(engine.notices)
     while True:
         outputs: list[RequestOutput] = []
         for record in channel.receive(block=not engine.has_work):
             outputs += _apply(engine, record)
         if engine.has_work:
             outputs += engine.step()
-        stats = engine.stats
-        if outputs or stats != told:
-            channel.send(Outputs(outputs, None if stats == told else stats))
-            told = stats
+        stats, notices = engine.stats, engine.notices[num_noticed:]
+        if outputs or stats != told or notices:
+            channel.send(Outputs(outputs, None if stats == told else stats, [*notices]))
+            told, num_noticed = stats, num_noticed + len(notices)
 
 
 def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:

@@ -59,6 +59,12 @@ class KVCache:
 
         return cls(tuple(layer() for _ in range(config.num_layers)))
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All there is, [num_blocks, KVH, ...] each."""
+        tensors = [t for layer in self.layers for t in (layer.k, layer.v, layer.k_scales, layer.v_scales)]
+        return [tensor for tensor in tensors if tensor is not None]
+
     def randomize(self) -> None:
         """Write random keys and values, to every page the same: what is timed over them costs what real ones would.
 

@@ -203,6 +203,8 @@ class EngineProcess:
                 self._end(record.message, MemoryFitError if record.needs_memory else LlmrtError)
             case Outputs():
                 self.stats = record.stats or self.stats
+                for notice in record.notices:
+                    logger.warning(notice)
                 for output in record.outputs:
                     self._deliver(output)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,11 @@ import torch
 from llmrt.engine.block_tables import BlockTables
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.graphs import rows_for
+from llmrt.engine.kv import disk_cache
+from llmrt.engine.kv.disk_cache import DiskCache
+from llmrt.engine.kv.disk_store import DiskStore
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for, peak_blocks
+from llmrt.engine.kv_pages import pages_of
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.request import Request, RequestOutput, SamplingParams, empty_table
@@ -37,7 +42,9 @@ def waiting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return open_engine(folder, context_length=CONTEXT, max_num_seqs=MAX_SEQS, max_num_batched_tokens=BUDGET)
 
 
-def on_device(waiting: LLMEngine, device: ScriptedDevice, *, block_size: int, extra_blocks: int) -> LLMEngine:
+def on_device(
+    waiting: LLMEngine, device: ScriptedDevice, *, block_size: int, extra_blocks: int, disk: DiskStore | None = None
+) -> LLMEngine:
     """The same model on ``device``, with a pool of its own."""
     runner = waiting._runner
     assert isinstance(runner, TorchModelRunner)
@@ -50,7 +57,12 @@ def on_device(waiting: LLMEngine, device: ScriptedDevice, *, block_size: int, ex
             pages.fill_(float("nan"))
     max_blocks = blocks_for(CONTEXT, block_size)
     scheduler = Scheduler(
-        KVCacheManager(num_blocks, block_size, sliding_window=window),
+        KVCacheManager(
+            num_blocks,
+            block_size,
+            sliding_window=window,
+            disk=None if disk is None else DiskCache(disk, pages_of(kv, device), pytest.fail),
+        ),
         max_num_seqs=MAX_SEQS,
         max_num_batched_tokens=BUDGET,
         context_length=CONTEXT,
@@ -108,6 +120,24 @@ def test_random_schedules_give_the_tokens_of_an_engine_that_waits(waiting: LLMEn
         assert tokens(got[name]) == tokens(outputs)
         assert [output.finish_reason for output in got[name]] == [output.finish_reason for output in outputs]
     assert device.num_replayed > 0 < device.num_run
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_prefixes_from_disk_give_the_same_tokens(
+    waiting: LLMEngine, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_cache, "_SHORTEST_PROMPT", 8)
+    rng = random.Random(seed)
+    requests = random_requests(rng, 10)
+    expected = answers(waiting, requests, rng)
+    for is_again in (False, True):
+        disk = DiskStore(tmp_path, "model", b"f" * 16, 1 << 30)
+        engine = on_device(waiting, ScriptedDevice(rng), block_size=4, extra_blocks=rng.choice([4, 60]), disk=disk)
+        got = answers(engine, requests, rng)
+        assert {name: tokens(outputs) for name, outputs in got.items()} == {
+            name: tokens(outputs) for name, outputs in expected.items()
+        }
+        assert engine.stats.disk_hits > 0 or not is_again
 
 
 def test_a_steady_decode_is_one_graph_replayed(waiting: LLMEngine) -> None:

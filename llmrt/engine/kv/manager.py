@@ -7,17 +7,20 @@ Token position p of a request lives in ``block_table[p // block_size]`` at offse
 
 a is 0 without a sliding window; with one, blocks that no later query can see are given back and their entries
 become the null block. Full blocks of final content are entered in the prefix cache; they stay findable after
-they are freed, until the pool hands them out again.
+they are freed, until the pool hands them out again. With a disk cache those of prompts are saved there, and a prefix
+that is found there is read into blocks that its request holds already; while it ``is_loading`` nothing is computed.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from llmrt.engine.kv.block_pool import NULL_BLOCK, BlockPool
-from llmrt.engine.kv.prefix_cache import PrefixCache, extend_block_keys
+from llmrt.engine.kv.disk_cache import DiskCache, NoDiskCache
+from llmrt.engine.kv.disk_loader import Place
+from llmrt.engine.kv.prefix_cache import ON_DISK, PrefixCache, extend_block_keys
 from llmrt.engine.request import Request, empty_table
 
 
@@ -47,14 +50,17 @@ class KVCacheManager:
         *,
         sliding_window: int | None = None,
         prefix_caching: bool = True,
+        disk: DiskCache | None = None,
     ) -> None:
         self.block_size = block_size
         self._window = sliding_window
         self._pool = BlockPool(num_blocks)
         self._prefix_cache = PrefixCache()
         self._prefix_caching = prefix_caching
+        self._disk = disk or NoDiskCache()
         self.num_queried_tokens = 0  # looked for in the prefix cache, of all requests
         self.num_found_tokens = 0
+        self.num_read_tokens = 0  # of the others, from the disk
 
     def peak_blocks(self, num_tokens: int, chunk: int) -> int:
         """The most blocks that a request of ``num_tokens`` tokens ever holds when it computes ``chunk`` at a time."""
@@ -71,26 +77,81 @@ class KVCacheManager:
         num_blocks = self._pool.num_blocks - 1  # without the null block
         return 1 - self._pool.num_free / num_blocks
 
-    def get_computed_blocks(self, request: Request) -> int:
-        """Start ``request`` from the longest prefix in the cache; returns the tokens that need no computing.
+    def get_computed_blocks(self, request: Request) -> bool:
+        """Start ``request`` from the longest prefix in the cache, or have that read from the disk.
 
-        One token at least is left to compute, for its logits choose the next. The request holds no block yet.
+        One token at least is left to compute, for its logits choose the next. The request holds no block yet. False,
+        and nothing taken, while the same prefix is read for another request.
         """
         assert not request.block_table and request.num_computed_tokens == 0
         if not self._prefix_caching:
-            return 0
+            return True
+        blocks = self._match(request)
+        missing = [i for i, block in enumerate(blocks) if block == ON_DISK]
+        if missing and self._disk.is_loading(request.block_keys[missing[0]]):
+            return False
+        self._hold(request, blocks)
+        self.num_queried_tokens += len(request.token_ids)
+        self.num_found_tokens += (len(blocks) - len(missing)) * self.block_size
+        if missing:
+            request.is_loading = True
+            self._disk.begin(request, [Place(request.block_keys[i], request.block_table[i]) for i in missing])
+        else:
+            self._resume(request)
+        if request.num_output_tokens == 0:
+            request.num_cached_tokens = len(blocks) * self.block_size
+            request.num_disk_tokens = len(missing) * self.block_size
+        return True
+
+    def _match(self, request: Request) -> list[int | None]:
+        """See ``PrefixCache.longest_match``; without the disk where there are too few blocks to read into."""
         extend_block_keys(request.block_keys, request.token_ids, self.block_size)
         most = (len(request.token_ids) - 1) // self.block_size
+        keys = request.block_keys[:most]
         needed_from = [self._first_visible_block(n * self.block_size) for n in range(most + 1)]
-        blocks = self._prefix_cache.longest_match(request.block_keys[:most], needed_from)
+        blocks = self._prefix_cache.longest_match(keys, needed_from, self._disk)
+        taken = sum(block is not None and (block == ON_DISK or self._pool.is_free(block)) for block in blocks)
+        return blocks if taken <= self._pool.num_free else self._prefix_cache.longest_match(keys, needed_from)
+
+    def _hold(self, request: Request, blocks: Sequence[int | None]) -> None:
+        """Fill the block table of ``request`` with ``blocks``, in the place of those on disk with free ones."""
         for block in blocks:
-            if block is not None:
+            if block is not None and block != ON_DISK:
                 self._pool.share(block)
-        request.block_table = array("q", [NULL_BLOCK if block is None else block for block in blocks])
-        request.num_computed_tokens = len(blocks) * self.block_size
-        self.num_queried_tokens += len(request.token_ids)
-        self.num_found_tokens += request.num_computed_tokens
-        return request.num_computed_tokens
+        table = (NULL_BLOCK if block is None else self._take() if block == ON_DISK else block for block in blocks)
+        request.block_table = array("q", table)
+
+    def _resume(self, request: Request) -> None:
+        """All blocks that ``request`` holds are computed."""
+        request.num_computed_tokens = len(request.block_table) * self.block_size
+        self._disk.keep(request, 0, len(request.block_table))
+
+    @property
+    def has_disk_work(self) -> bool:
+        """Whether blocks are on their way from or to the disk."""
+        return self._disk.has_work
+
+    def advance_disk(self, *, wait: bool) -> Request | None:
+        """Copy blocks from and to the disk for a moment; with ``wait``, wait a moment for some to be there.
+
+        Returns a request some of whose blocks were lost. It has to be freed and begun again: what came is in the prefix
+        cache.
+        """
+        if wait:
+            self._disk.wait()
+        ended = self._disk.advance(self._prefix_cache.find, self._found)
+        if ended is None:
+            return None
+        request, is_whole = ended
+        if not is_whole:
+            return request
+        request.is_loading = False
+        self._resume(request)
+        return None
+
+    def _found(self, place: Place) -> None:
+        self._prefix_cache.insert(*place)
+        self.num_read_tokens += self.block_size
 
     def allocate_slots(self, request: Request, num_tokens: int) -> bool:
         """Hold blocks for the request's next ``num_tokens`` tokens; False, and nothing taken, if too few are free."""
@@ -101,10 +162,13 @@ class KVCacheManager:
         if missing > self._pool.num_free:
             return False
         for _ in range(missing):
-            block = self._pool.take()
-            self._prefix_cache.forget(block)
-            request.block_table.append(block)
+            request.block_table.append(self._take())
         return True
+
+    def _take(self) -> int:
+        block = self._pool.take()
+        self._prefix_cache.forget(block)
+        return block
 
     def mark_computed(self, request: Request, num_tokens: int) -> None:
         """The request's next ``num_tokens`` tokens are in the cache: share full blocks, drop what no query sees."""
@@ -115,11 +179,14 @@ class KVCacheManager:
             extend_block_keys(request.block_keys, request.token_ids, self.block_size)
             for i in range(first_open, next_open):
                 self._prefix_cache.insert(request.block_keys[i], request.block_table[i])
+            self._disk.keep(request, first_open, min(next_open, request.num_prompt_tokens // self.block_size))
         if self._window is not None:
             self._give_back(request, self._first_visible_block(request.num_computed_tokens))
 
     def free(self, request: Request) -> None:
         """Take back every block of ``request``; its last ones are evicted first, for fewer prompts share them."""
+        self._disk.drop(request)
+        request.is_loading = False
         self._give_back(request, len(request.block_table))
         request.block_table = empty_table()
         request.num_computed_tokens = 0

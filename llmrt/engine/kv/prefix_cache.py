@@ -7,9 +7,10 @@ mean equal keys-and-values. 128 bits of BLAKE2 make an accidental collision a ma
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from hashlib import blake2b
 
+ON_DISK = -1  # stands in a match for a block that is not in the cache, but could be read
 _ROOT = b"llmrt"
 
 
@@ -34,6 +35,10 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._key_by_block)
 
+    def find(self, key: bytes) -> int | None:
+        """The block that holds the content."""
+        return self._block_by_key.get(key)
+
     def insert(self, key: bytes, block: int) -> None:
         """Make the block findable, unless another already holds the same content."""
         if key not in self._block_by_key and block not in self._key_by_block:
@@ -46,13 +51,15 @@ class PrefixCache:
         if key is not None:
             del self._block_by_key[key]
 
-    def longest_match(self, keys: Sequence[bytes], needed_from: Sequence[int]) -> list[int | None]:
-        """The blocks of the longest prefix that can be resumed from.
+    def longest_match(
+        self, keys: Sequence[bytes], needed_from: Sequence[int], on_disk: Container[bytes] = ()
+    ) -> list[int | None]:
+        """The blocks of the longest prefix that can be resumed from, ``ON_DISK`` for those whose keys are there alone.
 
         A prefix of n blocks can be resumed when blocks ``needed_from[n]`` to n - 1 are all here: all of them
         without a sliding window, the window's alone with one. Returns n entries, None for those not needed.
         """
-        found = [self._block_by_key.get(key) for key in keys]
+        found = [self._block_by_key.get(key, ON_DISK if key in on_disk else None) for key in keys]
         run_start = _starts_of_runs(found)
         for n in range(len(found), 0, -1):
             if run_start[n - 1] <= needed_from[n]:

@@ -1,0 +1,40 @@
+"""The disk cache of an engine: which folder, which fingerprint, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llmrt.config import EngineConfig
+from llmrt.engine.device import StepDevice
+from llmrt.engine.kv.disk_cache import DiskCache
+from llmrt.engine.kv.disk_saver import cannot_keep
+from llmrt.engine.kv.disk_store import DiskStore
+from llmrt.engine.kv_fingerprint import fingerprint
+from llmrt.engine.kv_pages import pages_of
+from llmrt.engine.load_model import Model
+from llmrt.hub.prompts import model_key, prompts_folder
+from llmrt.model.decoder import Decoder
+from llmrt.model.kv_cache import KVCache
+
+
+def open_disk_cache(
+    model: Model,
+    config: EngineConfig,
+    decoder: Decoder,
+    kv: KVCache,
+    device: StepDevice | None,
+    notify: Callable[[str], None],
+) -> DiskCache | None:
+    """The disk cache for ``kv``; None where there is to be none or cannot be, and ``notify`` is told of the latter.
+
+    Without a path there is nothing to recognize a model by.
+    """
+    if not config.disk_cache or not config.prefix_caching or model.path is None:
+        return None
+    name = fingerprint(model, config, decoder, kv)
+    try:
+        store = DiskStore(prompts_folder(), model_key(model.path), name, config.disk_cache)
+    except OSError as error:
+        notify(cannot_keep(error))
+        return None
+    return DiskCache(store, pages_of(kv, device), notify)
