@@ -123,11 +123,12 @@ def _choose(value: str, flag: str, natural: str, known: Iterable[str] = FLOATS) 
 
 
 def _natural_dtype(model: ModelConfig, device: str) -> str:
-    """bf16 on a GPU. Else fp32 for small models, for there it costs little and keeps logits exact.
+    """The type that the weights are stored in, for another would round them; on a GPU bf16 for those in fp32.
 
-    Emulated bf16 is several times slower than fp32, so a processor without it runs fp32 at any size.
+    A processor computes in fp32, where small models lose little by it. Only bf16 has products of its own there, on
+    some processors; elsewhere they are emulated, several times slower.
     """
     if device != "cpu":
-        return "bf16"
-    small = num_parameters(model) < SMALL_MODEL
-    return "fp32" if model.dtype == "fp32" or small or not multiplies_bf16() else "bf16"
+        return "fp16" if model.dtype == "fp16" else "bf16"
+    products = num_parameters(model) >= SMALL_MODEL and multiplies_bf16()
+    return "bf16" if model.dtype == "bf16" and products else "fp32"

@@ -135,6 +135,21 @@ def test_quant_auto_goes_by_the_memory_of_the_gpu(card: Card) -> None:
     assert notices[-1].startswith("quant auto: int4")
 
 
+@pytest.mark.parametrize(("stored", "dtype"), [("fp16", "fp16"), ("bf16", "bf16"), ("fp32", "bf16")])
+def test_a_gpu_computes_in_the_half_that_is_stored(stored: str, dtype: str, card: Card) -> None:
+    config, _ = settle(AssumedHeaders(replace(MODEL, dtype=stored), stored), EngineConfig())
+    assert (config.device, config.dtype) == ("cuda", dtype)
+
+
+@pytest.mark.parametrize(("stored", "dtype"), [("fp16", "fp32"), ("bf16", "bf16"), ("fp32", "fp32")])
+def test_a_processor_rounds_no_weights_of_a_large_model(
+    stored: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmrt.engine.settle.multiplies_bf16", lambda: True)
+    config, _ = settle(AssumedHeaders(replace(MODEL, dtype=stored), stored), EngineConfig(device="cpu"))
+    assert config.dtype == dtype
+
+
 def test_what_does_not_fit_is_said_in_numbers_before_anything_is_loaded(card: Card) -> None:
     card.free = 12_000_000_000
     budget = budget_of(MODEL, ON_GPU, free_memory(ON_GPU))
