@@ -59,14 +59,19 @@ def as_words(codes: Tensor, bits: int) -> Tensor:
     return torch.where(words < 2**31, words, words - 2**32).to(torch.int32)
 
 
-def grouped(weight: Tensor, bits: int, group_of: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def grouped(
+    weight: Tensor, bits: int, group_of: Tensor, *, symmetric: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """codes [N, K], zeros and scales [N, groups] and the matrix [N, K] that is left, columns in groups of any order."""
     codes, matrix, zeros, scales = torch.empty_like(weight, dtype=torch.int64), torch.empty_like(weight).half(), [], []
     for group in range(int(group_of.max()) + 1):
         columns = weight[:, group_of == group].float()
         low, high = columns.amin(1, keepdim=True).clamp(max=0), columns.amax(1, keepdim=True).clamp(min=0)
+        if symmetric:
+            low = -torch.maximum(high, -low)
+            high = -low
         scale = ((high - low) / (2**bits - 1)).half()
-        zero = (-low / scale).round().clamp(1, 2**bits - 1)
+        zero = torch.full_like(low, 2 ** (bits - 1)) if symmetric else (-low / scale).round().clamp(1, 2**bits - 1)
         code = (columns / scale + zero).round().clamp(0, 2**bits - 1)
         codes[:, group_of == group] = code.long()
         matrix[:, group_of == group] = ((code - zero).double() * scale.double()).half()
@@ -74,14 +79,16 @@ def grouped(weight: Tensor, bits: int, group_of: Tensor) -> tuple[Tensor, Tensor
     return codes, torch.cat(zeros, 1).long(), torch.cat(scales, 1), matrix
 
 
-def gptq(bits: int = 4, group: int = 64, *, first_zero: int = 1, act_order: bool = False) -> Quantizer:
+def gptq(
+    bits: int = 4, group: int = 64, *, first_zero: int = 1, act_order: bool = False, symmetric: bool = False
+) -> Quantizer:
     """AutoGPTQ's layout, ``first_zero`` 0 for gptq_v2."""
 
     def quantize(weight: Tensor) -> tuple[Members, Tensor]:
         group_of = torch.arange(weight.shape[1]) // (group if group > 0 else weight.shape[1])
         if act_order:
             group_of = group_of[torch.randperm(len(group_of), generator=torch.Generator().manual_seed(3))]
-        codes, zeros, scales, matrix = grouped(weight, bits, group_of)
+        codes, zeros, scales, matrix = grouped(weight, bits, group_of, symmetric=symmetric)
         members = {
             "qweight": as_words(codes, bits).T,
             "qzeros": as_words(zeros.T - first_zero, bits),

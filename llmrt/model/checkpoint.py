@@ -24,7 +24,10 @@ class Checkpoint(Headers, Protocol):
         ...
 
     def load_codes(self, name: str) -> StoredCodes | None:
-        """The codes of a matrix whose inventory has a scheme, in that scheme, else None."""
+        """The codes of a matrix in the scheme that the inventory has for it.
+
+        None of a matrix without a scheme, and where its numbers are to be rounded to that scheme.
+        """
         ...
 
 

@@ -26,7 +26,8 @@ def kept_schemes(inventory: Mapping[str, StoredTensor], slots: Mapping[str, Slot
     holds them all.
     """
     group = stored_group(inventory)
-    schemes = {name: inventory[name].scheme or QuantScheme(ROUNDED_BITS, group) for name in slots if slots[name].role}
+    there = [name for name, slot in slots.items() if slot.role and name in inventory]
+    schemes = {name: inventory[name].scheme or QuantScheme(ROUNDED_BITS, group) for name in there}
     together: dict[str, list[QuantScheme]] = {}
     for name, scheme in schemes.items():
         together.setdefault(_with(name, slots[name]), []).append(scheme)
@@ -39,4 +40,4 @@ def _with(name: str, slot: Slot) -> str:
 
 def _widest(schemes: Iterable[QuantScheme], group: int) -> QuantScheme:
     found = list(schemes)
-    return QuantScheme(max(scheme.bits for scheme in found), group)
+    return QuantScheme(max(scheme.bits for scheme in found), group, any(scheme.affine for scheme in found))

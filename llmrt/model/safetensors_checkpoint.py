@@ -10,8 +10,9 @@ from torch import Tensor
 from llmrt.errors import CheckpointError
 from llmrt.model.parts import part_of
 from llmrt.model.quantized.matrix import QuantizedMatrix
-from llmrt.model.quantized.numbers import numbers_of
+from llmrt.model.quantized.numbers import codes_of, numbers_of
 from llmrt.model.safetensors_headers import SafetensorsHeaders, open_shard
+from llmrt.quant.stored_codes import StoredCodes
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -28,8 +29,14 @@ class SafetensorsCheckpoint(SafetensorsHeaders):
         file, part = stored.file, stored.part
         return self._whole(name, file) if part is None else part_of(self._whole(part.tensor, file), part)
 
-    def load_codes(self, name: str) -> None:
-        """There are none."""
+    def load_codes(self, name: str) -> StoredCodes | None:
+        """Those of a quantized matrix that the kernels have codes for. Raises ``CheckpointError``."""
+        part = self.inventory[name].part
+        matrix = self.matrices.get(name if part is None else part.tensor)
+        codes = None if matrix is None else codes_of(matrix, self._tensors_of(matrix))
+        if codes is None or part is None:
+            return codes
+        return codes.with_rows(lambda rows: part_of(rows, part))
 
     def _whole(self, name: str, file: Path) -> Tensor:
         if (matrix := self.matrices.get(name)) is not None:

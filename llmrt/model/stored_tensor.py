@@ -21,8 +21,8 @@ class Part(NamedTuple):
 class StoredTensor(NamedTuple):
     """What a file says it holds; ``dtype`` (fp32, bf16 or fp16) is what it is loaded as.
 
-    ``part`` says what it is of a tensor of the file, None for one that stands alone. ``scheme`` is what the codes of a
-    quantized matrix become for the kernels, None of floats and of codes that they have no form for.
+    ``part`` says what it is of a tensor of the file, None for one that stands alone. ``scheme`` is what a
+    quantized matrix becomes for the kernels, its codes as they are or rounded to it, None of floats.
     """
 
     shape: tuple[int, ...]

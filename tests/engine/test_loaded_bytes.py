@@ -56,7 +56,7 @@ def tensors(decoder: Decoder) -> Iterator[Tensor]:
     for module in decoder.modules():
         if isinstance(module, PackedModule | PackedEmbedding):
             for piece in [module.table] if isinstance(module, PackedEmbedding) else module.pieces:
-                yield from (t for t in (piece.matrix.data, piece.matrix.scales) if t is not None)
+                yield from (t for t in (piece.matrix.data, piece.matrix.scales, piece.matrix.offsets) if t is not None)
         if isinstance(module, PackedModule) and module.bias is not None:
             yield module.bias
 

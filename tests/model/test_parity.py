@@ -113,7 +113,7 @@ def hf_greedy(model: PreTrainedModel, token_ids: list[int], count: int) -> list[
 
 
 def check_parity(model: PreTrainedModel, folder: Path) -> None:
-    engine = open_engine(folder)
+    engine = open_engine(folder, quant="none")
     for length in PROMPT_LENGTHS:
         token_ids = prompt(length)
         difference = (score(engine, token_ids) - hf_logits(model, token_ids)).abs().max().item()

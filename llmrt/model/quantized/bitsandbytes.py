@@ -11,6 +11,8 @@ from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
 from llmrt.model.quantized.bitsandbytes_headers import Int8Layout, TableLayout
 from llmrt.model.quantized.matrix import QuantizedMatrix
+from llmrt.model.quantized.scaled import unsigned
+from llmrt.model.quantized.unpack import GroupedCodes
 
 NESTED_BLOCK = 256
 LARGEST = 127
@@ -30,9 +32,21 @@ def table_numbers(matrix: QuantizedMatrix, layout: TableLayout, tensors: dict[st
 
 def int8_numbers(matrix: QuantizedMatrix, layout: Int8Layout, tensors: dict[str, Tensor]) -> Tensor:
     """The matrix in fp32, multiplied in the library's order. Raises ``CheckpointError`` for codes in tiles."""
+    _check_rows(matrix, tensors)
+    return tensors["weight"].float().mul_(tensors[layout.scales].float().unsqueeze(1)).mul_(1 / LARGEST)
+
+
+def row_codes(matrix: QuantizedMatrix, layout: Int8Layout, tensors: dict[str, Tensor]) -> GroupedCodes:
+    """Those of int8. Raises ``CheckpointError`` for codes in tiles."""
+    _check_rows(matrix, tensors)
+    scales = tensors[layout.scales].float().unsqueeze(1) / LARGEST
+    zeros = torch.full_like(scales, 128, dtype=torch.uint8)
+    return GroupedCodes(8, matrix.shape[1], unsigned(tensors["weight"]), zeros, scales)
+
+
+def _check_rows(matrix: QuantizedMatrix, tensors: dict[str, Tensor]) -> None:
     if "weight_format" in tensors and tensors["weight_format"].any():
         raise matrix.fault("weight_format", "is not 0; save the model again with a bitsandbytes that stores rows")
-    return tensors["weight"].float().mul_(tensors[layout.scales].float().unsqueeze(1)).mul_(1 / LARGEST)
 
 
 def _state(matrix: QuantizedMatrix, layout: TableLayout, tensors: dict[str, Tensor]) -> Fields:

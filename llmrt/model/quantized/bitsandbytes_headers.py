@@ -25,7 +25,9 @@ from dataclasses import dataclass
 
 from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
+from llmrt.model.quantized.kept_headers import kept_scheme
 from llmrt.model.quantized.matrix import BYTES, FLOATS, SIGNED, Layout, Member
+from llmrt.quant.scheme import QuantScheme
 
 KINDS = ("nf4", "fp4")
 
@@ -43,6 +45,10 @@ class TableLayout:
     def label(self) -> str:
         """Method and kind."""
         return f"bitsandbytes, {self.kind}" + (", double quantization" if self.nested else "")
+
+    @property
+    def scheme(self) -> None:
+        """The kernels have no tables."""
 
     @property
     def state(self) -> str:
@@ -78,6 +84,11 @@ class Int8Layout:
     def label(self) -> str:
         """Method and bits."""
         return "bitsandbytes, int8"
+
+    @property
+    def scheme(self) -> QuantScheme | None:
+        """A scale a row."""
+        return kept_scheme(8, 0, symmetric=True)
 
     def members(self, rows: int, columns: int) -> Mapping[str, Member]:
         """``weight_format`` says 0: in rows, the only form that is saved."""

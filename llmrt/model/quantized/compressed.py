@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from llmrt.model.quantized.compressed_headers import PackedLayout
-from llmrt.model.quantized.grouped import groups_of
+from llmrt.model.quantized.grouped import order_of
 from llmrt.model.quantized.grouped_headers import num_groups
 from llmrt.model.quantized.matrix import QuantizedMatrix
 from llmrt.model.quantized.unpack import GroupedCodes, unpack
@@ -18,11 +18,13 @@ def packed_codes(matrix: QuantizedMatrix, layout: PackedLayout, tensors: dict[st
     if tensors["weight_shape"].tolist() != [rows, columns]:
         said = tensors["weight_shape"].tolist()
         raise matrix.fault("weight_shape", f"is {said}; the configuration asks for {[rows, columns]}")
-    shape = rows, num_groups(columns, layout.group)
+    group, shape = layout.group or columns, (rows, num_groups(columns, layout.group))
     scales = tensors["weight_scale"].view(-1, 1) if layout.group == 0 else tensors["weight_scale"]
+    group_of = order_of(matrix, group, tensors, "weight_g_idx")
+    if group_of is not None and not layout.ordered:
+        raise matrix.fault("weight_g_idx", 'has columns out of order, but actorder is not "group"; set it to that')
     codes = unpack(tensors["weight_packed"], layout.bits, columns)
-    group_of = groups_of(matrix, layout.group, tensors, "weight_g_idx")
-    return GroupedCodes(codes, _zeros(layout, tensors, shape), scales.expand(shape), group_of)
+    return GroupedCodes(layout.bits, group, codes, _zeros(layout, tensors, shape), scales.expand(shape), group_of)
 
 
 def _zeros(layout: PackedLayout, tensors: dict[str, Tensor], shape: tuple[int, int]) -> Tensor:

@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
 from llmrt.model.quantized.grouped_headers import grouping, in_words, num_groups
+from llmrt.model.quantized.kept_headers import kept_scheme
 from llmrt.model.quantized.matrix import FLOATS, FP8, INT_WORDS, SIGNED, Layout, Member
 from llmrt.model.quantized.scaled_headers import ACTIVATIONS, ScaledLayout, block_of
+from llmrt.quant.scheme import QuantScheme
 
 METHOD = "compressed-tensors"
 FORMATS = ("pack-quantized", "int-quantized", "float-quantized", "naive-quantized")
@@ -33,18 +35,24 @@ EVERYTHING = "Linear"
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """See above; ``group`` is 0 for all columns."""
+    """See above; ``group`` is 0 for all columns, and with ``ordered`` they may be of any group."""
 
     bits: int
     group: int
     symmetric: bool
+    ordered: bool
     weight: str = "weight_packed"
     scales: str = "weight_scale"
 
     @property
     def label(self) -> str:
         """Method, bits, groups."""
-        return f"{METHOD}, {grouping(self.bits, self.group)}"
+        return f"{METHOD}, {grouping(self.bits, self.group)}" + (", act-order" if self.ordered else "")
+
+    @property
+    def scheme(self) -> QuantScheme | None:
+        """None of columns in any order."""
+        return None if self.ordered else kept_scheme(self.bits, self.group, symmetric=self.symmetric)
 
     def members(self, rows: int, columns: int) -> Mapping[str, Member]:
         """A scale of all numbers is known by its shape."""
@@ -114,7 +122,9 @@ def _group(fields: Fields, group: Fields) -> tuple[tuple[str, ...], Layout]:
 
 
 def _packed(weights: Fields) -> PackedLayout:
-    return PackedLayout(_bits(weights, PACKED_BITS), _columns(weights), weights.get("symmetric", bool, True))
+    group, symmetric = _columns(weights), weights.get("symmetric", bool, True)
+    ordered = group > 0 and weights.get("actorder", str, "") in ("group", "dynamic")
+    return PackedLayout(_bits(weights, PACKED_BITS), group, symmetric, ordered)
 
 
 def _scaled(weights: Fields) -> ScaledLayout:

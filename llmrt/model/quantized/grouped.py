@@ -21,15 +21,18 @@ def gptq_codes(matrix: QuantizedMatrix, layout: GptqLayout, tensors: Tensors) ->
     if "bias" in tensors and tensors["bias"].any():
         raise matrix.fault("bias", "has no place in a model of this configuration")
     codes = unpack(tensors["qweight"].T, layout.bits, columns)
-    zeros = unpack(tensors["qzeros"], layout.bits, rows).T + layout.first_zero
-    group_of = groups_of(matrix, layout.group, tensors, "g_idx")
-    return GroupedCodes(codes, zeros & (2**layout.bits - 1), tensors["scales"].T, group_of)
+    zeros = (unpack(tensors["qzeros"], layout.bits, rows).T + layout.first_zero) & (2**layout.bits - 1)
+    group = layout.group or columns
+    group_of = order_of(matrix, group, tensors, "g_idx")
+    if group_of is not None and not layout.ordered:
+        raise matrix.fault("g_idx", "has columns out of order, but desc_act is false; set it to true")
+    return GroupedCodes(layout.bits, group, codes, zeros, tensors["scales"].T, group_of)
 
 
 def awq_codes(matrix: QuantizedMatrix, layout: AwqLayout, tensors: Tensors) -> GroupedCodes:
     """Of any tensors of the right shapes."""
     codes, zeros = (_awq_unpacked(tensors[name], layout.bits, matrix.shape[0]) for name in ("qweight", "qzeros"))
-    return GroupedCodes(codes, zeros, tensors["scales"].T, groups_of(matrix, layout.group, tensors, "g_idx"))
+    return GroupedCodes(layout.bits, layout.group or matrix.shape[1], codes, zeros, tensors["scales"].T)
 
 
 def _awq_unpacked(words: Tensor, bits: int, count: int) -> Tensor:
@@ -38,13 +41,12 @@ def _awq_unpacked(words: Tensor, bits: int, count: int) -> Tensor:
     return codes[..., list(AWQ_ORDER)].flatten(1).T[:count].contiguous()
 
 
-def groups_of(matrix: QuantizedMatrix, group: int, tensors: Tensors, name: str) -> Tensor | None:
+def order_of(matrix: QuantizedMatrix, group: int, tensors: Tensors, name: str) -> Tensor | None:
     """The group of each column, None if they stand in turn. Raises ``CheckpointError`` for one that there is not."""
-    columns = matrix.shape[1]
-    size = group or columns
-    usual, given = torch.arange(columns) // size, tensors.get(name)
+    given, columns = tensors.get(name), matrix.shape[1]
     if given is None or (given == -1).all():
-        return None if columns % size == 0 else usual
-    if not 0 <= int(given.min()) <= int(given.max()) < -(-columns // size):
-        raise matrix.fault(name, f"names a group that is not among the {-(-columns // size)} of {matrix.layout.label}")
-    return None if columns % size == 0 and torch.equal(given.long(), usual) else given.long()
+        return None
+    groups = -(-columns // group)
+    if not 0 <= int(given.min()) <= int(given.max()) < groups:
+        raise matrix.fault(name, f"names a group that is not among the {groups} of {matrix.layout.label}")
+    return None if torch.equal(given, torch.arange(columns, dtype=given.dtype) // group) else given.long()

@@ -24,7 +24,9 @@ from dataclasses import dataclass, replace
 
 from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
+from llmrt.model.quantized.kept_headers import kept_scheme
 from llmrt.model.quantized.matrix import FLOATS, INT_WORDS, Member
+from llmrt.quant.scheme import QuantScheme
 
 GPTQ_BITS = (2, 3, 4, 8)
 
@@ -46,18 +48,28 @@ def grouping(bits: int, group: int) -> str:
 
 @dataclass(frozen=True)
 class GptqLayout:
-    """See above; ``first_zero`` is what a stored zero of 0 stands for, and ``group`` 0 for all columns."""
+    """See above; ``first_zero`` is what a stored zero of 0 stands for, and ``group`` 0 for all columns.
+
+    With ``ordered`` columns may be of any group; where it is ``symmetric`` all zeros are the middle.
+    """
 
     bits: int
     group: int
     first_zero: int
+    symmetric: bool
+    ordered: bool
     weight: str = "qweight"
     scales: str = "scales"
 
     @property
     def label(self) -> str:
         """Method, bits, groups."""
-        return f"GPTQ, {grouping(self.bits, self.group)}"
+        return f"GPTQ, {grouping(self.bits, self.group)}" + (", act-order" if self.ordered else "")
+
+    @property
+    def scheme(self) -> QuantScheme | None:
+        """None of columns in any order."""
+        return None if self.ordered else kept_scheme(self.bits, self.group, symmetric=self.symmetric)
 
     def members(self, rows: int, columns: int) -> Mapping[str, Member]:
         """The bias is one that AutoGPTQ writes even where the model has none, all zeros."""
@@ -84,6 +96,11 @@ class AwqLayout:
     def label(self) -> str:
         """Method, bits, groups."""
         return f"AWQ, {grouping(self.bits, self.group)}"
+
+    @property
+    def scheme(self) -> QuantScheme | None:
+        """With offsets for the zeros."""
+        return kept_scheme(self.bits, self.group, symmetric=False)
 
     def members(self, rows: int, columns: int) -> Mapping[str, Member]:
         """All of them."""
@@ -135,7 +152,10 @@ def read_gptq(fields: Fields) -> Gptq:
         raise CheckpointError(
             f"{fields.where}: checkpoint_format is {form!r}; supported are gptq and gptq_v2, so use such a copy."
         )
-    usual = GptqLayout(_bits(fields, GPTQ_BITS), _group(fields), 1 if form == "gptq" else 0)
+    group, first_zero = _group(fields), 1 if form == "gptq" else 0
+    ordered = fields.get("desc_act", bool, False) and not fields.get("static_groups", bool, False) and group > 0
+    symmetric = fields.get("sym", bool, False)
+    usual = GptqLayout(_bits(fields, GPTQ_BITS), group, first_zero, symmetric, ordered)
     dynamic = fields.inside("dynamic")
     return Gptq(usual, tuple(_others(dynamic, usual)) if dynamic else ())
 

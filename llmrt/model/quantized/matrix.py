@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from llmrt.errors import CheckpointError
+from llmrt.model.quantized.kept_headers import ROUNDED
 from llmrt.model.stored_tensor import StoredTensor
+from llmrt.quant.scheme import QuantScheme
 
 Shape = tuple[int, ...]
 
@@ -46,6 +48,11 @@ class Layout(Protocol):
     @property
     def scales(self) -> str:
         """What the numbers are multiplied with."""
+        ...
+
+    @property
+    def scheme(self) -> QuantScheme | None:
+        """What the kernels keep its codes in, None where they have no codes for it."""
         ...
 
     def members(self, rows: int, columns: int) -> Mapping[str, Member]:
@@ -127,7 +134,8 @@ def shown_whole(
         if (matrix := owners.get(name)) is None:
             shown[name] = stored._replace(dtype=FLOATS.get(stored.dtype, "fp32"))
         else:
-            shown[matrix.name] = StoredTensor(matrix.shape, stored.file, matrix.dtype)
+            scheme = matrix.layout.scheme or ROUNDED
+            shown[matrix.name] = StoredTensor(matrix.shape, stored.file, matrix.dtype, scheme=scheme)
     return shown
 
 

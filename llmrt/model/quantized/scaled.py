@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from llmrt.model.quantized.matrix import QuantizedMatrix
 from llmrt.model.quantized.scaled_headers import ScaledLayout
+from llmrt.model.quantized.unpack import GroupedCodes
 
 
 def scaled_numbers(matrix: QuantizedMatrix, layout: ScaledLayout, tensors: dict[str, Tensor]) -> Tensor:
@@ -14,6 +16,21 @@ def scaled_numbers(matrix: QuantizedMatrix, layout: ScaledLayout, tensors: dict[
     if layout.zeros:
         numbers -= _spread(tensors["weight_zero_point"].float(), matrix.shape, layout)
     return numbers.mul_(_spread(tensors[layout.scales].float(), matrix.shape, layout))
+
+
+def int8_codes(matrix: QuantizedMatrix, layout: ScaledLayout, tensors: dict[str, Tensor]) -> GroupedCodes:
+    """Of int8 with a scale for all, a row, or a group of a row."""
+    rows, columns = matrix.shape
+    group = layout.block[1] if layout.block else columns
+    shape = rows, -(-columns // group)
+    zeros = tensors["weight_zero_point"] if layout.zeros else torch.zeros(1, dtype=torch.int8)
+    scales, middles = (t.reshape(-1, shape[1]).expand(shape) for t in (tensors[layout.scales], unsigned(zeros)))
+    return GroupedCodes(8, group, unsigned(tensors["weight"]), middles, scales)
+
+
+def unsigned(numbers: Tensor) -> Tensor:
+    """int8 plus 128, as uint8."""
+    return numbers.view(torch.uint8) ^ 0x80
 
 
 def _spread(scales: Tensor, shape: tuple[int, int], layout: ScaledLayout) -> Tensor:

@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 
 from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
+from llmrt.model.quantized.kept_headers import kept_scheme
 from llmrt.model.quantized.matrix import FLOATS, FP8, SIGNED, Member, Shape
+from llmrt.quant.scheme import QuantScheme
 
 # What the tool measured of activations and of keys and values, for kernels that round those to 8 bits; ours do not.
 ACTIVATIONS = (
@@ -45,6 +47,14 @@ class ScaledLayout:
         kind = "fp8" if (self.stored,) == FP8 else "int8"
         method = kind if kind == self.method else f"{self.method}, {kind}"
         return method + (f", blocks of {self.block[0]} x {self.block[1]}" if self.block else "")
+
+    @property
+    def scheme(self) -> QuantScheme | None:
+        """Of int8 with a scale a row, or a group of a row."""
+        rows, columns = self.block or (1, 0)
+        if (self.stored,) == FP8 or rows > 1:
+            return None
+        return kept_scheme(8, columns, symmetric=not self.zeros)
 
     def members(self, rows: int, columns: int) -> Mapping[str, Member]:
         """A scale of all or of each row is known by its shape."""

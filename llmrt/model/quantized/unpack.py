@@ -7,14 +7,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llmrt.quant.scheme import QuantScheme
+from llmrt.quant.stored_codes import StoredCodes
+
 
 @dataclass(frozen=True)
 class GroupedCodes:
-    """w[n, k] = scales[n, g] * (codes[n, k] - zeros[n, g]), g = group_of[k], or k // G where that is None.
+    """w[n, k] = scales[n, g] * (codes[n, k] - zeros[n, g]), g = k // group, or group_of[k] if that is there.
 
-    ``codes`` and ``zeros`` uint8 [N, K] and [N, K / G]; ``scales`` [N, K / G]; ``group_of`` [K].
+    ``codes`` and ``zeros`` uint8 [N, K] and [N, K / group]; ``scales`` [N, K / group]; ``group_of`` [K]. A code has
+    ``bits``.
     """
 
+    bits: int
+    group: int
     codes: Tensor
     zeros: Tensor
     scales: Tensor
@@ -22,12 +28,33 @@ class GroupedCodes:
 
     def numbers(self) -> Tensor:
         """The matrix in fp32, which holds whole numbers of 9 bits times 16-bit scales exactly."""
-        zeros, scales = self.zeros.float(), self.scales.float()
-        if self.group_of is None:
-            groups = scales.shape[1]
-            grouped = self.codes.float().unflatten(1, (groups, -1))
-            return grouped.sub_(zeros.unsqueeze(2)).mul_(scales.unsqueeze(2)).flatten(1)
-        return self.codes.float().sub_(zeros[:, self.group_of]).mul_(scales[:, self.group_of])
+        return self.codes.float().sub_(self._by_column(self.zeros)).mul_(self._by_column(self.scales))
+
+    def kept(self, scheme: QuantScheme) -> StoredCodes | None:
+        """The same numbers in a scheme of ``kept_scheme``, None if they do not fit.
+
+        Exactly, but for scales and offsets of more bits than fp16 has.
+        """
+        half = 1 << (scheme.bits - 1)
+        if scheme.affine:
+            scales = self.scales.float()
+            offsets = scales * ((1 << (self.bits - 1)) - self.zeros.float())
+            codes = self.codes + (half - (1 << (self.bits - 1)))
+            return StoredCodes(codes, self._by_group(scales, scheme), self._by_group(offsets, scheme), scheme)
+        codes = self.codes.short().sub_(self._by_column(self.zeros)).add_(half)
+        if codes.min() < 0 or codes.max() >= 2 * half:
+            return None
+        return StoredCodes(codes.to(torch.uint8), self._by_group(self.scales, scheme), None, scheme)
+
+    def _by_column(self, values: Tensor) -> Tensor:
+        if self.group_of is not None:
+            return values[:, self.group_of]
+        return values.repeat_interleave(self.group, 1)[:, : self.codes.shape[1]]
+
+    def _by_group(self, values: Tensor, scheme: QuantScheme) -> Tensor:
+        """For groups of ``scheme``, which divide these, in fp16."""
+        groups = -(-self.codes.shape[1] // scheme.group)
+        return values.half().repeat_interleave(-(-self.group // scheme.group), 1)[:, :groups]
 
 
 def unpack(words: Tensor, bits: int, count: int) -> Tensor:
