@@ -20,7 +20,8 @@ class EngineConfig:
     ``gpu_memory`` that may be used there, a fraction of what is free or, above 1, gigabytes; ``graphs`` of decode steps
     there; ``threads`` of the processor; ``max_num_seqs`` requests computed side by side;
     ``max_num_batched_tokens`` in one step; ``block_size`` tokens in a KV block; ``disk_cache`` bytes that the prefixes
-    of all models may have on disk together, 0 for none.
+    of all models may have on disk together, 0 for none; ``adapters`` the LoRA adapters that it begins with, each a name
+    and a folder.
     """
 
     context_length: int | None = None
@@ -37,6 +38,7 @@ class EngineConfig:
     block_size: int = 64
     prefix_caching: bool = True
     disk_cache: int = 0
+    adapters: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,14 +44,15 @@ def greedy(engine: LLMEngine, token_ids: Sequence[int], count: int) -> list[int]
     return tokens(run(engine)["greedy"])
 
 
-def score(engine: LLMEngine, token_ids: Sequence[int]) -> torch.Tensor:
+def score(engine: LLMEngine, token_ids: Sequence[int], adapter: str | None = None) -> torch.Tensor:
     """The logits of every position, [len(token_ids), V] fp32, through the engine's own scheduler, cache and decoder.
 
     The engine must have prefix caching off, or positions found in the cache have no logits.
     """
     runner = engine._runner
     assert isinstance(runner, TorchModelRunner)
-    request = Request("score", list(token_ids), SamplingParams(temperature=0, max_tokens=1))
+    params = SamplingParams(temperature=0, max_tokens=1)
+    request = Request("score", list(token_ids), params, adapter=engine._adapter(adapter))
     scheduler = engine.scheduler
     scheduler.add(request)
     rows: list[torch.Tensor] = []

@@ -156,26 +156,29 @@ struct llmrt_linear_args {
 enum llmrt_activation : int64_t { LLMRT_SILU = 0, LLMRT_RELU = 1, LLMRT_GELU = 2, LLMRT_GELU_TANH = 3 };
 
 // y [T, I] = activation(x Wg^T) * (x Wu^T). `weight` [2 I, K] has, for each group of y, its rows of Wg and then
-// those of Wu.
+// those of Wu. `delta` [T, 2 I], if there is one, is added to the products: all of Wg's, then all of Wu's.
 struct llmrt_gated_linear_args {
   llmrt_activations x;
   llmrt_weight weight;
   llmrt_activations y;
   int64_t tokens;
   int64_t activation;
+  const float* delta;
 };
 
-// y [T, I] = activation(x W^T + bias), I a multiple of 16.
+// y [T, I] = activation(x W^T + bias + delta), I a multiple of 16; `delta` [T, I] may be null.
 struct llmrt_activated_linear_args {
   llmrt_activations x;
   llmrt_weight weight;
   llmrt_activations y;
   int64_t tokens;
   int64_t activation;
+  const float* delta;
 };
 
 // The product with W [(H + 2 KVH) D, K]; queries and keys rotated (half-split RoPE), keys and values written to the
 // cache. q [T, H, D]; cos_sin [P, 2, D/2]. If there are norms [D], heads of queries and keys are normalised before that.
+// `delta` [T, (H + 2 KVH) D], if there is one, is added to the product.
 struct llmrt_rotary_linear_args {
   llmrt_activations x;
   llmrt_weight weight;
@@ -189,6 +192,35 @@ struct llmrt_rotary_linear_args {
   const float* q_norm;
   const float* k_norm;
   float norm_eps;
+  const float* delta;
+};
+
+// What an adapter adds to the outputs of a product from `start` on: b (a x), a [R, K] and b [N, R] of floats, R and N
+// multiples of 16.
+struct llmrt_low_rank {
+  llmrt_matrix a;
+  llmrt_matrix b;
+  int64_t start;
+};
+struct llmrt_adapter {
+  llmrt_low_rank pieces[kMaxPieces];
+  int64_t num_pieces;
+};
+
+// y[t] = residual[t] + what its adapter adds. residual (or null for zeros), y [T, N]; adapters [T], where one that the
+// table does not have adds nothing. `wide` is room for [T, K] in fp32, `shrunk` for [kMaxPieces, T, max_rank + 16]; no rank is above `max_rank`.
+struct llmrt_lora_args {
+  llmrt_activations x;
+  const int64_t* adapters;
+  const llmrt_adapter* table;
+  int64_t num_adapters;
+  int64_t max_rank;
+  llmrt_activations wide;
+  float* shrunk;
+  const float* residual;
+  float* y;
+  int64_t tokens;
+  int64_t rows;  // N
 };
 
 // The choices of a mixture of experts, k for each token: pairs of a token and an expert, which get rows of their own,

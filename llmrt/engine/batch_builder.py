@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -18,7 +18,10 @@ from llmrt.model.forward_batch import ForwardBatch
 
 @dataclass(frozen=True)
 class BatchRows:
-    """A step's numbers as lists, named as in ``ForwardBatch``; ``last_rows`` are those that a token is chosen for."""
+    """A step's numbers as lists, named as in ``ForwardBatch``; ``last_rows`` are those that a token is chosen for.
+
+    ``adapters`` is empty where no request has one.
+    """
 
     input_ids: list[int]
     positions: list[int]
@@ -27,6 +30,7 @@ class BatchRows:
     seq_lens: list[int]
     block_tables: list[array[int]]
     last_rows: list[int]
+    adapters: list[int]
 
     def batch(self, device: torch.device) -> ForwardBatch:
         """The same as tensors."""
@@ -43,7 +47,21 @@ class BatchRows:
             block_table=tensor(_padded(self.block_tables)),
             max_query_len=max(end - start for start, end in pairwise(self.cu_seqlens_q)),
             logits_index=None if len(self.last_rows) == len(self.input_ids) else tensor(self.last_rows),
+            adapters=tensor(self.adapters) if self.adapters else None,
         )
+
+
+NO_ADAPTER = -1
+
+
+def has_adapters(requests: Iterable[Request]) -> bool:
+    """Whether a request has a LoRA adapter."""
+    return any(request.adapter is not None for request in requests)
+
+
+def adapter_number(request: Request) -> int:
+    """See ``ForwardBatch.adapters``."""
+    return NO_ADAPTER if request.adapter is None else request.adapter.number
 
 
 def ends_in_step(request: Request, num_tokens: int) -> bool:
@@ -61,11 +79,15 @@ def lay_out(scheduled: SchedulerOutput, block_size: int) -> BatchRows:
     input_ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
+    adapters: list[int] = []
+    adapted = has_adapters(scheduled)
     for request, num_tokens in scheduled.items():
         span = range(request.num_computed_tokens, request.num_computed_tokens + num_tokens)
         input_ids += request.token_ids[span.start : span.stop]
         positions += span
         slots += [request.block_table[p // block_size] * block_size + p % block_size for p in span]
+        if adapted:
+            adapters += [adapter_number(request)] * num_tokens
     ends = list(accumulate(scheduled.values()))
     return BatchRows(
         input_ids,
@@ -75,6 +97,7 @@ def lay_out(scheduled: SchedulerOutput, block_size: int) -> BatchRows:
         [r.num_computed_tokens + n for r, n in scheduled.items()],
         [r.block_table for r in scheduled],
         [end - 1 for (r, n), end in zip(scheduled.items(), ends, strict=True) if chooses_in_step(r, n)],
+        adapters,
     )
 
 

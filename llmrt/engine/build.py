@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from llmrt.config import EngineConfig
+from llmrt.engine.adapter_weights import AdapterWeights
+from llmrt.engine.adapters import Adapters
 from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.device import CudaDevice
 from llmrt.engine.disk_cache import open_disk_cache
@@ -26,6 +28,7 @@ from llmrt.errors import ConfigError
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import Progress
+from llmrt.model.peft_adapter import PeftAdapter
 from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import choose
 from llmrt.text.tokenizer import load_tokenizer
@@ -42,7 +45,8 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     shape = model.config
     config, notices = settle(model, config)
     budget = budget_of(shape, config, free_memory(config))
-    plan = plan_memory(shape, config, weights=loaded_bytes(model, config), kv_dtype=config.kv_dtype, budget=budget)
+    weights = loaded_bytes(model, config) + _adapter_bytes(config)
+    plan = plan_memory(shape, config, weights=weights, kv_dtype=config.kv_dtype, budget=budget)
     loaded = load_model(model, config, plan.context_length, progress)
     decoder = loaded.decoder
     kv_dtype, device = kv_torch_dtype(model, config), torch.device(config.device)
@@ -65,8 +69,9 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
         context_length=plan.context_length,
     )
     runner = _runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size), late)
+    adapters = _adapters(decoder, runner, config)
     grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), shape.vocab_size)
-    return LLMEngine(scheduler, runner, notices, config, grammars)
+    return LLMEngine(scheduler, runner, notices, config, grammars, adapters)
 
 
 def _runner(
@@ -79,6 +84,19 @@ def _runner(
     natively = choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
     tapes = DecodeTapes(decoder, kv, max_blocks, block_size) if natively else None
     return TorchModelRunner(decoder, kv, block_size, torch.device("cpu"), tapes)
+
+
+def _adapters(decoder: Decoder, runner: ModelRunner | LateRunner, config: EngineConfig) -> Adapters:
+    forget = runner.forget_adapters if isinstance(runner, TorchModelRunner) else lambda: None
+    adapters = Adapters(AdapterWeights(decoder, forget))
+    for name, folder in config.adapters:
+        adapters.load(name, Path(folder))
+    return adapters
+
+
+def _adapter_bytes(config: EngineConfig) -> int:
+    """Bytes of the files; what is wrong with their headers is said before the weights are loaded."""
+    return sum(PeftAdapter(Path(folder)).file.stat().st_size for _, folder in config.adapters)
 
 
 def _check(config: EngineConfig) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from llmrt.engine.batch_builder import adapter_number, has_adapters
 from llmrt.engine.request import Request
 from llmrt.model.decoder import Decoder
 from llmrt.model.forward_batch import ForwardBatch
@@ -61,16 +62,26 @@ def _numbers(tensor: Tensor) -> memoryview[int]:
 class _Inputs:
     """What a tape for B requests reads, as tensors for recording it and as memory for writing the next step's numbers.
 
-    The block table of request i begins at number i * ``_max_blocks``.
+    The block table of request i begins at number i * ``_max_blocks``. ``adapted``: some request has an adapter.
     """
 
-    def __init__(self, num_requests: int, max_blocks: int) -> None:
-        columns = torch.zeros(4, num_requests, dtype=torch.int64)
+    def __init__(self, num_requests: int, max_blocks: int, *, adapted: bool) -> None:
+        columns = torch.zeros(5, num_requests, dtype=torch.int64)
         tables = torch.zeros(num_requests, max_blocks, dtype=torch.int64)
-        ids, positions, slots, lens = columns
-        cu_seqlens_q = torch.arange(num_requests + 1)
-        self.batch = ForwardBatch(ids, positions, slots, cu_seqlens_q, lens, tables, max_query_len=1, logits_index=None)
-        self._ids, self._positions, self._slots, self._lens = (_numbers(column) for column in columns)
+        ids, positions, slots, lens, adapters = columns
+        self.batch = ForwardBatch(
+            input_ids=ids,
+            positions=positions,
+            slot_mapping=slots,
+            cu_seqlens_q=torch.arange(num_requests + 1),
+            seq_lens=lens,
+            block_table=tables,
+            max_query_len=1,
+            logits_index=None,
+            adapters=adapters if adapted else None,
+        )
+        self._ids, self._positions, self._slots, self._lens, self._adapters = (_numbers(column) for column in columns)
+        self._adapted = adapted
         self._tables, self._max_blocks = _numbers(tables), max_blocks
 
     def write(self, requests: Sequence[Request], block_size: int) -> None:
@@ -83,6 +94,8 @@ class _Inputs:
             self._lens[i] = position + 1
             start = i * self._max_blocks
             self._tables[start : start + len(table)] = table
+            if self._adapted:
+                self._adapters[i] = adapter_number(request)
 
 
 class Step:
@@ -113,20 +126,25 @@ class DecodeTapes:
         self._max_blocks = max_blocks
         self._block_size = block_size
         self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
-        self._recorded: dict[int, Step] = {}
+        self._recorded: dict[tuple[int, bool], Step] = {}  # by the number of requests, and whether some have adapters
         self.possible = True
 
     def run(self, requests: Sequence[Request]) -> Step | None:
         """The step, whose results are valid until the next run; None if this decoder cannot be recorded."""
-        step = self._recorded.get(len(requests))
+        step = self._recorded.get((len(requests), has_adapters(requests)))
         if step is None:
             return self._record(requests)
         step.run(requests, self._block_size)
         return step
 
+    def forget_adapters(self) -> None:
+        """The matrices of adapters are others from now on."""
+        self._recorded = {kind: step for kind, step in self._recorded.items() if not kind[1]}
+
     @torch.inference_mode()
     def _record(self, requests: Sequence[Request]) -> Step | None:
-        inputs = _Inputs(len(requests), self._max_blocks)
+        kind = len(requests), has_adapters(requests)
+        inputs = _Inputs(len(requests), self._max_blocks, adapted=kind[1])
         inputs.write(requests, self._block_size)
         try:
             with record() as tape, _NativeOnly():
@@ -135,5 +153,5 @@ class DecodeTapes:
         except _NotOnTapeError:
             self.possible = False
             return None
-        self._recorded[len(requests)] = Step(inputs, tape, logits, likeliest)
-        return self._recorded[len(requests)]
+        self._recorded[kind] = Step(inputs, tape, logits, likeliest)
+        return self._recorded[kind]

@@ -1,6 +1,7 @@
 """Executes steps on a device that the host does not wait for: batch, decoder, and the choice of tokens there.
 
-A step in which every request has one token is a graph; one with prompts in it is handed over operation by operation.
+A step in which every request has one token is a graph; one with prompts or LoRA adapters in it is handed over operation
+by operation.
 Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), or a vector is complete, the
 step is waited for.
 """
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from llmrt.engine.batch_builder import chooses_in_step, ends_in_step, lay_out
+from llmrt.engine.batch_builder import chooses_in_step, ends_in_step, has_adapters, lay_out
 from llmrt.engine.choice import Choice, Chooser
 from llmrt.engine.decode_inputs import DecodeInputs
 from llmrt.engine.device import Computed, Event, StepDevice
@@ -79,7 +80,7 @@ class GpuRunner:
         ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
         choice = self._chooser.prepare(ending)
         pooled, vectors = pooled_rows(scheduled), list[Tensor]()
-        if sum(scheduled.values()) == len(ending):
+        if sum(scheduled.values()) == len(ending) and not has_adapters(scheduled):
             computed = self._graphs.run(ending, self._chosen, choice)
         else:
             computed = self._run(scheduled, ending, choice, pooled, vectors)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from llmrt.config import EngineConfig
+from llmrt.engine.adapters import Adapters
 from llmrt.engine.grammars import Grammars
 from llmrt.engine.interleave import Interleave
-from llmrt.engine.request import Pooling, Request, RequestOutput, SamplingParams
+from llmrt.engine.request import Adapter, Pooling, Request, RequestOutput, SamplingParams
 from llmrt.engine.run_ahead import RunAhead
 from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
@@ -22,7 +24,7 @@ class LLMEngine:
 
     ``notices`` are lines for the person who started the engine, such as a context that had to be reduced; more may come
     while it runs. ``config`` is what it runs with, formats that were left to it chosen. Without ``grammars`` no request
-    can have one.
+    can have one, nor an adapter without ``adapters``.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class LLMEngine:
         notices: Sequence[str] = (),
         config: EngineConfig = DEFAULTS,
         grammars: Grammars | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.notices = notices
         self.config = config
         self._runner = runner
         self._grammars = grammars
+        self._adapters = adapters
         if isinstance(runner, LateRunner):
             self._step = RunAhead(scheduler, runner).step
         else:
@@ -77,10 +81,15 @@ class LLMEngine:
         """Whether ``step`` would compute anything."""
         return self._is_computing or self._num_compiling > 0 or self.scheduler.kv.has_disk_work
 
-    def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
-        """Queue a request. Raises ``RequestError`` for values, tokens or a length that cannot be served."""
+    def add(
+        self, request_id: str, token_ids: Sequence[int], params: SamplingParams, adapter: str | None = None
+    ) -> None:
+        """Queue a request, for the ``adapter`` of that name if there is one.
+
+        Raises ``RequestError`` for values, tokens, a length or a name that cannot be served.
+        """
         check_request(token_ids, params, self.vocab_size, self.context_length)
-        request = Request(request_id, list(token_ids), params)
+        request = Request(request_id, list(token_ids), params, adapter=self._adapter(adapter))
         if params.grammar is None:
             self.scheduler.add(request)
         elif self._grammars is not None:
@@ -88,18 +97,28 @@ class LLMEngine:
         else:
             raise RequestError("This model has no vocabulary, so it cannot follow a grammar.", param="grammar")
 
-    def embed(self, request_id: str, token_ids: Sequence[int], pooling: Pooling) -> None:
-        """Queue a text whose vector is wanted. Raises ``RequestError`` for tokens or a length that cannot be served."""
+    def embed(self, request_id: str, token_ids: Sequence[int], pooling: Pooling, adapter: str | None = None) -> None:
+        """Queue a text whose vector is wanted; raises as ``add`` does."""
         _check_tokens(token_ids, self.vocab_size)
         if len(token_ids) > self.context_length:
             raise ContextLengthError(len(token_ids), self.context_length, param="input")
-        self.scheduler.add(Request(request_id, list(token_ids), SamplingParams(), pooling))
+        self.scheduler.add(Request(request_id, list(token_ids), SamplingParams(), pooling, self._adapter(adapter)))
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Take requests for the LoRA adapter in ``folder`` from now on. Raises ``LlmrtError``."""
+        self._all_adapters.load(name, folder)
+
+    def unload_adapter(self, name: str) -> None:
+        """Take no more requests for it; those that are here go on to their end. Raises ``RequestError``."""
+        self._all_adapters.unload(name)
+        self._let_adapters_go()
 
     def abort(self, request_id: str) -> None:
         """Forget a request; nothing more is emitted for it."""
         self.scheduler.abort(request_id)
         if self._grammars is not None:
             self._grammars.abort(request_id)
+        self._let_adapters_go()
 
     def fill(self, depth: int) -> None:
         """For measuring: take the first ``depth`` tokens of every request for computed, with random keys and values."""
@@ -118,7 +137,22 @@ class LLMEngine:
         if self._is_computing:
             outputs += self._step()
         self.scheduler.advance_disk()
+        self._let_adapters_go()
         return outputs
+
+    @property
+    def _all_adapters(self) -> Adapters:
+        if self._adapters is None:
+            raise RequestError("This engine takes no adapters.", param="model")
+        return self._adapters
+
+    def _adapter(self, name: str | None) -> Adapter | None:
+        return None if name is None else self._all_adapters.find(name)
+
+    def _let_adapters_go(self) -> None:
+        """Those that were unloaded, once no request has them; nobody looks for those of grammars that are compiled."""
+        if self._adapters is not None and self._adapters.are_leaving and not self._num_compiling:
+            self._adapters.let_go({request.adapter for request in self.scheduler.requests})
 
     @property
     def _is_computing(self) -> bool:

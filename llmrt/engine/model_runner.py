@@ -52,6 +52,11 @@ class TorchModelRunner:
             scheduled, self._decoder, self._kv, self._block_size, self._device, self._pooler, self._likeliest
         )
 
+    def forget_adapters(self) -> None:
+        """The matrices of adapters are others from now on."""
+        if self._tapes is not None:
+            self._tapes.forget_adapters()
+
     def randomize_cache(self) -> None:
         """See ``KVCache.randomize``."""
         self._kv.randomize()

@@ -120,6 +120,15 @@ class RequestOutput:
     embedding: bytes | None = None
 
 
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter that is loaded: its ``number`` among those there are now, and what names its content."""
+
+    name: str
+    number: int
+    digest: bytes
+
+
 def empty_table() -> array[int]:
     """The block table of a request that holds no blocks."""
     return array("q")
@@ -135,13 +144,15 @@ class Request:
     of its full blocks. ``seed`` is the one asked for, or drawn when the request begins; with ``max_length`` tokens, a
     number that the scheduler sets, it ends. ``is_plain`` and ``is_plain_greedy`` are those of ``params``.
     ``constraint`` is its place in the grammar, if it has one. With ``pooling`` nothing is generated: the request ends
-    when its prompt is computed, and gives a vector.
+    when its prompt is computed, and gives a vector. All of its tokens go through the model with its ``adapter``, if it
+    has one.
     """
 
     request_id: str
     token_ids: list[int]
     params: SamplingParams
     pooling: Pooling | None = None
+    adapter: Adapter | None = None
     num_prompt_tokens: int = field(init=False)
     seed: int = field(init=False)
     is_plain: bool = field(init=False)
@@ -162,6 +173,11 @@ class Request:
         self.seed = secrets.randbits(64) if self.params.seed is None else self.params.seed
         self.is_plain = self.params.is_plain
         self.is_plain_greedy = self.params.is_plain_greedy
+
+    @property
+    def cache_salt(self) -> bytes:
+        """What its keys and values depend on beside its tokens."""
+        return b"" if self.adapter is None else self.adapter.digest
 
     @property
     def num_uncomputed_tokens(self) -> int:

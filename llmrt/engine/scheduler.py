@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from llmrt.engine.kv.manager import KVCacheManager
@@ -59,6 +59,11 @@ class Scheduler:
         self._waiting: deque[Request] = deque()
         self._running: dict[Request, None] = {}  # oldest first
         self._by_id: dict[str, Request] = {}
+
+    @property
+    def requests(self) -> Iterable[Request]:
+        """All that wait or take part in steps."""
+        return self._by_id.values()
 
     @property
     def num_waiting(self) -> int:

@@ -11,6 +11,7 @@ from llmrt.model.config import ModelConfig
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import LayerKVCache
 from llmrt.model.linear import Linear, RotaryLinear
+from llmrt.model.lora import Lora
 from llmrt.model.norm import QKNorm
 from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import resolve
@@ -26,7 +27,9 @@ class Attention(nn.Module):
         all_heads = heads + 2 * config.num_kv_heads
         self.qkv = RotaryLinear(config.hidden_size, all_heads * head_dim, spec, bias=config.qkv_bias)
         self.qk_norm = QKNorm(config, spec) if config.qk_norm else None
+        self.qkv_lora = Lora(all_heads * head_dim, spec)
         self.output = Linear(heads * head_dim, config.hidden_size, spec, bias=config.attention_output_bias)
+        self.output_lora = Lora(config.hidden_size, spec)
         self._scale = head_dim**-0.5 if config.attention_scale is None else config.attention_scale
         self._sliding_window = sliding_window
         self._group = spec.group
@@ -41,7 +44,7 @@ class Attention(nn.Module):
         Keys and values of the T tokens are in ``kv`` then.
         """
         head_norm = {} if self.qk_norm is None else {"head_norm": self.qk_norm.record}
-        q = self.qkv(x, batch, cos_sin, kv, **head_norm)
+        q = self.qkv(x, batch, cos_sin, kv, **head_norm, **self.qkv_lora.delta(x, batch.adapters))
         attended = self._paged_attention(
             q,
             kv.k,
@@ -56,4 +59,4 @@ class Attention(nn.Module):
             self._sliding_window,
             self._group,
         )
-        return self.output(attended, residual)
+        return self.output(attended, self.output_lora(attended, batch.adapters, residual))

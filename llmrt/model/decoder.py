@@ -44,8 +44,8 @@ class DecoderLayer(nn.Module):
         if self.mlp_norm is not None:
             x = self.mlp_norm(stream if self._parallel else attended)
         if self.mlp_join is None:
-            return self.mlp(x, attended)
-        return self.mlp_join(self.mlp(x, None), attended)
+            return self.mlp(x, attended, batch.adapters)
+        return self.mlp_join(self.mlp(x, None, batch.adapters), attended)
 
     def _attend(self, x: Tensor, stream: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
         if self.attention_join is None:

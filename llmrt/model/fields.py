@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +35,18 @@ class Fields:
     def is_null(self, name: str) -> bool:
         """Whether the field is there and null."""
         return name in self._raw and self._raw[name] is None
+
+    def is_on(self, name: str) -> bool:
+        """Whether the field is there and neither null, false, zero nor empty."""
+        return bool(self._raw.get(name))
+
+    def is_text(self, name: str) -> bool:
+        """Whether the field is a string."""
+        return isinstance(self._raw.get(name), str)
+
+    def is_one_of(self, name: str, values: Collection[object]) -> bool:
+        """Whether the field, None if it is absent, is among ``values``."""
+        return self._raw.get(name) in values
 
     def get(self, name: str, kind: type[T], default: T) -> T:
         """The field ``name``, or ``default`` if it is absent or null."""

@@ -50,9 +50,11 @@ class GatedLinear(Linear):
         by_name = partial(resolve(GATED_ACTIVATION, spec), name=activation)
         self._gate = resolve(SILU_MUL, spec) if activation == "silu" else by_name
 
-    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """activation(gate) * up. x [T, in_features] -> [T, inner_features]."""
-        return self._gate(self._linear(x, self.weight, self.bias))
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Tensor, delta: Tensor | None = None
+    ) -> Tensor:
+        """activation(gate) * up. x [T, in_features] -> [T, inner_features]; ``delta`` is added to the product."""
+        return self._gate(self._linear(x, self.weight, self.bias, delta))
 
 
 class ActivatedLinear(Linear):
@@ -65,9 +67,11 @@ class ActivatedLinear(Linear):
         self.activation = activation
         self._activation = resolve(ACTIVATION, spec)
 
-    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """activation(x W^T + b). x [T, in_features] -> [T, inner_features]."""
-        return self._activation(self._linear(x, self.weight, self.bias), self.activation)
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Tensor, delta: Tensor | None = None
+    ) -> Tensor:
+        """activation(x W^T + b + delta). x [T, in_features] -> [T, inner_features]."""
+        return self._activation(self._linear(x, self.weight, self.bias, delta), self.activation)
 
 
 class RotaryLinear(Linear):
@@ -78,10 +82,19 @@ class RotaryLinear(Linear):
         self._rope_kv_write = resolve(ROPE_KV_WRITE, spec)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, x: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache, **head_norm: HeadNorm
+        self,
+        x: Tensor,
+        batch: ForwardBatch,
+        cos_sin: Tensor,
+        kv: LayerKVCache,
+        delta: Tensor | None = None,
+        **head_norm: HeadNorm,
     ) -> Tensor:
-        """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards."""
-        qkv = self._linear(x, self.weight, self.bias)
+        """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards.
+
+        ``delta`` is added to the product.
+        """
+        qkv = self._linear(x, self.weight, self.bias, delta)
         return self._rope_kv_write(
             qkv, batch.positions, cos_sin, batch.slot_mapping, kv.k, kv.v, kv.k_scales, kv.v_scales, **head_norm
         )

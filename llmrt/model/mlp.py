@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from llmrt.model.linear import ActivatedLinear, GatedLinear, Linear
+from llmrt.model.lora import Lora
 from llmrt.ops.types import Activations, OpSpec
 
 
@@ -16,11 +17,14 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         self.gate_up = GatedLinear(hidden_size, intermediate_size, spec, bias=bias, activation=activation)
+        self.gate_up_lora = Lora(2 * intermediate_size, spec)
         self.down = Linear(intermediate_size, hidden_size, spec, bias=bias)
+        self.down_lora = Lora(hidden_size, spec)
 
-    def forward(self, x: Activations, residual: Tensor | None) -> Tensor:
+    def forward(self, x: Activations, residual: Tensor | None, adapters: Tensor | None = None) -> Tensor:
         """x, residual [T, hidden] -> mlp(x), added to the residual if there is one."""
-        return self.down(self.gate_up(x), residual)
+        h = self.gate_up(x, **self.gate_up_lora.delta(x, adapters))
+        return self.down(h, self.down_lora(h, adapters, residual))
 
 
 class PlainMLP(nn.Module):
@@ -31,8 +35,11 @@ class PlainMLP(nn.Module):
     ) -> None:
         super().__init__()
         self.up = ActivatedLinear(hidden_size, intermediate_size, spec, bias=bias, activation=activation)
+        self.up_lora = Lora(intermediate_size, spec)
         self.down = Linear(intermediate_size, hidden_size, spec, bias=bias)
+        self.down_lora = Lora(hidden_size, spec)
 
-    def forward(self, x: Activations, residual: Tensor | None) -> Tensor:
+    def forward(self, x: Activations, residual: Tensor | None, adapters: Tensor | None = None) -> Tensor:
         """x, residual [T, hidden] -> mlp(x), added to the residual if there is one."""
-        return self.down(self.up(x), residual)
+        h = self.up(x, **self.up_lora.delta(x, adapters))
+        return self.down(h, self.down_lora(h, adapters, residual))

@@ -47,9 +47,11 @@ class SharedExpert(MLP):
         self.gate = Linear(hidden_size, 1, spec)
         self._gate_rows = resolve(GATE_ROWS, spec)
 
-    def forward(self, x: Activations, residual: Tensor | None) -> Tensor:
+    def forward(self, x: Activations, residual: Tensor | None, adapters: Tensor | None = None) -> Tensor:
         """x, residual [T, hidden] -> residual + gate(x) * mlp(x)."""
-        return self.down(self._gate_rows(x, self.gate.weight, self.gate_up(x)), residual)
+        h = self.gate_up(x, **self.gate_up_lora.delta(x, adapters))
+        h = self._gate_rows(x, self.gate.weight, h)
+        return self.down(h, self.down_lora(h, adapters, residual))
 
 
 class MoE(nn.Module):
@@ -68,10 +70,10 @@ class MoE(nn.Module):
         )
         self._moe_experts = experts if moe.renormalize else partial(experts, renormalize=False)
 
-    def forward(self, x: Activations, residual: Tensor) -> Tensor:
-        """x, residual [T, hidden] -> residual + what the experts make of x."""
+    def forward(self, x: Activations, residual: Tensor, adapters: Tensor | None = None) -> Tensor:
+        """x, residual [T, hidden] -> residual + what the experts make of x. Adapters leave the experts alone."""
         if self.shared is not None:
-            residual = self.shared(x, residual)
+            residual = self.shared(x, residual, adapters)
         return self._moe_experts(
             x, self.router.weight, self.gate_up.weight, self.down.weight, self._num_active, residual
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -14,12 +15,18 @@ from llmrt.ops.activated_linear_packed import ACTIVATED_LINEAR_PACKED
 from llmrt.ops.embedding_packed import EMBEDDING_PACKED
 from llmrt.ops.gated_linear_packed import GATED_LINEAR_PACKED
 from llmrt.ops.linear_packed import LINEAR_PACKED
+from llmrt.ops.options import LORA
 from llmrt.ops.registry import resolve
 from llmrt.ops.rotary_linear_packed import ROTARY_LINEAR_PACKED
 from llmrt.ops.types import Activations, OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Weight
+
+
+def _adapted(spec: OpSpec) -> OpSpec:
+    """``spec`` for steps in which adapters add to products."""
+    return replace(spec, options=spec.options | {LORA})
 
 
 class PackedModule(nn.Module):
@@ -60,12 +67,14 @@ class PackedGatedLinear(PackedModule):
         activation: str = "silu",
     ) -> None:
         super().__init__(pieces, bias, spec)
-        gated: Callable[..., Activations] = resolve(GATED_LINEAR_PACKED, spec)
-        self._gated_linear = gated if activation == "silu" else partial(gated, name=activation)
+        kinds: list[Callable[..., Activations]] = [resolve(GATED_LINEAR_PACKED, s) for s in (spec, _adapted(spec))]
+        self._gated_linear, self._adapted_linear = (
+            kinds if activation == "silu" else [partial(kind, name=activation) for kind in kinds]
+        )
 
-    def forward(self, x: Activations) -> Activations:
-        """activation(gate) * up. x [T, in_features] -> [T, inner_features]."""
-        return self._gated_linear(x, self._weight)
+    def forward(self, x: Activations, **delta: Tensor) -> Activations:
+        """activation(gate) * up. x [T, in_features] -> [T, inner_features]; ``delta`` is added to the product."""
+        return self._adapted_linear(x, self._weight, **delta) if delta else self._gated_linear(x, self._weight)
 
 
 class PackedActivatedLinear(PackedModule):
@@ -78,9 +87,9 @@ class PackedActivatedLinear(PackedModule):
         self._activation = activation
         self._activated_linear = resolve(ACTIVATED_LINEAR_PACKED, spec)
 
-    def forward(self, x: Activations) -> Activations:
-        """activation(x W^T + b). x [T, in_features] -> [T, inner_features]."""
-        return self._activated_linear(x, self._weight, self._activation)
+    def forward(self, x: Activations, **delta: Tensor) -> Activations:
+        """activation(x W^T + b + delta). x [T, in_features] -> [T, inner_features]."""
+        return self._activated_linear(x, self._weight, self._activation, **delta)
 
 
 class PackedRotaryLinear(PackedModule):
@@ -89,12 +98,22 @@ class PackedRotaryLinear(PackedModule):
     def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__(pieces, bias, spec)
         self._rotary_linear = resolve(ROTARY_LINEAR_PACKED, spec)
+        self._adapted_linear = resolve(ROTARY_LINEAR_PACKED, _adapted(spec))
 
     def forward(
-        self, x: Activations, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache, **head_norm: HeadNorm
+        self,
+        x: Activations,
+        batch: ForwardBatch,
+        cos_sin: Tensor,
+        kv: LayerKVCache,
+        **extras: HeadNorm | Tensor,
     ) -> Tensor:
-        """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards."""
-        return self._rotary_linear(
+        """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards.
+
+        ``extras`` are a ``head_norm``, and a ``delta`` that is added to the product.
+        """
+        rotary_linear = self._adapted_linear if "delta" in extras else self._rotary_linear
+        return rotary_linear(
             x,
             self._weight,
             batch.positions,
@@ -104,7 +123,7 @@ class PackedRotaryLinear(PackedModule):
             kv.v,
             kv.k_scales,
             kv.v_scales,
-            **head_norm,
+            **extras,
         )
 
 

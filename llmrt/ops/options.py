@@ -16,12 +16,13 @@ SCALED_LOGITS = "scaled or capped logits"
 SCALED_EMBEDDING = "scaled embeddings"
 SCALED_RESIDUAL = "scaled residuals"
 LEARNED_POSITIONS = "learned positions"
+LORA = "LoRA adapters"
 
 # What the native kernels compute of it.
 NATIVE_OPTIONS = frozenset(
     (
         *(QK_NORM, UNDIVIDED_EXPERTS, SHARED_EXPERT, LAYER_NORM, POST_NORMS, GELU, PLAIN_MLP),
-        *(CAPPED_ATTENTION, SCALED_LOGITS, SCALED_EMBEDDING),
+        *(CAPPED_ATTENTION, SCALED_LOGITS, SCALED_EMBEDDING, LORA),
     )
 )
 

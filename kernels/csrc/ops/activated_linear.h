@@ -18,6 +18,7 @@ inline void activated_group(const llmrt_activated_linear_args& a, int64_t g) {
     for (int64_t i = 0; i < count; i += 16) {
       Float result[kTokens];
       product(a.x, token, a.weight, first + i, result);
+      add_delta(a.delta, a.weight.rows, token, first + i, result);
       for (int t = 0; t < kTokens; ++t) store(values[t] + i, activated(result[t], a.activation));
     }
     for (int t = 0; t < kTokens; ++t) write_group(values[t], count, a.y, token + t, g);

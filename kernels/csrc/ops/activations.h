@@ -68,7 +68,8 @@ inline void read_row(const llmrt_activations& x, int64_t t, int64_t size, float*
   if (x.dtype == LLMRT_INT8) {
     const float* scales = x.scales + t * groups_of(x);
     const int8_t* codes = row_of<int8_t>(x, t);
-    for (int64_t i = 0; i < size; ++i) values[i] = scales[i / x.group] * static_cast<float>(codes[i]);
+    for (int64_t i = 0; i < size; ++scales)
+      for (const int64_t end = std::min(size, i + x.group); i < end; ++i) values[i] = *scales * static_cast<float>(codes[i]);
     return;
   }
   for (int64_t i = 0; i < size; i += 16)

@@ -14,18 +14,20 @@ namespace llmrt::LLMRT_ISA {
 // Group g of y for tokens [token, end); both matrices of `size` rows begin at row `first_row` of the weight.
 inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, int64_t first_row, int64_t size,
                         const llmrt_activations& y, int64_t g, int64_t token, int64_t end,
-                        int64_t activation = LLMRT_SILU) {
+                        int64_t activation = LLMRT_SILU, const float* delta = nullptr) {
   const int64_t first = g * y.group, count = std::min(y.group, size - first), row = first_row + 2 * first;
   const auto tile = [&]<int kTokens>(int64_t at) {
     float values[kTokens][kMaxGroup];
     for (int64_t i = 0; i < count; i += 16) {
       Float gate[kTokens];
       product(x, at, weight, row + i, gate);
+      add_delta(delta, 2 * size, at, first + i, gate);
       for (int t = 0; t < kTokens; ++t) store(values[t] + i, activated(gate[t], activation));
     }
     for (int64_t i = 0; i < count; i += 16) {
       Float up[kTokens];
       product(x, at, weight, row + count + i, up);
+      add_delta(delta, 2 * size, at, size + first + i, up);
       for (int t = 0; t < kTokens; ++t) store(values[t] + i, mul(load(values[t] + i), up[t]));
     }
     for (int t = 0; t < kTokens; ++t) write_group(values[t], count, y, at + t, g);
@@ -35,7 +37,8 @@ inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, 
 
 inline void gated_linear(const llmrt_gated_linear_args& a, Context& context) {
   context.share(groups_of(a.y), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g) gated_group(a.x, a.weight, 0, a.weight.rows / 2, a.y, g, 0, a.tokens, a.activation);
+    for (int64_t g = begin; g < end; ++g)
+      gated_group(a.x, a.weight, 0, a.weight.rows / 2, a.y, g, 0, a.tokens, a.activation, a.delta);
   });
 }
 

@@ -43,6 +43,13 @@ inline void product(const llmrt_activations& x, int64_t token, const llmrt_weigh
   for (Float& r : result) r = add(r, load(bias));
 }
 
+// Adds the 16 columns from `column` on of `delta` [T, columns], if there is one.
+template <int kTokens>
+inline void add_delta(const float* delta, int64_t columns, int64_t token, int64_t column, Float (&result)[kTokens]) {
+  if (delta == nullptr) return;
+  for (int t = 0; t < kTokens; ++t) result[t] = add(result[t], load(delta + (token + t) * columns + column));
+}
+
 // Calls body.operator()<kTokens>(first token) for tiles that cover all tokens: whole ones, then what is left.
 template <int kTokens = kTileTokens, class Body>
 inline void for_tiles(int64_t tokens, Body&& body, int64_t token = 0) {

@@ -38,6 +38,7 @@ inline void rotary_linear_of(const llmrt_rotary_linear_args& a, Context& context
         for (int64_t i = 0; i < dim; i += 16) {
           Float result[kTokens];
           product(a.x, token, a.weight, head * dim + i, result);
+          add_delta(a.delta, a.weight.rows, token, head * dim + i, result);
           for (int t = 0; t < kTokens; ++t) store(values.data() + t * dim + i, result[t]);
         }
         for (int t = 0; t < kTokens; ++t) {

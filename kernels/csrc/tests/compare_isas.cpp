@@ -74,6 +74,30 @@ Results linear(Random& random, int64_t activations) {
   return {y};
 }
 
+Results lora(Random& random) {
+  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 20)), rows = 16 * (1 + below(random, 9));
+  const int64_t num_adapters = 3, max_rank = 48;
+  Activations x = Activations::random(random, tokens, columns, 32, one_of<int64_t>(random, {LLMRT_INT8, LLMRT_BF16}));
+  std::vector<Weight> matrices;
+  std::vector<llmrt_adapter> table(num_adapters);
+  matrices.reserve(2 * num_adapters);
+  for (llmrt_adapter& adapter : table) {
+    const int64_t rank = 16 * (1 + below(random, 3));
+    const Kind kind = Kind::of(LLMRT_FP32, random);
+    const llmrt_matrix a = matrices.emplace_back(random, std::vector{rank}, columns, kind, false).args.pieces[0];
+    const llmrt_matrix b = matrices.emplace_back(random, std::vector{rows}, rank, kind, false).args.pieces[0];
+    adapter = {{{a, b, 0}}, 1};
+  }
+  std::vector<int64_t> adapters(tokens);
+  for (int64_t& adapter : adapters) adapter = below(random, num_adapters + 1) - 1;
+  Activations wide(tokens, columns, 16, LLMRT_FP32);
+  Values shrunk(kMaxPieces * tokens * (max_rank + 16)), y(tokens * rows);
+  const Values residual = normal(random, tokens * rows);
+  run("lora", llmrt_lora_args{x.args(), adapters.data(), table.data(), num_adapters, max_rank, wide.args(), shrunk.data(),
+                              random() % 2 ? residual.data() : nullptr, y.data(), tokens, rows});
+  return {y};
+}
+
 Results embedding(Random& random) {
   const int64_t rows = 1 + below(random, 60), columns = 16 * (1 + below(random, 10)), group = one_of(random, {32, 64});
   const int64_t packed = (columns + group - 1) / group * group, tokens = 5;
@@ -227,6 +251,7 @@ constexpr Case kCases[] = {
     {"linear int8", 2e-6, linear_of<LLMRT_INT8>},
     {"linear bf16", 2e-6, linear_of<LLMRT_BF16>},
     {"linear fp32", 2e-6, linear_of<LLMRT_FP32>},
+    {"lora", 2e-6, lora},
     {"embedding", 0, embedding},
     {"gated_linear", 2e-3, gated_linear},
     {"activated_linear", 2e-3, activated_linear},

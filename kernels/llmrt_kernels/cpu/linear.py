@@ -110,20 +110,21 @@ def linear(x: Codes | Rows, weight: Weight, residual: Tensor | None = None) -> T
     return y
 
 
-def gated_linear(x: Codes | Rows, weight: Weight, name: str = "silu") -> Codes | Rows:
+def gated_linear(x: Codes | Rows, weight: Weight, name: str = "silu", *, delta: Tensor | None = None) -> Codes | Rows:
     """x [T, K], weight [2 I, K], rows ordered as in the reference -> activation(gate) * up, [T, I] of the kind of x."""
-    return _activated("gated_linear", x, weight, weight.rows // 2, name)
+    return _activated("gated_linear", x, weight, weight.rows // 2, name, delta)
 
 
-def activated_linear(x: Codes | Rows, weight: Weight, name: str) -> Codes | Rows:
-    """x [T, K], weight [I, K] -> activation(x W^T + bias), [T, I] of the kind of x."""
-    return _activated("activated_linear", x, weight, weight.rows, name)
+def activated_linear(x: Codes | Rows, weight: Weight, name: str, *, delta: Tensor | None = None) -> Codes | Rows:
+    """x [T, K], weight [I, K] -> activation(x W^T + bias + delta), [T, I] of the kind of x."""
+    return _activated("activated_linear", x, weight, weight.rows, name, delta)
 
 
-def _activated(op: str, x: Codes | Rows, weight: Weight, size: int, name: str) -> Codes | Rows:
+def _activated(op: str, x: Codes | Rows, weight: Weight, size: int, name: str, delta: Tensor | None) -> Codes | Rows:
     y = empty_like(x, x.num_tokens, size)
     operands = ActivationsArgs.of(x), WeightArgs.of(weight), ActivationsArgs.of(y)
-    submit(op, GatedLinearArgs(*operands, x.num_tokens, ACTIVATIONS[name]), x, weight, y)
+    args = GatedLinearArgs(*operands, x.num_tokens, ACTIVATIONS[name], address(delta))
+    submit(op, args, x, weight, y, delta)
     return y
 
 
@@ -145,6 +146,8 @@ def rotary_linear(
     k_scales: Tensor | None,
     v_scales: Tensor | None,
     head_norm: HeadNorm | None = None,
+    *,
+    delta: Tensor | None = None,
 ) -> Tensor:
     """x [T, K] -> rotated queries [T, H, D] fp32; keys and values go to the cache."""
     _, kv_heads, _, head_dim = k_cache.shape
@@ -160,13 +163,14 @@ def rotary_linear(
         address(q),
         x.num_tokens,
         heads,
+        delta=address(delta),
     )
     norms = ()
     if head_norm is not None:
         norms = (head_norm.q, head_norm.k)
         args.q_norm, args.k_norm, args.norm_eps = *map(address, norms), head_norm.eps
     pages = (k_cache, v_cache, k_scales, v_scales)
-    submit("rotary_linear", args, x, weight, positions, cos_sin, slot_mapping, *pages, q, *norms)
+    submit("rotary_linear", args, x, weight, positions, cos_sin, slot_mapping, *pages, q, *norms, delta)
     return q
 
 

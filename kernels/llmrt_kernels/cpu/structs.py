@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from llmrt_kernels.low_rank import LowRank
 from llmrt_kernels.packed import BLOCK, Codes, Matrix, Rows, Weight
 
 P, I64, I32, F32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
@@ -125,7 +126,11 @@ class GatedLinearArgs(ctypes.Structure):
     """``llmrt_gated_linear_args`` and ``llmrt_activated_linear_args``."""
 
     _fields_ = _fields(
-        ("x", ActivationsArgs), ("weight", WeightArgs), ("y", ActivationsArgs), ("tokens activation", I64)
+        ("x", ActivationsArgs),
+        ("weight", WeightArgs),
+        ("y", ActivationsArgs),
+        ("tokens activation", I64),
+        ("delta", P),
     )
 
 
@@ -141,6 +146,40 @@ class RotaryLinearArgs(ctypes.Structure):
         ("tokens heads", I64),
         ("q_norm k_norm", P),
         ("norm_eps", F32),
+        ("delta", P),
+    )
+
+
+class LowRankArgs(ctypes.Structure):
+    """``llmrt_low_rank``."""
+
+    _fields_ = _fields(("a b", MatrixArgs), ("start", I64))
+
+
+class AdapterArgs(ctypes.Structure):
+    """``llmrt_adapter``."""
+
+    _fields_ = _fields(("pieces", LowRankArgs * MAX_PIECES), ("num_pieces", I64))
+
+    @classmethod
+    def of(cls, pieces: Sequence[LowRank]) -> AdapterArgs:
+        """The addresses of what an adapter adds to one product."""
+        assert len(pieces) <= MAX_PIECES and all(piece.b.rows % 16 == 0 for piece in pieces)
+        ranks = [LowRankArgs(MatrixArgs.of(piece.a), MatrixArgs.of(piece.b), piece.start) for piece in pieces]
+        return cls((LowRankArgs * MAX_PIECES)(*ranks), len(pieces))
+
+
+class LoraArgs(ctypes.Structure):
+    """``llmrt_lora_args``. It keeps the table that it is made with."""
+
+    _fields_ = _fields(
+        ("x", ActivationsArgs),
+        ("adapters", P),
+        ("table", ctypes.POINTER(AdapterArgs)),
+        ("num_adapters max_rank", I64),
+        ("wide", ActivationsArgs),
+        ("shrunk residual y", P),
+        ("tokens rows", I64),
     )
 
 

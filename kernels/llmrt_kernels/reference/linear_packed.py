@@ -61,22 +61,30 @@ def gated_linear_packed(
     weight: Weight,
     name: str = "silu",
     *,
+    delta: Tensor | None = None,
     product: Callable[[Tensor, Weight], Tensor] = linear_packed,
 ) -> Tensor:
     """activation(gate) * up of the product with ``weight`` [2 I, K]. x [T, K] -> [T, I], I a multiple of 16.
 
     The activation is the one called ``name``. For each group of G outputs (the last may be shorter) ``weight`` has
-    their rows of gate, then those of up. ``product`` computes x W^T.
+    their rows of gate, then those of up. ``product`` computes x W^T; ``delta`` [T, 2 I] is added to it, all of gate's
+    before all of up's.
     """
     parts = [part.chunk(2, dim=1) for part in product(x, weight).split(2 * weight.group, dim=1)]
-    return gated_activation(torch.cat([gate for gate, _ in parts] + [up for _, up in parts], dim=1), name)
+    gate_up = torch.cat([gate for gate, _ in parts] + [up for _, up in parts], dim=1)
+    return gated_activation(_plus(gate_up, delta), name)
 
 
 def activated_linear_packed(
-    x: Tensor, weight: Weight, name: str, *, product: Callable[[Tensor, Weight], Tensor] = linear_packed
+    x: Tensor,
+    weight: Weight,
+    name: str,
+    *,
+    delta: Tensor | None = None,
+    product: Callable[[Tensor, Weight], Tensor] = linear_packed,
 ) -> Tensor:
-    """The activation called ``name`` of x W^T + bias. x [T, K] -> [T, I]; ``product`` computes x W^T."""
-    return activation(product(x, weight), name)
+    """The activation called ``name`` of x W^T + bias + delta. x [T, K] -> [T, I]; ``product`` computes x W^T."""
+    return activation(_plus(product(x, weight), delta), name)
 
 
 def rotary_linear_packed(
@@ -91,14 +99,20 @@ def rotary_linear_packed(
     v_scales: Tensor | None,
     head_norm: HeadNorm | None = None,
     *,
+    delta: Tensor | None = None,
     product: Callable[[Tensor, Weight], Tensor] = linear_packed,
 ) -> Tensor:
     """Queries, keys and values of ``weight`` [(H + 2 KVH) D, K]. x [T, K] -> rotated queries [T, H, D].
 
-    Keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``. ``product`` computes x W^T.
+    Keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``. ``product`` computes x W^T,
+    and ``delta`` [T, (H + 2 KVH) D] is added to it.
     """
-    qkv = product(x, weight)
+    qkv = _plus(product(x, weight), delta)
     return rope_kv_write(qkv, positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales, head_norm)
+
+
+def _plus(y: Tensor, delta: Tensor | None) -> Tensor:
+    return y if delta is None else y + delta
 
 
 def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int, dtype: torch.dtype) -> Tensor:

@@ -105,7 +105,7 @@ class KVCacheManager:
 
     def _match(self, request: Request) -> list[int | None]:
         """See ``PrefixCache.longest_match``; without the disk where there are too few blocks to read into."""
-        extend_block_keys(request.block_keys, request.token_ids, self.block_size)
+        extend_block_keys(request.block_keys, request.token_ids, self.block_size, request.cache_salt)
         most = (len(request.token_ids) - 1) // self.block_size
         keys = request.block_keys[:most]
         needed_from = [self._first_visible_block(n * self.block_size) for n in range(most + 1)]
@@ -176,7 +176,7 @@ class KVCacheManager:
         request.num_computed_tokens += num_tokens
         next_open = request.num_computed_tokens // self.block_size
         if next_open > first_open and self._prefix_caching:
-            extend_block_keys(request.block_keys, request.token_ids, self.block_size)
+            extend_block_keys(request.block_keys, request.token_ids, self.block_size, request.cache_salt)
             for i in range(first_open, next_open):
                 self._prefix_cache.insert(request.block_keys[i], request.block_table[i])
             self._disk.keep(request, first_open, min(next_open, request.num_prompt_tokens // self.block_size))

@@ -1,7 +1,8 @@
 """Which full blocks can be found again by their content. Free of torch.
 
 A block's key is a hash chained over its whole prefix, key[i] = H(key[i-1], tokens of block i), so equal keys
-mean equal keys-and-values. 128 bits of BLAKE2 make an accidental collision a matter of 2^64 blocks.
+mean equal keys-and-values; the root is that of the request's adapter. 128 bits of BLAKE2 make an accidental collision
+a matter of 2^64 blocks.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ ON_DISK = -1  # stands in a match for a block that is not in the cache, but coul
 _ROOT = b"llmrt"
 
 
-def extend_block_keys(keys: list[bytes], token_ids: Sequence[int], block_size: int) -> None:
-    """Append to ``keys`` the key of every full block of ``token_ids`` that has none yet."""
+def extend_block_keys(keys: list[bytes], token_ids: Sequence[int], block_size: int, salt: bytes = b"") -> None:
+    """Append to ``keys`` the key of every full block of ``token_ids`` that has none yet.
+
+    Keys and values depend on the tokens and on what ``salt`` names.
+    """
     for start in range(len(keys) * block_size, len(token_ids) - block_size + 1, block_size):
         content = array("q", token_ids[start : start + block_size]).tobytes()
-        parent = keys[-1] if keys else _ROOT
+        parent = keys[-1] if keys else _ROOT + salt
         keys.append(blake2b(content, key=parent, digest_size=16).digest())
 
 

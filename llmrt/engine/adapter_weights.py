@@ -1,0 +1,42 @@
+"""Adapters' matrices on their way into a decoder and out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from llmrt.engine.memory import available_memory
+from llmrt.errors import MemoryFitError
+from llmrt.model.decoder import Decoder
+from llmrt.model.install_adapter import install_adapter
+from llmrt.model.lora import remove_adapter
+from llmrt.model.peft_adapter import PeftAdapter
+
+
+class AdapterWeights:
+    """See ``Installer``. ``changed`` is called behind every change, for recorded steps read the matrices of before."""
+
+    def __init__(self, decoder: Decoder, changed: Callable[[], None]) -> None:
+        self._decoder = decoder
+        self._changed = changed
+
+    def install(self, number: int, folder: Path) -> bytes:
+        """See ``Installer``."""
+        adapter = PeftAdapter(folder)
+        _check_fit(adapter)
+        install_adapter(self._decoder, number, adapter)
+        self._changed()
+        return adapter.digest()
+
+    def remove(self, number: int) -> None:
+        """See ``Installer``."""
+        remove_adapter(self._decoder, number)
+        self._changed()
+
+
+def _check_fit(adapter: PeftAdapter) -> None:
+    needed, available = 2 * adapter.file.stat().st_size, available_memory()  # fp32 of what may be bf16
+    if needed > available:
+        raise MemoryFitError(
+            f"{adapter.file} needs up to {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available."
+        )

@@ -1,0 +1,125 @@
+"""A LoRA adapter as peft saves it: adapter_config.json, and adapter_model.safetensors with two matrices a module.
+
+    base_model.model.<module>.lora_A.weight  a [r, K]
+    base_model.model.<module>.lora_B.weight  b [N, r]
+
+A module is called as the published safetensors of its model call it, whatever file the model itself is loaded from.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from llmrt.errors import CheckpointError
+from llmrt.model.peft_config import CONFIG, PeftConfig, read_peft_config
+from llmrt.model.safetensors_checkpoint import FLOATS
+
+FILE = "adapter_model.safetensors"
+_TENSOR = re.compile(r"base_model\.model\.(?P<module>[\w.]+)\.lora_(?P<half>[AB])\.weight", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ModuleDelta:
+    """b (a x) is added to what the ``module`` makes of x: a [r, K], b [N, r] with the scale in it, both fp32."""
+
+    module: str
+    a: Tensor
+    b: Tensor
+
+
+class PeftAdapter:
+    """The adapter in ``folder``, its names and ranks checked. Raises ``CheckpointError`` naming file and tensor."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / FILE
+        _check_there(folder)
+        self._config = read_peft_config(folder)
+        self._names = _pairs(self.file, self._tensor_names(), self._config)
+
+    @property
+    def modules(self) -> list[str]:
+        """Those that it changes, in the order of their names."""
+        return sorted(self._names)
+
+    def deltas(self) -> Iterator[ModuleDelta]:
+        """One module at a time. Raises ``CheckpointError`` for a tensor that is misshapen or not finite."""
+        with _open(self.file) as file:
+            for module in self.modules:
+                a, b = (self._load(file, name, module) for name in self._names[module])
+                yield ModuleDelta(module, a, b * self._config.scale_of(module))
+
+    def digest(self) -> bytes:
+        """Names what the adapter computes: equal for equal files alone."""
+        digest = blake2b(digest_size=16)
+        for path in (self.file, self.file.with_name(CONFIG)):
+            digest.update(path.stat().st_size.to_bytes(8, "little"))
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+        return digest.digest()
+
+    def _tensor_names(self) -> list[str]:
+        with _open(self.file) as file:
+            return list(file.keys())
+
+    def _load(self, file: safe_open, name: str, module: str) -> Tensor:
+        tensor = file.get_tensor(name)
+        rank, axis = self._config.rank_of(module), 0 if ".lora_A." in name else 1
+        if tensor.dtype not in FLOATS:
+            raise self._fault(name, f"is of type {tensor.dtype}; supported are fp32, bf16, fp16")
+        if tensor.dim() != 2 or tensor.shape[axis] != rank:
+            raise self._fault(name, f"has shape {list(tensor.shape)}, but {CONFIG} gives it rank {rank}")
+        low, high = torch.aminmax(tensor)
+        if not (math.isfinite(low.item()) and math.isfinite(high.item())):
+            raise self._fault(name, "holds NaN or infinity")
+        return tensor.float()
+
+    def _fault(self, name: str, fault: str) -> CheckpointError:
+        return CheckpointError(f"{self.file}: tensor {name} {fault}.")
+
+
+def _check_there(folder: Path) -> None:
+    if (folder / FILE).is_file():
+        return
+    if (folder / "adapter_model.bin").exists():
+        raise CheckpointError(
+            f"{folder} has its adapter in adapter_model.bin only. That is a pickle, and loading a pickle can run any"
+            " code it contains; save it with peft again, in safetensors."
+        )
+    raise CheckpointError(f"{folder} is no LoRA adapter: it has no {FILE}.")
+
+
+def _open(file: Path) -> safe_open:
+    try:
+        return safe_open(file, framework="pt")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is truncated or not a safetensors file: {error}.") from None
+
+
+def _pairs(file: Path, names: list[str], config: PeftConfig) -> dict[str, tuple[str, str]]:
+    """The tensors of a and b of each module, and every target with a module at least."""
+    halves: dict[str, dict[str, str]] = {}
+    for name in sorted(names):
+        match = _TENSOR.fullmatch(name)
+        if match is None:
+            raise CheckpointError(f"{file}: tensor {name!r} is not one of a LoRA matrix; only those are supported.")
+        halves.setdefault(match["module"], {})[match["half"]] = name
+    for module, found in halves.items():
+        if len(found) < 2:
+            (name,) = found.values()
+            raise CheckpointError(f"{file}: tensor {name} is there without its other half.")
+        if not config.is_target(module):
+            raise CheckpointError(f"{file}: tensor {found['A']} is there, but {CONFIG} has no such target_modules.")
+    for target in config.targets:
+        if not any(module == target or module.endswith(f".{target}") for module in halves):
+            raise CheckpointError(f"{file}: {CONFIG} has {target!r} in target_modules, but no tensor is of it.")
+    return {module: (found["A"], found["B"]) for module, found in halves.items()}

@@ -1,0 +1,16 @@
+"""What adapters add to a product.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from llmrt.ops.native import native
+from llmrt.ops.triton import torch_on_gpu
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.cpu import lora as cpu
+from llmrt_kernels.reference.lora import lora
+
+LORA = Op[..., Tensor]("lora", (torch_on_gpu(lora), native(cpu.lora), reference(lora)))
