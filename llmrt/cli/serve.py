@@ -114,7 +114,8 @@ def serve(
         )
         names = served_model_name or [None] * len(model)
         offers = [_offer(*named, engine, calibrate, revision) for named in zip(model, names, strict=True)]
-        asyncio.run(runner.serve(offers, sock, settings=settings, report=typer.echo, tls=tls))
+        with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:
+            loop.run(runner.serve(offers, sock, settings=settings, report=typer.echo, tls=tls))
 
 
 def _offer(model: str, name: str | None, engine: EngineConfig, calibrate: Path | None, revision: str | None) -> Offer:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from typing import Generic, TypeVar
 
 import msgspec
 
 from llmrt.engine.messages import FromEngine, ToEngine
 
+T = TypeVar("T")
 HEADER = struct.Struct("<I")
 _READ_SIZE = 1 << 16
 
@@ -22,6 +24,28 @@ def encode_frame(record: ToEngine | FromEngine) -> bytes:
     """One record with its length in front."""
     payload = msgspec.msgpack.encode(record)
     return HEADER.pack(len(payload)) + payload
+
+
+class Inbox(Generic[T]):
+    """Records out of bytes as they come."""
+
+    def __init__(self, decoder: msgspec.msgpack.Decoder[T]) -> None:
+        self._decoder = decoder
+        self._bytes = bytearray()
+
+    def push(self, data: bytes) -> list[T]:
+        """The records that are whole with ``data``. Raises ``MsgspecError`` for what is none."""
+        self._bytes += data
+        records: list[T] = []
+        start = 0
+        while len(self._bytes) - start >= HEADER.size:
+            end = start + HEADER.size + HEADER.unpack_from(self._bytes, start)[0]
+            if len(self._bytes) < end:
+                break
+            records.append(self._decoder.decode(self._bytes[start + HEADER.size : end]))
+            start = end
+        del self._bytes[:start]
+        return records
 
 
 class Channel:
@@ -34,8 +58,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._decoder = msgspec.msgpack.Decoder(ToEngine)
-        self._incoming = bytearray()
+        self._inbox = Inbox(msgspec.msgpack.Decoder(ToEngine))
         self._outgoing = bytearray()
 
     def send(self, record: FromEngine) -> None:
@@ -46,13 +69,11 @@ class Channel:
     def receive(self, *, block: bool) -> list[ToEngine]:
         """Every record that has come; with ``block``, at least one. Raises ``EOFError`` when none can come."""
         self._flush()
-        self._read()
-        records = self._take()
+        records = self._read()
         while block and not records:
             self._wait()
             self._flush()
-            self._read()
-            records = self._take()
+            records = self._read()
         return records
 
     def _wait(self) -> None:
@@ -67,25 +88,13 @@ class Channel:
                 return
             del self._outgoing[:sent]
 
-    def _read(self) -> None:
+    def _read(self) -> list[ToEngine]:
+        records: list[ToEngine] = []
         while True:
             try:
                 data = self._sock.recv(_READ_SIZE)
             except BlockingIOError:
-                return
+                return records
             if not data:
                 raise EOFError("The other side of the channel is closed.")
-            self._incoming += data
-
-    def _take(self) -> list[ToEngine]:
-        records: list[ToEngine] = []
-        start = 0
-        while len(self._incoming) - start >= HEADER.size:
-            (size,) = HEADER.unpack_from(self._incoming, start)
-            end = start + HEADER.size + size
-            if len(self._incoming) < end:
-                break
-            records.append(self._decoder.decode(self._incoming[start + HEADER.size : end]))
-            start = end
-        del self._incoming[:start]
-        return records
+            records += self._inbox.push(data)

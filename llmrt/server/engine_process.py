@@ -13,13 +13,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
 from llmrt.config import EngineConfig
-from llmrt.engine.channel import HEADER, encode_frame
+from llmrt.engine.channel import Inbox, encode_frame
 from llmrt.engine.messages import Abort, Failed, FromEngine, Outputs, Ready, Start, Submit, ToEngine
 from llmrt.engine.request import RequestOutput
 from llmrt.engine.stats import EngineStats
@@ -41,16 +41,9 @@ _Queue = asyncio.Queue[RequestOutput | LlmrtError]
 class EngineProcess:
     """One engine process. Made by ``start``; belongs to the event loop that made it."""
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        load_seconds: float,
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], load_seconds: float) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._transport: asyncio.Transport  # set by start
         self._queues: dict[str, _Queue] = {}
         self.stats = EngineStats()
         self._started = time.monotonic()
@@ -59,7 +52,6 @@ class EngineProcess:
         self._ended: asyncio.Future[str] = loop.create_future()  # why
         self._ready: asyncio.Future[Ready] = loop.create_future()
         self._ready.add_done_callback(lambda future: future.exception())  # whoever awaits it hears of it
-        self._reading = asyncio.create_task(self._read())
         self._watching = asyncio.create_task(self._watch())
 
     @classmethod
@@ -82,8 +74,9 @@ class EngineProcess:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl+C is for us: streams end before the engine does
             )
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        engine = cls(process, reader, writer, load_seconds)
+        engine = cls(process, load_seconds)
+        line = _Line(engine._receive, engine._lost)
+        engine._transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: line, sock=ours)
         engine._send(Start(str(model_path), config))
         return engine
 
@@ -131,17 +124,21 @@ class EngineProcess:
         too many outputs were left in it.
         """
         queue: _Queue = asyncio.Queue()
-        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
         unfinished = {request.request_id for request in requests}
+        deadline = self._deadline(seconds, queue, unfinished)
         try:
             for request in requests:
                 self._submit(request, queue)
             while unfinished:
-                output = await _next(queue, deadline)
+                output = await queue.get()
+                if isinstance(output, LlmrtError):
+                    raise output
                 if output.finish_reason is not None:
                     unfinished.discard(output.request_id)
                 yield output
         finally:
+            if deadline is not None:
+                deadline.cancel()
             for request_id in unfinished:
                 self.abort(request_id)
 
@@ -155,14 +152,25 @@ class EngineProcess:
     async def close(self, reason: str = "The server is shutting down.") -> None:
         """End the process and every open stream. Waits until the process is gone."""
         self._end(reason)
-        self._reading.cancel()
         self._watching.cancel()
-        self._writer.close()
+        self._transport.close()
         try:
             await asyncio.to_thread(self._process.wait, _EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+
+    def _deadline(self, seconds: float | None, queue: _Queue, request_ids: Collection[str]) -> asyncio.Handle | None:
+        if seconds is None:
+            return None
+        error = DeadlineError("The answer took longer than this server's --request-seconds.")
+        return asyncio.get_running_loop().call_later(seconds, self._leave, queue, error, request_ids)
+
+    def _leave(self, queue: _Queue, error: LlmrtError, request_ids: Collection[str]) -> None:
+        """End the requests of ``queue`` with an error."""
+        queue.put_nowait(error)
+        for request_id in request_ids:
+            self.abort(request_id)
 
     def _submit(self, request: Submit, queue: _Queue) -> None:
         _ = self.info  # raises unless there is an engine
@@ -172,18 +180,16 @@ class EngineProcess:
 
     def _send(self, record: ToEngine) -> None:
         if not self._ended.done():
-            self._writer.write(encode_frame(record))
+            self._transport.write(encode_frame(record))
 
-    async def _read(self) -> None:
-        decoder = msgspec.msgpack.Decoder(FromEngine)
-        try:
-            while not self._ended.done():
-                (size,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
-                self._receive(decoder.decode(await self._reader.readexactly(size)))
-        except (asyncio.IncompleteReadError, OSError, msgspec.MsgspecError):
-            reason = f"The engine process {await self._exit_status()}."
-            logger.error(reason)
-            self._end(reason)
+    def _lost(self) -> None:
+        if not self._ended.done():
+            self._exiting = asyncio.create_task(self._exit())
+
+    async def _exit(self) -> None:
+        reason = f"The engine process {await self._exit_status()}."
+        logger.error(reason)
+        self._end(reason)
 
     async def _watch(self) -> None:
         await asyncio.wait([self._ready])
@@ -216,8 +222,8 @@ class EngineProcess:
         if output.finish_reason is not None:
             del self._queues[output.request_id]
         elif queue.qsize() > _MAX_BACKLOG:
-            queue.put_nowait(SlowClientError("The answer was read too slowly, so its end was not computed."))
-            self.abort(output.request_id)
+            error = SlowClientError("The answer was read too slowly, so its end was not computed.")
+            self._leave(queue, error, [output.request_id])
 
     def _end(self, reason: str, kind: type[LlmrtError] = LlmrtError) -> None:
         if self._ended.done():
@@ -243,13 +249,21 @@ class EngineProcess:
         return f"ended with status {status}"
 
 
-async def _next(queue: _Queue, deadline: float | None) -> RequestOutput:
-    """The next output, or the error that comes in its place."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            output = await queue.get()
-    except TimeoutError:
-        raise DeadlineError("The answer took longer than this server's --request-seconds.") from None
-    if isinstance(output, LlmrtError):
-        raise output
-    return output
+class _Line(asyncio.Protocol):
+    """The connection to the process. It hands on each record as it comes, and says when no more can come."""
+
+    def __init__(self, receive: Callable[[FromEngine], None], lost: Callable[[], None]) -> None:
+        self._receive, self._lost = receive, lost
+        self._inbox = Inbox(msgspec.msgpack.Decoder(FromEngine))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            records = self._inbox.push(data)
+        except msgspec.MsgspecError:
+            self._lost()
+            return
+        for record in records:
+            self._receive(record)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from msgspec import Struct
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from llmrt.errors import LlmrtError
 from llmrt.server.errors import describe
@@ -20,11 +20,14 @@ from llmrt.server.logs import logger
 
 T = TypeVar("T")
 RecordT = TypeVar("RecordT", bound=Struct)
-_READ_AHEAD = 64  # records that wait for a client that does not read
 
 
 class RecordStream(StreamingResponse):
-    """A stream of records, closed as soon as its client is gone."""
+    """A stream of records, closed as soon as its client is gone.
+
+    While no record comes, a sign of life goes out every ``ping_seconds`` (never if 0): proxies and clients close a
+    connection that is silent for long.
+    """
 
     def __init__(
         self,
@@ -34,28 +37,45 @@ class RecordStream(StreamingResponse):
         *,
         ping_seconds: float,
     ) -> None:
-        self._frames = frames(records, framing, ping_seconds=ping_seconds)
+        self._frames = frames(records, framing)
+        self._sign_of_life = framing.idle
+        self._ping_seconds = ping_seconds
+        self._sent_at = 0.0
         no_buffering = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         super().__init__(self._frames, headers={**headers, **no_buffering}, media_type=framing.media_type)
 
-    async def stream_response(self, send: Send) -> None:
-        """As in the base class, which leaves closing the generator to the garbage collector."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The records and the signs of life are sent beside each other, so that a record waits for nothing."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        work = [self._send_frames(send), _disconnect(receive)]
+        if self._ping_seconds:
+            work.append(self._send_signs(send))
+        await _first_of(*work)
+
+    async def _send_frames(self, send: Send) -> None:
         async with aclosing(self._frames):
-            await super().stream_response(send)
+            async for frame in self._frames:
+                await self._send(send, frame)
+        await self._send(send, b"", more=False)
+
+    async def _send_signs(self, send: Send) -> None:
+        self._sent_at = _now()
+        while True:
+            await asyncio.sleep(self._sent_at + self._ping_seconds - _now())
+            if _now() >= self._sent_at + self._ping_seconds:
+                await self._send(send, self._sign_of_life())
+
+    async def _send(self, send: Send, frame: bytes, *, more: bool = True) -> None:
+        await send({"type": "http.response.body", "body": frame, "more_body": more})
+        self._sent_at = _now()
 
 
-async def frames(
-    records: AsyncGenerator[RecordT, None], framing: Framing[RecordT], *, ping_seconds: float
-) -> AsyncGenerator[bytes, None]:
-    """The records and the end behind them; the failure and nothing more if they fail.
-
-    While no record comes, a sign of life goes out every ``ping_seconds`` (never if 0): proxies and clients close a
-    connection that is silent for long.
-    """
+async def frames(records: AsyncGenerator[RecordT, None], framing: Framing[RecordT]) -> AsyncGenerator[bytes, None]:
+    """The records and the end behind them; the failure and nothing more if they fail."""
     try:
-        async with aclosing(_with_idle(records, ping_seconds)) as ticks:
-            async for record in ticks:
-                yield framing.idle() if record is None else framing.record(record)
+        async with aclosing(records):
+            async for record in records:
+                yield framing.record(record)
     except Exception as error:
         if not isinstance(error, LlmrtError):
             exchange = current_exchange()
@@ -66,49 +86,27 @@ async def frames(
             yield framing.end
 
 
-async def until_disconnect(request: Request, answer: Awaitable[T]) -> T | Response:
+async def until_disconnect(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
     """Wait for ``answer``, or cancel it when the client goes. The body of ``request`` must have been read."""
-    working = asyncio.ensure_future(answer)
-    watching = asyncio.ensure_future(_disconnect(request))
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else Response(status_code=499)  # nobody will read it
-    finally:
-        working.cancel()
-        watching.cancel()
+    return await _first_of(answer, _disconnect(request.receive)) or Response(status_code=499)  # nobody will read it
 
 
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _with_idle(records: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T | None, None]:
-    """The records, and None whenever none came for ``seconds``."""
-    queue: asyncio.Queue[T | Exception] = asyncio.Queue(_READ_AHEAD)
-    pump = asyncio.create_task(_pump(records, queue))
+async def _first_of(*work: Coroutine[Any, Any, T]) -> T:
+    """What the first of ``work`` to end returns or raises; the others are cancelled, and waited for."""
+    tasks = [asyncio.ensure_future(each) for each in work]
     try:
-        while True:
-            try:
-                async with asyncio.timeout(seconds or None):
-                    item = await queue.get()
-            except TimeoutError:
-                yield None
-                continue
-            if isinstance(item, StopAsyncIteration):
-                return
-            if isinstance(item, Exception):
-                raise item
-            yield item
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task.done()).result()
     finally:
-        pump.cancel()  # which closes the records: they are only ever touched in that task
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
-async def _pump(records: AsyncGenerator[T, None], queue: asyncio.Queue[T | Exception]) -> None:
-    try:
-        async with aclosing(records):
-            async for record in records:
-                await queue.put(record)
-        await queue.put(StopAsyncIteration())
-    except Exception as error:
-        await queue.put(error)
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -91,7 +91,7 @@ def serving_all(
     sock = runner.bind("127.0.0.1", 0)
     served = Served(f"http{'s' if tls else ''}://127.0.0.1:{sock.getsockname()[1]}", [])
     announced = threading.Event()
-    loop = asyncio.new_event_loop()
+    loop = runner.new_event_loop()
 
     def report(line: str) -> None:
         served.reports.append(line)
@@ -132,11 +132,13 @@ from llmrt.config import EngineConfig
 from llmrt.server import runner
 from llmrt.config import ServerSettings
 from llmrt.server.served_model import Offer
-asyncio.run(runner.serve(
+serve = runner.serve(
     [Offer(artifact_of(Path({path!r})), EngineConfig(device={device!r}))], runner.bind("127.0.0.1", 0),
     settings=ServerSettings(drain_seconds={drain!r}), command=WORKER,
     report=lambda line: print(line, flush=True),
-))
+)
+with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:
+    loop.run(serve)
 """
 
 

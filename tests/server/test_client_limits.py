@@ -85,6 +85,14 @@ def test_an_endless_body_is_refused_when_it_is_too_long(strict: Served) -> None:
         assert read_response(sock).startswith("HTTP/1.1 413")
 
 
+@pytest.mark.parametrize("endless", ["x-one: " + "a" * (1 << 20), "x-many: a\r\n" * (1 << 17)])
+def test_an_endless_head_is_refused(strict: Served, to_strict: httpx.Client, endless: str) -> None:
+    with connect(strict) as sock:
+        sock.sendall(f"GET /health HTTP/1.1\r\n{endless}".encode()[: 1 << 18])
+        assert b"400" in sock.recv(1 << 16).splitlines()[0]
+    assert to_strict.get("/health", headers={"x-long": "a" * 60_000}).status_code == 200
+
+
 def test_a_body_that_does_not_go_on_is_refused(strict: Served) -> None:
     with connect(strict) as sock:
         sock.sendall(f"{HEAD}content-length: 100\r\n\r\n{{".encode())

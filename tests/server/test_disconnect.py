@@ -6,16 +6,16 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 import httpx
 import msgspec
 import openai
 import pytest
 from serving import Served, aborted, chat, content, error_of, eventually, running
+from starlette.types import Message
 
 from llmrt.server.framing import DONE, PING, ServerSentEvents
-from llmrt.server.stream import frames
+from llmrt.server.stream import RecordStream
 
 
 def body(text: str, **fields: object) -> dict[str, object]:
@@ -82,10 +82,18 @@ async def _slow_records(number: int) -> AsyncGenerator[msgspec.Struct, None]:
 
 @pytest.mark.parametrize("ping_seconds", [0, 0.01])
 async def test_c35_pings_can_be_turned_off(ping_seconds: float) -> None:
-    async with aclosing(frames(_slow_records(2), ServerSentEvents(), ping_seconds=ping_seconds)) as stream:
-        got = [event async for event in stream]
-    assert [event for event in got if event != PING] == [b'data: {"a":1}\n\n'] * 2 + [DONE]
-    assert (PING in got) == (ping_seconds > 0)
+    got: list[Message] = []
+
+    async def send(message: Message) -> None:
+        got.append(message)
+
+    stream = RecordStream(_slow_records(2), ServerSentEvents(), {}, ping_seconds=ping_seconds)
+    await stream({"type": "http"}, asyncio.Event().wait, send)
+    start, *parts, end = got
+    assert start["status"] == 200 and end["body"] == b"" and not end["more_body"]
+    sent = [part["body"] for part in parts]
+    assert [frame for frame in sent if frame != PING] == [b'data: {"a":1}\n\n'] * 2 + [DONE]
+    assert (PING in sent) == (ping_seconds > 0)
 
 
 def test_c42_a_full_queue_is_refused_at_once(http: httpx.Client) -> None:
