@@ -14,6 +14,7 @@ from torch import Tensor
 from llmrt.errors import CheckpointError
 from llmrt.model.gguf_codes import codes_of
 from llmrt.model.gguf_headers import GgufHeaders, shape_of
+from llmrt.model.gguf_schemes import SCHEMES
 from llmrt.model.parts import part_of
 from llmrt.quant.stored_codes import StoredCodes
 
@@ -29,9 +30,10 @@ class GgufCheckpoint(GgufHeaders):
         return self._whole(name) if part is None else part_of(self._whole(part.tensor), part)
 
     def load_codes(self, name: str) -> StoredCodes | None:
-        """The codes of a quantized matrix whose type the kernels have a form for."""
+        """The codes of a matrix whose type the kernels have a form for."""
         part = self.inventory[name].part
-        if self.inventory[name].scheme is None:
+        kind = self.tensors[name if part is None else part.tensor].tensor_type
+        if kind not in SCHEMES or (part is not None and part.transposed):
             return None
         if part is None:
             return self._codes(name)

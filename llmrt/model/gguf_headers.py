@@ -9,7 +9,7 @@ from gguf import GGMLQuantizationType, ReaderTensor
 from llmrt.model.families.gguf_fields import ROPE_TENSORS, read_gguf_file
 from llmrt.model.families.gguf_names import ARCHITECTURES
 from llmrt.model.fused import with_parts
-from llmrt.model.gguf_schemes import SCHEMES
+from llmrt.model.gguf_schemes import scheme_of
 from llmrt.model.stored_tensor import StoredTensor
 from llmrt.text.gguf_metadata import open_gguf, read_value
 
@@ -29,7 +29,7 @@ class GgufHeaders:
                 shape_of(tensor),
                 path,
                 DTYPES.get(tensor.tensor_type, "fp32"),
-                scheme=SCHEMES.get(tensor.tensor_type),
+                scheme=scheme_of(tensor.tensor_type),
             )
             for name, tensor in self.tensors.items()
             if name not in ROPE_TENSORS

@@ -6,10 +6,30 @@ from gguf import GGMLQuantizationType as Kind
 
 from llmrt.quant.scheme import QuantScheme
 
-# Columns that share a scale, in every type.
+# Columns that share a scale. Types have as many, or 16.
 GROUP = 32
 
+_INT4, _INT8 = QuantScheme(4, GROUP), QuantScheme(8, GROUP)
+_INT4_AFFINE, _INT8_AFFINE = QuantScheme(4, GROUP, affine=True), QuantScheme(8, GROUP, affine=True)
+
+# Of types whose codes are taken over. Of others the numbers are rounded.
 SCHEMES = {
-    Kind.Q4_0: QuantScheme(4, GROUP),
-    Kind.Q8_0: QuantScheme(8, GROUP),
+    Kind.Q4_0: _INT4,
+    Kind.Q4_1: _INT4_AFFINE,
+    Kind.Q5_0: _INT8,
+    Kind.Q5_1: _INT8_AFFINE,
+    Kind.Q8_0: _INT8,
+    Kind.Q3_K: _INT8,
+    Kind.Q4_K: _INT4_AFFINE,
+    Kind.Q5_K: _INT8_AFFINE,
+    Kind.Q6_K: _INT8,
+    Kind.IQ4_NL: _INT8,
+    Kind.IQ4_XS: _INT8,
 }
+# Numbers that stand for themselves.
+FLOATS = (Kind.F32, Kind.F16, Kind.BF16)
+
+
+def scheme_of(kind: Kind) -> QuantScheme | None:
+    """The scheme that matrices of ``kind`` are kept in, None for floats."""
+    return None if kind in FLOATS else SCHEMES.get(kind, _INT8)

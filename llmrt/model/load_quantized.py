@@ -9,8 +9,7 @@ device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -23,9 +22,9 @@ from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
 from llmrt.model.packed_pieces import packed_twin
 from llmrt.model.stored_tensors import read_tensor
 from llmrt.model.tensor_slots import Slot
+from llmrt.model.torch_threads import torch_threads
 from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import choose
-from llmrt.ops.rules import native_library
 from llmrt.ops.types import OpSpec
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.feedback import Feedback
@@ -37,22 +36,6 @@ from llmrt.quant.scheme import QuantScheme
 FULL_PRECISION = OpSpec("cpu", torch.float32)
 # Beside packed matrices, whatever the activations are in, so that a copy of them serves every device.
 REST = torch.float32
-
-
-@contextmanager
-def _torch_threads(count: int) -> Generator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _usable_threads() -> int:
-    """Those of the kernels, which do nothing while torch works, or torch's own."""
-    library = native_library()
-    return torch.get_num_threads() if library is None else library.threads
 
 
 class QuantizedLoad:
@@ -77,7 +60,7 @@ class QuantizedLoad:
     def run(self, calibration: Calibration | None) -> None:
         """Read, watch the tokens of ``calibration`` if there are any, and pack. Raises ``CheckpointError``."""
         tied = self._decoder.config.tied_embeddings
-        with _torch_threads(_usable_threads()):
+        with torch_threads():
             table = self._read("embedding")
             positions = self._read("positions")
             stream = None
@@ -103,7 +86,7 @@ class QuantizedLoad:
         layer = DecoderLayer(config, int(name.removeprefix("layers.")), replace(FULL_PRECISION, options=config.options))
         layer.load_state_dict(_within(name, tensors), assign=True, strict=True)
         modules = {_module(parameter).removeprefix(f"{name}."): parameter for parameter in self._plan(name)}
-        with _torch_threads(1):
+        with torch_threads(1):
             found = stream.pass_through(layer, modules)
         return {modules[module]: feedback for module, feedback in found.items()}
 

@@ -19,6 +19,7 @@ from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
 from llmrt.model.packed_pieces import packed_twin
 from llmrt.model.stored_tensors import check_finite, read_tensor, reordered
 from llmrt.model.tensor_slots import Slot
+from llmrt.model.torch_threads import torch_threads
 from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt.quant.quantize import quantize
@@ -38,12 +39,13 @@ def load_as_stored(
     others: dict[str, Tensor] = {}
     for name in slots.keys() - schemes.keys():
         place(others, decoder, slots[name], read_tensor(checkpoint, name, slots[name]))
-    for parameter, names in _by_parameter(slots, schemes).items():
-        pieces: list[PackedWeight] = []
-        for name in names:
-            pieces.append(_packed(checkpoint, name, slots[name], schemes[name]))
-            progress(math.prod(slots[name].shape))
-        _install(decoder, parameter.removesuffix(".weight"), pieces, others, spec)
+    with torch_threads():
+        for parameter, names in _by_parameter(slots, schemes).items():
+            pieces: list[PackedWeight] = []
+            for name in names:
+                pieces.append(_packed(checkpoint, name, slots[name], schemes[name]))
+                progress(math.prod(slots[name].shape))
+            _install(decoder, parameter.removesuffix(".weight"), pieces, others, spec)
     if checkpoint.config.tied_embeddings:
         assert isinstance(decoder.embedding, PackedEmbedding)
         decoder.set_submodule("lm_head", PackedLinear([decoder.embedding.table], None, spec))
