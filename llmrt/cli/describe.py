@@ -18,6 +18,7 @@ from llmrt.model.fields import Fields
 from llmrt.model.packed_header import packed_file
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.presets import Preset, find_preset
+from llmrt.text.gguf_parts import part_paths
 
 BYTES_PER_PARAMETER = 2  # of a published checkpoint: they are 16-bit
 
@@ -109,7 +110,8 @@ def _describe_pulled(manifest: store.Manifest, preset: Preset | None) -> Descrip
 def _describe_local(artifact: ModelArtifact) -> Description:
     root = artifact.path
     own = packed_file(root)
-    files = sorted(path for path in (root.iterdir() if root.is_dir() else (root, own)) if path and path.is_file())
+    there = root.iterdir() if root.is_dir() else (*part_paths(root), own)
+    files = sorted(path for path in there if path and path.is_file())
     config = read_config(root)
     return Description(
         name=artifact.name,

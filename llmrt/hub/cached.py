@@ -12,6 +12,7 @@ from llmrt.hub import store
 from llmrt.hub.local import check_weights
 from llmrt.hub.repository import NEVER, record
 from llmrt.hub.request import ModelRequest
+from llmrt.text.gguf_parts import part_paths
 
 
 def adopt_cached(request: ModelRequest) -> store.Manifest | None:
@@ -21,8 +22,8 @@ def adopt_cached(request: ModelRequest) -> store.Manifest | None:
         return None
     path = Path(known)
     commit = path.parts[path.parts.index("snapshots") + 1]
-    paths = [path] if request.gguf else _model_files(request, path.parent)
-    return record(request, commit, paths) if paths else None
+    paths = part_paths(path) if request.gguf else _model_files(request, path.parent)
+    return record(request, commit, paths) if paths and all(path.is_file() for path in paths) else None
 
 
 def _model_files(request: ModelRequest, folder: Path) -> list[Path]:

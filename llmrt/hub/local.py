@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llmrt.errors import CheckpointError, ModelNotFoundError
 from llmrt.hub.artifact import ModelArtifact
+from llmrt.text.gguf_parts import first_parts, part_paths
 
 PICKLE_REFUSAL = (
     "only pickled weights (.bin, .pt), which run code when they are opened and are refused; "
@@ -56,12 +57,11 @@ def _check_shards(folder: Path) -> None:
 
 
 def _folder_artifact(model: str, folder: Path) -> ModelArtifact:
-    ggufs = sorted(folder.glob("*.gguf"))
+    ggufs = first_parts(path.name for path in folder.glob("*.gguf"))
     if ggufs and not (folder / "config.json").is_file():
         if len(ggufs) > 1:
-            names = ", ".join(path.name for path in ggufs)
-            raise CheckpointError(f"{folder} holds several GGUF files, name one of them: {names}")
-        return _file_artifact(model, ggufs[0])
+            raise CheckpointError(f"{folder} holds several GGUF files, name one of them: {', '.join(ggufs)}")
+        return _file_artifact(model, folder / ggufs[0])
     check_weights(folder)
     return ModelArtifact(model, folder, "folder", "local folder")
 
@@ -71,4 +71,4 @@ def _file_artifact(model: str, path: Path) -> ModelArtifact:
         raise CheckpointError(f"{path} holds {PICKLE_REFUSAL}")
     if path.suffix != ".gguf":
         raise CheckpointError(f"{path} is not a GGUF file; name a .gguf file or a folder with config.json")
-    return ModelArtifact(model, path, "file", "local file")
+    return ModelArtifact(model, part_paths(path)[0], "file", "local file")

@@ -21,6 +21,7 @@ from llmrt.hub.failures import hub_errors, not_a_hub
 from llmrt.hub.local import PICKLE_REFUSAL, PICKLE_SUFFIXES
 from llmrt.hub.progress import Report, meter
 from llmrt.hub.request import ModelRequest
+from llmrt.text.gguf_parts import first_parts, part_names
 
 NEVER = ("*/*", "consolidated*", "*.bin", "*.pt", "*.pth")
 CACHE_HINT = "free some, or set HF_HOME to a folder with room; a pull that is run again resumes"
@@ -106,18 +107,25 @@ def select(request: ModelRequest, files: list[RemoteFile]) -> list[RemoteFile]:
     if request.gguf is not None:
         if request.gguf not in by_name:
             raise CheckpointError(f"{request.repository} has no file {request.gguf}; {_ggufs(by_name)}")
-        return [by_name[request.gguf]]
+        return _parts(request.repository, by_name, request.gguf)
     wanted = filter_repo_objects(by_name, allow_patterns=list(request.files), ignore_patterns=list(NEVER))
     chosen = [by_name[name] for name in wanted]
     if any(file.name.endswith(".safetensors") for file in chosen):
         return chosen
-    return [_only_gguf(request.repository, by_name)]
+    return _only_gguf(request.repository, by_name)
 
 
-def _only_gguf(repository: str, by_name: dict[str, RemoteFile]) -> RemoteFile:
-    ggufs = [name for name in by_name if name.endswith(".gguf") and "/" not in name]
+def _parts(repository: str, by_name: dict[str, RemoteFile], gguf: str) -> list[RemoteFile]:
+    names = part_names(gguf)
+    if missing := [name for name in names if name not in by_name]:
+        raise CheckpointError(f"{repository} lacks {missing[0]}, one of the {len(names)} parts of {gguf}")
+    return [by_name[name] for name in names]
+
+
+def _only_gguf(repository: str, by_name: dict[str, RemoteFile]) -> list[RemoteFile]:
+    ggufs = first_parts(name for name in by_name if name.endswith(".gguf") and "/" not in name)
     if len(ggufs) == 1:
-        return by_name[ggufs[0]]
+        return _parts(repository, by_name, ggufs[0])
     if ggufs:
         raise CheckpointError(f"{repository} holds several GGUF files; {_ggufs(by_name)}")
     pickled = any(name.endswith(PICKLE_SUFFIXES) for name in by_name)
@@ -125,7 +133,7 @@ def _only_gguf(repository: str, by_name: dict[str, RemoteFile]) -> RemoteFile:
 
 
 def _ggufs(by_name: dict[str, RemoteFile]) -> str:
-    names = sorted(name for name in by_name if name.endswith(".gguf"))
+    names = first_parts(name for name in by_name if name.endswith(".gguf"))
     return f"name one as org/name:FILE: {', '.join(names)}" if names else "it has no GGUF file"
 
 

@@ -56,13 +56,13 @@ class GgufCheckpoint(GgufHeaders):
             return torch.from_numpy(_unpacked(values, kind)).view(shape_of(tensor))
         except NotImplementedError:
             raise CheckpointError(
-                f"{self.path}: tensor {name} is of type {kind.name}, which the gguf library cannot unpack."
+                f"{self.files[name]}: tensor {name} is of type {kind.name}, which the gguf library cannot unpack."
             ) from None
 
     def _read(self, tensor: ReaderTensor) -> npt.NDArray[Any]:
         """The stored bytes, read and not mapped: a map's pages would stay in memory beside the weights made of them."""
-        data = tensor.data
-        return np.fromfile(self.path, data.dtype, data.size, offset=int(tensor.data_offset)).reshape(data.shape)
+        data, file = tensor.data, self.files[tensor.name]
+        return np.fromfile(file, data.dtype, data.size, offset=int(tensor.data_offset)).reshape(data.shape)
 
 
 def _unpacked(values: npt.NDArray[Any], kind: GGMLQuantizationType) -> npt.NDArray[np.float32]:

@@ -11,32 +11,32 @@ from llmrt.model.families.gguf_names import ARCHITECTURES
 from llmrt.model.fused import with_parts
 from llmrt.model.gguf_schemes import scheme_of
 from llmrt.model.stored_tensor import StoredTensor
-from llmrt.text.gguf_metadata import open_gguf, read_value
+from llmrt.text.gguf_metadata import read_value
+from llmrt.text.gguf_parts import check_parts, open_parts
 
 # Of tensors that need no unpacking.
 DTYPES = {GGMLQuantizationType.F16: "fp16", GGMLQuantizationType.BF16: "bf16"}
 
 
 class GgufHeaders:
-    """The model in ``path``."""
+    """The model in ``path``, or in as many files as the name of ``path``, the first, says."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        reader = open_gguf(path)
-        self.tensors = {tensor.name: tensor for tensor in reader.tensors}
-        inventory = {
-            name: StoredTensor(
-                shape_of(tensor),
-                path,
-                DTYPES.get(tensor.tensor_type, "fp32"),
-                scheme=scheme_of(tensor.tensor_type),
-            )
-            for name, tensor in self.tensors.items()
-            if name not in ROPE_TENSORS
-        }
+        parts = open_parts(path)
+        check_parts(parts)
+        self.tensors = {tensor.name: tensor for reader in parts.values() for tensor in reader.tensors}
+        self.files = {tensor.name: part for part, reader in parts.items() for tensor in reader.tensors}
+        weights = {name: tensor for name, tensor in self.tensors.items() if name not in ROPE_TENSORS}
+        inventory = {name: _stored(tensor, self.files[name]) for name, tensor in weights.items()}
         self.config = read_gguf_file(path)
-        self.names = ARCHITECTURES[read_value(reader, "general.architecture", str) or ""].names
+        self.names = ARCHITECTURES[read_value(parts[path], "general.architecture", str) or ""].names
         self.inventory = with_parts(inventory, self.config, self.names)
+
+
+def _stored(tensor: ReaderTensor, file: Path) -> StoredTensor:
+    kind = GGMLQuantizationType(tensor.tensor_type)
+    return StoredTensor(shape_of(tensor), file, DTYPES.get(kind, "fp32"), scheme=scheme_of(kind))
 
 
 def shape_of(tensor: ReaderTensor) -> tuple[int, ...]:

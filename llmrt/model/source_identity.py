@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmrt.errors import CheckpointError
+from llmrt.text.gguf_parts import part_paths
 
 # Of each file: its beginning, where formats keep their headers, its end, and samples spread between. A few megabytes,
 # however large the model; what is trained further differs everywhere.
@@ -18,7 +19,7 @@ _INDEX = "model.safetensors.index.json"
 
 
 def source_identity(model: Path) -> str:
-    """A hash of names, sizes and samples of the files at ``model``: a .gguf file, or a folder of safetensors.
+    """A hash of names, sizes and samples of the files at ``model``: of a .gguf file and its further parts, or a folder.
 
     It does not depend on where they lie. Raises ``CheckpointError`` for a file that cannot be read.
     """
@@ -33,7 +34,7 @@ def source_identity(model: Path) -> str:
 
 def _weight_files(model: Path) -> list[Path]:
     if model.is_file():
-        return [model]
+        return part_paths(model)
     config, index = model / "config.json", model / _INDEX
     if index.is_file():
         names = set(json.loads(index.read_bytes())["weight_map"].values())

@@ -80,7 +80,7 @@ def _wrong_type(reader: GGUFReader, key: str, expected: str) -> CheckpointError:
     return CheckpointError(f"{reader.data.filename}: {key} holds {types}; expected {expected}.")
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _open(path: Path, mtime_ns: int, size: int) -> GGUFReader:
     del mtime_ns, size  # part of the key: a file that was written again is another file
     try:

@@ -63,6 +63,15 @@ def test_the_head_of_a_gguf_file_is_read_as_far_as_it_goes(
     assert hub.sent["tiny.gguf"] < file.stat().st_size / 10
 
 
+def test_the_heads_of_all_parts_of_a_gguf_model_are_read(serve: Serve, tmp_path: Path) -> None:
+    model = make_model("llama", **LARGE, num_attention_heads=4)
+    write_gguf(model, tmp_path / "tiny.gguf", tensors_of_a_part=9)
+    files = sorted(tmp_path.glob("*.gguf"))
+    serve({REPO: {file.name: file.read_bytes() for file in files}})
+    with model_heads(read_request(REPO, None)) as path:
+        assert inventory(path) == inventory(files[0])
+
+
 def test_what_is_no_model_is_said_to_be_none(serve: Serve) -> None:
     serve({REPO: tiny_repo(), "org/gguf": {"m.gguf": b"GGML" + bytes(100)}})
     with pytest.raises(CheckpointError, match=r"model.safetensors of org/tiny is truncated or not a safetensors file"):

@@ -85,6 +85,21 @@ def test_a_gguf_repository_gives_the_file(serve: Serve, said: list[str], tmp_pat
     assert artifact.path.read_bytes() == data
 
 
+@pytest.mark.parametrize("wanted", [REPO, f"{REPO}:m-00001-of-00002.gguf", f"{REPO}:m-00002-of-00002.gguf"])
+def test_all_parts_of_a_gguf_model_are_pulled(serve: Serve, said: list[str], wanted: str) -> None:
+    parts = {f"m-0000{i}-of-00002.gguf": bytes([i]) for i in (1, 2)}
+    serve({REPO: {"README.md": b"hello", **parts}})
+    artifact = resolve(wanted, report=said.append)
+    assert {path.name: path.read_bytes() for path in artifact.path.parent.glob("*.gguf")} == parts
+    assert artifact.path.name == "m-00001-of-00002.gguf"
+
+
+def test_a_repository_that_lacks_a_part_is_refused(serve: Serve, said: list[str]) -> None:
+    serve({REPO: {"m-00001-of-00003.gguf": b"a", "m-00003-of-00003.gguf": b"c"}})
+    with pytest.raises(CheckpointError, match=r"lacks m-00002-of-00003\.gguf, one of the 3 parts"):
+        resolve(REPO, report=said.append)
+
+
 def test_one_of_several_gguf_files_must_be_named(serve: Serve, said: list[str]) -> None:
     serve({REPO: {"a.gguf": b"a", "b.gguf": b"b", "sub/c.gguf": b"c"}})
     with pytest.raises(CheckpointError, match=r"a\.gguf, b\.gguf, sub/c\.gguf"):

@@ -170,9 +170,11 @@ def write_gguf(
     kind: Kind | Callable[[str], Kind] = Kind.F32,
     extra: dict[str, np.ndarray] | None = None,
     architecture: str | None = None,
+    tensors_of_a_part: int = 0,
 ) -> Path:
     config = model.config
-    writer = gguf.GGUFWriter(path, architecture or OTHERWISE.get(config.model_type, config.model_type))
+    architecture = architecture or OTHERWISE.get(config.model_type, config.model_type)
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=tensors_of_a_part)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)

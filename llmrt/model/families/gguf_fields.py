@@ -21,7 +21,8 @@ from llmrt.model.config import (
     YarnScaling,
 )
 from llmrt.model.families.gguf_names import ARCHITECTURES, Architecture
-from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
+from llmrt.text.gguf_metadata import read_list, read_value
+from llmrt.text.gguf_parts import open_parts
 
 # Tensors of a file that are configuration, not weights: what each RoPE frequency is divided by.
 ROPE_FREQS, LONG_FACTORS, SHORT_FACTORS = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
@@ -51,16 +52,16 @@ CONFIGURING_TENSORS = (
 
 def read_gguf_file(path: Path) -> ModelConfig:
     """The configuration of the file at ``path``. Raises ``CheckpointError`` that names the file and the field."""
-    reader = open_gguf(path)
+    parts = open_parts(path)
+    tensors = {tensor.name: tensor.data for reader in parts.values() for tensor in reader.tensors}
     try:
-        return read_gguf_config(reader)
+        return read_gguf_config(parts[path], tensors)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def read_gguf_config(reader: GGUFReader) -> ModelConfig:
+def read_gguf_config(reader: GGUFReader, tensors: Mapping[str, Any]) -> ModelConfig:
     """The configuration in a file's metadata; which tensors are there tells of norms, of biases and of a tied head."""
-    tensors = {tensor.name: tensor.data for tensor in reader.tensors}
     name = read_value(reader, "general.architecture", str)
     if name not in ARCHITECTURES:
         raise CheckpointError(f"GGUF field general.architecture is {name!r}; supported are {', '.join(ARCHITECTURES)}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from gguf import GGMLQuantizationType
 
 from llmrt.model.families.gguf_fields import CONFIGURING_TENSORS, ROPE_TENSORS
-from llmrt.text.gguf_metadata import open_gguf
+from llmrt.text.gguf_parts import open_parts
 
 _COUNT_OFFSET = 8  # magic, version, then the number of tensors
 
@@ -18,9 +18,10 @@ def write_gguf_head(source: Path, target: Path) -> None:
 
     Of its tensors stay the divisors of RoPE's frequencies and, as single zeros, those whose presence says something.
     """
-    reader = open_gguf(source)
-    kept = [tensor for tensor in reader.tensors if tensor.name in CONFIGURING_TENSORS]
-    metadata_end = min(tensor.field.offset for tensor in reader.tensors)
+    parts = open_parts(source)
+    reader = parts[source]
+    kept = [tensor for part in parts.values() for tensor in part.tensors if tensor.name in CONFIGURING_TENSORS]
+    metadata_end = max(field.offset + sum(part.nbytes for part in field.parts) for field in reader.fields.values())
     head = bytearray(reader.data[:metadata_end].tobytes())
     struct.pack_into("<Q", head, _COUNT_OFFSET, len(kept))
     data = bytearray()
