@@ -16,6 +16,8 @@ from llmrt.model.config_files import read_config
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
 from llmrt.model.packed_header import packed_file
+from llmrt.model.quantized.described_headers import described
+from llmrt.model.quantized.quantization_headers import read_quantization
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.presets import Preset, find_preset
 from llmrt.text.gguf_parts import part_paths
@@ -27,6 +29,7 @@ BYTES_PER_PARAMETER = 2  # of a published checkpoint: they are 16-bit
 class Description:
     """A model as ``llmrt show`` prints it.
 
+    ``weights`` says how another tool quantized them and how they are kept, None of those that are as they were trained.
     ``num_bytes`` is the size of ``files`` on this disk or, of a model that is not here, the computed size of the
     published checkpoint. ``packed`` are its packed weights or, beside ``files``, packed copies of them.
     """
@@ -36,6 +39,7 @@ class Description:
     num_bytes: int
     num_parameters: int
     config: ModelConfig
+    weights: str | None = None
     files: tuple[str, ...] = ()
     path: str | None = None
     source: str | None = None
@@ -98,6 +102,7 @@ def _describe_pulled(manifest: store.Manifest, preset: Preset | None) -> Descrip
         num_bytes=manifest.num_bytes,
         num_parameters=num_parameters(config),
         config=config,
+        weights=_weights(Path(manifest.path)),
         files=tuple(file.name for file in manifest.files),
         path=manifest.path,
         source=manifest.detail,
@@ -119,11 +124,19 @@ def _describe_local(artifact: ModelArtifact) -> Description:
         num_bytes=sum(path.stat().st_size for path in files),
         num_parameters=num_parameters(config),
         config=config,
+        weights=_weights(root),
         files=tuple(path.name for path in files),
         path=str(root),
         source=artifact.detail,
         packed=describe_packed(root),
     )
+
+
+def _weights(model: Path) -> str | None:
+    if not model.is_dir() or packed_file(model) is not None:
+        return None
+    quantization = read_quantization(model, Fields.from_file(model / "config.json"))
+    return None if quantization is None else described(quantization.layouts)
 
 
 def _with_provenance(description: Description, preset: Preset) -> Description:

@@ -103,6 +103,7 @@ def print_description(model: Description) -> None:
         ("accept it at", model.licence_page),
         ("size", decimal(model.num_bytes) + where),
         ("parameters", f"{_count(model.num_parameters)} ({model.num_parameters:,})"),
+        ("weights", model.weights),
         *_shape_facts(model.config),
         ("files", "\n".join(model.files) or None),
         *_packed_facts(model.packed),

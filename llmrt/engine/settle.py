@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from llmrt.config import STORED, EngineConfig
@@ -12,6 +12,8 @@ from llmrt.errors import ConfigError
 from llmrt.model.config import ModelConfig
 from llmrt.model.headers import Headers, PackedHeaders
 from llmrt.model.kept import stored_group
+from llmrt.model.quantized.described_headers import rounding_notice
+from llmrt.model.safetensors_headers import SafetensorsHeaders
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.model.weight_bytes import quantized_bytes, read_by_a_token, tensor_bytes, total
 from llmrt.ops.rules import Case, byte_cache_refusal, native_refusal
@@ -35,7 +37,7 @@ def settle_on(
     elif config.quant in ("auto", STORED) and stored_group(model.inventory):
         if config.calibration is not None:
             raise ConfigError(f"{model.path} is quantized already; --calibrate goes with --quant int8 or int4.")
-        config = replace(config, quant=STORED)
+        config, notices = replace(config, quant=STORED), list(_rounding(model))
     elif config.quant == STORED:
         config = replace(config, quant="none")
     elif config.quant == "auto":
@@ -44,6 +46,14 @@ def settle_on(
     _check_quant(config.quant)
     dtype, kv_dtype = _resolve_dtypes(model, config)
     return replace(config, dtype=dtype, kv_dtype=kv_dtype), notices
+
+
+def _rounding(model: Headers) -> Iterator[str]:
+    """What to say of quantized weights that are not kept as they are stored."""
+    if isinstance(model, SafetensorsHeaders):
+        notice = rounding_notice(matrix.layout for matrix in model.matrices.values())
+        if notice is not None:
+            yield notice
 
 
 def loaded_bytes(model: Headers | PackedHeaders, config: EngineConfig) -> int:

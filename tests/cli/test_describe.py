@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,33 @@ def test_a_folder_and_a_gguf_file_are_described_from_what_they_hold(tmp_path: Pa
     assert by_folder.config.num_layers == by_gguf.config.num_layers == 2
     assert by_folder.config.vocab_size == by_gguf.config.vocab_size == 32
     assert by_folder.num_parameters == by_gguf.num_parameters
+    assert by_folder.weights is by_gguf.weights is None
     assert by_folder.files == ("config.json", "model.safetensors", "tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    ("said", "weights"),
+    [
+        (
+            {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True},
+            "GPTQ, 4 bits, groups of 128, kept as int4 in groups of 64, 4.25 bits a weight",
+        ),
+        (
+            {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"},
+            "AWQ, 4 bits, groups of 128, kept as int4 with offsets in groups of 64, 4.5 bits a weight",
+        ),
+        (
+            {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+            "bitsandbytes, nf4, rounded to int8 in groups of 32, 8.5 bits a weight",
+        ),
+    ],
+)
+def test_how_quantized_weights_are_kept(said: dict[str, object], weights: str, tmp_path: Path) -> None:
+    for name, data in tiny_repo().items():
+        (tmp_path / name).write_bytes(data)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": said}))
+    assert describe(str(tmp_path)).weights == weights
 
 
 def test_what_is_unknown_is_said_to_be() -> None:

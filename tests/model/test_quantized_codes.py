@@ -97,6 +97,17 @@ def test_memory_is_known_from_the_headers(form: str, tmp_path: Path) -> None:
     assert loaded_bytes(model, config) == held(load_model(model, config, 64).decoder)
 
 
+@pytest.mark.parametrize("form", ["nf4-nested", "gptq-act-order", "fp8-blocks", "gptq", "int8-rows"])
+def test_rounding_is_said(form: str, tmp_path: Path) -> None:
+    folder = tmp_path / "quantized"
+    quantized_folder(folder, *ALL[form])
+    model = open_model(folder)
+    _, notices = settle(model, EngineConfig(device="cpu"))
+    said = [notice for notice in notices if "rounded to int8 in groups of 32, 8.5 bits a weight" in notice]
+    assert len(said) == (form not in SCHEMES)
+    assert not settle(model, EngineConfig(device="cpu", quant="none"))[1]
+
+
 LIES: dict[str, tuple[str, Any, str]] = {
     "symmetric": ("gptq", says(sym=True), "qweight has codes too far from a zero for what the configuration says"),
     "order": ("gptq-act-order", says(desc_act=False), "g_idx has columns out of order, but desc_act is false"),

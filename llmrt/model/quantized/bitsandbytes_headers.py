@@ -106,9 +106,9 @@ class BitsAndBytes:
     layout: Layout
 
     @property
-    def label(self) -> str:
-        """That of the layout."""
-        return self.layout.label
+    def layouts(self) -> tuple[Layout, ...]:
+        """The one."""
+        return (self.layout,)
 
     def layout_of(self, module: str, tensors: Container[str]) -> Layout:
         """The same for all."""

@@ -75,9 +75,9 @@ class CompressedTensors:
     groups: tuple[tuple[tuple[str, ...], Layout], ...]
 
     @property
-    def label(self) -> str:
+    def layouts(self) -> tuple[Layout, ...]:
         """Those of all groups."""
-        return "; ".join(dict.fromkeys(layout.label for _, layout in self.groups))
+        return tuple(layout for _, layout in self.groups)
 
     def layout_of(self, module: str, tensors: Container[str]) -> Layout:
         """That of the group which names the module most closely."""

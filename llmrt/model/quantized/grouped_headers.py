@@ -120,9 +120,9 @@ class Gptq:
     others: tuple[tuple[str, GptqLayout], ...] = ()
 
     @property
-    def label(self) -> str:
-        """That of most modules."""
-        return self.usual.label
+    def layouts(self) -> tuple[GptqLayout, ...]:
+        """All of them."""
+        return self.usual, *(layout for _, layout in self.others)
 
     def layout_of(self, module: str, tensors: Container[str]) -> GptqLayout:
         """The first pattern that matches decides, as in GPTQModel."""
@@ -136,9 +136,9 @@ class Awq:
     layout: AwqLayout
 
     @property
-    def label(self) -> str:
-        """That of the layout."""
-        return self.layout.label
+    def layouts(self) -> tuple[AwqLayout, ...]:
+        """The one."""
+        return (self.layout,)
 
     def layout_of(self, module: str, tensors: Container[str]) -> AwqLayout:
         """The same for all."""

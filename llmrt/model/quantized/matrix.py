@@ -8,7 +8,7 @@ from the headers.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -64,8 +64,8 @@ class Quantization(Protocol):
     """What quantization_config says; modules that it leaves out are told by their tensors."""
 
     @property
-    def label(self) -> str:
-        """As a person would say it."""
+    def layouts(self) -> Sequence[Layout]:
+        """All that there may be, the usual one first."""
         ...
 
     def layout_of(self, module: str, tensors: Container[str]) -> Layout:

@@ -76,9 +76,9 @@ class Fp8:
     layout: ScaledLayout
 
     @property
-    def label(self) -> str:
-        """That of the layout."""
-        return self.layout.label
+    def layouts(self) -> tuple[ScaledLayout, ...]:
+        """The one."""
+        return (self.layout,)
 
     def layout_of(self, module: str, tensors: Container[str]) -> ScaledLayout:
         """Scales of blocks are called weight_scale_inv, and some that are not."""
