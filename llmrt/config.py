@@ -50,6 +50,7 @@ class ServerSettings:
     ``request_seconds`` that an answer may take, beyond which it ends with an error; ``stall_seconds`` that a client may
     leave a stream unread, beyond which it is closed; ``drain_seconds`` that open answers get on shutdown;
     ``api_keys`` of which a client must send one, none for a server that is open;
+    ``admin_keys`` of which one must be sent to load and unload adapters, without any of which nobody may;
     ``cors_origins`` whose web pages may use it, "*" for all;
     ``keep_alive_seconds`` that a model stays loaded after its last answer, 0 until another needs the memory;
     ``log_prompts``, which else are nobody's business.
@@ -62,6 +63,7 @@ class ServerSettings:
     stall_seconds: float = 60.0
     drain_seconds: float = 8.0
     api_keys: tuple[str, ...] = field(default=(), repr=False)
+    admin_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
     keep_alive_seconds: float = 0.0
     log_prompts: bool = False

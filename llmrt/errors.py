@@ -79,6 +79,10 @@ class ApiKeyError(AccessError):
     """A request has no API key, or one that is not the server's."""
 
 
+class AdminError(AccessError):
+    """What a client asks for is for who has the admin key."""
+
+
 class ForeignPageError(AccessError):
     """A web page of another site sends a request to a server that asks for no key."""
 

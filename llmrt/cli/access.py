@@ -30,6 +30,11 @@ def api_keys(ctx: typer.Context, keys: Sequence[str], file: Path | None) -> tupl
     return (*(check_key(key, "--api-key") for key in keys), *(read_key_file(file) if file else ()))
 
 
+def admin_keys(keys: Sequence[str]) -> tuple[str, ...]:
+    """The keys of ``--admin-key``. Raises ``ConfigError`` for one that no header can carry."""
+    return tuple(check_key(key, "--admin-key") for key in keys)
+
+
 def warn_of_others(host: str, *, keys: Sequence[str], encrypted: bool) -> None:
     """Say what a server that others can reach lets them do."""
     if is_loopback(host):

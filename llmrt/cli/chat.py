@@ -13,6 +13,7 @@ from llmrt.cli.chat_commands import is_command, run_command
 from llmrt.cli.conversation import Conversation, length_note
 from llmrt.cli.options import (
     MODEL_HELP,
+    Adapter,
     Ctx,
     Device,
     Dtype,
@@ -34,7 +35,18 @@ from llmrt.config import EngineConfig
 from llmrt.errors import ConfigError, ContextLengthError, LlmrtError, RequestError
 
 # Options of a model in this process.
-LOCAL_OPTIONS = ("ctx", "quant", "calibrate", "dtype", "kv_dtype", "device", "gpu_memory", "threads", "revision")
+LOCAL_OPTIONS = (
+    "ctx",
+    "quant",
+    "calibrate",
+    "dtype",
+    "kv_dtype",
+    "device",
+    "gpu_memory",
+    "threads",
+    "revision",
+    "lora",
+)
 
 
 def chat(
@@ -62,6 +74,7 @@ def chat(
     gpu_memory: GpuMemory = None,
     threads: Threads = None,
     revision: Revision = None,
+    lora: Adapter = None,
     url: Annotated[
         str | None, typer.Option(help="Talk to an OpenAI-compatible server, such as http://127.0.0.1:8080.")
     ] = None,
@@ -106,6 +119,7 @@ def chat(
         gpu_memory=gpu_memory,
         threads=threads,
         max_num_seqs=1,
+        adapters=() if lora is None else (("lora", str(lora)),),
     )
     _begin(Conversation(Session.open(local, config), params, system), message)
 

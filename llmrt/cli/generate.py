@@ -12,6 +12,7 @@ import typer
 from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.conversation import length_note
 from llmrt.cli.options import (
+    Adapter,
     Ctx,
     Device,
     Dtype,
@@ -54,6 +55,7 @@ def generate(
     gpu_memory: GpuMemory = None,
     threads: Threads = None,
     revision: Revision = None,
+    lora: Adapter = None,
 ) -> None:
     """Continue one plain text, without a chat template, and print what follows."""
     text = _prompt_text(prompt)
@@ -76,6 +78,7 @@ def generate(
         gpu_memory=gpu_memory,
         threads=threads,
         max_num_seqs=1,
+        adapters=() if lora is None else (("lora", str(lora)),),
     )
     session = Session.open(local, config)
     if as_json:

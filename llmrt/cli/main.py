@@ -22,6 +22,7 @@ COMMANDS = {
     "generate": ("llmrt.cli.generate:generate", "Complete one prompt and print the text."),
     "bench": ("llmrt.cli.bench:bench", "Measure a model's speed on this machine."),
     "quantize": ("llmrt.cli.quantize:quantize", "Write a model with packed, quantized weights to a folder."),
+    "merge": ("llmrt.cli.merge:merge", "Write a model with a LoRA adapter in its weights to a folder."),
     "eval": ("llmrt.cli.evaluate:eval_model", "Compare a quantized model with its source on a text."),
     "fit": ("llmrt.cli.fit:fit_model", "Say whether a model fits this machine, and how fast it can be."),
     "doctor": ("llmrt.cli.doctor:doctor", "Say what this machine has, and what keeps models from running fast."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -96,6 +97,9 @@ GpuMemory = Annotated[
         metavar="SHARE|GB",
         help="What to use of a GPU: a fraction of what is free, such as 0.8, or gigabytes, such as 12GB; else 0.9.",
     ),
+]
+Adapter = Annotated[
+    Path | None, typer.Option("--lora", metavar="PATH", help="A LoRA adapter to answer with, a folder that peft saved.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; else the cores that llmrt may use.")]
 MaxNumSeqs = Annotated[int, typer.Option(min=1, help="Requests computed side by side.")]

@@ -49,6 +49,7 @@ def serve(
     served_model_name: options.Names = None,
     api_key: options.ApiKey = None,
     api_key_file: options.ApiKeyFile = None,
+    admin_key: options.AdminKey = None,
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
     cors_origin: options.CorsOrigin = None,
@@ -62,6 +63,7 @@ def serve(
     threads: Threads = None,
     max_num_seqs: MaxNumSeqs = 8,
     revision: Revision = None,
+    lora: options.Adapters = None,
     keep_alive_seconds: options.KeepAliveSeconds = _SERVER.keep_alive_seconds,
     log_format: options.LogFormatName = LogFormat.text,
     log_prompts: options.LogPrompts = _SERVER.log_prompts,
@@ -78,9 +80,10 @@ def serve(
         return
     if not model:
         raise ConfigError("serve needs a model: as its argument, in LLMRT_MODEL, or as model in the --config file.")
-    _check_each(model, served_model_name, revision)
+    _check_each(model, served_model_name, revision, lora)
 
     from llmrt.server import runner
+    from llmrt.server.adapters import parse_adapter
     from llmrt.server.cors import check_cors_origin
     from llmrt.server.tls import tls_context
 
@@ -99,6 +102,7 @@ def serve(
             gpu_memory=gpu_memory,
             threads=threads,
             max_num_seqs=max_num_seqs,
+            adapters=tuple(map(parse_adapter, lora or [])),
         )
         settings = ServerSettings(
             keep_alive_seconds=keep_alive_seconds,
@@ -109,6 +113,7 @@ def serve(
             stall_seconds=stall_seconds,
             drain_seconds=drain_seconds,
             api_keys=keys,
+            admin_keys=access.admin_keys(admin_key or []),
             cors_origins=origins,
             log_prompts=log_prompts,
         )
@@ -130,9 +135,11 @@ def _offer(model: str, name: str | None, engine: EngineConfig, calibrate: Path |
     return Offer(artifact, engine, name)
 
 
-def _check_each(models: list[str], names: list[str] | None, revision: str | None) -> None:
+def _check_each(models: list[str], names: list[str] | None, revision: str | None, adapters: list[str] | None) -> None:
     """Raise ``ConfigError`` for an option that is not for this many models."""
     if names and len(names) != len(models):
         raise ConfigError(f"--served-model-name is there {len(names)} times, for {len(models)} models.")
     if revision is not None and len(models) > 1:
         raise ConfigError(f"--revision {revision} is for one model, and these are {len(models)}.")
+    if adapters and len(models) > 1:
+        raise ConfigError(f"--lora {adapters[0]} is for one model, and these are {len(models)}.")

@@ -55,6 +55,23 @@ ApiKeyFile = Annotated[
         metavar="FILE", rich_help_panel=_ACCESS, help="A file of such keys, one a line; # begins a line of comment."
     ),
 ]
+AdminKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        hide_input=True,
+        metavar="KEY",
+        rich_help_panel=_ACCESS,
+        help="A key for loading and unloading adapters, which nobody may without; better in LLMRT_ADMIN_KEY.",
+    ),
+]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="NAME=PATH",
+        help="A LoRA adapter, a folder that peft saved, and the name that requests choose it by; or several.",
+    ),
+]
 TlsCert = Annotated[
     Path | None,
     typer.Option(metavar="FILE", rich_help_panel=_ACCESS, help="A certificate chain in PEM form: serves HTTPS."),

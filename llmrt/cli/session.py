@@ -68,12 +68,16 @@ def find_model(model: str, revision: str | None = None) -> LocalModel:
 
 
 class Session:
-    """One answer at a time. ``last`` has the statistics of the latest one, also of one that was stopped."""
+    """One answer at a time, by an adapter of the engine if it has one.
+
+    ``last`` has the statistics of the latest answer, also of one that was stopped.
+    """
 
     def __init__(self, model: LocalModel, engine: LLMEngine) -> None:
         self.model = model
         self.last: Statistics | None = None
         self._engine = engine
+        self._adapter = next((name for name, _ in engine.config.adapters), None)
 
     @classmethod
     def open(cls, model: LocalModel, config: EngineConfig) -> Session:
@@ -122,7 +126,7 @@ class Session:
         strip = strip_leading_space and tokenizer.strips_leading_space
         answer = Answer(tokenizer, params.stop_token_ids, stop, strip_leading_space=strip)
         start = time.perf_counter()
-        self._engine.add(_REQUEST_ID, token_ids, params)
+        self._engine.add(_REQUEST_ID, token_ids, params, self._adapter)
         try:
             while answer.finish_reason is None:
                 with interrupts_deferred():

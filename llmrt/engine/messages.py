@@ -1,7 +1,8 @@
 """The records that cross the border of the engine process, one frame a record. Free of torch and of pickle.
 
-To the engine: ``Start`` once, then ``Submit`` and ``Abort``. From it: ``Ready`` or ``Failed`` once, then one
-``Outputs`` for each step that produced something or changed the engine's state. Closing the socket ends the engine.
+To the engine: ``Start`` once, then ``Submit`` and ``Abort``, ``LoadAdapter`` and ``UnloadAdapter``. From it: ``Ready``
+or ``Failed`` once, then one ``Outputs`` for each step that produced something or changed the engine's state, and one
+``AdaptersChanged`` for each adapter that was to come or go, in that order. Closing the socket ends the engine.
 """
 
 from __future__ import annotations
@@ -21,18 +22,41 @@ class Start(msgspec.Struct, tag=True, frozen=True):
 
 
 class Submit(msgspec.Struct, tag=True, frozen=True):
-    """Answer ``token_ids``; with ``pooling``, by their vector alone, whatever the ``params``."""
+    """Answer ``token_ids``; with ``pooling``, by their vector alone, whatever the ``params``.
+
+    ``adapter`` is the name of the LoRA adapter that answers, if one does.
+    """
 
     request_id: str
     token_ids: list[int]
     params: SamplingParams
     pooling: Pooling | None = None
+    adapter: str | None = None
 
 
 class Abort(msgspec.Struct, tag=True, frozen=True):
     """Nobody waits for this request any more."""
 
     request_id: str
+
+
+class LoadAdapter(msgspec.Struct, tag=True, frozen=True):
+    """Take requests for the LoRA adapter in the folder ``path``."""
+
+    name: str
+    path: str
+
+
+class UnloadAdapter(msgspec.Struct, tag=True, frozen=True):
+    """Take no more requests for it."""
+
+    name: str
+
+
+class AdaptersChanged(msgspec.Struct, tag=True, frozen=True):
+    """It was done, or the ``error`` is the line that says what to change."""
+
+    error: str | None = None
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
@@ -62,5 +86,5 @@ class Outputs(msgspec.Struct, tag=True, frozen=True):
     notices: list[str] = []
 
 
-ToEngine = Start | Submit | Abort
-FromEngine = Ready | Failed | Outputs
+ToEngine = Start | Submit | Abort | LoadAdapter | UnloadAdapter
+FromEngine = Ready | Failed | Outputs | AdaptersChanged

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,18 +39,25 @@ def write_quantized(checkpoint: Checkpoint, output: Path, config: EngineConfig, 
         return [*notices, "Nothing is written."]
     origin = origin_of(source, recipe, calibration_for(checkpoint, config.calibration))
     loaded = load_model(checkpoint, config, context_length=1, progress=progress, keep=False)
+    with new_folder(output) as scratch:
+        write_packed(scratch / PACKED_FILE, loaded.decoder, origin)
+        _copy_text_side(source, scratch, output.name)
+    return [*notices, *loaded.notices]
+
+
+@contextmanager
+def new_folder(output: Path) -> Generator[Path]:
+    """A folder to fill, which becomes ``output`` when it is. Raises ``DownloadError`` for what the disk refuses."""
     parent = output.absolute().parent
     with disk_errors(parent, hint=HINT):
         parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=parent, prefix=f".{output.name}."))
         try:
-            write_packed(scratch / PACKED_FILE, loaded.decoder, origin)
-            _copy_text_side(source, scratch, output.name)
+            yield scratch
             scratch.chmod(0o755)
             scratch.rename(output)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    return [*notices, *loaded.notices]
 
 
 def _copy_text_side(source: Path, output: Path, name: str) -> None:

@@ -20,7 +20,18 @@ from typing import Protocol
 from llmrt.config import EngineConfig
 from llmrt.engine.channel import Channel
 from llmrt.engine.free_memory import give_back_freed_memory
-from llmrt.engine.messages import Abort, Failed, Outputs, Ready, Start, Submit, ToEngine
+from llmrt.engine.messages import (
+    Abort,
+    AdaptersChanged,
+    Failed,
+    LoadAdapter,
+    Outputs,
+    Ready,
+    Start,
+    Submit,
+    ToEngine,
+    UnloadAdapter,
+)
 from llmrt.engine.read_ahead import read_ahead
 from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
 from llmrt.engine.stats import EngineStats
@@ -61,12 +72,22 @@ class Engine(Protocol):
         """Its state just now."""
         ...
 
-    def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
+    def add(
+        self, request_id: str, token_ids: Sequence[int], params: SamplingParams, adapter: str | None = None
+    ) -> None:
         """Queue a request; raises ``RequestError`` when it cannot be served."""
         ...
 
-    def embed(self, request_id: str, token_ids: Sequence[int], pooling: Pooling) -> None:
+    def embed(self, request_id: str, token_ids: Sequence[int], pooling: Pooling, adapter: str | None = None) -> None:
         """Queue a text whose vector is wanted; raises ``RequestError`` when it cannot be served."""
+        ...
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Take requests for a LoRA adapter; raises ``LlmrtError`` when it cannot be used."""
+        ...
+
+    def unload_adapter(self, name: str) -> None:
+        """Take no more requests for it; raises ``RequestError`` when it is not there."""
         ...
 
     def abort(self, request_id: str) -> None:
@@ -120,13 +141,27 @@ def run(engine: Engine, channel: Channel) -> None:
     while True:
         outputs: list[RequestOutput] = []
         for record in channel.receive(block=not engine.has_work):
-            outputs += _apply(engine, record)
+            if isinstance(record, LoadAdapter | UnloadAdapter):
+                channel.send(_change_adapters(engine, record))
+            else:
+                outputs += _apply(engine, record)
         if engine.has_work:
             outputs += engine.step()
         stats, notices = engine.stats, engine.notices[num_noticed:]
         if outputs or stats != told or notices:
             channel.send(Outputs(outputs, None if stats == told else stats, [*notices]))
             told, num_noticed = stats, num_noticed + len(notices)
+
+
+def _change_adapters(engine: Engine, record: LoadAdapter | UnloadAdapter) -> AdaptersChanged:
+    try:
+        if isinstance(record, LoadAdapter):
+            engine.load_adapter(record.name, Path(record.path))
+        else:
+            engine.unload_adapter(record.name)
+    except LlmrtError as error:
+        return AdaptersChanged(str(error))
+    return AdaptersChanged()
 
 
 def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
@@ -136,9 +171,9 @@ def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
     assert isinstance(record, Submit)
     try:
         if record.pooling is None:
-            engine.add(record.request_id, record.token_ids, record.params)
+            engine.add(record.request_id, record.token_ids, record.params, record.adapter)
         else:
-            engine.embed(record.request_id, record.token_ids, record.pooling)
+            engine.embed(record.request_id, record.token_ids, record.pooling, record.adapter)
     except RequestError as error:
         return [RequestOutput(record.request_id, (), finish_reason="error", error=str(error))]
     return []

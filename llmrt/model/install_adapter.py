@@ -28,7 +28,8 @@ def install_adapter(decoder: Decoder, number: int, adapter: PeftAdapter) -> None
     """
     places = _Places(decoder.config, adapter)
     pieces: dict[Lora, list[LowRank]] = {}
-    for delta in adapter.deltas():
+    for module in adapter.modules:
+        delta = adapter.delta(module)
         for slot, b in places.of(delta):
             lora = _lora_of(decoder, slot)
             if lora is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -50,12 +49,11 @@ class PeftAdapter:
         """Those that it changes, in the order of their names."""
         return sorted(self._names)
 
-    def deltas(self) -> Iterator[ModuleDelta]:
-        """One module at a time. Raises ``CheckpointError`` for a tensor that is misshapen or not finite."""
+    def delta(self, module: str) -> ModuleDelta:
+        """What one of them changes. Raises ``CheckpointError`` for a tensor that is misshapen or not finite."""
         with _open(self.file) as file:
-            for module in self.modules:
-                a, b = (self._load(file, name, module) for name in self._names[module])
-                yield ModuleDelta(module, a, b * self._config.scale_of(module))
+            a, b = (self._load(file, name, module) for name in self._names[module])
+        return ModuleDelta(module, a, b * self._config.scale_of(module))
 
     def digest(self) -> bytes:
         """Names what the adapter computes: equal for equal files alone."""

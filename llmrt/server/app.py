@@ -14,6 +14,7 @@ from llmrt.server.middleware import RequestLog
 from llmrt.server.models import Models
 from llmrt.server.openapi import Api
 from llmrt.server.routes import (
+    adapters,
     chat,
     completions,
     embeddings,
@@ -31,7 +32,7 @@ from llmrt.server.routes import models as model_list
 
 _ROUTES = (
     *(chat, completions, embeddings, tokens, model_list, health, metrics, page, reference),
-    *(responses, messages),
+    *(responses, messages, adapters),
     *(ollama, ollama_models),
 )
 

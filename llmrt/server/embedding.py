@@ -50,7 +50,8 @@ async def embed_texts(
 ) -> list[Vector]:
     """A vector for each text; raises ``RequestError`` for one that the engine refuses."""
     name = f"embd-{uuid.uuid4().hex}"
-    submits = [Submit(f"{name}-{i}", text, SamplingParams(), pooling) for i, text in enumerate(texts)]
+    params, adapter = SamplingParams(), state.adapter
+    submits = [Submit(f"{name}-{i}", text, params, pooling, adapter) for i, text in enumerate(texts)]
     vectors: dict[str, Vector] = {}
     size = _side_by_side(state)
     for start in range(0, len(submits), size):

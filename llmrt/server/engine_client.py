@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 from llmrt.config import EngineConfig
-from llmrt.engine.messages import Ready, Submit
+from llmrt.engine.messages import LoadAdapter, Ready, Submit, UnloadAdapter
 from llmrt.engine.request import RequestOutput
 from llmrt.engine.stats import EngineStats
 from llmrt.errors import EngineLoadingError, LlmrtError
@@ -120,6 +121,16 @@ class EngineClient:
                 async for output in outputs:
                     watch.see(output)
                     yield output
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Load a LoRA adapter, in every engine that follows too. Raises ``LlmrtError`` for one that cannot be used."""
+        await self._process.change_adapters(LoadAdapter(name, path))
+        self._config = replace(self._config, adapters=(*self._config.adapters, (name, path)))
+
+    async def unload_adapter(self, name: str) -> None:
+        """Take no more requests for it, neither in this engine nor in one that follows."""
+        await self._process.change_adapters(UnloadAdapter(name))
+        self._config = replace(self._config, adapters=tuple(kept for kept in self._config.adapters if kept[0] != name))
 
     def abort(self, request_id: str) -> None:
         """See ``EngineProcess.abort``."""

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 
@@ -20,10 +21,30 @@ import msgspec
 
 from llmrt.config import EngineConfig
 from llmrt.engine.channel import Inbox, encode_frame
-from llmrt.engine.messages import Abort, Failed, FromEngine, Outputs, Ready, Start, Submit, ToEngine
+from llmrt.engine.messages import (
+    Abort,
+    AdaptersChanged,
+    Failed,
+    FromEngine,
+    LoadAdapter,
+    Outputs,
+    Ready,
+    Start,
+    Submit,
+    ToEngine,
+    UnloadAdapter,
+)
 from llmrt.engine.request import RequestOutput
 from llmrt.engine.stats import EngineStats
-from llmrt.errors import DeadlineError, EngineDeadError, EngineLoadingError, LlmrtError, MemoryFitError, SlowClientError
+from llmrt.errors import (
+    DeadlineError,
+    EngineDeadError,
+    EngineLoadingError,
+    LlmrtError,
+    MemoryFitError,
+    RequestError,
+    SlowClientError,
+)
 from llmrt.server.standstill import standstill
 
 logger = logging.getLogger("llmrt.server")
@@ -45,6 +66,7 @@ class EngineProcess:
         self._process = process
         self._transport: asyncio.Transport  # set by start
         self._queues: dict[str, _Queue] = {}
+        self._changes: deque[asyncio.Future[None]] = deque()  # of adapters, in the order in which they are answered
         self.stats = EngineStats()
         self._started = time.monotonic()
         self._load_seconds = load_seconds
@@ -149,6 +171,14 @@ class EngineProcess:
             self._send(Abort(request_id))
             queue.put_nowait(RequestOutput(request_id, (), finish_reason="abort"))
 
+    async def change_adapters(self, change: LoadAdapter | UnloadAdapter) -> None:
+        """Load or unload a LoRA adapter between two steps. Raises ``RequestError`` with the engine's line."""
+        _ = self.info  # raises unless there is an engine
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changes.append(done)
+        self._send(change)
+        await asyncio.shield(done)
+
     async def close(self, reason: str = "The server is shutting down.") -> None:
         """End the process and every open stream. Waits until the process is gone."""
         self._end(reason)
@@ -207,6 +237,8 @@ class EngineProcess:
                 self._ready.set_result(record)
             case Failed():
                 self._end(record.message, MemoryFitError if record.needs_memory else LlmrtError)
+            case AdaptersChanged():
+                _resolve(self._changes.popleft(), _refusal(record))
             case Outputs():
                 self.stats = record.stats or self.stats
                 for notice in record.notices:
@@ -234,6 +266,9 @@ class EngineProcess:
         for queue in self._queues.values():
             queue.put_nowait(self._death(reason))
         self._queues.clear()
+        for done in self._changes:
+            _resolve(done, self._death(reason))
+        self._changes.clear()
 
     def _death(self, reason: str) -> EngineDeadError:
         """Another engine needs about as long as this one to be there."""
@@ -247,6 +282,17 @@ class EngineProcess:
         if status == -signal.SIGKILL:
             return "was killed (SIGKILL), as happens when the machine runs out of memory"
         return f"ended with status {status}"
+
+
+def _refusal(answer: AdaptersChanged) -> RequestError | None:
+    return None if answer.error is None else RequestError(answer.error, param="lora_path")
+
+
+def _resolve(done: asyncio.Future[None], error: LlmrtError | None) -> None:
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
 
 
 class _Line(asyncio.Protocol):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from llmrt.errors import (
+    AdminError,
     ApiKeyError,
     BodyTooLargeError,
     DeadlineError,
@@ -36,6 +37,7 @@ _UNAVAILABLE: dict[type[UnavailableError], tuple[int, str, str]] = {  # status, 
 }
 _REFUSED: dict[type[LlmrtError], tuple[int, str, Mapping[str, str]]] = {  # status, code, headers
     ApiKeyError: (401, "invalid_api_key", {"www-authenticate": "Bearer"}),
+    AdminError: (403, "admin_key_required", {}),
     ForeignPageError: (403, "foreign_page", {}),
     BodyTooLargeError: (413, "request_too_large", _NO_RETRY),
     SlowClientError: (408, "client_too_slow", _NO_RETRY),
@@ -74,7 +76,14 @@ def describe(error: Exception) -> HttpError:
             seconds = error.retry_after
             headers = {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(1000 * seconds))}
             return HttpError(status, ErrorBody(str(error), kind, None, code), headers)
-        case ApiKeyError() | ForeignPageError() | BodyTooLargeError() | SlowClientError() | DeadlineError():
+        case (
+            ApiKeyError()
+            | AdminError()
+            | ForeignPageError()
+            | BodyTooLargeError()
+            | SlowClientError()
+            | DeadlineError()
+        ):
             status, code, headers = _REFUSED[type(error)]
             kind = INVALID_REQUEST if status < 500 else "server_error"
             return HttpError(status, ErrorBody(str(error), kind, None, code), headers)

@@ -31,6 +31,7 @@ class Job:
     stop: tuple[str, ...]
     strip_leading_space: bool
     answer: AnswerFormat = PLAIN
+    adapter: str | None = None
 
     @property
     def num_choices(self) -> int:
@@ -40,7 +41,7 @@ class Job:
     def submits(self) -> list[Submit]:
         """One engine request a choice, in the order of the choices."""
         return [
-            Submit(f"{self.id}-{prompt * self.n + i}", token_ids, with_seed(params, i))
+            Submit(f"{self.id}-{prompt * self.n + i}", token_ids, with_seed(params, i), adapter=self.adapter)
             for prompt, token_ids in enumerate(self.prompts)
             for params in [replace(self.params, max_tokens=self.max_tokens[prompt])]
             for i in range(self.n)

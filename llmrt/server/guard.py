@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llmrt.config import ServerSettings
-from llmrt.errors import AccessError, ApiKeyError
+from llmrt.errors import AccessError, AdminError, ApiKeyError
 from llmrt.server.api_keys import ApiKeys
 from llmrt.server.error_forms import respond
 from llmrt.server.errors import describe
@@ -21,7 +22,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
-        self._keys = ApiKeys(settings.api_keys)
+        self._keys = ApiKeys((*settings.api_keys, *settings.admin_keys) if settings.api_keys else ())
+        self._admin_keys = ApiKeys(settings.admin_keys)
         self._origins = settings.cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,6 +38,7 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers, path = Headers(scope=scope), scope["path"]
+        scope["is_admin"] = any(map(self._admin_keys.accepts, _keys_in(headers)))
         if not self._keys:
             check_origin(headers, scope["server"][0], self._origins)
         elif path not in _OPEN and not path.startswith(_PAGE):
@@ -49,6 +52,12 @@ class Guard:
             )
         if not any(map(self._keys.accepts, given)):
             raise ApiKeyError("The API key is none of this server's.")
+
+
+async def check_admin(request: Request) -> None:
+    """A dependency of routes that change the server for all. Raises ``AdminError``."""
+    if not request.scope["is_admin"]:
+        raise AdminError("This needs the admin key of the server, which --admin-key or LLMRT_ADMIN_KEY gives it.")
 
 
 def _keys_in(headers: Headers) -> list[str]:

@@ -12,10 +12,11 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmrt.config import ServerSettings
 from llmrt.errors import ConfigError, EngineLoadingError, LlmrtError, MemoryFitError, RequestError, UnavailableError
+from llmrt.server.adapters import ServedAdapter, ServedAdapters
 from llmrt.server.engine_client import EngineClient
 from llmrt.server.engine_metrics import EngineCollector
 from llmrt.server.metrics import Metrics
@@ -59,12 +60,14 @@ class Models:
 
     def __init__(self, offers: Sequence[Offer], settings: ServerSettings, command: Sequence[str] | None) -> None:
         self.offers = offers
+        self.adapters = ServedAdapters(offers)
         self._settings = settings
         self._command = command
         self.metrics = Metrics()
         self.metrics.registry.register(EngineCollector(self._engines))
         self._seats: dict[Offer, _Seat] = {}
         self._one_by_one = asyncio.Lock()  # who loads counts on the memory that is left
+        self._adapters_one_by_one = asyncio.Lock()
         self._leaving = asyncio.create_task(self._unload_who_is_idle())
 
     @classmethod
@@ -93,13 +96,16 @@ class Models:
         return {offer.id: state.engine for offer, state in self.loaded.items()}
 
     def find(self, name: str | None) -> Offer:
-        """The model of that name; the first if there is none. Raises ``RequestError``."""
+        """The model of that name, or the base of that adapter; the first for no name. Raises ``RequestError``."""
         if name is None:
             return self.offers[0]
+        adapter = self.adapters.find(name)
+        if adapter is not None:
+            return adapter.base
         for offer in self.offers:
             if name in offer.names or name.removesuffix(":latest") in offer.names:
                 return offer
-        ids = ", ".join(repr(offer.id) for offer in self.offers)
+        ids = ", ".join(map(repr, [*(o.id for o in self.offers), *(a.name for a in self.adapters.all())]))
         raise RequestError(
             f"The model {name!r} is not served here; this server has {ids}.", param="model", code="model_not_found"
         )
@@ -120,16 +126,38 @@ class Models:
     @asynccontextmanager
     async def use(self, name: str | None) -> AsyncGenerator[ServerState, None]:
         """The model of that name, loaded if need be; it is not unloaded inside. Raises ``LlmrtError``."""
-        offer = self.find(name)
+        offer, adapter = self.find(name), self.adapters.find(name)
         seat = self._seats.get(offer)
         if seat is None or seat.is_lost:
             seat = self._take_seat(offer, self._load(offer))
         seat.num_users += 1
         try:
-            yield await asyncio.shield(seat.loading)
+            state = await asyncio.shield(seat.loading)
+            yield state if adapter is None else state.with_adapter(adapter.name)
         finally:
             seat.num_users -= 1
             seat.idle_since = time.monotonic()
+
+    async def load_adapter(self, name: str, path: str, base: str | None) -> None:
+        """Have the engine of the model ``base`` load the adapter in the folder ``path``. Raises ``LlmrtError``."""
+        self.adapters.check_new(name)
+        offer = self.find(base)
+        async with self._adapters_one_by_one, self.use(base) as state:
+            self.adapters.check_new(name)
+            await state.engine.load_adapter(name, path)
+            self.adapters.add(ServedAdapter(name, path, offer))
+
+    async def unload_adapter(self, name: str) -> None:
+        """Take no more requests for the adapter. Raises ``RequestError`` for one that is not there."""
+        async with self._adapters_one_by_one:
+            adapter = self.adapters.take(name)
+            state = self.loaded.get(adapter.base)
+            try:
+                if state is not None:
+                    await state.engine.unload_adapter(name)
+            except UnavailableError:
+                self.adapters.add(adapter)  # the engine that follows has it
+                raise
 
     async def failed(self) -> None:
         """Wait until there is no reason to go on. Raises ``LlmrtError`` that says why.
@@ -155,7 +183,7 @@ class Models:
         """The model, whose engine starts to load."""
         engine = await EngineClient.start(
             offer.artifact.path,
-            offer.config,
+            replace(offer.config, adapters=self.adapters.of(offer)),
             self._command,
             request_seconds=self._settings.request_seconds or None,
             metrics=self.metrics.of_model(offer.id),

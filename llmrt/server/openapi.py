@@ -30,6 +30,7 @@ from llmrt.server.dialects.responses.body import ResponsesBody
 from llmrt.server.dialects.responses.records import ResponseObject, ResponseStreamEvent
 from llmrt.server.error_forms import form_of
 from llmrt.server.responses import ChatChunk, ChatCompletion, Completion, Model, ModelList
+from llmrt.server.routes.adapters import AdapterChange, LoadBody, UnloadBody
 from llmrt.server.routes.embeddings import EmbeddingBody, EmbeddingList
 from llmrt.server.routes.tokens import DetokenizeBody, Detokenized, Rendered, TokenizeBody, Tokenized
 from llmrt.server.schemas import ChatBody, CompletionBody
@@ -54,6 +55,8 @@ _BODIES: Mapping[str, _Bodies] = {
     "/v1/chat/completions": _Bodies(ChatCompletion, ChatBody, ChatChunk),
     "/v1/completions": _Bodies(Completion, CompletionBody, Completion),
     "/v1/embeddings": _Bodies(EmbeddingList, EmbeddingBody),
+    "/v1/load_lora_adapter": _Bodies(AdapterChange, LoadBody),
+    "/v1/unload_lora_adapter": _Bodies(AdapterChange, UnloadBody),
     "/v1/models": _Bodies(ModelList),
     "/v1/models/{model_id}": _Bodies(Model),
     "/v1/responses": _Bodies(ResponseObject, ResponsesBody, ResponseStreamEvent),

@@ -111,6 +111,7 @@ def admit(
         stop=body.stop,
         strip_leading_space=strip_leading_space and state.model.tokenizer.strips_leading_space,
         answer=answer,
+        adapter=state.adapter,
     )
     state.admit(job.num_choices)
     count = UsageCount(job, note_prompts(state, job.prompts))

@@ -186,7 +186,10 @@ class Completion(Struct, frozen=True):
 
 
 class Model(Struct, frozen=True):
-    """A model; the context length, once it is known, under the names that vLLM's and OpenRouter's clients look for."""
+    """A model; the context length, once it is known, under the names that vLLM's and OpenRouter's clients look for.
+
+    An adapter's ``parent`` is the model that it changes.
+    """
 
     id: str
     created: int
@@ -194,6 +197,7 @@ class Model(Struct, frozen=True):
     context_length: int | UnsetType
     owned_by: str = "llmrt"
     object: Literal["model"] = "model"
+    parent: str | UnsetType = UNSET
 
 
 class ModelList(Struct, frozen=True):

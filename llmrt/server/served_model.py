@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmrt import __version__
 from llmrt.config import EngineConfig
@@ -61,6 +61,11 @@ class ServedModel:
     chat: ChatFormat | None
     marks: Mapping[str, int]
     defaults: GenerationDefaults
+
+    def adapted(self, name: str) -> ServedModel:
+        """What answers are said to be from where an adapter changes them."""
+        identity = hashlib.sha256(f"{self.fingerprint} {name}".encode()).hexdigest()
+        return replace(self, id=name, fingerprint=f"fp_{identity[:12]}")
 
 
 def load_served_model(offer: Offer) -> ServedModel:

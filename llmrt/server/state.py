@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmrt.config import ServerSettings
 from llmrt.errors import OverloadedError, RequestError
@@ -12,11 +12,16 @@ from llmrt.server.served_model import ServedModel
 
 @dataclass(frozen=True)
 class ServerState:
-    """A model's text side, its engine, and the settings."""
+    """A model's text side, its engine, the settings, and the name of the adapter that answers, if one does."""
 
     engine: EngineClient
     model: ServedModel
     settings: ServerSettings
+    adapter: str | None = None
+
+    def with_adapter(self, name: str) -> ServerState:
+        """The same for requests that name an adapter."""
+        return replace(self, model=self.model.adapted(name), adapter=name)
 
     def admit(self, num_requests: int) -> None:
         """Raise ``OverloadedError`` when the engine's queue has no room for ``num_requests`` more."""

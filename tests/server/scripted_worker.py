@@ -44,7 +44,8 @@ class Running:
 
 
 class ScriptedEngine:
-    def __init__(self, tokenizer: Tokenizer, context_length: int | None) -> None:
+    def __init__(self, tokenizer: Tokenizer, context_length: int | None, adapters: Sequence[str] = ()) -> None:
+        self._adapters = [*adapters]
         self.context_length = context_length or CONTEXT_LENGTH
         self.vocab_size = tokenizer.vocab_size
         self.embedding_size = 3
@@ -63,12 +64,17 @@ class ScriptedEngine:
     def stats(self) -> EngineStats:
         return EngineStats(len(self._running), len(self._texts), len(self._running) / 8, 3, 20, 10)
 
-    def add(self, request_id: str, token_ids: Sequence[int], params: SamplingParams) -> None:
+    def add(
+        self, request_id: str, token_ids: Sequence[int], params: SamplingParams, adapter: str | None = None
+    ) -> None:
+        self._check_adapter(adapter)
         prompt = self._tokenizer.decode(token_ids, skip_special_tokens=False)
         user = _LAST_USER.match(prompt)
         text = user[1] if user else prompt
         if text.startswith("@reject"):
             raise RequestError("the engine refuses this")
+        if text.startswith("@adapter"):
+            text = f"{adapter} of {','.join(self._adapters)}"
         cached = len(token_ids) - 1 if tuple(token_ids) in self._seen else 0
         self._seen.add(tuple(token_ids))
         room = self.context_length - len(token_ids)
@@ -76,8 +82,22 @@ class ScriptedEngine:
         sizes = random.Random(f"{params.seed} {text}")
         self._running[request_id] = Running(params, tokens, room, cached, sizes)
 
-    def embed(self, request_id: str, token_ids: Sequence[int], pooling: str) -> None:
+    def load_adapter(self, name: str, folder: Path) -> None:
+        if "broken" in str(folder):
+            raise CheckpointError(f"{folder} is no LoRA adapter")
+        self._adapters.append(name)
+
+    def unload_adapter(self, name: str) -> None:
+        self._check_adapter(name)
+        self._adapters.remove(name)
+
+    def _check_adapter(self, name: str | None) -> None:
+        if name is not None and name not in self._adapters:
+            raise RequestError(f"{name} is not loaded")
+
+    def embed(self, request_id: str, token_ids: Sequence[int], pooling: str, adapter: str | None = None) -> None:
         """Its vector has the text's length, its sum or last token, and 1."""
+        self._check_adapter(adapter)
         if self._tokenizer.decode(token_ids).startswith("@reject"):
             raise RequestError("the engine refuses this")
         self._texts[request_id] = (len(token_ids), sum(token_ids) if pooling == "mean" else token_ids[-1], 1)
@@ -210,7 +230,7 @@ def build(path: Path, config: EngineConfig) -> ScriptedEngine:
         time.sleep(60)
     if config.device.startswith("narrow "):
         _take_memory(Path(config.device.removeprefix("narrow ")))
-    return ScriptedEngine(load_tokenizer(path), config.context_length)
+    return ScriptedEngine(load_tokenizer(path), config.context_length, [name for name, _ in config.adapters])
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ ANSWERS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+FOR_ADMINS = [
+    ("/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/a"}),
+    ("/v1/unload_lora_adapter", {"lora_name": "a"}),
+]
+
+
 @pytest.fixture(scope="module")
 def described(http: httpx.Client) -> dict[str, Any]:
     return http.get("/openapi.json").raise_for_status().json()
@@ -37,7 +43,7 @@ def described(http: httpx.Client) -> dict[str, Any]:
 
 def test_every_route_that_takes_a_body_says_which(described: dict[str, Any]) -> None:
     operations = [(path, method, op) for path, ops in described["paths"].items() for method, op in ops.items()]
-    assert {path for path, _ in ANSWERS} == {path for path, method, _ in operations if method == "post"}
+    assert {path for path, _ in (*ANSWERS, *FOR_ADMINS)} == {path for path, method, _ in operations if method == "post"}
     for path, method, operation in operations:
         assert operation["description"], path
         if method == "post":
@@ -61,6 +67,17 @@ def test_answers_and_errors_are_as_described(
     check(described, operation["responses"]["200"]["content"], response.json())
     refused = http.post(path, json=[])
     assert refused.status_code == 400
+    check(described, operation["responses"]["4XX"]["content"], refused.json())
+
+
+@pytest.mark.parametrize(("path", "body"), FOR_ADMINS)
+def test_what_is_for_admins_is_refused_as_described(
+    http: httpx.Client, described: dict[str, Any], path: str, body: dict[str, Any]
+) -> None:
+    operation = described["paths"][path]["post"]
+    check(described, operation["requestBody"]["content"], body)
+    refused = http.post(path, json=body)
+    assert refused.status_code == 403
     check(described, operation["responses"]["4XX"]["content"], refused.json())
 
 

@@ -6,6 +6,7 @@ import msgspec
 from fastapi import APIRouter, Response
 from msgspec import UNSET
 
+from llmrt.server.adapters import ServedAdapter
 from llmrt.server.dependencies import AllModels
 from llmrt.server.models import Models
 from llmrt.server.responses import Model, ModelList
@@ -18,20 +19,27 @@ router = APIRouter()
 async def list_models(models: AllModels) -> Response:
     """All models, those too that are loaded when they are asked for. Status 503 while the server starts."""
     models.check_ready()
-    return _json(ModelList([_model(models, offer) for offer in models.offers]))
+    adapters = [_adapter(models, adapter) for adapter in models.adapters.all()]
+    return _json(ModelList([*(_model(models, offer) for offer in models.offers), *adapters]))
 
 
 @router.get("/v1/models/{model_id:path}")
 async def get_model(models: AllModels, model_id: str) -> Response:
     """One model under any of its names."""
     models.check_ready()
-    return _json(_model(models, models.find(model_id)))
+    adapter = models.adapters.find(model_id)
+    return _json(_model(models, models.find(model_id)) if adapter is None else _adapter(models, adapter))
 
 
 def _model(models: Models, offer: Offer) -> Model:
     length = models.context_length(offer)
     known = UNSET if length is None else length
     return Model(offer.id, offer.created, max_model_len=known, context_length=known)
+
+
+def _adapter(models: Models, adapter: ServedAdapter) -> Model:
+    base = _model(models, adapter.base)
+    return msgspec.structs.replace(base, id=adapter.name, created=adapter.created, parent=base.id)
 
 
 def _json(record: msgspec.Struct) -> Response:

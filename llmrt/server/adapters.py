@@ -1,0 +1,81 @@
+"""The LoRA adapters of a server: names that requests may use as their ``model``."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmrt.errors import ConfigError, RequestError
+from llmrt.server.served_model import Offer
+
+_NAME = re.compile(r"[\w.:/@+-]{1,128}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ServedAdapter:
+    """What is in the folder ``path``, for the model ``base``."""
+
+    name: str
+    path: str
+    base: Offer
+    created: int = field(default_factory=lambda: int(time.time()))
+
+
+class ServedAdapters:
+    """All that take requests, in the order in which they came. Raises ``ConfigError`` for a name that is taken."""
+
+    def __init__(self, offers: Sequence[Offer]) -> None:
+        self._offers = offers
+        self._by_name: dict[str, ServedAdapter] = {}
+        for offer in offers:
+            for name, path in offer.config.adapters:
+                if reason := self._refusal(name):
+                    raise ConfigError(f"--lora: {reason}")
+                self.add(ServedAdapter(name, path, offer))
+
+    def all(self) -> list[ServedAdapter]:
+        """Those of all models."""
+        return [*self._by_name.values()]
+
+    def of(self, base: Offer) -> tuple[tuple[str, str], ...]:
+        """Name and folder of those of one model, for its engine."""
+        return tuple((adapter.name, adapter.path) for adapter in self.all() if adapter.base is base)
+
+    def find(self, name: str | None) -> ServedAdapter | None:
+        """The adapter of that name, if it is one."""
+        return None if name is None else self._by_name.get(name.removesuffix(":latest"))
+
+    def check_new(self, name: str) -> None:
+        """Raise ``RequestError`` for a name that cannot be taken."""
+        if reason := self._refusal(name):
+            raise RequestError(reason, param="lora_name")
+
+    def add(self, adapter: ServedAdapter) -> None:
+        """Its engine has it."""
+        self._by_name[adapter.name] = adapter
+
+    def take(self, name: str) -> ServedAdapter:
+        """Offer it no longer. Raises ``RequestError`` if it is not there."""
+        if name not in self._by_name:
+            raise RequestError(f"There is no adapter {name!r}.", param="lora_name", code="model_not_found")
+        return self._by_name.pop(name)
+
+    def _refusal(self, name: str) -> str | None:
+        if not _NAME.fullmatch(name):
+            return (
+                f"the name {name!r} is not 1 to 128 of the letters, digits and _.:/@+- that an adapter's name may have."
+            )
+        if name in self._by_name or any(name in offer.names for offer in self._offers):
+            return f"the name {name!r} is taken; choose another for this adapter."
+        return None
+
+
+def parse_adapter(text: str) -> tuple[str, str]:
+    """NAME=PATH as a name and an absolute path. Raises ``ConfigError``."""
+    name, separator, path = text.partition("=")
+    if not separator or not name or not path:
+        raise ConfigError(f"--lora {text!r} is not NAME=PATH, such as sql=adapters/sql.")
+    return name, str(Path(path).expanduser().resolve())
