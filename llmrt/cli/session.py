@@ -68,22 +68,23 @@ def find_model(model: str, revision: str | None = None) -> LocalModel:
 
 
 class Session:
-    """One answer at a time, by an adapter of the engine if it has one.
+    """One answer at a time, by the engine's ``adapter`` of that name if there is one.
 
     ``last`` has the statistics of the latest answer, also of one that was stopped.
     """
 
-    def __init__(self, model: LocalModel, engine: LLMEngine) -> None:
+    def __init__(self, model: LocalModel, engine: LLMEngine, adapter: str | None = None) -> None:
         self.model = model
         self.last: Statistics | None = None
         self._engine = engine
-        self._adapter = next((name for name, _ in engine.config.adapters), None)
+        self._adapter = adapter
 
     @classmethod
     def open(cls, model: LocalModel, config: EngineConfig) -> Session:
         """Load the weights. Raises ``LlmrtError`` for a checkpoint or a setting that cannot work."""
         read_ahead(model.path, config)
-        return cls(model, load_engine(model.open_model, config))
+        adapter = next((name for name, _ in config.adapters), None)
+        return cls(model, load_engine(model.open_model, config), adapter)
 
     @property
     def context_length(self) -> int:
