@@ -12,10 +12,12 @@ from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.chat_commands import is_command, run_command
 from llmrt.cli.conversation import Conversation, length_note
 from llmrt.cli.options import (
+    DISK_CACHE,
     MODEL_HELP,
     Adapter,
     Ctx,
     Device,
+    DiskCache,
     Dtype,
     DtypeName,
     GpuMemory,
@@ -44,6 +46,7 @@ LOCAL_OPTIONS = (
     "device",
     "gpu_memory",
     "threads",
+    "disk_cache",
     "revision",
     "lora",
 )
@@ -73,6 +76,7 @@ def chat(
     device: Device = "auto",
     gpu_memory: GpuMemory = None,
     threads: Threads = None,
+    disk_cache: DiskCache = DISK_CACHE,
     revision: Revision = None,
     lora: Adapter = None,
     url: Annotated[
@@ -120,6 +124,7 @@ def chat(
         threads=threads,
         max_num_seqs=1,
         adapters=() if lora is None else (("lora", str(lora)),),
+        disk_cache=disk_cache,
     )
     _begin(Conversation(Session.open(local, config), params, system), message)
 

@@ -19,6 +19,7 @@ from llmrt.engine.processor import processor_name
 from llmrt.engine.threads import usable_cores
 from llmrt.hub import store
 from llmrt.hub.disk import existing_parent
+from llmrt.hub.prompts import prompts_bytes
 from llmrt.ops.rules import NOT_BUILT, forced_backend, native_library
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ class Kernels:
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Where pulled models are; bytes of those, and free on that disk."""
+    """Where pulled models are; bytes of those, of what is kept of prompts, and free on that disk."""
 
     path: str
     num_models: int
     num_bytes: int
+    prompts_bytes: int
     free_bytes: int
 
 
@@ -137,7 +139,13 @@ def _store() -> Store:
     folder, manifests = store.home(), store.load_all()
     free = shutil.disk_usage(existing_parent(folder)).free
     size = sum(manifest.num_bytes for manifest in manifests)
-    return Store(path=str(folder), num_models=len(manifests), num_bytes=size, free_bytes=free)
+    return Store(
+        path=str(folder),
+        num_models=len(manifests),
+        num_bytes=size,
+        prompts_bytes=prompts_bytes(),
+        free_bytes=free,
+    )
 
 
 def _variables() -> dict[str, str]:

@@ -73,6 +73,8 @@ def _files(found: Checkup) -> Facts:
     store = found.store
     models = f"{store.num_models} models, {decimal(store.num_bytes)}; {decimal(store.free_bytes)} free"
     yield "models", f"{store.path} ({models})"
+    if store.prompts_bytes:
+        yield "prompts", f"{decimal(store.prompts_bytes)} are kept of them; llmrt rm --prompts deletes it"
     yield "environment", ", ".join(f"{name}={value}" for name, value in found.variables.items()) or "nothing set"
 
 

@@ -12,9 +12,11 @@ import typer
 from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.conversation import length_note
 from llmrt.cli.options import (
+    DISK_CACHE,
     Adapter,
     Ctx,
     Device,
+    DiskCache,
     Dtype,
     DtypeName,
     GpuMemory,
@@ -54,6 +56,7 @@ def generate(
     device: Device = "auto",
     gpu_memory: GpuMemory = None,
     threads: Threads = None,
+    disk_cache: DiskCache = DISK_CACHE,
     revision: Revision = None,
     lora: Adapter = None,
 ) -> None:
@@ -79,6 +82,7 @@ def generate(
         threads=threads,
         max_num_seqs=1,
         adapters=() if lora is None else (("lora", str(lora)),),
+        disk_cache=disk_cache,
     )
     session = Session.open(local, config)
     if as_json:

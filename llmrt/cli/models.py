@@ -11,8 +11,11 @@ from rich.filesize import decimal
 from llmrt.cli import tables
 from llmrt.cli.describe import describe
 from llmrt.cli.options import Model, complete_model
+from llmrt.errors import ConfigError
 from llmrt.hub import store
+from llmrt.hub.disk import disk_errors
 from llmrt.hub.packed import copies_bytes
+from llmrt.hub.prompts import prompts_bytes, prompts_folder, remove_prompts
 from llmrt.hub.remove import pulled, remove, sharers
 from llmrt.hub.sources import resolve
 from llmrt.presets import load_presets
@@ -23,9 +26,6 @@ def complete_pulled(typed: str) -> list[str]:
     return [manifest.name for manifest in store.load_all() if manifest.name.startswith(typed)]
 
 
-PulledModel = Annotated[
-    str, typer.Argument(help="A pulled model, as `llmrt list` names it.", autocompletion=complete_pulled)
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -68,15 +68,40 @@ def show(model: Model, as_json: Json = False) -> None:
 
 
 def rm(
-    model: PulledModel,
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A pulled model, as `llmrt list` names it.", autocompletion=complete_pulled),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="Only what is kept of prompts: of MODEL, or of all models without one.")
+    ] = False,
 ) -> None:
-    """Delete a pulled model's files."""
+    """Delete a pulled model's files, or what is kept of prompts."""
+    if prompts:
+        _remove_prompts(None if model is None else _local_path(model), yes=yes)
+        return
+    if model is None:
+        raise ConfigError("rm needs a MODEL, or --prompts.")
     manifest = pulled(model)
     others = sharers(manifest)
-    freed = copies_bytes(Path(manifest.path)) + (0 if others else manifest.num_bytes)
+    own = copies_bytes(Path(manifest.path)) + prompts_bytes(Path(manifest.path))
+    freed = own + (0 if others else manifest.num_bytes)
     fate = f"{decimal(freed)} are freed" + (f"; its files stay for {', '.join(others)}" if others else "")
     if not yes:
         typer.confirm(f"Delete {model} from {manifest.folder}? ({fate})", abort=True, err=True)
     remove(manifest)
     typer.echo(f"deleted {model}: {fate}", err=True)
+
+
+def _local_path(model: str) -> Path:
+    return Path(model) if Path(model).exists() else Path(pulled(model).path)
+
+
+def _remove_prompts(model: Path | None, *, yes: bool) -> None:
+    fate = f"{decimal(prompts_bytes(model))} are freed"
+    if not yes:
+        typer.confirm(f"Delete what is kept of prompts in {prompts_folder()}? ({fate})", abort=True, err=True)
+    with disk_errors(prompts_folder(), hint="check its permissions"):
+        remove_prompts(model)
+    typer.echo(f"deleted what was kept of prompts: {fate}", err=True)

@@ -12,6 +12,8 @@ import typer
 _SIZE = re.compile(r"([0-9]+)([kmKM]?)")
 _GPU_MEMORY = re.compile(r"([0-9]*\.?[0-9]+)( ?GB?)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
+_BYTES = re.compile(r"([0-9]*\.?[0-9]+) ?([MGT]?)B?", re.IGNORECASE)
+_BYTE_UNITS = {"": 1, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def parse_size(text: str | int) -> int:
@@ -30,6 +32,15 @@ def parse_gpu_memory(text: str | float) -> float:
     if not match or amount <= 0 or (match[2] and amount <= 1):
         raise typer.BadParameter(f"{text!r} is neither a fraction up to 1 nor more than 1 gigabyte, such as 12GB.")
     return amount
+
+
+def parse_bytes(text: str | int) -> int:
+    """ "2GB" and "500MB" are bytes, 0 is none. Raises ``typer.BadParameter`` for anything else."""
+    match = _BYTES.fullmatch(str(text))
+    num_bytes = int(float(match[1]) * _BYTE_UNITS[match[2].upper()]) if match else -1
+    if not match or 0 < num_bytes < _BYTE_UNITS["M"]:
+        raise typer.BadParameter(f"{text!r} is neither 0 nor a size such as 500MB or 2GB.")
+    return num_bytes
 
 
 class DtypeName(StrEnum):
@@ -102,4 +113,16 @@ Adapter = Annotated[
     Path | None, typer.Option("--lora", metavar="PATH", help="A LoRA adapter to answer with, a folder that peft saved.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; else the cores that llmrt may use.")]
+DISK_CACHE = 2 * 10**9
+DiskCache = Annotated[
+    int,
+    typer.Option(
+        parser=parse_bytes,
+        envvar="LLMRT_DISK_CACHE",
+        show_envvar=False,
+        show_default="2GB",
+        metavar="SIZE",
+        help="Disk for what was computed of long prompts, which then need not be computed again; 0 keeps nothing.",
+    ),
+]
 MaxNumSeqs = Annotated[int, typer.Option(min=1, help="Requests computed side by side.")]

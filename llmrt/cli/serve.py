@@ -13,8 +13,10 @@ from llmrt.cli import access
 from llmrt.cli import serve_options as options
 from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.options import (
+    DISK_CACHE,
     Ctx,
     Device,
+    DiskCache,
     Dtype,
     DtypeName,
     GpuMemory,
@@ -62,6 +64,7 @@ def serve(
     gpu_memory: GpuMemory = None,
     threads: Threads = None,
     max_num_seqs: MaxNumSeqs = 8,
+    disk_cache: DiskCache = DISK_CACHE,
     revision: Revision = None,
     lora: options.Adapters = None,
     keep_alive_seconds: options.KeepAliveSeconds = _SERVER.keep_alive_seconds,
@@ -103,6 +106,7 @@ def serve(
             threads=threads,
             max_num_seqs=max_num_seqs,
             adapters=tuple(map(parse_adapter, lora or [])),
+            disk_cache=disk_cache,
         )
         settings = ServerSettings(
             keep_alive_seconds=keep_alive_seconds,

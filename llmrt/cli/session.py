@@ -78,6 +78,7 @@ class Session:
         self.last: Statistics | None = None
         self._engine = engine
         self._adapter = adapter
+        self._num_noticed = len(engine.notices)
 
     @classmethod
     def open(cls, model: LocalModel, config: EngineConfig) -> Session:
@@ -138,7 +139,16 @@ class Session:
                         yield text
         finally:
             self._engine.abort(_REQUEST_ID)
+            self._save_prompt()
             self.last = answer.statistics(len(token_ids), start)
+
+    def _save_prompt(self) -> None:
+        """Let the disk cache have what it wants of the last prompt, and say what it has to say."""
+        while self._engine.has_work:
+            self._engine.step()
+        for notice in self._engine.notices[self._num_noticed :]:
+            say(f"note: {notice}")
+        self._num_noticed = len(self._engine.notices)
 
 
 def _checked(text: str) -> str:

@@ -73,6 +73,7 @@ class LLMEngine:
             num_preemptions=scheduler.num_preemptions,
             prefix_queries=kv.num_queried_tokens,
             prefix_hits=kv.num_found_tokens,
+            disk_queries=kv.num_disk_queried_tokens,
             disk_hits=kv.num_read_tokens,
         )
 

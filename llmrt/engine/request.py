@@ -104,7 +104,8 @@ class RequestOutput:
 
     ``token_ids`` are new since the last output (an end-of-sequence token is among them). ``logprobs`` has one
     entry a token when they were asked for. ``num_cached_tokens`` of the prompt were not computed, of which
-    ``num_disk_tokens`` were read from the disk. ``queue_seconds`` the request waited before it was begun. The last
+    ``num_disk_tokens`` were read from the disk; at ``diverged_at`` it departs from all that is remembered, None for
+    nowhere. ``queue_seconds`` the request waited before it was begun. The last
     output of a request has a ``finish_reason``; with "error" the ``error`` says why. ``embedding`` is a pooled vector,
     little-endian fp32, in its request's only output.
     """
@@ -115,6 +116,7 @@ class RequestOutput:
     logprobs: tuple[TokenLogprob, ...] | None = None
     num_cached_tokens: int = 0
     num_disk_tokens: int = 0
+    diverged_at: int | None = None
     queue_seconds: float = field(default=0.0, compare=False)
     error: str | None = None
     embedding: bytes | None = None
@@ -161,6 +163,7 @@ class Request:
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0
     num_disk_tokens: int = 0
+    diverged_at: int | None = None
     is_loading: bool = False
     arrived: float = field(default_factory=time.monotonic)
     queue_seconds: float = 0.0

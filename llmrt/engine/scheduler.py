@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from llmrt.engine.kv.manager import KVCacheManager
+from llmrt.engine.recent_prompts import RecentPrompts
 from llmrt.engine.request import PENDING, FinishReason, Request, RequestOutput, TokenLogprob
 
 
@@ -59,6 +60,7 @@ class Scheduler:
         self._waiting: deque[Request] = deque()
         self._running: dict[Request, None] = {}  # oldest first
         self._by_id: dict[str, Request] = {}
+        self._recent = RecentPrompts()
 
     @property
     def requests(self) -> Iterable[Request]:
@@ -184,6 +186,13 @@ class Scheduler:
             self._running[request] = None
             if request.num_output_tokens == 0:
                 request.queue_seconds = time.monotonic() - request.arrived
+                self._compare_with_recent(request)
+
+    def _compare_with_recent(self, request: Request) -> None:
+        if request.pooling is None:
+            departure = max(request.num_cached_tokens, self._recent.departure(request.token_ids, request.cache_salt))
+            request.diverged_at = None if departure == request.num_prompt_tokens else departure
+            self._recent.note(request.request_id, request.token_ids, request.cache_salt)
 
     def _schedule_prompts(self, prompts: list[Request], budget: int, scheduled: SchedulerOutput) -> None:
         """Share ``budget`` tokens between the prompts, the shortest first."""
@@ -254,6 +263,7 @@ class Scheduler:
             logprobs=None if sampled.logprob is None else (sampled.logprob,),
             num_cached_tokens=request.num_cached_tokens,
             num_disk_tokens=request.num_disk_tokens,
+            diverged_at=request.diverged_at,
             queue_seconds=request.queue_seconds,
         )
 
@@ -270,8 +280,14 @@ class Scheduler:
         if request in self._running:
             del self._running[request]
             self.kv.free(request)
+            self._note_answer(request)
         else:
             self._waiting.remove(request)
+
+    def _note_answer(self, request: Request) -> None:
+        if request.pooling is None:
+            known = [token for token in request.token_ids if token != PENDING]
+            self._recent.note(request.request_id, known, request.cache_salt)
 
 
 def _is_full(request: Request) -> bool:

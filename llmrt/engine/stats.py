@@ -10,7 +10,7 @@ class EngineStats:
     """Requests now, the share of the KV blocks that they hold, and what has been counted since the engine began.
 
     ``prefix_queries`` are tokens that were looked for in the prefix cache, ``prefix_hits`` those that were found in
-    memory, ``disk_hits`` those that were read from the disk.
+    memory, ``disk_queries`` and ``disk_hits`` the same of the disk.
     """
 
     num_running: int = 0
@@ -19,4 +19,5 @@ class EngineStats:
     num_preemptions: int = 0
     prefix_queries: int = 0
     prefix_hits: int = 0
+    disk_queries: int = 0
     disk_hits: int = 0

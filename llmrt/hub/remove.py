@@ -9,6 +9,7 @@ from llmrt.errors import ModelNotFoundError
 from llmrt.hub import store
 from llmrt.hub.disk import disk_errors
 from llmrt.hub.packed import remove_copies
+from llmrt.hub.prompts import remove_prompts
 
 
 def pulled(name: str) -> store.Manifest:
@@ -29,6 +30,7 @@ def remove(manifest: store.Manifest) -> None:
     """Delete the files of a pulled model, unless another one shares them, and forget it."""
     with disk_errors(Path(manifest.folder), hint="check its permissions"):
         remove_copies(Path(manifest.path))
+        remove_prompts(Path(manifest.path))
     if not sharers(manifest):
         folder = Path(manifest.folder)
         with disk_errors(folder, hint="check its permissions"):

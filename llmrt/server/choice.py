@@ -39,7 +39,8 @@ class Delta:
     """What a choice gained. ``logprobs`` are those of the tokens that begin in the content given out so far.
 
     ``text`` is content. ``stop_reason`` is the stop string that ended the choice, None where anything else did.
-    ``num_cached_tokens`` of the prompt and ``num_reasoning_tokens`` of the answer are those so far.
+    ``num_cached_tokens`` of the prompt, ``num_disk_tokens`` and ``diverged_at`` are its request's, and
+    ``num_reasoning_tokens`` of the answer those so far.
     """
 
     index: int
@@ -51,6 +52,8 @@ class Delta:
     finish_reason: FinishReason | None
     stop_reason: str | None
     num_cached_tokens: int
+    num_disk_tokens: int
+    diverged_at: int | None
     num_reasoning_tokens: int
 
 
@@ -93,7 +96,7 @@ class Choice:
         reason = self._finish_reason(output)
         self.finished = reason is not None
         if text or self._reasoning or self._calls.new or self.finished:
-            return self._delta(text, reason, output.num_cached_tokens)
+            return self._delta(text, reason, output)
         return None
 
     @property
@@ -143,7 +146,7 @@ class Choice:
         assert reason not in ("abort", "error")
         return "tool_calls" if reason == "stop" and self._calls.count else reason
 
-    def _delta(self, text: str, finish_reason: FinishReason | None, num_cached_tokens: int) -> Delta:
+    def _delta(self, text: str, finish_reason: FinishReason | None, output: RequestOutput) -> Delta:
         delta = Delta(
             index=self._index,
             text=text,
@@ -153,7 +156,9 @@ class Choice:
             logprobs=self._content.take_reported(),
             finish_reason=finish_reason,
             stop_reason=self._content.stopped,
-            num_cached_tokens=num_cached_tokens,
+            num_cached_tokens=output.num_cached_tokens,
+            num_disk_tokens=output.num_disk_tokens,
+            diverged_at=output.diverged_at,
             num_reasoning_tokens=self._num_reasoning_tokens,
         )
         self._token_ids, self._reasoning, self._calls.new = [], "", []

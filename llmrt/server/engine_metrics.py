@@ -21,6 +21,8 @@ _COUNTERS = {
     "vllm:num_preemptions": ("num_preemptions", "Requests that gave their KV blocks to others, to be computed again."),
     "vllm:prefix_cache_queries": ("prefix_queries", "Tokens of prompts that were looked for in the prefix cache."),
     "vllm:prefix_cache_hits": ("prefix_hits", "Those that were found there."),
+    "vllm:external_prefix_cache_queries": ("disk_queries", "Those that were not, and were looked for on disk."),
+    "vllm:external_prefix_cache_hits": ("disk_hits", "Those that were read from there."),
 }
 
 

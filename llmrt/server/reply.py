@@ -28,23 +28,29 @@ class UsageCount:
     job: Job
     tokens: TokenCount
     reasoning_tokens: dict[int, int] = field(default_factory=dict[int, int])
-    cached_tokens: dict[int, int] = field(default_factory=dict[int, int])
+    cached_tokens: dict[int, CachedTokens] = field(default_factory=dict[int, CachedTokens])
 
     def add(self, delta: Delta) -> None:
         """Count one delta."""
         self.tokens.completion_tokens += len(delta.token_ids)
         self.reasoning_tokens[delta.index] = delta.num_reasoning_tokens
         if delta.index % self.job.n == 0:
-            known = self.cached_tokens.get(delta.index, 0)
-            self.cached_tokens[delta.index] = max(known, delta.num_cached_tokens)
+            cached = CachedTokens(delta.num_cached_tokens, delta.num_disk_tokens, delta.diverged_at)
+            self.cached_tokens[delta.index] = cached
 
     @property
     def usage(self) -> Usage:
         """The count so far."""
         prompt, completion = self.tokens.prompt_tokens, self.tokens.completion_tokens
-        cached = CachedTokens(sum(self.cached_tokens.values()))
         reasoning = ReasoningTokens(sum(self.reasoning_tokens.values()))
-        return Usage(prompt, completion, prompt + completion, cached, reasoning)
+        return Usage(prompt, completion, prompt + completion, self._cached, reasoning)
+
+    @property
+    def _cached(self) -> CachedTokens:
+        prompts = list(self.cached_tokens.values())
+        if len(prompts) == 1:
+            return prompts[0]
+        return CachedTokens(sum(each.cached_tokens for each in prompts), sum(each.disk_tokens for each in prompts))
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,15 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class CachedTokens(Struct, frozen=True):
-    """How many prompt tokens were not computed again."""
+    """How many prompt tokens were not computed again, and how many of those were read from the disk.
+
+    ``diverged_at`` is the index of the first one that nothing remembered has behind the same ones: null where the whole
+    prompt was seen before, and absent for several prompts.
+    """
 
     cached_tokens: int
+    disk_tokens: int = 0
+    diverged_at: int | UnsetType | None = UNSET
 
 
 class ReasoningTokens(Struct, frozen=True):

@@ -39,7 +39,8 @@ class Offer:
     def fingerprint(self) -> str:
         """Equal for equal weights and settings: answers with the same seed can differ only where this does."""
         artifact = self.artifact
-        identity = repr((__version__, artifact.source, artifact.detail, str(artifact.path), self.config))
+        settings = replace(self.config, disk_cache=0)
+        identity = repr((__version__, artifact.source, artifact.detail, str(artifact.path), settings))
         return f"fp_{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
     @property

@@ -12,6 +12,11 @@ from llmrt.cli.main import main
 CommandLine = Callable[..., tuple[object, str, str]]
 
 
+@pytest.fixture(autouse=True)
+def prompts_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMRT_DISK_CACHE", "0")
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.cli.tiny_model import make_tiny_llama

@@ -14,6 +14,7 @@ import pytest
 
 from llmrt import __version__
 from llmrt.cli.main import COMMANDS, main
+from llmrt.hub.prompts import model_key, prompts_folder
 from tests.hub.hub_server import HubServer
 from tests.hub.samples import REPO, WEIGHTS, tiny_gguf, tiny_repo
 
@@ -189,6 +190,23 @@ def test_pull_show_list_rm_against_a_hub(home: Path, llmrt) -> None:
     assert not list((home / "hf" / "hub").glob("models--*"))
     status, _, err = llmrt("rm", REPO, "--yes")
     assert (status, "not pulled" in err) == (1, True)
+
+
+def test_rm_deletes_what_is_kept_of_prompts(home: Path, llmrt) -> None:
+    models = [home / name for name in ("one", "other")]
+    kept = [prompts_folder() / model_key(model) / "print" / "a.kv" for model in models]
+    for model, file in zip(models, kept, strict=True):
+        model.mkdir()
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 2500)
+    assert "5.0 kB are kept" in llmrt("doctor")[1]
+    status, _, err = llmrt("rm", str(models[0]), "--prompts", "--yes")
+    assert (status, [file.exists() for file in kept]) == (0, [False, True])
+    assert "2.5 kB are freed" in err and models[0].exists()
+    assert llmrt("rm", "--prompts", "--yes")[0] == 0
+    assert not kept[1].exists()
+    status, _, err = llmrt("rm")
+    assert (status, "rm needs a MODEL, or --prompts" in err) == (1, True)
 
 
 def test_rm_asks_first(home: Path) -> None:

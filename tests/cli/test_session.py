@@ -137,7 +137,12 @@ class CtrlC:
     def __init__(self, engine: LLMEngine, at: int) -> None:
         self.context_length, self.vocab_size = engine.context_length, engine.vocab_size
         self.add, self.abort = engine.add, engine.abort
+        self.notices = engine.notices
         self._engine, self._at, self._steps = engine, at, 0
+
+    @property
+    def has_work(self) -> bool:
+        return self._engine.has_work
 
     def step(self) -> list[RequestOutput]:
         self._steps += 1

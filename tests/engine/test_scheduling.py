@@ -135,6 +135,23 @@ def test_a_prompt_of_exactly_k_blocks_leaves_one_token_to_compute_when_it_is_cac
     assert outputs[0].num_cached_tokens == length - 4
 
 
+def test_an_output_says_where_its_prompt_departs_from_those_before() -> None:
+    engine, _ = make_engine(extra_blocks=60, budget=64)
+    prompt = list(range(20))
+    answer = expected_answer(prompt, 5)
+
+    def diverged_at(token_ids: list[int]) -> int | None:
+        engine.add(str(token_ids), token_ids, SamplingParams(max_tokens=5))
+        outputs = [output for _ in range(9) if engine.has_work for output in engine.step()]
+        return outputs[-1].diverged_at
+
+    assert diverged_at(prompt) == 0
+    assert diverged_at(prompt[:3]) is None
+    assert diverged_at([*prompt[:13], 99, *prompt[14:]]) == 13
+    assert diverged_at([*prompt, *answer, 1, 2]) == 25
+    assert diverged_at([*prompt, *answer[:2], 99]) == 22
+
+
 def test_a_fully_cached_conversation_is_resumed_from_its_last_full_block() -> None:
     engine, runner = make_engine(extra_blocks=60, budget=64)
     engine.add("first", list(range(10)), SamplingParams(max_tokens=7))

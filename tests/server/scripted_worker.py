@@ -62,7 +62,7 @@ class ScriptedEngine:
 
     @property
     def stats(self) -> EngineStats:
-        return EngineStats(len(self._running), len(self._texts), len(self._running) / 8, 3, 20, 10)
+        return EngineStats(len(self._running), len(self._texts), len(self._running) / 8, 3, 20, 10, 8, 4)
 
     def add(
         self, request_id: str, token_ids: Sequence[int], params: SamplingParams, adapter: str | None = None
@@ -132,7 +132,9 @@ class ScriptedEngine:
             reason = self._finish_reason(token_id, running)
         if not new:
             return None
-        return RequestOutput(request_id, tuple(new), reason, self._logprobs(new, running.params), running.num_cached)
+        cached = running.num_cached
+        logprobs = self._logprobs(new, running.params)
+        return RequestOutput(request_id, tuple(new), reason, logprobs, cached, cached // 2, None if cached else 0)
 
     def _finish_reason(self, token_id: int, running: Running) -> str | None:
         if token_id in running.params.stop_token_ids:

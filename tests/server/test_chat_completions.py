@@ -69,10 +69,19 @@ def test_c14_usage_counts_the_templated_prompt(http: httpx.Client) -> None:
         "prompt_tokens": num_prompt,
         "completion_tokens": num_completion,
         "total_tokens": num_prompt + num_completion,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": 0, "disk_tokens": 0, "diverged_at": 0},
         "completion_tokens_details": {"reasoning_tokens": 0},
     }
     assert warm["usage"]["prompt_tokens_details"]["cached_tokens"] == num_prompt - 1
+
+
+def test_usage_says_what_came_from_disk_and_where_the_prompt_departed(http: httpx.Client) -> None:
+    fresh, again = (chat(http, "say this twice").json()["usage"]["prompt_tokens_details"] for _ in range(2))
+    assert (fresh["disk_tokens"], fresh["diverged_at"]) == (0, 0)
+    assert (again["disk_tokens"], again["diverged_at"]) == (again["cached_tokens"] // 2, None)
+    body = {"prompt": ["these are", "several prompts"]}
+    several = http.post("/v1/completions", json=body).json()["usage"]["prompt_tokens_details"]
+    assert several == {"cached_tokens": 0, "disk_tokens": 0}
 
 
 @pytest.mark.parametrize(

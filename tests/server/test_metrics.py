@@ -24,6 +24,8 @@ NAMES = [
     "vllm:num_preemptions_total",
     "vllm:prefix_cache_queries_total",
     "vllm:prefix_cache_hits_total",
+    "vllm:external_prefix_cache_queries_total",
+    "vllm:external_prefix_cache_hits_total",
     "vllm:time_to_first_token_seconds_bucket",
     "vllm:inter_token_latency_seconds_bucket",
     "vllm:time_per_output_token_seconds_bucket",
@@ -111,6 +113,8 @@ def test_the_engines_state_is_that_of_now(http: httpx.Client) -> None:
         assert busy["vllm:kv_cache_usage_perc"] == busy["vllm:gpu_cache_usage_perc"] == 1 / 8
         assert busy["vllm:num_preemptions_total"] == 3
         assert (busy["vllm:prefix_cache_queries_total"], busy["vllm:prefix_cache_hits_total"]) == (20, 10)
+        external = "vllm:external_prefix_cache"
+        assert (busy[f"{external}_queries_total"], busy[f"{external}_hits_total"]) == (8, 4)
     eventually(lambda: read(http)["vllm:num_requests_running"] == 0)  # though no output came of the abort
     assert eventually(lambda: read(http)["vllm:request_success_total abort"]) == 1
 

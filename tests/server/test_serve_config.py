@@ -51,6 +51,7 @@ SAMPLES = {
     "kv_dtype": "int8",
     "log_format": "json",
     "log_prompts": "true",
+    "disk_cache": "3GB",
 }
 
 

@@ -35,6 +35,7 @@ TORCH_FREE = [
     "llmrt/engine/constraint.py",
     "llmrt/engine/interleave.py",
     "llmrt/engine/pace.py",
+    "llmrt/engine/recent_prompts.py",
     "llmrt/engine/run_ahead.py",
     "llmrt/engine/runner.py",
     "llmrt/engine/auto_quant.py",

@@ -60,7 +60,8 @@ class KVCacheManager:
         self._disk = disk or NoDiskCache()
         self.num_queried_tokens = 0  # looked for in the prefix cache, of all requests
         self.num_found_tokens = 0
-        self.num_read_tokens = 0  # of the others, from the disk
+        self.num_disk_queried_tokens = 0  # the rest, if there is a disk
+        self.num_read_tokens = 0
 
     def peak_blocks(self, num_tokens: int, chunk: int) -> int:
         """The most blocks that a request of ``num_tokens`` tokens ever holds when it computes ``chunk`` at a time."""
@@ -92,7 +93,10 @@ class KVCacheManager:
             return False
         self._hold(request, blocks)
         self.num_queried_tokens += len(request.token_ids)
-        self.num_found_tokens += (len(blocks) - len(missing)) * self.block_size
+        num_found = (len(blocks) - len(missing)) * self.block_size
+        self.num_found_tokens += num_found
+        if isinstance(self._disk, DiskCache):
+            self.num_disk_queried_tokens += len(request.token_ids) - num_found
         if missing:
             request.is_loading = True
             self._disk.begin(request, [Place(request.block_keys[i], request.block_table[i]) for i in missing])
