@@ -12,7 +12,7 @@ from llmrt.hub.artifact import ModelArtifact
 from llmrt.hub.local import local_artifact
 from llmrt.hub.request import read_request
 from llmrt.model.config import ModelConfig
-from llmrt.model.config_files import read_config
+from llmrt.model.config_files import read_config, read_fields
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
 from llmrt.model.packed_header import packed_file
@@ -135,7 +135,7 @@ def _describe_local(artifact: ModelArtifact) -> Description:
 def _weights(model: Path) -> str | None:
     if not model.is_dir() or packed_file(model) is not None:
         return None
-    quantization = read_quantization(model, Fields.from_file(model / "config.json"))
+    quantization = read_quantization(model, read_fields(model)[0])
     return None if quantization is None else described(quantization.layouts)
 
 

@@ -22,7 +22,7 @@ from llmrt.model.packed_header import PACKED_FILE
 
 # Configuration, tokenizers and templates; the index of shards would name files that are not there.
 _KEPT = ("*.json", "*.jinja", "tokenizer.model", "merges.txt", "LICENSE*")
-_INDEX = "model.safetensors.index.json"
+_INDEX = ".safetensors.index.json"
 HINT = "name another folder with --output"
 
 
@@ -65,5 +65,5 @@ def _copy_text_side(source: Path, output: Path, name: str) -> None:
         write_gguf_head(source, output / f"{name}.gguf")
         return
     for path in sorted({path for pattern in _KEPT for path in source.glob(pattern)}):
-        if path.name != _INDEX and path.is_file():
+        if not path.name.endswith(_INDEX) and path.is_file():
             shutil.copyfile(path, output / path.name)

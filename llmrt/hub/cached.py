@@ -5,20 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.utils import filter_repo_objects
 
 from llmrt.errors import CheckpointError
 from llmrt.hub import store
+from llmrt.hub.layout import MISTRAL, PUBLISHED
 from llmrt.hub.local import check_weights
-from llmrt.hub.repository import NEVER, record
+from llmrt.hub.repository import record, wanted_names
 from llmrt.hub.request import ModelRequest
 from llmrt.text.gguf_parts import part_paths
 
 
 def adopt_cached(request: ModelRequest) -> store.Manifest | None:
     """Record the cached copy of what is asked for, without the network; None unless it is complete."""
-    known = try_to_load_from_cache(request.repository, request.gguf or "config.json", revision=request.revision)
-    if not isinstance(known, str):
+    marks = [request.gguf] if request.gguf else [PUBLISHED.config, MISTRAL.config]
+    tried = (try_to_load_from_cache(request.repository, mark, revision=request.revision) for mark in marks)
+    known = next((path for path in tried if isinstance(path, str)), None)
+    if known is None:
         return None
     path = Path(known)
     commit = path.parts[path.parts.index("snapshots") + 1]
@@ -34,5 +36,4 @@ def _model_files(request: ModelRequest, folder: Path) -> list[Path]:
         return []
     if not {"tokenizer.json", "tokenizer.model"} & set(names):
         return []
-    wanted = filter_repo_objects(names, allow_patterns=list(request.files), ignore_patterns=list(NEVER))
-    return [folder / name for name in wanted]
+    return [folder / name for name in wanted_names(names, request.files)]

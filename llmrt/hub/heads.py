@@ -17,13 +17,17 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from llmrt.errors import CheckpointError
 from llmrt.hub.download import RemoteFile
 from llmrt.hub.failures import hub_errors
+from llmrt.hub.layout import MISTRAL, PUBLISHED
 from llmrt.hub.repository import list_files, select
 from llmrt.hub.request import ModelRequest
 from llmrt.text.gguf_metadata import gguf_head_size
 
 FIRST_BYTES = 1 << 16
 LARGEST_HEAD = 100_000_000
-_CONFIGURATION = ("config.json", "model.safetensors.index.json")
+_CONFIGURATION = (
+    *(name for layout in (PUBLISHED, MISTRAL) for name in (layout.config, layout.index)),
+    *("quantize_config.json", "quant_config.json"),
+)
 
 
 @contextmanager

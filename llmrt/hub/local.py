@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llmrt.errors import CheckpointError, ModelNotFoundError
 from llmrt.hub.artifact import ModelArtifact
+from llmrt.hub.layout import layout_of
 from llmrt.text.gguf_parts import first_parts, part_paths
 
 PICKLE_REFUSAL = (
@@ -14,7 +15,6 @@ PICKLE_REFUSAL = (
     "use a safetensors or GGUF version of the model"
 )
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
-INDEX = "model.safetensors.index.json"
 
 
 def local_artifact(model: str) -> ModelArtifact | None:
@@ -36,29 +36,30 @@ def local_artifact(model: str) -> ModelArtifact | None:
 
 
 def check_weights(folder: Path) -> None:
-    """Raise CheckpointError unless ``folder`` has a config.json and all of its safetensors."""
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder} has no config.json and no GGUF file: it is not a model")
-    if (folder / INDEX).is_file():
-        _check_shards(folder)
+    """Raise CheckpointError unless ``folder`` has a configuration and all of its safetensors."""
+    layout = layout_of(folder)
+    if not (folder / layout.config).is_file():
+        raise CheckpointError(f"{folder} has no {layout.config} and no GGUF file: it is not a model")
+    if (folder / layout.index).is_file():
+        _check_shards(folder / layout.index)
     elif not any(folder.glob("*.safetensors")):
         pickled = any(path.suffix in PICKLE_SUFFIXES for path in folder.iterdir())
         raise CheckpointError(f"{folder} has " + (PICKLE_REFUSAL if pickled else "no safetensors"))
 
 
-def _check_shards(folder: Path) -> None:
+def _check_shards(index: Path) -> None:
     try:
-        shards = set(json.loads((folder / INDEX).read_bytes())["weight_map"].values())
+        shards = set(json.loads(index.read_bytes())["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder / INDEX} has no readable weight_map") from error
+        raise CheckpointError(f"{index} has no readable weight_map") from error
     for shard in sorted(shards):
-        if not (folder / shard).is_file():
-            raise CheckpointError(f"{folder / shard} is missing; {INDEX} names it")
+        if not (index.parent / shard).is_file():
+            raise CheckpointError(f"{index.parent / shard} is missing; {index.name} names it")
 
 
 def _folder_artifact(model: str, folder: Path) -> ModelArtifact:
     ggufs = first_parts(path.name for path in folder.glob("*.gguf"))
-    if ggufs and not (folder / "config.json").is_file():
+    if ggufs and not (folder / layout_of(folder).config).is_file():
         if len(ggufs) > 1:
             raise CheckpointError(f"{folder} holds several GGUF files, name one of them: {', '.join(ggufs)}")
         return _file_artifact(model, folder / ggufs[0])

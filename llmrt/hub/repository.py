@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from llmrt.hub import store
 from llmrt.hub.disk import disk_errors, require_space
 from llmrt.hub.download import RemoteFile, fetch_blob, partial_path
 from llmrt.hub.failures import hub_errors, not_a_hub
+from llmrt.hub.layout import MISTRAL, PUBLISHED
 from llmrt.hub.local import PICKLE_REFUSAL, PICKLE_SUFFIXES
 from llmrt.hub.progress import Report, meter
 from llmrt.hub.request import ModelRequest
 from llmrt.text.gguf_parts import first_parts, part_names
 
-NEVER = ("*/*", "consolidated*", "*.bin", "*.pt", "*.pth")
+NEVER = ("*/*", "*.bin", "*.pt", "*.pth")
 CACHE_HINT = "free some, or set HF_HOME to a folder with room; a pull that is run again resumes"
 METADATA_SECONDS = 10
 
@@ -108,11 +110,17 @@ def select(request: ModelRequest, files: list[RemoteFile]) -> list[RemoteFile]:
         if request.gguf not in by_name:
             raise CheckpointError(f"{request.repository} has no file {request.gguf}; {_ggufs(by_name)}")
         return _parts(request.repository, by_name, request.gguf)
-    wanted = filter_repo_objects(by_name, allow_patterns=list(request.files), ignore_patterns=list(NEVER))
-    chosen = [by_name[name] for name in wanted]
+    chosen = [by_name[name] for name in wanted_names(by_name, request.files)]
     if any(file.name.endswith(".safetensors") for file in chosen):
         return chosen
     return _only_gguf(request.repository, by_name)
+
+
+def wanted_names(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Those that ``patterns`` ask for: of weights that are there in two layouts, Hugging Face's."""
+    names = list(names)
+    twice = [f"{MISTRAL.stem}*"] if PUBLISHED.config in names else []
+    return list(filter_repo_objects(names, allow_patterns=list(patterns), ignore_patterns=[*NEVER, *twice]))
 
 
 def _parts(repository: str, by_name: dict[str, RemoteFile], gguf: str) -> list[RemoteFile]:

@@ -8,22 +8,20 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from llmrt.errors import CheckpointError
-from llmrt.model.families.registry import find_family
+from llmrt.hub.layout import layout_of
+from llmrt.model.config_files import read_fields
 from llmrt.model.fields import Fields
 from llmrt.model.fused import stored_shapes, with_parts
 from llmrt.model.quantized.matrix import Quantization, QuantizedMatrix, find_matrices, shown_whole
 from llmrt.model.quantized.quantization_headers import read_quantization
 from llmrt.model.stored_tensor import StoredTensor
 
-INDEX = "model.safetensors.index.json"
-
 
 class SafetensorsHeaders:
     """The model in ``folder``: in one file, or in shards with an index."""
 
     def __init__(self, folder: Path) -> None:
-        fields = Fields.from_file(folder / "config.json")
-        family = find_family(fields)
+        fields, family = read_fields(folder)
         self.path = folder
         self.config = family.read_config(fields)
         self.names = family.names
@@ -31,7 +29,7 @@ class SafetensorsHeaders:
         stored: dict[str, StoredTensor] = {}
         for file, expected in _shards(folder).items():
             held = _read_header(file)
-            _check_index(folder / INDEX, file, expected, held)
+            _check_index(folder / layout_of(folder).index, file, expected, held)
             stored.update(held)
         self.matrices = {} if self.quantization is None else self._find_matrices(stored, self.quantization)
         self.inventory = with_parts(shown_whole(stored, self.matrices), self.config, self.names)
@@ -46,16 +44,17 @@ class SafetensorsHeaders:
 
 def _shards(folder: Path) -> dict[Path, set[str]]:
     """Each file of weights, with the tensors that an index expects in it (empty without an index)."""
-    if (folder / INDEX).exists():
-        return _read_index(folder / INDEX)
+    layout = layout_of(folder)
+    if (folder / layout.index).exists():
+        return _read_index(folder / layout.index)
     files = sorted(folder.glob("*.safetensors"))
-    if (folder / "model.safetensors") in files:
-        files = [folder / "model.safetensors"]
+    if (folder / layout.whole) in files:
+        files = [folder / layout.whole]
     if not files:
         raise CheckpointError(_no_weights(folder))
     if len(files) > 1:
         raise CheckpointError(
-            f"{folder} has {len(files)} safetensors files but no {INDEX}, which says how they combine."
+            f"{folder} has {len(files)} safetensors files but no {layout.index}, which says how they combine."
         )
     return {files[0]: set()}
 
@@ -101,6 +100,6 @@ def open_shard(file: Path, framework: str) -> Any:
     try:
         return safe_open(file, framework=framework)
     except FileNotFoundError:
-        raise CheckpointError(f"{file} is missing, but {INDEX} names it.") from None
+        raise CheckpointError(f"{file} is missing, but {layout_of(file.parent).index} names it.") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{file} is truncated or not a safetensors file: {error}.") from None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmrt.errors import CheckpointError
+from llmrt.hub.layout import layout_of
 from llmrt.text.gguf_parts import part_paths
 
 # Of each file: its beginning, where formats keep their headers, its end, and samples spread between. A few megabytes,
@@ -15,7 +16,6 @@ from llmrt.text.gguf_parts import part_paths
 _HEAD_BYTES = 1 << 20
 _SAMPLE_BYTES = 4096
 _NUM_SAMPLES = 32
-_INDEX = "model.safetensors.index.json"
 
 
 def source_identity(model: Path) -> str:
@@ -35,7 +35,8 @@ def source_identity(model: Path) -> str:
 def _weight_files(model: Path) -> list[Path]:
     if model.is_file():
         return part_paths(model)
-    config, index = model / "config.json", model / _INDEX
+    layout = layout_of(model)
+    config, index = model / layout.config, model / layout.index
     if index.is_file():
         names = set(json.loads(index.read_bytes())["weight_map"].values())
         return [config, *sorted(model / name for name in names)]

@@ -12,6 +12,7 @@ from huggingface_hub import constants, hf_hub_download, snapshot_download
 
 from llmrt.errors import CheckpointError, ConfigError, ModelNotFoundError
 from llmrt.hub import store
+from llmrt.hub.local import check_weights
 from llmrt.hub.sources import resolve
 from tests.hub.conftest import Serve
 from tests.hub.samples import CONFIG, REPO, WEIGHTS, tiny_gguf, tiny_repo
@@ -67,6 +68,14 @@ def test_duplicates_and_pickles_are_left_where_they_are(serve: Serve, said: list
     artifact = resolve(REPO, report=said.append)
     assert sorted(path.name for path in artifact.path.iterdir()) == sorted(tiny_repo())
     assert not [seen for seen in hub.seen if seen.path.endswith(unwanted)]
+
+
+def test_a_repository_in_mistrals_layout_alone_is_pulled_in_it(serve: Serve, said: list[str]) -> None:
+    files = {"params.json": b"{}", "consolidated.safetensors": WEIGHTS, "tokenizer.model": b"sp"}
+    serve({REPO: {**files, "README.md": b"x"}})
+    artifact = resolve(REPO, report=said.append)
+    assert sorted(path.name for path in artifact.path.iterdir()) == sorted(files)
+    check_weights(artifact.path)
 
 
 def test_a_repository_of_pickles_alone_is_refused(serve: Serve, said: list[str]) -> None:

@@ -10,7 +10,7 @@ from llmrt.model.quantized.bitsandbytes_headers import read_bitsandbytes
 from llmrt.model.quantized.compressed_headers import read_compressed
 from llmrt.model.quantized.grouped_headers import read_awq, read_gptq
 from llmrt.model.quantized.matrix import Quantization
-from llmrt.model.quantized.scaled_headers import read_fp8
+from llmrt.model.quantized.scaled_headers import read_fp8, read_mistral
 
 METHODS = {
     "gptq": read_gptq,
@@ -32,6 +32,8 @@ def read_quantization(folder: Path, fields: Fields) -> Quantization | None:
     for name in ("quantization_config", "compression_config"):
         if (said := fields.inside(name)) is not None:
             return _read(said)
+    if (said := fields.inside("quantization")) is not None:
+        return read_mistral(said)
     for name, read in OLDER.items():
         if (folder / name).is_file():
             return read(Fields.from_file(folder / name))

@@ -1,7 +1,8 @@
 """Matrices that keep their place and shape, in a byte a number, with scales beside them. Free of torch.
 
     weight              fp8 e4m3 or int8 [N, K]
-    weight_scale        or weight_scale_inv: of one number of all, one a row, or one a block of rows and columns
+    weight_scale        of one number for all, one a row, or one a block of rows and columns; some call it
+                        weight_scale_inv or qscale_weight
     weight_zero_point   int8, of the scales' shape, where int8 is not symmetric
 
     w[n, k] = scale * (weight[n, k] - zero)
@@ -23,8 +24,9 @@ from llmrt.quant.scheme import QuantScheme
 # What the tool measured of activations and of keys and values, for kernels that round those to 8 bits; ours do not.
 ACTIVATIONS = (
     *("input_scale", "input_zero_point", "activation_scale", "input_scale_ub"),
-    *("output_scale", "output_zero_point", "k_scale", "v_scale", "kv_scale"),
+    *("output_scale", "output_zero_point", "k_scale", "v_scale", "kv_scale", "qscale_act"),
 )
+SCALES = ("weight_scale_inv", "weight_scale", "qscale_weight")
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class Fp8:
         return (self.layout,)
 
     def layout_of(self, module: str, tensors: Container[str]) -> ScaledLayout:
-        """Scales of blocks are called weight_scale_inv, and some that are not."""
-        inverse = self.layout.block is not None or f"{module}.weight_scale_inv" in tensors
-        return replace(self.layout, scales="weight_scale_inv" if inverse else "weight_scale")
+        """Scales of blocks are called weight_scale_inv, and so are some that are not."""
+        there = (name for name in SCALES if f"{module}.{name}" in tensors)
+        return replace(self.layout, scales=next(there, SCALES[0] if self.layout.block else SCALES[1]))
 
 
 def read_fp8(fields: Fields) -> Fp8:
@@ -92,6 +94,14 @@ def read_fp8(fields: Fields) -> Fp8:
     if form != "e4m3":
         raise CheckpointError(f"{fields.where}: fmt is {form!r}; supported is e4m3, so use another copy of the model.")
     return Fp8(ScaledLayout("fp8", *FP8, block=block_of(fields, "weight_block_size")))
+
+
+def read_mistral(fields: Fields) -> Fp8:
+    """What params.json says under quantization. Raises ``CheckpointError`` for what is not supported."""
+    form = fields.get("qformat_weight", str, "")
+    if form != "fp8_e4m3":
+        raise CheckpointError(f"{fields.where}: qformat_weight is {form!r}; supported is fp8_e4m3.")
+    return Fp8(ScaledLayout("fp8", *FP8))
 
 
 def block_of(fields: Fields, name: str) -> tuple[int, int] | None:
