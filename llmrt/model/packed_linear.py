@@ -24,11 +24,6 @@ from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Weight
 
 
-def _adapted(spec: OpSpec) -> OpSpec:
-    """``spec`` for steps in which adapters add to products."""
-    return replace(spec, options=spec.options | {LORA})
-
-
 class PackedModule(nn.Module):
     """A weight in pieces of consecutive rows: parts of one matrix may be kept at different widths.
 
@@ -67,14 +62,12 @@ class PackedGatedLinear(PackedModule):
         activation: str = "silu",
     ) -> None:
         super().__init__(pieces, bias, spec)
-        kinds: list[Callable[..., Activations]] = [resolve(GATED_LINEAR_PACKED, s) for s in (spec, _adapted(spec))]
-        self._gated_linear, self._adapted_linear = (
-            kinds if activation == "silu" else [partial(kind, name=activation) for kind in kinds]
-        )
+        gated: Callable[..., Activations] = resolve(GATED_LINEAR_PACKED, spec)
+        self._gated_linear = gated if activation == "silu" else partial(gated, name=activation)
 
     def forward(self, x: Activations, **delta: Tensor) -> Activations:
         """activation(gate) * up. x [T, in_features] -> [T, inner_features]; ``delta`` is added to the product."""
-        return self._adapted_linear(x, self._weight, **delta) if delta else self._gated_linear(x, self._weight)
+        return self._gated_linear(x, self._weight, **delta)
 
 
 class PackedActivatedLinear(PackedModule):
@@ -98,7 +91,7 @@ class PackedRotaryLinear(PackedModule):
     def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__(pieces, bias, spec)
         self._rotary_linear = resolve(ROTARY_LINEAR_PACKED, spec)
-        self._adapted_linear = resolve(ROTARY_LINEAR_PACKED, _adapted(spec))
+        self._adapted_linear = resolve(ROTARY_LINEAR_PACKED, replace(spec, options=spec.options | {LORA}))
 
     def forward(
         self,

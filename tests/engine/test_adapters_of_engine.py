@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError
 from llmrt.model.lora import Lora
 from tests.adapters import make_adapter
+from tests.engine.test_gpu_runner import CONTEXT, on_device
 from tests.engines import open_engine, run, tokens
+from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
 
 PARAMS = SamplingParams(temperature=0, max_tokens=20)
@@ -107,6 +110,16 @@ def test_recorded_steps_follow_what_is_loaded(folders: tuple[Path, Path, Path]) 
         assert answers(engine, "a", None) == expected and expected[1] == plain
         engine.unload_adapter("a")
         assert num_installed(engine) == 0
+
+
+def test_steps_on_a_device_have_adapters_too(tmp_path: Path) -> None:
+    model = make_model("llama")
+    folder, adapter = save_model(model, tmp_path / "model"), make_adapter(model, tmp_path / "a")
+    waiting = open_engine(folder, adapters=(("a", str(adapter)),), context_length=CONTEXT)
+    late = on_device(waiting, ScriptedDevice(random.Random(0)), block_size=16, extra_blocks=20)
+    late._adapters = waiting._adapters
+    expected = answers(waiting, "a", None, "a")
+    assert answers(late, "a", None, "a") == expected and expected[0] != expected[1]
 
 
 def test_an_abort_lets_the_adapter_go(folders: tuple[Path, Path, Path]) -> None:

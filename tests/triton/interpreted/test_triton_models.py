@@ -20,14 +20,18 @@ from llmrt.engine import build
 from llmrt.engine.batch_builder import lay_out
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.request import Request, RequestOutput, SamplingParams
+from llmrt.engine.request import Adapter, Request, RequestOutput, SamplingParams
+from llmrt.errors import CheckpointError
 from llmrt.model.checkpoint import open_checkpoint
 from llmrt.model.decoder import Decoder
+from llmrt.model.install_adapter import install_adapter
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import load_decoder
+from llmrt.model.peft_adapter import PeftAdapter
 from llmrt.ops.rules import native_library
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES
+from tests.adapters import make_adapter
 from tests.engines import open_engine, run, tokens
 from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
@@ -128,10 +132,42 @@ def test_packed_weights_give_what_the_cpu_makes_of_them(
         assert errors.median() < (0.1 if kv == torch.float8_e4m3fn else 0.05)
 
 
-def logits_of(decoder: Decoder, token_ids: Sequence[int], kv_dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def test_packed_weights_take_adapters_of_attention_and_down(device: str, tmp_path: Path) -> None:
+    folder, recipe = saved("llama", tmp_path / "model"), RECIPES["int4"]
+    model = make_model("llama", **SHAPE)
+    targets = ["q_proj", "v_proj", "o_proj", "down_proj"]
+    adapter = PeftAdapter(make_adapter(model, tmp_path / "a", target_modules=targets))
+    spec = OpSpec(device, torch.float32, group=recipe.group)
+    decoder = load_decoder(open_checkpoint(folder), 64, spec, recipe=recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TRITON_INTERPRET", raising=False)
+        other = load_decoder(open_checkpoint(folder), 64, replace(spec, device="cpu"), recipe=recipe)
+        install_adapter(other, 0, adapter)
+    install_adapter(decoder, 0, adapter)
+    on, cpu = torch.device(device), torch.device("cpu")
+    plain = logits_of(decoder, PROMPTS[0][:11], torch.float32, on)
+    got, expected = (
+        logits_of(each, PROMPTS[0][:11], torch.float32, where, Adapter("a", 0, b""))
+        for each, where in ((decoder, on), (other, cpu))
+    )
+    errors = (got.cpu() - expected).norm(dim=1) / expected.norm(dim=1)
+    assert errors.max() < (1e-5 if native_library() is not None else 0.1)
+    assert (got - plain).norm() > 0.1 * plain.norm()
+    inner = PeftAdapter(make_adapter(model, tmp_path / "b", target_modules=["up_proj"]))
+    with pytest.raises(CheckpointError, match=r"mlp\.up_proj stands before an activation"):
+        install_adapter(decoder, 1, inner)
+
+
+def logits_of(
+    decoder: Decoder,
+    token_ids: Sequence[int],
+    kv_dtype: torch.dtype,
+    device: torch.device,
+    adapter: Adapter | None = None,
+) -> torch.Tensor:
     """Of every position, [T, V] fp32: all but the last three in one step, then those one by one."""
     kv = KVCache.allocate(decoder.config, 4, 16, kv_dtype, device)
-    request = Request("scored", list(token_ids), SamplingParams())
+    request = Request("scored", list(token_ids), SamplingParams(), adapter=adapter)
     request.block_table = array("q", [3])
     rows: list[torch.Tensor] = []
     with torch.inference_mode():
