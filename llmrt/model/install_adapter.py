@@ -23,6 +23,8 @@ from llmrt.ops.registry import choose
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.low_rank import LowRank
 
+_ADAPTED = ("q", "k", "v", "attention_output", "gate", "up", "down")
+
 
 def install_adapter(decoder: Decoder, number: int, adapter: PeftAdapter) -> None:
     """Have ``decoder`` add what ``adapter`` says to tokens of that ``number``: all of it, or nothing is changed.
@@ -34,14 +36,11 @@ def install_adapter(decoder: Decoder, number: int, adapter: PeftAdapter) -> None
     for module in adapter.modules:
         delta = adapter.delta(module)
         for slot, b in places.of(delta):
-            lora = _lora_of(decoder, slot)
-            if lora is None:
-                raise places.refusal(delta.module, "is part of a mixture of experts, which adapters cannot change here")
             if slot.role in ("gate", "up") and _is_fused(decoder.spec):
                 raise places.refusal(
-                    module,
-                    "stands before an activation, where quantized models on a GPU take no adapters; use --quant none",
+                    module, "stands before an activation; quantized models on a GPU take no adapter there"
                 )
+            lora = _lora_of(decoder, slot)
             pieces.setdefault(lora, []).append(lora.low_rank(delta.a, b, _first_row(slot)))
     for lora, found in pieces.items():
         lora.put(number, found)
@@ -61,8 +60,8 @@ class _Places:
     def of(self, delta: ModuleDelta) -> Iterator[tuple[Slot, Tensor]]:
         """Each slot that the module fills, with its rows of b, in the order of the decoder."""
         for slot, b in self._parts(delta):
-            if slot.role in (None, "embedding", "lm_head"):
-                raise self.refusal(delta.module, "is not of attention or an MLP; only those may be adapted")
+            if slot.role not in _ADAPTED:
+                raise self.refusal(delta.module, "is not q, k, v, o, gate, up or down of a dense layer")
             yield slot, b if slot.heads is None else reordered(b, slot.heads)
 
     def refusal(self, module: str, reason: str) -> CheckpointError:
@@ -94,14 +93,10 @@ def _is_fused(spec: OpSpec) -> bool:
     return spec.group > 0 and choose(LORA, spec).backend == "triton"
 
 
-def _lora_of(decoder: Decoder, slot: Slot) -> Lora | None:
-    module = slot.parameter.removesuffix(".weight")
-    try:
-        found = decoder.get_submodule(f"{module}_lora")
-    except AttributeError:
-        return None
-    assert isinstance(found, Lora)
-    return found
+def _lora_of(decoder: Decoder, slot: Slot) -> Lora:
+    lora = decoder.get_submodule(f"{slot.parameter.removesuffix('.weight')}_lora")
+    assert isinstance(lora, Lora)
+    return lora
 
 
 def _first_row(slot: Slot) -> int:

@@ -23,6 +23,15 @@ class ServedAdapter:
     base: Offer
     created: int = field(default_factory=lambda: int(time.time()))
 
+    @property
+    def identity(self) -> str:
+        """It is another for another adapter of the same name, and for files that have changed."""
+        try:
+            changed = (Path(self.path) / "adapter_model.safetensors").stat().st_mtime_ns
+        except OSError:
+            changed = 0  # deleted since it was loaded
+        return f"{self.name} {self.path} {changed}"
+
 
 class ServedAdapters:
     """All that take requests, in the order in which they came. Raises ``ConfigError`` for a name that is taken."""

@@ -133,7 +133,7 @@ class Models:
         seat.num_users += 1
         try:
             state = await asyncio.shield(seat.loading)
-            yield state if adapter is None else state.with_adapter(adapter.name)
+            yield state if adapter is None else state.with_adapter(adapter)
         finally:
             seat.num_users -= 1
             seat.idle_since = time.monotonic()

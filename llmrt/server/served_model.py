@@ -63,10 +63,10 @@ class ServedModel:
     marks: Mapping[str, int]
     defaults: GenerationDefaults
 
-    def adapted(self, name: str) -> ServedModel:
-        """What answers are said to be from where an adapter changes them."""
-        identity = hashlib.sha256(f"{self.fingerprint} {name}".encode()).hexdigest()
-        return replace(self, id=name, fingerprint=f"fp_{identity[:12]}")
+    def adapted(self, name: str, identity: str) -> ServedModel:
+        """What answers are said to be from where the adapter ``name`` changes them."""
+        both = hashlib.sha256(f"{self.fingerprint} {identity}".encode()).hexdigest()
+        return replace(self, id=name, fingerprint=f"fp_{both[:12]}")
 
 
 def load_served_model(offer: Offer) -> ServedModel:

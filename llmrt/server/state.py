@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from llmrt.config import ServerSettings
 from llmrt.errors import OverloadedError, RequestError
+from llmrt.server.adapters import ServedAdapter
 from llmrt.server.engine_client import EngineClient
 from llmrt.server.served_model import ServedModel
 
@@ -19,9 +20,9 @@ class ServerState:
     settings: ServerSettings
     adapter: str | None = None
 
-    def with_adapter(self, name: str) -> ServerState:
+    def with_adapter(self, adapter: ServedAdapter) -> ServerState:
         """The same for requests that name an adapter."""
-        return replace(self, model=self.model.adapted(name), adapter=name)
+        return replace(self, model=self.model.adapted(adapter.name, adapter.identity), adapter=adapter.name)
 
     def admit(self, num_requests: int) -> None:
         """Raise ``OverloadedError`` when the engine's queue has no room for ``num_requests`` more."""
