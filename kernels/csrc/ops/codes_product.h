@@ -63,14 +63,16 @@ inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmr
       for (int t = 0; t < kTokens; ++t) acc[t] = C::dot(acc[t], second, x + t * stride + 4);
     }
     const Float scale = load_fp16(scales + g * 16);
-    for (int t = 0; t < kTokens; ++t)
-      result[t] = fma(to_float(acc[t]), mul(scale, set1(x_scales[t * groups + g])), result[t]);
     if constexpr (kAffine) {
       const Float offset = load_fp16(matrix.offsets + (block * groups + g) * 16);
       for (int t = 0; t < kTokens; ++t) {
-        const float x_sum = x_scales[t * groups + g] * static_cast<float>(x_sums[t * groups + g]);
-        result[t] = fma(offset, set1(x_sum), result[t]);
+        const int64_t at = t * groups + g;
+        const Float sum = fma(offset, to_float(iset1(x_sums[at])), mul(scale, to_float(acc[t])));
+        result[t] = fma(sum, set1(x_scales[at]), result[t]);
       }
+    } else {
+      for (int t = 0; t < kTokens; ++t)
+        result[t] = fma(to_float(acc[t]), mul(scale, set1(x_scales[t * groups + g])), result[t]);
     }
   }
 }

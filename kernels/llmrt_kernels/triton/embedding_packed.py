@@ -1,4 +1,4 @@
-"""Rows of an int8 table that is packed for the matrix product: 4 values of a row in each line of 64 bytes."""
+"""Rows of a table that is packed for products: a line of 64 bytes has 4 (int8) or 8 (int4) values of a row."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ BLOCK = 1024  # values that one program unpacks
 
 
 def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int, dtype: torch.dtype) -> Tensor:
-    """Rows of an int8 table of one piece. token_ids [T] int64 -> [T, hidden_size] of ``dtype``."""
+    """Rows of a table of one piece. token_ids [T] int64 -> [T, hidden_size] of ``dtype``."""
     (matrix,) = table.pieces
-    assert matrix.bits == 8 and matrix.scales is not None
+    assert matrix.scales is not None
     tokens = token_ids.shape[0]
     out = torch.empty(tokens, hidden_size, dtype=dtype, device=token_ids.device)
     embedding_packed_kernel[(tokens, triton.cdiv(hidden_size, BLOCK))](
         token_ids,
         matrix.data,
         matrix.scales,
+        matrix.offsets,
         out,
         SIZE=hidden_size,
         GROUPS=matrix.scales.shape[1],
         GROUP=table.group,
+        BITS=matrix.bits,
         BLOCK=BLOCK,
     )
     return out
@@ -37,10 +39,12 @@ def embedding_packed_kernel(
     token_ids_ptr,
     data_ptr,
     scales_ptr,
+    offsets_ptr,
     out_ptr,
     SIZE: tl.constexpr,
     GROUPS: tl.constexpr,
     GROUP: tl.constexpr,
+    BITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """A program unpacks BLOCK values of a token's row."""
@@ -49,9 +53,16 @@ def embedding_packed_kernel(
     inside = k < SIZE
     token = tl.load(token_ids_ptr + t)
     block, row = token // 16, token % 16
-    codes = tl.load(data_ptr + block * (16 * GROUPS * GROUP) + k // 4 * 64 + 4 * row + k % 4, mask=inside, other=128)
-    scales = tl.load(scales_ptr + (block * GROUPS + k // GROUP) * 16 + row, mask=inside, other=0.0)
-    values = (codes.to(tl.float32) - 128) * scales.to(tl.float32)
+    COLUMNS: tl.constexpr = 32 // BITS  # of a line
+    line_ptr = data_ptr + block * (2 * BITS * GROUPS * GROUP) + k // COLUMNS * 64
+    codes = tl.load(line_ptr + 4 * row + k % 4, mask=inside, other=0)
+    if BITS == 4:
+        codes = tl.where(k % 8 < 4, codes & 15, codes >> 4)
+    at = (block * GROUPS + k // GROUP) * 16 + row
+    scales = tl.load(scales_ptr + at, mask=inside, other=0.0)
+    values = (codes.to(tl.float32) - (1 << (BITS - 1))) * scales.to(tl.float32)
+    if offsets_ptr is not None:
+        values += tl.load(offsets_ptr + at, mask=inside, other=0.0).to(tl.float32)
     tl.store(out_ptr + t * SIZE + k, values.to(out_ptr.dtype.element_ty), mask=inside)
 
 
@@ -60,6 +71,6 @@ VARIANTS = (
         "embedding_packed-bf16",
         embedding_packed_kernel,
         {"token_ids_ptr": "*i64", "data_ptr": "*u8", "scales_ptr": "*fp16", "out_ptr": "*bf16"},
-        {"SIZE": 4096, "GROUPS": 64, "GROUP": 64, "BLOCK": BLOCK},
+        {"offsets_ptr": None, "SIZE": 4096, "GROUPS": 64, "GROUP": 64, "BITS": 8, "BLOCK": BLOCK},
     ),
 )

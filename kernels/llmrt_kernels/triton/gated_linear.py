@@ -15,7 +15,7 @@ from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.target import target_of
 from llmrt_kernels.triton.tiles import FEW, OTHER_TILE, TILES, dot4_turn, gated_tile_for, tokens_at_once
-from llmrt_kernels.triton.variant import Variant
+from llmrt_kernels.triton.variant import Variant, with_offsets
 
 
 def gated_linear(x: Codes, weight: Weight) -> Codes:
@@ -36,6 +36,7 @@ def _few(x: Codes, weight: Weight, y: Codes, **sizes: int) -> None:
         x.sums,
         weight.pieces[0].data,
         weight.pieces[0].scales,
+        weight.pieces[0].offsets,
         weight.bias,
         y.codes,
         y.scales,
@@ -51,12 +52,14 @@ def _few(x: Codes, weight: Weight, y: Codes, **sizes: int) -> None:
 
 def _many(x: Codes, weight: Weight, y: Codes, **sizes: int) -> None:
     target = target_of(x.codes.device)
-    tile = gated_tile_for(x.num_tokens, target)
+    tile = gated_tile_for(x.num_tokens, target, offsets=weight.pieces[0].offsets is not None)
     gated_mma_kernel[(triton.cdiv(x.num_tokens, tile.tokens), y.scales.shape[1])](
         x.codes,
         x.scales,
+        x.sums,
         weight.pieces[0].data,
         weight.pieces[0].scales,
+        weight.pieces[0].offsets,
         weight.bias,
         y.codes,
         y.scales,
@@ -78,6 +81,7 @@ def gated_dot4_kernel(
     x_sums_ptr,
     w_ptr,
     w_scales_ptr,
+    w_offsets_ptr,
     bias_ptr,
     y_ptr,
     y_scales_ptr,
@@ -95,7 +99,7 @@ def gated_dot4_kernel(
     g = tl.program_id(0)
     block, row, inside = group_rows(g, SIZE, GROUP)
     last = tl.zeros([], tl.int64) + tokens - 1
-    x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr)
+    x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr, w_offsets_ptr)
     results = product_dot4(x, last * 0, last, w, block, row, GROUPS, GROUP, BITS, TOKENS, SPAN, ASM)
     for t in tl.static_range(TOKENS):
         y = gated(results[t][None, :], bias_ptr, block * BLOCK + row, inside)
@@ -109,8 +113,10 @@ def gated_dot4_kernel(
 def gated_mma_kernel(
     x_ptr,
     x_scales_ptr,
+    x_sums_ptr,
     w_ptr,
     w_scales_ptr,
+    w_offsets_ptr,
     bias_ptr,
     y_ptr,
     y_scales_ptr,
@@ -129,7 +135,7 @@ def gated_mma_kernel(
     g = tl.program_id(1)
     block, row, inside = group_rows(g, SIZE, GROUP)
     token = tl.minimum(tl.program_id(0) * BM + tl.arange(0, BM), tokens - 1).to(tl.int64)
-    x, w = (x_ptr, x_scales_ptr), (w_ptr, w_scales_ptr)
+    x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr, w_offsets_ptr)
     result = product_mma(x, token, w, block, row, 0, GROUPS, GROUPS, GROUP, BITS, SWAP, STAGES, ASM)
     y = gated(result, bias_ptr, block * BLOCK + row, inside)
     store_codes(y, token, g, y_ptr, y_scales_ptr, y_sums_ptr, tl.cdiv(SIZE, GROUP))
@@ -157,16 +163,16 @@ def gated(result, bias_ptr, n, inside):
     return tl.where(inside[None, :], gate / (1 + tl.exp(-gate)) * up, 0.0)
 
 
-_CODES = {"x_ptr": "*i8", "x_scales_ptr": "*fp32"}
+_CODES = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
 _WEIGHT = {"w_ptr": "*u8", "w_scales_ptr": "*fp16"}
 _OUT = {"y_ptr": "*i8", "y_scales_ptr": "*fp32", "y_sums_ptr": "*i32", "tokens": "i32"}
-_SIZES = {"bias_ptr": None, "SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4}
+_SIZES = {"bias_ptr": None, "w_offsets_ptr": None, "SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4}
 
-VARIANTS = (
+_SYMMETRIC = (
     Variant(
         "gated_linear-int4-1_token",
         gated_dot4_kernel,
-        _CODES | {"x_sums_ptr": "*i32"} | _WEIGHT | _OUT,
+        _CODES | _WEIGHT | _OUT,
         _SIZES | {"TOKENS": 1, "SPAN": 8},
         num_warps=8,
         weights=8 * 128 * 64,
@@ -181,3 +187,5 @@ VARIANTS = (
         weights=UNROLL.value * 128 * 64,
     ),
 )
+
+VARIANTS = (*_SYMMETRIC, *map(with_offsets, _SYMMETRIC))

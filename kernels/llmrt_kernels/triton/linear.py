@@ -32,7 +32,7 @@ from llmrt_kernels.triton.tiles import (
     tile_for,
     tokens_at_once,
 )
-from llmrt_kernels.triton.variant import Variant
+from llmrt_kernels.triton.variant import Variant, with_offsets
 
 ADDED = 1024  # values that one program adds parts of
 
@@ -72,8 +72,10 @@ def _few(
         x.sums,
         pieces[0].data,
         pieces[0].scales,
+        pieces[0].offsets,
         pieces[1].data,
         pieces[1].scales,
+        pieces[1].offsets,
         weight.bias,
         residual,
         y,
@@ -96,7 +98,7 @@ def _many(
     x: Codes, weight: Weight, first_row: int, pieces: tuple[Matrix, Matrix], residual: Tensor | None, y: Tensor
 ) -> None:
     target, groups = target_of(y.device), x.scales.shape[1]
-    tile = tile_for(x.num_tokens, target)
+    tile = tile_for(x.num_tokens, target, offsets=any(piece.offsets is not None for piece in pieces))
     token_tiles = triton.cdiv(x.num_tokens, tile.tokens)
     row_tiles = [triton.cdiv(piece.rows, tile.rows) for piece in pieces]
     turns = triton.cdiv(groups, UNROLL.value)
@@ -106,10 +108,13 @@ def _many(
     linear_mma_kernel[(token_tiles, sum(row_tiles), splits)](
         x.codes,
         x.scales,
+        x.sums,
         pieces[0].data,
         pieces[0].scales,
+        pieces[0].offsets,
         pieces[1].data,
         pieces[1].scales,
+        pieces[1].offsets,
         *added,
         parts,
         x.num_tokens,
@@ -143,8 +148,10 @@ def linear_dot4_kernel(
     x_sums_ptr,
     w0_ptr,
     w0_scales_ptr,
+    w0_offsets_ptr,
     w1_ptr,
     w1_scales_ptr,
+    w1_offsets_ptr,
     bias_ptr,
     residual_ptr,
     y_ptr,
@@ -162,7 +169,7 @@ def linear_dot4_kernel(
 ):
     """A program computes 16 rows, those of the second piece in the programs from ``blocks0`` on."""
     x = (x_ptr, x_scales_ptr, x_sums_ptr)
-    w0, w1 = (w0_ptr, w0_scales_ptr), (w1_ptr, w1_scales_ptr)
+    w0, w1 = (w0_ptr, w0_scales_ptr, w0_offsets_ptr), (w1_ptr, w1_scales_ptr, w1_offsets_ptr)
     out = (bias_ptr, residual_ptr, y_ptr)
     block = tl.program_id(0).to(tl.int64)
     first = first_row + tl.program_id(0) * BLOCK
@@ -201,10 +208,13 @@ def _block(
 def linear_mma_kernel(
     x_ptr,
     x_scales_ptr,
+    x_sums_ptr,
     w0_ptr,
     w0_scales_ptr,
+    w0_offsets_ptr,
     w1_ptr,
     w1_scales_ptr,
+    w1_offsets_ptr,
     bias_ptr,
     residual_ptr,
     y_ptr,
@@ -225,8 +235,8 @@ def linear_mma_kernel(
     ASM: tl.constexpr,
 ):
     """A program computes a tile [BM, BN] of one piece, or of it what a part of the groups adds to ``y`` [S, T, N]."""
-    x = (x_ptr, x_scales_ptr)
-    w0, w1 = (w0_ptr, w0_scales_ptr), (w1_ptr, w1_scales_ptr)
+    x = (x_ptr, x_scales_ptr, x_sums_ptr)
+    w0, w1 = (w0_ptr, w0_scales_ptr, w0_offsets_ptr), (w1_ptr, w1_scales_ptr, w1_offsets_ptr)
     y_ptr += tl.program_id(2).to(tl.int64) * tokens * rows
     out = (bias_ptr, residual_ptr, y_ptr)
     tile = tl.program_id(1)
@@ -302,9 +312,9 @@ def add_parts_kernel(
 
 def _dot4(name: str, bits: tuple[int, int], group: int, tokens: int, columns: int, **given: str) -> Variant:
     sizes = {"GROUPS": columns // group, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
-    pointers = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"} | WEIGHT_POINTERS
+    pointers = CODES_POINTERS | WEIGHT_POINTERS
     integers = dict.fromkeys(("tokens", "first_row", "blocks0", "rows"), "i32")
-    constants = {"bias_ptr": None, "residual_ptr": None, "TOKENS": tokens, "SPAN": 64} | sizes
+    constants = {"bias_ptr": None, "residual_ptr": None, "TOKENS": tokens, "SPAN": 64} | NO_OFFSETS | sizes
     absent = {key: value for key, value in constants.items() if key not in given}
     return Variant(
         name, linear_dot4_kernel, pointers | integers | given, absent, num_warps=8, weights=64 * BLOCK.value * group
@@ -313,20 +323,22 @@ def _dot4(name: str, bits: tuple[int, int], group: int, tokens: int, columns: in
 
 def _mma(name: str, bits: tuple[int, int], group: int, tile: Tile, not_on: Mapping[str, str], **given: str) -> Variant:
     sizes = {"COUNT": 4096 // group, "GROUPS": 4096 // group, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
-    pointers = {"x_ptr": "*i8", "x_scales_ptr": "*fp32"} | WEIGHT_POINTERS
+    pointers = CODES_POINTERS | WEIGHT_POINTERS
     integers = dict.fromkeys(("tokens", "first_row", "rows0", "rows1", "rows"), "i32")
     cut = {"BM": tile.tokens, "BN": tile.rows, "SWAP": tile.swap, "STAGES": tile.stages}
-    constants = {"bias_ptr": None, "residual_ptr": None} | cut | sizes
+    constants = {"bias_ptr": None, "residual_ptr": None} | NO_OFFSETS | cut | sizes
     absent = {key: value for key, value in constants.items() if key not in given}
     weights = UNROLL.value * tile.rows * group
     signature = pointers | integers | given
     return Variant(name, linear_mma_kernel, signature, absent, num_warps=tile.warps, not_on=not_on, weights=weights)
 
 
+CODES_POINTERS = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
 WEIGHT_POINTERS = {"w0_ptr": "*u8", "w0_scales_ptr": "*fp16", "w1_ptr": "*u8", "w1_scales_ptr": "*fp16"}
+NO_OFFSETS = {"w0_offsets_ptr": None, "w1_offsets_ptr": None}
 STREAM = {"residual_ptr": "*bf16", "y_ptr": "*bf16"}
 
-VARIANTS = (
+_SYMMETRIC = (
     _dot4("linear-int4-1_token", (4, 0), 64, 1, 14336, **STREAM),
     _dot4("linear-int4-4_tokens", (4, 0), 64, 4, 14336, **STREAM),
     _dot4("linear-int8-1_token", (8, 0), 32, 1, 14336, y_ptr="*fp32"),
@@ -335,3 +347,5 @@ VARIANTS = (
     _mma("linear-int8-many_tokens", (8, 0), 32, TILES[2], OTHER_TILE, **STREAM),
     _mma("linear-int4-many_tokens-gfx11", (4, 0), 64, TILES_GFX11[2], ONLY_GFX11, **STREAM),
 )
+
+VARIANTS = (*_SYMMETRIC, *map(with_offsets, _SYMMETRIC))

@@ -23,7 +23,7 @@ from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route_codes
 from llmrt_kernels.triton.target import target_of
 from llmrt_kernels.triton.tiles import OTHER_TILE, TILES, Tile, dot4_turn, gated_tile_for
-from llmrt_kernels.triton.variant import Variant
+from llmrt_kernels.triton.variant import Variant, with_offsets
 
 
 def moe_experts(x: Codes, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor) -> Tensor:
@@ -34,7 +34,8 @@ def moe_experts(x: Codes, router: Tensor, gate_up: Weight, down: Weight, num_act
         hidden = _few_gated(x, gate_up, experts, num_experts)
         products = _few_linear(hidden, down, experts, num_experts)
     else:
-        tile = gated_tile_for(triton.cdiv(pairs, num_experts), target_of(residual.device))
+        offsets = any(weight.pieces[0].offsets is not None for weight in (gate_up, down))
+        tile = gated_tile_for(triton.cdiv(pairs, num_experts), target_of(residual.device), offsets=offsets)
         tiles = tiles_of(experts, num_experts, tile.tokens)
         hidden = _many_gated(x, gate_up, tiles, tile, num_active, num_experts)
         products = _many_linear(hidden, down, tiles, tile, num_experts)
@@ -53,6 +54,7 @@ def _few_gated(x: Codes, weight: Weight, experts: Tensor, num_experts: int) -> C
         x.sums,
         matrix.data,
         matrix.scales,
+        matrix.offsets,
         experts,
         y.codes,
         y.scales,
@@ -81,6 +83,7 @@ def _few_linear(x: Codes, weight: Weight, experts: Tensor, num_experts: int) -> 
         x.sums,
         matrix.data,
         matrix.scales,
+        matrix.offsets,
         experts,
         y,
         SIZE=size,
@@ -101,8 +104,10 @@ def _many_gated(x: Codes, weight: Weight, tiles: Tiles, tile: Tile, choices: int
     expert_gated_mma_kernel[(tiles.count, y.scales.shape[1])](
         x.codes,
         x.scales,
+        x.sums,
         matrix.data,
         matrix.scales,
+        matrix.offsets,
         *tiles.tensors,
         y.codes,
         y.scales,
@@ -129,8 +134,10 @@ def _many_linear(x: Codes, weight: Weight, tiles: Tiles, tile: Tile, num_experts
     expert_linear_mma_kernel[(tiles.count, triton.cdiv(size, tile.rows))](
         x.codes,
         x.scales,
+        x.sums,
         matrix.data,
         matrix.scales,
+        matrix.offsets,
         *tiles.tensors,
         y,
         SIZE=size,
@@ -154,6 +161,7 @@ def expert_gated_dot4_kernel(
     x_sums_ptr,
     w_ptr,
     w_scales_ptr,
+    w_offsets_ptr,
     experts_ptr,
     y_ptr,
     y_scales_ptr,
@@ -168,7 +176,7 @@ def expert_gated_dot4_kernel(
 ):
     """A program computes one group of outputs of one pair."""
     g, pair = tl.program_id(0), tl.program_id(1).to(tl.int64)
-    x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr)
+    x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr, w_offsets_ptr)
     block, row, inside = group_rows(g, SIZE, GROUP)
     block += tl.load(experts_ptr + pair) * (2 * SIZE // BLOCK)
     token = pair // CHOICES
@@ -184,6 +192,7 @@ def expert_linear_dot4_kernel(
     x_sums_ptr,
     w_ptr,
     w_scales_ptr,
+    w_offsets_ptr,
     experts_ptr,
     y_ptr,
     SIZE: tl.constexpr,
@@ -195,7 +204,7 @@ def expert_linear_dot4_kernel(
 ):
     """A program computes 16 rows of one pair."""
     pair = tl.program_id(1).to(tl.int64)
-    x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr)
+    x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr, w_offsets_ptr)
     row = tl.arange(0, BLOCK)
     block = tl.load(experts_ptr + pair) * (SIZE // BLOCK) + tl.program_id(0) + row // BLOCK
     results = product_dot4(x, pair, pair, w, block, row, GROUPS, GROUP, BITS, 1, SPAN, ASM)
@@ -206,8 +215,10 @@ def expert_linear_dot4_kernel(
 def expert_gated_mma_kernel(
     x_ptr,
     x_scales_ptr,
+    x_sums_ptr,
     w_ptr,
     w_scales_ptr,
+    w_offsets_ptr,
     tile_experts_ptr,
     tile_pairs_ptr,
     y_ptr,
@@ -229,7 +240,7 @@ def expert_gated_mma_kernel(
         return
     g = tl.program_id(1)
     pair = tl.load(tile_pairs_ptr + tl.program_id(0) * BM + tl.arange(0, BM)).to(tl.int64)
-    x, w = (x_ptr, x_scales_ptr), (w_ptr, w_scales_ptr)
+    x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr, w_offsets_ptr)
     block, row, inside = group_rows(g, SIZE, GROUP)
     block += expert.to(tl.int64) * (2 * SIZE // BLOCK)
     result = product_mma(x, pair // CHOICES, w, block, row, 0, GROUPS, GROUPS, GROUP, BITS, SWAP, STAGES, ASM)
@@ -241,8 +252,10 @@ def expert_gated_mma_kernel(
 def expert_linear_mma_kernel(
     x_ptr,
     x_scales_ptr,
+    x_sums_ptr,
     w_ptr,
     w_scales_ptr,
+    w_offsets_ptr,
     tile_experts_ptr,
     tile_pairs_ptr,
     y_ptr,
@@ -261,7 +274,7 @@ def expert_linear_mma_kernel(
     if expert < 0:
         return
     pair = tl.load(tile_pairs_ptr + tl.program_id(0) * BM + tl.arange(0, BM))
-    x, w = (x_ptr, x_scales_ptr), (w_ptr, w_scales_ptr)
+    x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr, w_offsets_ptr)
     i = tl.arange(0, BN)
     block = tl.minimum(tl.program_id(1) * (BN // BLOCK) + i // BLOCK, SIZE // BLOCK - 1).to(tl.int64)
     block = tl.max_constancy(block, 16) + expert.to(tl.int64) * (SIZE // BLOCK)
@@ -273,22 +286,22 @@ def expert_linear_mma_kernel(
     tl.store(y_ptr + pair[:, None] * SIZE + n, result, mask=n < SIZE)
 
 
-_X = {"x_ptr": "*i8", "x_scales_ptr": "*fp32"}
+_X = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
 _W = {"w_ptr": "*u8", "w_scales_ptr": "*fp16"}
 _TILES = {"tile_experts_ptr": "*i32", "tile_pairs_ptr": "*i32"}
 _CODES = {"y_ptr": "*i8", "y_scales_ptr": "*fp32", "y_sums_ptr": "*i32"}
-_SIZES = {"SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4}
+_SIZES = {"w_offsets_ptr": None, "SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4}
 
 
 def _cut(tile: Tile) -> dict[str, int | bool]:
     return {"BM": tile.tokens, "SWAP": tile.swap, "STAGES": tile.stages}
 
 
-VARIANTS = (
+_SYMMETRIC = (
     Variant(
         "expert_gated-int4-1_pair",
         expert_gated_dot4_kernel,
-        _X | {"x_sums_ptr": "*i32", "experts_ptr": "*i64"} | _W | _CODES,
+        _X | {"experts_ptr": "*i64"} | _W | _CODES,
         _SIZES | {"CHOICES": 2, "SPAN": 8},
         num_warps=8,
         weights=8 * 128 * 64,
@@ -312,3 +325,5 @@ VARIANTS = (
         weights=UNROLL.value * 128 * 64,
     ),
 )
+
+VARIANTS = (*_SYMMETRIC, *map(with_offsets, _SYMMETRIC))

@@ -2,6 +2,7 @@
 
 y[t, n] = sum over groups g of  sx[t, g] sw[n, g] (sum over k in g of x8[t, k] code[n, k]  -  zero sum8[t, g])
 
+and for weights with offsets  + sx[t, g] offset[n, g] sum8[t, g].
 Weights are lines of 16 rows (``reference/linear_packed.py``), read as words: word r of line j of a block holds 8
 (int4) or 4 (int8) columns of row r. A thread has all lines of a group for four rows, so the inner sums stay in its
 registers and the scales are applied once a group. A thread block walks through the columns, SPAN groups a turn: it
@@ -40,15 +41,17 @@ def product_dot4(
 ):
     """Results [R] fp32 of each of the tokens first, ..., first + TOKENS - 1; what follows ``last`` (int64) repeats it.
 
-    ``x`` are the pointers of ``Codes``, ``w`` those of data and scales; ``block`` int64 [R], ``row`` [R] say where the
-    rows of the weight are, runs of 16 in order.
+    ``x`` are the pointers of ``Codes``, ``w`` those of data, scales and offsets, None for none; ``block`` int64 [R],
+    ``row`` [R] say where the rows of the weight are, runs of 16 in order.
     """
     x_ptr, x_scales_ptr, x_sums_ptr = x
-    w_ptr, w_scales_ptr = w
+    w_ptr, w_scales_ptr, w_offsets_ptr = w
     LINES: tl.constexpr = GROUP * BITS // 32
     ROWS: tl.constexpr = row.shape[0]
     w_ptr = w_ptr.to(tl.pointer_type(tl.int32)) + (block * GROUPS * (LINES * BLOCK) + row)[None, :]
     w_scales_ptr += (block * GROUPS * BLOCK + row)[None, :]
+    if w_offsets_ptr is not None:
+        w_offsets_ptr += (block * GROUPS * BLOCK + row)[None, :]
     tokens = [tl.minimum(first + t, last) for t in (0, 1, 2, 3)[:TOKENS]]
     results = [tl.zeros([SPAN, ROWS], tl.float32) for _ in (0, 1, 2, 3)[:TOKENS]]
     for start in tl.range(0, GROUPS, SPAN):
@@ -57,10 +60,13 @@ def product_dot4(
         line_ptr = w_ptr + g[:, None] * (LINES * BLOCK)
         lines = [tl.load(line_ptr + j * BLOCK) for j in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)[:LINES]]
         w_scale = tl.load(w_scales_ptr + g[:, None] * BLOCK).to(tl.float32)
+        if w_offsets_ptr is not None:
+            w_offset = tl.load(w_offsets_ptr + g[:, None] * BLOCK).to(tl.float32)
         x_scales = [tl.load(x_scales_ptr + token * GROUPS + g, mask=inside, other=0.0) for token in tokens]
+        if BITS == 4 or w_offsets_ptr is not None:
+            x_sums = [tl.load(x_sums_ptr + token * GROUPS + g) for token in tokens]
         if BITS == 4:
-            dots = [tl.load(x_sums_ptr + token * GROUPS + g) * -8 for token in tokens]
-            dots = [tl.broadcast_to(dot[:, None], [SPAN, ROWS]) for dot in dots]
+            dots = [tl.broadcast_to((x_sum * -8)[:, None], [SPAN, ROWS]) for x_sum in x_sums]
         else:
             dots = [tl.zeros([SPAN, ROWS], tl.int32) for token in tokens]
         x_ptrs = [x_ptr + token * (GROUPS * GROUP + PAD) + g * GROUP for token in tokens]
@@ -73,6 +79,9 @@ def product_dot4(
         results = [
             results[t] + dots[t].to(tl.float32) * (w_scale * x_scales[t][:, None]) for t in (0, 1, 2, 3)[:TOKENS]
         ]
+        if w_offsets_ptr is not None:
+            x_sums = [(x_scales[t] * x_sums[t].to(tl.float32))[:, None] for t in (0, 1, 2, 3)[:TOKENS]]
+            results = [results[t] + w_offset * x_sums[t] for t in (0, 1, 2, 3)[:TOKENS]]
     return [tl.sum(result, 0) for result in results]
 
 

@@ -2,6 +2,7 @@
 
 y[t, n] = sum over groups g of  sx[t, g] sw[n, g] (sum over k in g of x8[t, k] (code[n, k] - zero))
 
+and for weights with offsets  + sx[t, g] offset[n, g] sum8[t, g].
 A tile of BN rows and BM tokens walks through the columns group by group: the products of a group are exact int32, which
 are scaled and added to fp32 sums. Weights become signed bytes with their zero taken off: of an int4 code in the upper
 half of a byte,  16 (code - 8)  is the byte with its highest bit turned over, so both halves of a word of eight codes
@@ -39,23 +40,29 @@ def product_mma(
 ):
     """[BM, BN] fp32 of COUNT groups from ``begin`` on, as far as there are so many, of tokens ``token`` int64 [BM].
 
-    ``x`` are the pointers of codes and scales, ``w`` those of data and scales; ``block`` int64 [BN], ``row`` [BN] say
-    where the rows of the weight are, runs of 16 in order.
+    ``x`` are the pointers of ``Codes``, ``w`` those of data, scales and offsets, None for none; ``block`` int64 [BN],
+    ``row`` [BN] say where the rows of the weight are, runs of 16 in order.
     """
-    x_ptr, x_scales_ptr = x
-    w_ptr, w_scales_ptr = w
+    x_ptr, x_scales_ptr, x_sums_ptr = x
+    w_ptr, w_scales_ptr, w_offsets_ptr = w
     LINES: tl.constexpr = GROUP * BITS // 32
     BM: tl.constexpr = token.shape[0]
     BN: tl.constexpr = row.shape[0]
     w_ptr = w_ptr.to(tl.pointer_type(tl.int32)) + (block * GROUPS * (LINES * BLOCK) + row)[:, None]
     w_ptr += tl.arange(0, LINES)[None, :] * BLOCK
     w_scales_ptr += block * GROUPS * BLOCK + row
+    if w_offsets_ptr is not None:
+        w_offsets_ptr += block * GROUPS * BLOCK + row
+        x_sums_ptr += token * GROUPS
     x_ptr += (token * (GROUPS * GROUP + PAD))[:, None] + tl.arange(0, GROUP)[None, :]
     x_scales_ptr += token * GROUPS
     result = tl.zeros([BN, BM] if SWAP else [BM, BN], tl.float32)
     for i in tl.range(0, COUNT, UNROLL, num_stages=STAGES):
         w_scales = two_scales(w_scales_ptr, begin + i, BLOCK, GROUPS, ASM)
         x_scales = two_scales(x_scales_ptr, begin + i, 1, GROUPS, ASM)
+        if w_offsets_ptr is not None:
+            w_offsets = two_scales(w_offsets_ptr, begin + i, BLOCK, GROUPS, ASM)
+            x_sums = two_scales(x_sums_ptr, begin + i, 1, GROUPS, ASM)
         for u in tl.static_range(UNROLL):
             g = tl.minimum(begin + i + u, GROUPS - 1)
             x_scale = tl.where((i + u < COUNT) & (begin + i + u < GROUPS), x_scales[u], 0.0)
@@ -67,6 +74,12 @@ def product_mma(
             else:
                 dots = tl.dot(columns, tl.trans(codes), out_dtype=tl.int32)
                 result += dots.to(tl.float32) * (x_scale[:, None] * w_scales[u][None, :])
+            if w_offsets_ptr is not None:
+                x_sum = x_scale * x_sums[u] * (16.0 if BITS == 4 else 1.0)
+                if SWAP:
+                    result += w_offsets[u][:, None] * x_sum[None, :]
+                else:
+                    result += x_sum[:, None] * w_offsets[u][None, :]
     if SWAP:
         result = tl.trans(result)
     return result * (0.0625 if BITS == 4 else 1.0)
@@ -74,7 +87,7 @@ def product_mma(
 
 @triton.jit
 def two_scales(ptr, g, STRIDE: tl.constexpr, GROUPS: tl.constexpr, ASM: tl.constexpr):
-    """Scales [n] of groups g and g + 1 as fp32; past the last group they are the last one's.
+    """Scales, offsets or sums [n] of groups g and g + 1 as fp32; past the last group they are the last one's.
 
     Together they are enough for an asynchronous copy that no thread makes twice. On gfx11 the compiler cannot split
     such a pair in the layout of its products.

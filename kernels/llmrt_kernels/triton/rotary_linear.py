@@ -12,12 +12,12 @@ from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.fp8 import as_bytes
-from llmrt_kernels.triton.linear import WEIGHT_POINTERS, linear_as, two_at_a_time
+from llmrt_kernels.triton.linear import CODES_POINTERS, NO_OFFSETS, WEIGHT_POINTERS, linear_as, two_at_a_time
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.rope_kv_write import rope_kv_write, turn_and_store
 from llmrt_kernels.triton.target import target_of
 from llmrt_kernels.triton.tiles import FEW, dot4_turn, tokens_at_once
-from llmrt_kernels.triton.variant import Variant
+from llmrt_kernels.triton.variant import Variant, with_offsets
 
 
 def rotary_linear(
@@ -64,8 +64,10 @@ def _few(
         x.sums,
         pieces[0].data,
         pieces[0].scales,
+        pieces[0].offsets,
         pieces[1].data,
         pieces[1].scales,
+        pieces[1].offsets,
         bias,
         *turn,
         *cache,
@@ -95,8 +97,10 @@ def rotary_dot4_kernel(
     x_sums_ptr,
     w0_ptr,
     w0_scales_ptr,
+    w0_offsets_ptr,
     w1_ptr,
     w1_scales_ptr,
+    w1_offsets_ptr,
     bias_ptr,
     positions_ptr,
     cos_sin_ptr,
@@ -123,7 +127,7 @@ def rotary_dot4_kernel(
 ):
     """A program computes one head of all tokens, those of the second piece in the programs from ``heads0`` on."""
     x = (x_ptr, x_scales_ptr, x_sums_ptr)
-    w0, w1 = (w0_ptr, w0_scales_ptr), (w1_ptr, w1_scales_ptr)
+    w0, w1 = (w0_ptr, w0_scales_ptr, w0_offsets_ptr), (w1_ptr, w1_scales_ptr, w1_offsets_ptr)
     turn = (positions_ptr, cos_sin_ptr, slots_ptr)
     cache = (k_ptr, v_ptr, k_scales_ptr, v_scales_ptr)
     head = tl.program_id(0)
@@ -192,18 +196,21 @@ def head_rows(head, D: tl.constexpr, HALF: tl.constexpr):
     return block.to(tl.int64), row
 
 
-VARIANTS = (
+_SYMMETRIC = (
     Variant(
         "rotary_linear-int4-int8-1_token",
         rotary_dot4_kernel,
-        {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
+        CODES_POINTERS
         | WEIGHT_POINTERS
         | {"positions_ptr": "*i64", "cos_sin_ptr": "*fp32", "slots_ptr": "*i64"}
         | {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32", "q_ptr": "*fp16"}
         | {"tokens": "i32", "heads0": "i32"},
-        {"bias_ptr": None, "H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64, "GROUPS": 64, "GROUP": 64}
+        NO_OFFSETS
+        | {"bias_ptr": None, "H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64, "GROUPS": 64, "GROUP": 64}
         | {"BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8},
         num_warps=8,
         weights=8 * 128 * 64,
     ),
 )
+
+VARIANTS = (*_SYMMETRIC, *map(with_offsets, _SYMMETRIC))

@@ -11,6 +11,7 @@ from llmrt_kernels.triton.target import INTERPRETER, TARGETS, Target
 
 FEW = 4  # tokens up to which bytes are multiplied four at a time
 MAX_THREADS = 256
+MOST_WITH_OFFSETS = 32  # tokens of a tile of a weight with offsets: for more it lacks registers
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,16 @@ OTHER_TILE = {"gfx1100": "its tiles are smaller"}
 ONLY_GFX11 = {target.name: "its tiles are larger" for target in TARGETS if target.asm != "gfx11"}
 
 
-def tile_for(tokens: int, target: Target) -> Tile:
-    """The tile of a product with ``tokens`` tokens."""
+def tile_for(tokens: int, target: Target, *, offsets: bool) -> Tile:
+    """The tile of a product with ``tokens`` tokens, of weights with ``offsets`` or without."""
     tiles = {"gfx11": TILES_GFX11, "gfx9": TILES_GFX9}.get(target.asm, TILES)
-    return next((tile for tile in tiles if tokens <= tile.tokens), tiles[-1])
+    tile = next((tile for tile in tiles if tokens <= tile.tokens), tiles[-1])
+    return replace(tile, tokens=min(tile.tokens, MOST_WITH_OFFSETS)) if offsets else tile
 
 
-def gated_tile_for(tokens: int, target: Target) -> Tile:
+def gated_tile_for(tokens: int, target: Target, *, offsets: bool) -> Tile:
     """The tile of a product whose rows are a group of gate and one of up, 128 in most models."""
-    tile = tile_for(tokens, target)
+    tile = tile_for(tokens, target, offsets=offsets)
     return replace(tile, tokens=min(tile.tokens, 32), warps=8) if target.asm == "gfx11" else tile
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llmrt_kernels.triton.tiles import MOST_WITH_OFFSETS
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -31,3 +33,13 @@ class Variant:
     def on(self, target: str) -> Variant:
         """As it is shipped for the target of that name."""
         return replace(self, **self.tuned.get(target, {}))
+
+
+def with_offsets(variant: Variant) -> Variant:
+    """The form for weights with offsets; of two weights, where the first alone has some."""
+    pointer = next(name for name in ("w_offsets_ptr", "w0_offsets_ptr") if name in variant.constants)
+    constants = {name: value for name, value in variant.constants.items() if name != pointer}
+    if "BM" in constants:
+        constants["BM"] = min(constants["BM"], MOST_WITH_OFFSETS)
+    signature = {**variant.signature, pointer: "*fp16"}
+    return replace(variant, name=f"{variant.name}-offsets", signature=signature, constants=constants)

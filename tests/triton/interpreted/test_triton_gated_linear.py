@@ -25,7 +25,7 @@ from tests.triton.interpreted.test_triton_linear import random_codes, relative, 
 def test_gated_linear_equals_the_formula(
     tokens: int, size: int, columns: int, group: int, bits: int, bias: bool, device: str
 ) -> None:
-    weight, dense = random_weight((2 * size,), columns, (bits,), group, bias=bias)
+    weight, dense = random_weight((2 * size,), columns, (bits,), group, bias=bias, affine=bias)
     x = random_codes(tokens, columns, group, "cpu")
     x.scales.mul_(0.01)
     product = meant(x, columns) @ dense.T + (0 if weight.bias is None else weight.bias)

@@ -15,7 +15,7 @@ from tests.kernels.packing import meant, random_weight
 
 @dataclass(frozen=True)
 class Case:
-    """Tokens, columns, group, rows and bits of the pieces, bias, the residual's type."""
+    """Tokens, columns, group, rows and bits of the pieces, bias, the residual's type, offsets of every second piece."""
 
     tokens: int
     columns: int
@@ -24,6 +24,7 @@ class Case:
     bits: tuple[int, ...]
     bias: bool = False
     residual: torch.dtype | None = None
+    affine: bool = False
 
 
 # Pairs of values of all fields appear together; 70 tokens are more than one tile of 64.
@@ -42,6 +43,10 @@ CASES = (
     Case(17, 576, 64, (160, 20), (8, 4), False, None),
     Case(70, 160, 64, (130,), (4,), True, torch.bfloat16),
     Case(70, 320, 32, (16, 1), (8, 8), False, torch.float32),
+    Case(1, 576, 64, (48, 33), (4, 8), False, torch.bfloat16, affine=True),
+    Case(3, 160, 32, (32, 16, 50), (8, 4, 4), True, None, affine=True),
+    Case(5, 1024, 32, (16,), (4,), True, None, affine=True),
+    Case(70, 320, 64, (130, 20), (8, 4), True, torch.float32, affine=True),
 )
 ROUNDING = {None: 2e-6, torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
@@ -62,8 +67,14 @@ def random_codes(tokens: int, columns: int, group: int, device: str) -> Codes:
 
 
 def weight_on(weight: Weight, device: str) -> Weight:
-    pieces = tuple(Matrix(p.data.to(device), p.scales.to(device), p.bits, p.rows) for p in weight.pieces)
-    return Weight(pieces, weight.group, None if weight.bias is None else weight.bias.to(device))
+    bias = None if weight.bias is None else weight.bias.to(device)
+    return Weight(tuple(matrix_on(piece, device) for piece in weight.pieces), weight.group, bias)
+
+
+def matrix_on(matrix: Matrix, device: str) -> Matrix:
+    data, scales, offsets = (t if t is None else t.to(device) for t in (matrix.data, matrix.scales, matrix.offsets))
+    assert data is not None
+    return Matrix(data, scales, matrix.bits, matrix.rows, offsets)
 
 
 def relative(actual: Tensor, expected: Tensor) -> float:
@@ -72,7 +83,8 @@ def relative(actual: Tensor, expected: Tensor) -> float:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_linear_equals_the_formula(case: Case, device: str) -> None:
-    weight, dense = random_weight(case.rows, case.columns, case.bits, case.group, bias=case.bias, seed=sum(case.rows))
+    options = {"bias": case.bias, "affine": case.affine, "seed": sum(case.rows)}
+    weight, dense = random_weight(case.rows, case.columns, case.bits, case.group, **options)
     x = random_codes(case.tokens, case.columns, case.group, "cpu")
     residual = None if case.residual is None else 100 * draw(case.tokens, weight.rows).to(case.residual)
     expected = meant(x, case.columns) @ dense.T

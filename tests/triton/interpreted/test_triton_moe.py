@@ -18,9 +18,9 @@ from tests.triton.interpreted.test_triton_linear import ROUNDING, draw, random_c
 HIDDEN, INNER = 96, 80  # neither is whole groups of 64
 
 
-def experts_of(num_experts: int, bits: int, group: int, device: str) -> tuple[Weight, Weight]:
-    gate_up, _ = random_weight((num_experts * 2 * INNER,), HIDDEN, (bits,), group, seed=1)
-    down, _ = random_weight((num_experts * HIDDEN,), INNER, (bits,), group, seed=2)
+def experts_of(num_experts: int, bits: int, group: int, device: str, *, affine: bool) -> tuple[Weight, Weight]:
+    gate_up, _ = random_weight((num_experts * 2 * INNER,), HIDDEN, (bits,), group, affine=affine, seed=1)
+    down, _ = random_weight((num_experts * HIDDEN,), INNER, (bits,), group, affine=affine, seed=2)
     return weight_on(gate_up, device), weight_on(down, device)
 
 
@@ -102,7 +102,7 @@ def test_tiles_are_those_of_a_stable_sort(
 def test_experts_equal_the_formula(
     tokens: int, num_experts: int, num_active: int, bits: int, group: int, dtype: torch.dtype, device: str
 ) -> None:
-    gate_up, down = experts_of(num_experts, bits, group, device)
+    gate_up, down = experts_of(num_experts, bits, group, device, affine=group == 32)
     x = quantize_rows(draw(tokens, HIDDEN).to(device) / 10, group)
     router = draw(num_experts, HIDDEN) / 10
     residual = draw(tokens, HIDDEN, seed=1).to(dtype)
@@ -115,10 +115,11 @@ def test_experts_equal_the_formula(
     assert (out.cpu() - expected).norm() < allowed
 
 
-def test_the_second_half_is_exact(device: str) -> None:
+@pytest.mark.parametrize("affine", [False, True])
+def test_the_second_half_is_exact(affine: bool, device: str) -> None:
     """Its input is rounded already, so few pairs and many differ from float64 by rounding of fp32 alone."""
     num_experts, pairs = 3, 5
-    down, dense = random_weight((num_experts * HIDDEN,), INNER, (4,), 64, seed=2)
+    down, dense = random_weight((num_experts * HIDDEN,), INNER, (4,), 64, affine=affine, seed=2)
     by_expert = dense.chunk(num_experts)
     hidden = random_codes(pairs, INNER, 64, "cpu")
     experts = torch.randint(0, num_experts, (pairs, 1), generator=torch.Generator().manual_seed(0))

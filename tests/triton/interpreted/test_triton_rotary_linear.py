@@ -38,7 +38,7 @@ def test_rotary_linear_equals_the_formula(
 ) -> None:
     sizes = {"q": heads * head_dim, "k": kv_heads * head_dim, "v": kv_heads * head_dim}
     rows = tuple(sum(sizes[kind] for kind in piece) for piece in split.split())
-    weight, dense = random_weight(rows, 96, (4, 8, 4)[: len(rows)], 32, bias=True)
+    weight, dense = random_weight(rows, 96, (4, 8, 4)[: len(rows)], 32, bias=True, affine=head_dim == 64)
     positions, slots = torch.tensor(POSITIONS[:tokens]), torch.tensor(SLOTS[:tokens])
     shape = (PAGES, kv_heads, PAGE, head_dim)
     k, v = (torch.full(shape, 72, dtype=kv_dtype, device=device) for _ in range(2))
