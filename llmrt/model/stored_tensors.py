@@ -13,8 +13,12 @@ from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.fused import stored_name
 from llmrt.model.tensor_slots import HeadOrder, Slot
 
-# Tables and masks that old checkpoints carry although they follow from the configuration.
-DERIVED = (".rotary_emb.inv_freq", *(f".{a}.{b}" for a in ("attn", "attention") for b in ("bias", "masked_bias")))
+# Tables and masks that old checkpoints carry although they follow from the configuration, and what some tool would
+# divide keys and values by before it rounds them.
+DERIVED = (
+    *(".rotary_emb.inv_freq", ".k_scale", ".v_scale"),
+    *(f".{a}.{b}" for a in ("attn", "attention") for b in ("bias", "masked_bias")),
+)
 
 
 def read_tensor(checkpoint: Checkpoint, name: str, slot: Slot) -> Tensor:

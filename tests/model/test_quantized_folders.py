@@ -94,6 +94,17 @@ def test_a_bias_of_zeros_that_autogptq_writes_is_no_fault(tmp_path: Path) -> Non
     check_parity(quantized_folder(tmp_path / "quantized", quantize, GPTQ), tmp_path / "quantized")
 
 
+def test_what_is_said_of_activations_and_of_keys_and_values_is_no_fault(tmp_path: Path) -> None:
+    folder = tmp_path / "quantized"
+    model = quantized_folder(folder, *FORMATS["float-rows"])
+    tensors = load_file(folder / "model.safetensors")
+    layers = ("model.layers.0.self_attn.", "model.layers.1.self_attn.")
+    tensors |= {f"{layer}{name}": torch.ones(1) for layer in layers for name in ("k_scale", "v_scale")}
+    tensors |= {f"{layer}q_proj.input_scale": torch.ones(1) for layer in layers}
+    save_file(tensors, folder / "model.safetensors")
+    check_parity(model, folder)
+
+
 @pytest.mark.parametrize(
     ("name", "said", "quantizer"),
     [

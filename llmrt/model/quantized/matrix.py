@@ -113,7 +113,7 @@ def find_matrices(
             members = {key: held for key in wanted if (held := inventory.get(f"{module}.{key}"))}
             if f"{module}.bias" in shapes:
                 members.pop("bias", None)
-            if _is_quantized(layout, members):
+            if _is_quantized(layout, wanted, members):
                 _check(module, layout, wanted, members)
                 scales = members[layout.scales].dtype
                 half = FLOATS[scales] if scales in ("F16", "BF16") else dtype
@@ -139,9 +139,10 @@ def shown_whole(
     return shown
 
 
-def _is_quantized(layout: Layout, members: Mapping[str, StoredTensor]) -> bool:
+def _is_quantized(layout: Layout, wanted: Mapping[str, Member], members: Mapping[str, StoredTensor]) -> bool:
     weight = members.get(layout.weight)
-    return weight is not None and (weight.dtype not in FLOATS or len(members.keys() - {"bias"}) > 1)
+    beside = any(key in members for key, member in wanted.items() if key != layout.weight and not member.optional)
+    return weight is not None and (weight.dtype not in FLOATS or beside)
 
 
 def _check(module: str, layout: Layout, wanted: Mapping[str, Member], members: Mapping[str, StoredTensor]) -> None:
