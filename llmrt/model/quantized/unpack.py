@@ -35,16 +35,22 @@ class GroupedCodes:
 
         Exactly, but for scales and offsets of more bits than fp16 has.
         """
-        half = 1 << (scheme.bits - 1)
+        middle, half = 1 << (self.bits - 1), 1 << (scheme.bits - 1)
         if scheme.affine:
             scales = self.scales.float()
-            offsets = scales * ((1 << (self.bits - 1)) - self.zeros.float())
-            codes = self.codes + (half - (1 << (self.bits - 1)))
-            return StoredCodes(codes, self._by_group(scales, scheme), self._by_group(offsets, scheme), scheme)
-        codes = self.codes.short().sub_(self._by_column(self.zeros)).add_(half)
-        if codes.min() < 0 or codes.max() >= 2 * half:
-            return None
-        return StoredCodes(codes.to(torch.uint8), self._by_group(self.scales, scheme), None, scheme)
+            offsets = self._by_group(scales * (middle - self.zeros.float()), scheme)
+            return StoredCodes(self._moved(half - middle), self._by_group(scales, scheme), offsets, scheme)
+        if (self.zeros == middle).all():
+            codes = self._moved(half - middle)
+        else:
+            signed = self.codes.short().sub_(self._by_column(self.zeros)).add_(half)
+            if signed.min() < 0 or signed.max() >= 2 * half:
+                return None
+            codes = signed.to(torch.uint8)
+        return StoredCodes(codes, self._by_group(self.scales, scheme), None, scheme)
+
+    def _moved(self, by: int) -> Tensor:
+        return self.codes + by if by else self.codes
 
     def _by_column(self, values: Tensor) -> Tensor:
         if self.group_of is not None:
@@ -61,7 +67,8 @@ def unpack(words: Tensor, bits: int, count: int) -> Tensor:
     """int32 [R, W], streams of codes from the lowest bits of the first word on -> uint8 [R, count]."""
     run = 3 if bits == 3 else 1  # bytes after which a code begins with a byte again
     runs = words.contiguous().view(torch.uint8).unflatten(1, (-1, run))
-    joined = sum(runs[..., i].to(torch.int32 if run > 1 else torch.uint8) << 8 * i for i in range(run))
-    assert isinstance(joined, Tensor)
-    codes = torch.stack([(joined >> shift) & (2**bits - 1) for shift in range(0, 8 * run, bits)], dim=-1)
-    return codes.to(torch.uint8).flatten(1)[:, :count]
+    joined = runs[..., 0] if run == 1 else (runs.int() << torch.arange(0, 8 * run, 8)).sum(-1, dtype=torch.int32)
+    codes = torch.empty(*joined.shape, 8 * run // bits, dtype=torch.uint8)
+    for i in range(codes.shape[-1]):
+        codes[..., i] = (joined >> bits * i).bitwise_and_((1 << bits) - 1)
+    return codes.flatten(1)[:, :count]
