@@ -12,6 +12,8 @@ import torch
 from llmrt.engine.request import SamplingParams
 from tests.adapters import make_adapter, merged
 from tests.engines import open_engine, run, score, tokens
+from tests.model.test_gguf import SHAPE as GGUF_SHAPE
+from tests.model.test_gguf import write_gguf
 from tests.model.test_parity import NATIVE, TORCH, hf_greedy, hf_logits, prompt
 from tests.tiny import make_model, save_model
 
@@ -69,6 +71,16 @@ def test_an_adapter_equals_the_model_that_peft_merges_it_into(
         assert tokens(run(engine)["tuned"]) == hf_greedy(expected, token_ids, 24)
     assert (hf_logits(expected, prompt(37)) - plain).abs().max() > 0.1  # the adapter does something
     assert (score(engine, prompt(37)) - plain).abs().max() < 3e-4  # and nothing to who does not ask for it
+
+
+@pytest.mark.parametrize(("family", "targets"), [("llama", ALL), ("gpt_neox", ["query_key_value", "dense"])])
+def test_adapters_of_published_weights_fit_gguf_files(family: str, targets: list[str], tmp_path: Path) -> None:
+    """Whose names, and order of rotated rows, are others."""
+    model = make_model(family, **{**GGUF_SHAPE, "tie_word_embeddings": False})
+    adapter = make_adapter(model, tmp_path / "adapter", target_modules=targets)
+    engine = open_engine(write_gguf(model, tmp_path / "tiny.gguf"), adapters=(("tuned", str(adapter)),))
+    logits = hf_logits(merged(copy.deepcopy(model), adapter), prompt(37))
+    assert (score(engine, prompt(37), "tuned") - logits).abs().max() < 3e-4
 
 
 def make_three(tmp_path: Path, **shape: Any) -> tuple[Any, Path, dict[str | None, Path | None]]:
