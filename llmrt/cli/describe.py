@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmrt.cli.describe_packed import Packed, describe_packed
+from llmrt.cli.describe_stored import stored_matrices
 from llmrt.errors import ModelNotFoundError
 from llmrt.hub import store
 from llmrt.hub.artifact import ModelArtifact
@@ -133,8 +134,10 @@ def _describe_local(artifact: ModelArtifact) -> Description:
 
 
 def _weights(model: Path) -> str | None:
-    if not model.is_dir() or packed_file(model) is not None:
+    if packed_file(model) is not None:
         return None
+    if not model.is_dir():
+        return "\n".join(map(str, stored_matrices(model))) or None
     quantization = read_quantization(model, read_fields(model)[0])
     return None if quantization is None else described(quantization.layouts)
 

@@ -36,7 +36,7 @@ class GgufHeaders:
 
 def _stored(tensor: ReaderTensor, file: Path) -> StoredTensor:
     kind = GGMLQuantizationType(tensor.tensor_type)
-    return StoredTensor(shape_of(tensor), file, DTYPES.get(kind, "fp32"), scheme=scheme_of(kind))
+    return StoredTensor(shape_of(tensor), file, DTYPES.get(kind, "fp32"), scheme=scheme_of(kind), kind=kind.name)
 
 
 def shape_of(tensor: ReaderTensor) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -63,12 +64,19 @@ def _by_parameter(slots: dict[str, Slot], schemes: dict[str, QuantScheme]) -> di
 def _packed(checkpoint: Checkpoint, name: str, slot: Slot, scheme: QuantScheme) -> PackedWeight:
     codes = checkpoint.load_codes(name)
     if codes is None:
-        return quantize(read_tensor(checkpoint, name, slot), scheme, OpSpec("cpu", torch.float32, scheme.group))
+        return _rounded(read_tensor(checkpoint, name, slot), scheme)
     _check_finite(checkpoint, name, codes)
     order = slot.heads
     if order is not None:
         codes = codes.with_rows(lambda tensor: reordered(tensor, order))
     return codes.widened(scheme).pack()
+
+
+def _rounded(tensor: Tensor, scheme: QuantScheme) -> PackedWeight:
+    """Offsets, which only the codes beside it need, are zeros."""
+    spec = OpSpec("cpu", torch.float32, scheme.group)
+    packed = quantize(tensor, replace(scheme, affine=False), spec)
+    return replace(packed, scheme=scheme, offsets=torch.zeros_like(packed.scales) if scheme.affine else None)
 
 
 def _check_finite(checkpoint: Checkpoint, name: str, codes: StoredCodes) -> None:

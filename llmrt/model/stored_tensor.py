@@ -22,7 +22,8 @@ class StoredTensor(NamedTuple):
     """What a file says it holds; ``dtype`` (fp32, bf16 or fp16) is what it is loaded as.
 
     ``part`` says what it is of a tensor of the file, None for one that stands alone. ``scheme`` is what a
-    quantized matrix becomes for the kernels, its codes as they are or rounded to it, None of floats.
+    quantized matrix becomes for the kernels, its codes as they are or rounded to it, None of floats. ``kind`` is the
+    file's name for the type.
     """
 
     shape: tuple[int, ...]
@@ -30,3 +31,4 @@ class StoredTensor(NamedTuple):
     dtype: str = "fp32"
     part: Part | None = None
     scheme: QuantScheme | None = None
+    kind: str = ""

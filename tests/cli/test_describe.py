@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from gguf import GGMLQuantizationType as Kind
 
 from llmrt.cli.describe import describe, preset_config
 from llmrt.errors import ModelNotFoundError
 from llmrt.presets import load_presets
 from tests.hub.samples import tiny_gguf, tiny_repo
+from tests.model.test_gguf import write_gguf
+from tests.tiny import make_model
 
 
 def test_a_folder_and_a_gguf_file_are_described_from_what_they_hold(tmp_path: Path) -> None:
@@ -50,6 +53,19 @@ def test_how_quantized_weights_are_kept(said: dict[str, object], weights: str, t
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": said}))
     assert describe(str(tmp_path)).weights == weights
+
+
+def test_what_becomes_of_codes_is_said_by_type(tmp_path: Path) -> None:
+    types = {"token_embd.weight": Kind.Q8_0, "output.weight": Kind.F16, "blk.0.ffn_gate.weight": Kind.Q5_1}
+    model = make_model("llama", hidden_size=64, intermediate_size=96)
+    path = write_gguf(model, tmp_path / "m.gguf", lambda name: types.get(name, Kind.Q4_0))
+    assert set((describe(str(path)).weights or "").splitlines()) == {
+        "Q4_0: 12 matrices, kept as int4 in groups of 32, 4.5 bits a weight",
+        "Q4_0: 1 matrix, kept as int8 with offsets in groups of 32, 9 bits a weight",  # beside the gate
+        "Q5_1: 1 matrix, kept as int8 with offsets in groups of 32, 9 bits a weight",
+        "Q8_0: 1 matrix, kept as int8 in groups of 32, 8.5 bits a weight",
+        "F16: 1 matrix, kept as int8 in groups of 32, 8.5 bits a weight",
+    }
 
 
 def test_what_is_unknown_is_said_to_be() -> None:

@@ -164,6 +164,23 @@ def add_own_fields(writer: gguf.GGUFWriter, config: Any) -> None:
         writer.add_logit_scale(config.logits_scaling)
 
 
+# Where the blocks of types that the library cannot make have scales in fp16.
+SCALES_AT = {Kind.Q2_K: (80, 82), Kind.Q3_K: (108,), Kind.Q4_K: (0, 2), Kind.Q5_K: (0, 2), Kind.Q6_K: (208,)}
+
+
+def quantized(values: np.ndarray, kind: Kind) -> np.ndarray:
+    """By the library where it can, else blocks of random bits whose scales are small numbers, [.., bytes of a row]."""
+    try:
+        return gguf.quants.quantize(values, kind)
+    except NotImplementedError:
+        rng, (block_values, size) = np.random.default_rng(0), gguf.GGML_QUANT_SIZES[kind]
+        blocks = rng.integers(0, 256, (values.size // block_values, size), dtype=np.uint8)
+        for at in SCALES_AT.get(kind, (0,)):
+            scales = rng.uniform(1e-3, 2e-3, (len(blocks), 1)).astype(np.float16)
+            blocks[:, at : at + 2] = scales.view(np.uint8)
+        return blocks.reshape(*values.shape[:-1], -1)
+
+
 def write_gguf(
     model: PreTrainedModel,
     path: Path,
@@ -212,7 +229,7 @@ def write_gguf(
         values = tensor.float().numpy()
         wanted = kind if isinstance(kind, Kind) else kind(name)
         stored = wanted if values.ndim > 1 else Kind.F32
-        writer.add_tensor(name, gguf.quants.quantize(values, stored), raw_dtype=stored)
+        writer.add_tensor(name, quantized(values, stored), raw_dtype=stored)
     for name, values in (extra or {}).items():
         writer.add_tensor(name, values)
     writer.write_header_to_file()
@@ -280,6 +297,11 @@ def test_each_stored_type_is_unpacked_as_the_library_does(kind: Kind, tmp_path: 
     model = make_model("llama", **SHAPE)
     path = write_gguf(model, tmp_path / "tiny.gguf", kind)
     check(round_weights(model, kind), path)
+
+
+def test_an_internlm2_file_is_a_llama_by_another_name(tmp_path: Path) -> None:
+    model = make_model("llama", **SHAPE)
+    check(model, write_gguf(model, tmp_path / "tiny.gguf", architecture="internlm2"))
 
 
 def test_rope_freqs_are_llama3s_scaling_resolved(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from llmrt_kernels.reference.linear_packed import dequantize
 from tests.engine.test_loaded_bytes import held
 from tests.engine.test_quantized import on_reference, typical_error
 from tests.engines import open_engine, score
-from tests.model.test_gguf import SHAPE, round_weights, write_gguf
+from tests.model.test_gguf import SHAPE, quantized, round_weights, write_gguf
 from tests.model.test_parity import DEFAULT, SMALL_EXPERTS, hf_logits, prompt
 from tests.tiny import make_model
 
@@ -45,21 +46,10 @@ EXACT = (Kind.Q4_0, Kind.Q5_0, Kind.Q8_0, Kind.Q3_K, Kind.IQ4_NL)
 # Of the largest number of a group of 32: scales rounded to fp16 and, of Q6_K, codes of the smaller half.
 LARGEST_LOSS = {Kind.Q6_K: 2**-6.9}
 SMALL_LOSS = 2**-10
-# Where a block has its fp16 scales.
-SCALES_AT = {Kind.Q3_K: (108,), Kind.Q6_K: (208,), Kind.Q4_K: (0, 2), Kind.Q5_K: (0, 2)}
 
 
-def random_rows(kind: Kind, rows: int = 24, columns: int = 2048) -> np.ndarray:
-    """Quantized by the library where it can, else blocks of random bits whose scales are numbers."""
-    rng = np.random.default_rng(0)
-    values, size = gguf.GGML_QUANT_SIZES[kind]
-    try:
-        return gguf.quants.quantize(rng.normal(0, 0.02, (rows, columns)).astype(np.float32), kind)
-    except NotImplementedError:
-        blocks = rng.integers(0, 256, (rows * columns // values, size), dtype=np.uint8)
-        for at in SCALES_AT.get(kind, (0,)):
-            blocks[:, at : at + 2] = rng.uniform(1e-3, 2e-3, (len(blocks), 1)).astype(np.float16).view(np.uint8)
-        return blocks.reshape(rows, -1)
+def random_rows(kind: Kind) -> np.ndarray:
+    return quantized(np.random.default_rng(0).normal(0, 0.02, (24, 2048)).astype(np.float32), kind)
 
 
 def numbers(kind: Kind) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,6 +123,24 @@ def test_matrices_of_several_types_side_by_side(tmp_path: Path, monkeypatch: pyt
     assert typical_error(score(open_engine(path, kv_dtype="fp32"), prompt(60)), expected) < 0.1
 
 
+@pytest.mark.parametrize("kind", [*SCHEMES, Kind.Q2_K, Kind.IQ2_XXS, Kind.IQ3_S])
+def test_a_model_of_each_type_is_near_its_numbers(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those whose codes are not taken over are rounded to int8, which costs a little more."""
+    model = make_model("llama", hidden_size=256, intermediate_size=512)
+    path = write_gguf(model, tmp_path / "tiny.gguf", kind)
+    expected = score(open_engine(path, quant="none"), prompt(30))
+    error = typical_error(score(on_reference(path, monkeypatch), prompt(30)), expected)
+    assert error < (1e-5 if kind in EXACT else 2e-3 if kind in SCHEMES and kind != Kind.Q6_K else 0.05)
+
+
+def test_floats_beside_codes_with_offsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model("llama", **SHAPE)
+    path = write_gguf(model, tmp_path / "tiny.gguf", lambda name: Kind.F16 if "ffn_up" in name else Kind.Q4_1)
+    expected = score(open_engine(path, quant="none"), prompt(30))
+    assert typical_error(score(on_reference(path, monkeypatch), prompt(30)), expected) < 0.05
+    assert typical_error(score(open_engine(path, kv_dtype="fp32"), prompt(30)), expected) < 0.15
+
+
 @pytest.mark.parametrize(
     ("quant", "settled"), [("stored", "stored"), ("auto", "stored"), ("none", "none"), ("int4", "int4")]
 )
@@ -162,3 +170,33 @@ def test_scales_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         file.write(np.float16("nan").tobytes())
     with pytest.raises(CheckpointError, match=r"tiny.gguf: tensor blk.0.attn_k.weight holds NaN or infinity"):
         open_engine(path)
+
+
+def tensor_info(path: Path, name: str) -> tuple[int, gguf.ReaderTensor]:
+    """Where the number of dimensions of a tensor stands, which its sizes, type and offset follow."""
+    tensor = next(t for t in gguf.GGUFReader(path).tensors if t.name == name)
+    return tensor.field.offset + 8 + len(name), tensor
+
+
+@pytest.mark.parametrize(
+    ("at", "code", "value", "message"),
+    [
+        (4, "<Q", 63, r"not a GGUF file that can be read|row size"),  # no whole blocks
+        (4, "<Q", 2**40, r"ends at byte|not a GGUF file that can be read"),
+        (12, "<Q", 16, r"tensor blk.0.attn_k.weight has shape \[16, 64\]; the configuration asks for \[32, 64\]"),
+        (20, "<I", 999, r"999\)? is not a valid"),
+        (24, "<Q", 2**40, r"ends at byte"),
+    ],
+)
+def test_a_tensor_that_is_not_what_it_says_is_one_clear_line(
+    at: int, code: str, value: int, message: str, tmp_path: Path
+) -> None:
+    path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", Kind.Q8_0)
+    start, _ = tensor_info(path, "blk.0.attn_k.weight")
+    with path.open("r+b") as file:
+        file.seek(start + at)
+        file.write(struct.pack(code, value))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        open_engine(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
