@@ -64,7 +64,7 @@ class KvDtypeName(StrEnum):
 
 
 class QuantName(StrEnum):
-    """Formats of the weights: as they are stored, in floats, quantized anew, or the best for this machine."""
+    """Formats of the weights: as they are stored, in floats, quantized anew, or auto, which chooses."""
 
     stored = "stored"
     none = "none"
@@ -97,7 +97,12 @@ Ctx = Annotated[
     ),
 ]
 Dtype = Annotated[DtypeName, typer.Option(help="Weights and activations.")]
-Quant = Annotated[QuantName, typer.Option(help="Format of the weights; quantized once, then kept beside the model.")]
+Quant = Annotated[
+    QuantName,
+    typer.Option(
+        help="Of the weights: stored as they are, none for floats; else quantized once, then kept beside them."
+    ),
+]
 KvDtype = Annotated[KvDtypeName, typer.Option(help="KV cache.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; auto is the GPU where there is one that serves.")]
 GpuMemory = Annotated[

@@ -117,6 +117,7 @@ def _resolve_dtypes(model: Headers | PackedHeaders, config: EngineConfig) -> tup
     if config.device == "cpu" and config.dtype not in ("auto", "fp32"):
         raise ConfigError(
             f"--dtype {config.dtype} does not go with --quant {config.quant} on the cpu: activations are fp32 there."
+            " Use --quant none, or leave --dtype out."
         )
     dtype, half = ("fp32", "fp16") if config.device == "cpu" else (_choose(config.dtype, "--dtype", "bf16"), "bf16")
     case = case_of(model, replace(config, dtype=dtype))

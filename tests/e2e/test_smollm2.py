@@ -30,7 +30,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def engine(smollm2: Path) -> LLMEngine:
-    return build_engine(smollm2, EngineConfig(dtype="fp32", context_length=1024))
+    return build_engine(smollm2, EngineConfig(dtype="fp32", quant="none", context_length=1024))
 
 
 @pytest.fixture(scope="module")
