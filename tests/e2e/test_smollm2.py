@@ -67,12 +67,12 @@ def test_greedy_text_is_that_of_transformers(
 
 
 def test_chat_answers_a_question(smollm2: Path) -> None:
-    command = [*LLMRT, "chat", "smollm2-135m", "--temperature", "0", "--prompt", QUESTIONS[0]]
+    command = [*LLMRT, "chat", "smollm2-135m", "--quant", "none", "--temperature", "0", "--prompt", QUESTIONS[0]]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     assert done.stdout.strip() == "The capital of France is Paris."
 
 
 def test_chat_answers_what_comes_through_a_pipe(smollm2: Path) -> None:
-    command = [*LLMRT, "chat", "smollm2-135m", "--temperature", "0"]
+    command = [*LLMRT, "chat", "smollm2-135m", "--quant", "none", "--temperature", "0"]
     done = subprocess.run(command, input=QUESTIONS[0], capture_output=True, text=True, check=True, timeout=100)
     assert done.stdout.strip() == "The capital of France is Paris."
