@@ -276,9 +276,9 @@ struct llmrt_expert_linear_args {
 };
 
 // Causal grouped-query attention over pages; see the reference for the formula. q, out [T, H, D]; block_table
-// [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [B, H, max_pieces (D + 2)] holds the pieces of
-// single-token requests, one for each chunk of keys. y is `out` as the product
-// that follows takes it.
+// [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [queries, H, max_pieces (D + 2)] holds the pieces of all
+// queries of requests that have kFewQueries or less, one for each chunk of keys. y is `out` as the product that follows
+// takes it.
 struct llmrt_paged_attention_args {
   const float* q;
   llmrt_cache cache;

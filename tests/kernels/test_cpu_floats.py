@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmrt_kernels.cpu.library import load
 from llmrt_kernels.cpu.linear import embedding, gated_linear, linear, rms_norm, rotary_linear, round_rows
 from llmrt_kernels.cpu.moe import expert_gated_linear, moe_experts, route
 from llmrt_kernels.packed import BLOCK, Weight, in_blocks
@@ -65,22 +64,6 @@ def test_pieces_may_be_stored_differently() -> None:
     weight, dense = float_weight((32, 16, 21), 96, (BF16, FP32, FP16))
     x = draw(3, 96)
     assert relative(linear(round_rows(x, FP32), weight), x.double() @ dense.T) < 1e-6
-
-
-@pytest.mark.parametrize(("activations", "weights"), KINDS)
-def test_a_token_depends_neither_on_those_beside_it_nor_on_threads(
-    activations: torch.dtype, weights: torch.dtype
-) -> None:
-    weight, _ = float_weight((70,), 576, (weights,))
-    x = draw(29, 576)
-    library = load()
-    assert library is not None
-    together = linear(round_rows(x, activations), weight)
-    for threads in (1, 2, 5):
-        library.set_threads(threads)
-        for i in range(29):
-            assert torch.equal(linear(round_rows(x[i : i + 1].contiguous(), activations), weight)[0], together[i])
-    library.set_threads(3)
 
 
 @pytest.mark.parametrize(("tokens", "size"), [(1, 16), (3, 160), (11, 576)])

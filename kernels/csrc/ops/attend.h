@@ -34,6 +34,7 @@ inline Tile tile_at(const llmrt_paged_attention_args& a, const AttentionUnit& un
   const int64_t head = i % unit.kv_heads;
   Tile tile;
   tile.begin = first_key + i / unit.kv_heads * kKeyTile;
+  tile.first = std::max<int64_t>(unit.begin_key - tile.begin, 0);
   tile.count = std::min(kKeyTile, unit.end_key - tile.begin);
   tile.row = head * unit.queries * group_of(a);
   tile.find(a.cache, unit.blocks, unit.first_head + head);
@@ -45,19 +46,19 @@ inline Tile tile_at(const llmrt_paged_attention_args& a, const AttentionUnit& un
 template <class Cache>
 inline void attend(const llmrt_paged_attention_args& a, const AttentionUnit& unit, AttentionScratch& s) {
   using Tile = typename Cache::Tile;
-  const int64_t rows = unit.queries * group_of(a), first_key = unit.begin_key / Cache::kRun * Cache::kRun;
+  const int64_t rows = unit.queries * group_of(a), first_key = unit.begin_key / kKeyTile * kKeyTile;
   const int64_t tiles = (unit.end_key - first_key + kKeyTile - 1) / kKeyTile * unit.kv_heads;
   s.begin();
   Tile next = tile_at<Tile>(a, unit, first_key, 0);
   for (int64_t i = 0; i < tiles; ++i) {
     const Tile tile = next;
     if (i + 1 < tiles) next = tile_at<Tile>(a, unit, first_key, i + 1);
-    Cache::score(a, tile, next, s, rows);
+    Cache::score(a, unit, tile, next, s, rows);
     cap_scores<Cache>(a, tile, s, rows);
     hide_unseen(a, unit, tile, s);
     find_highest(tile, s, rows);
     settle(tile, s, rows, a.cache.head_dim);
-    Cache::soften(a, unit, tile, s, rows);
+    Cache::soften(tile, s, rows);
     Cache::mix(a, tile, next, s, rows);
   }
   s.end();

@@ -23,10 +23,10 @@ struct FloatAttention {
     s.keys_as_columns.resize(kKeyTile * a.cache.head_dim);
   }
 
-  static void score(const llmrt_paged_attention_args& a, const Tile& tile, const Tile&, AttentionScratch& s,
-                    int64_t rows) {
+  static void score(const llmrt_paged_attention_args& a, const AttentionUnit& unit, const Tile& tile, const Tile&,
+                    AttentionScratch& s, int64_t rows) {
     const Addresses keys(a.cache.k, tile);
-    if (rows > kFewRows) return score_columns(a, tile, keys, s, rows);
+    if ((unit.alone ? group_of(a) : rows) > kFewRows) return score_columns(a, tile, keys, s, rows);
     for_tiles<4>(rows, [&]<int kRows>(int64_t row) {
       constexpr int kKeys = kRows > 2 ? 4 : 16 / kRows;
       for (int64_t j = 0; j < tile.columns(); j += kKeys) score_keys<kRows, kKeys>(a, tile, keys, s, row, j);
@@ -35,8 +35,7 @@ struct FloatAttention {
 
   static Float value_logs(const AttentionScratch&, int64_t) { return set1(0.0f); }
 
-  static void soften(const llmrt_paged_attention_args&, const AttentionUnit&, const Tile& tile, AttentionScratch& s,
-                     int64_t rows) {
+  static void soften(const Tile& tile, AttentionScratch& s, int64_t rows) {
     for (int64_t r = 0; r < rows; ++r) {
       float *scores = s.scores.data() + r * kKeyTile, *sums = s.sums.data() + 16 * (tile.row + r);
       const Float most = set1(s.most[tile.row + r]);
@@ -57,7 +56,7 @@ struct FloatAttention {
     const Addresses values(a.cache.v, tile);
     for_tiles<kMatmulVectors>(dim / 16, [&]<int kVectors>(int64_t vector) {
       for_tiles<kMatmulRows>(rows, [&]<int kRows>(int64_t row) {
-        mix_tile<kRows, kVectors>(values, tile.count, s.scores.data() + row * kKeyTile,
+        mix_tile<kRows, kVectors>(values, tile.first, tile.count, s.scores.data() + row * kKeyTile,
                                   s.out.data() + (tile.row + row) * dim + 16 * vector, dim, 16 * vector);
       });
     });
@@ -99,12 +98,12 @@ struct FloatAttention {
   }
 
   template <int kRows, int kVectors>
-  static void mix_tile(const Addresses& values, int64_t count, const float* weights, float* out, int64_t dim,
-                       int64_t from) {
+  static void mix_tile(const Addresses& values, int64_t first, int64_t count, const float* weights, float* out,
+                       int64_t dim, int64_t from) {
     Float acc[kRows][kVectors];
     for (int r = 0; r < kRows; ++r)
       for (int v = 0; v < kVectors; ++v) acc[r][v] = load(out + r * dim + 16 * v);
-    for (int64_t j = 0; j < count; ++j) {
+    for (int64_t j = first; j < count; ++j) {
       Float x[kVectors];
       for (int v = 0; v < kVectors; ++v) x[v] = C::read(values.at[j] + from + 16 * v);
       for (int r = 0; r < kRows; ++r) {

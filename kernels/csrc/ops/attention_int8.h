@@ -16,7 +16,7 @@ namespace llmrt::LLMRT_ISA {
 
 struct Int8Attention {
   using Value = uint8_t;
-  static constexpr int64_t kRun = 16;  // a tile's first key is a multiple of it
+  static constexpr int64_t kRun = 16;
   using Tile = KeyTile<kRun>;
   using Addresses = Runs<Value, kRun>;
 
@@ -35,8 +35,8 @@ struct Int8Attention {
   }
 
   // Scores, in which a value's scale counts: they are the logarithms of weights times scales.
-  static void score(const llmrt_paged_attention_args& a, const Tile& tile, const Tile& next, AttentionScratch& s,
-                    int64_t rows) {
+  static void score(const llmrt_paged_attention_args& a, const AttentionUnit&, const Tile& tile, const Tile& next,
+                    AttentionScratch& s, int64_t rows) {
     read_value_scales(a, tile, s);
     ask_for_scales(a, next);
     const Addresses keys(a.cache.k, tile), ahead(a.cache.k, next);
@@ -54,9 +54,8 @@ struct Int8Attention {
   static Float value_logs(const AttentionScratch& s, int64_t key) { return load(s.value_logs.data() + key); }
 
   // Weights of a tile from its scores.
-  static void soften(const llmrt_paged_attention_args&, const AttentionUnit& unit, const Tile& tile,
-                     AttentionScratch& s, int64_t rows) {
-    invert_value_scales(unit, tile, s);
+  static void soften(const Tile& tile, AttentionScratch& s, int64_t rows) {
+    invert_value_scales(tile, s);
     for (int64_t r = 0; r < rows; r += 16) {
       // Of a row that sees none of these keys, no score is near this.
       const Float top = sub(max(load(s.highest.data() + r), set1(kNoneSeen)), set1(kLog2Of255));
@@ -97,10 +96,10 @@ struct Int8Attention {
     }
   }
 
-  static void invert_value_scales(const AttentionUnit& unit, const Tile& tile, AttentionScratch& s) {
+  static void invert_value_scales(const Tile& tile, AttentionScratch& s) {
     float* scales = s.value_scales.data();
     // Slots that nobody wrote may hold any scale.
-    std::fill(scales, scales + std::max<int64_t>(unit.begin_key - tile.begin, 0), 1.0f);
+    std::fill(scales, scales + tile.first, 1.0f);
     std::fill(scales + tile.count, scales + tile.columns(), 1.0f);
     for (int64_t j = 0; j < tile.columns(); j += 16) store(scales + j, div(set1(1.0f), load(scales + j)));
   }

@@ -27,6 +27,7 @@ struct AttentionUnit {
   int64_t first_query, queries;  // rows of q
   int64_t first_position;        // of the first of them
   int64_t begin_key, end_key;
+  bool alone = false;  // whether a query's result must be the same bits as without those beside it
 };
 
 inline int64_t whole_sixteens(int64_t n) { return (n + 15) / 16 * 16; }
@@ -67,13 +68,13 @@ struct AttentionScratch {
 
 inline int64_t group_of(const llmrt_paged_attention_args& a) { return a.heads / a.cache.kv_heads; }
 
-// `count` keys of one kv head. Where runs of kRun of them stand is in `values` and `scales`, counted from the beginning of
+// Keys of one kv head, up to `count`, of which those before `first` may be in no page of the request. Where runs of kRun of them stand is in `values` and `scales`, counted from the beginning of
 // the pages and of their scales. Past the last these repeat the first, so that whole sixteens of keys can be read.
 template <int64_t kRun>
 struct KeyTile {
   static constexpr int64_t kRuns = kKeyTile / kRun;
 
-  int64_t begin, count;
+  int64_t begin, first, count;
   int64_t row;  // the first of its kv head
   int64_t values[kRuns], scales[kRuns];
 

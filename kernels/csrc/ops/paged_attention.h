@@ -1,13 +1,13 @@
 // Attention over pages, exact softmax by running maximum and sum (https://arxiv.org/abs/2205.14135).
 //
-// A prompt's unit of work is one kv head and some of the queries. A request with a single query is cut along its keys
-// instead, in chunks at fixed positions whose pieces are joined after a barrier: its result does not depend on what is
-// computed beside it.
+// A prompt's unit of work is one kv head and some of the queries. A request with few queries is cut along its keys
+// instead, in chunks whose pieces are joined after a barrier. Where they are cut depends on a query's position alone, so
+// its result is the same bits alone and beside the queries after it, as when drafts of them are verified.
 #pragma once
 
 #include <algorithm>
 #include <type_traits>
-#include <utility>
+#include <vector>
 
 #include "llmrt_cpu.h"
 #include "ops/attend.h"
@@ -19,7 +19,8 @@
 namespace llmrt::LLMRT_ISA {
 
 constexpr int64_t kUnitRows = 64;    // rows of a unit of a prompt: its queries times the heads of the group
-constexpr int64_t kChunkKeys = 256;  // keys of a piece of a single-query request, at least
+constexpr int64_t kFewQueries = 16;  // of a request that is no prompt, at most
+constexpr int64_t kChunkKeys = 256;  // keys of a piece of a query, at least
 constexpr int64_t kMaxPieces = 64;
 
 inline int64_t unit_queries(const llmrt_paged_attention_args& a) { return std::max<int64_t>(1, kUnitRows / group_of(a)); }
@@ -46,7 +47,7 @@ inline AttentionUnit unit_of(const llmrt_paged_attention_args& a, int64_t b, int
 
 inline int64_t units_of(const llmrt_paged_attention_args& a, int64_t b) {
   const int64_t queries = queries_of(a, b);
-  return queries > 1 ? (queries + unit_queries(a) - 1) / unit_queries(a) : 0;
+  return queries > kFewQueries ? (queries + unit_queries(a) - 1) / unit_queries(a) : 0;
 }
 
 template <class Cache>
@@ -78,77 +79,123 @@ inline void attend_prompts(const llmrt_paged_attention_args& a, Context& context
   });
 }
 
-// ---- Single queries
+// ---- Few queries
 
-// The chunks of a single-query request: `keys` each, from key first * keys on. As few keys as kMaxPieces allow.
+// The chunks of keys that a query sees: `keys` each, from key first * keys on. As few keys as kMaxPieces allow.
 struct Chunks {
-  int64_t keys = kChunkKeys, first = 0, count = 0;
+  int64_t keys = kChunkKeys, first, count;
 
-  Chunks(const llmrt_paged_attention_args& a, int64_t b) {
-    if (queries_of(a, b) != 1) return;
-    const AttentionUnit unit = unit_of(a, b, 0, 1);
-    while ((unit.end_key - unit.begin_key) / keys + 2 > kMaxPieces) keys *= 2;
-    first = unit.begin_key / keys;
-    count = (unit.end_key + keys - 1) / keys - first;
+  Chunks(int64_t begin_key, int64_t end_key) {
+    while ((end_key - begin_key) / keys + 2 > kMaxPieces) keys *= 2;
+    first = begin_key / keys;
+    count = (end_key + keys - 1) / keys - first;
   }
 };
 
-// What the chunks of one head add up to: `out` [chunks, D], and for each what it is relative to and the sum of weights.
+// What the chunks of one head of a query add up to: `out` [chunks, D], and for each what it is relative to and the sum of
+// weights.
 struct Pieces {
   float *out, *most, *total;
-  Pieces(const llmrt_paged_attention_args& a, int64_t b, int64_t head)
-      : out(a.partial + (b * a.heads + head) * a.max_pieces * (a.cache.head_dim + 2)),
+  Pieces(const llmrt_paged_attention_args& a, int64_t query, int64_t head)
+      : out(a.partial + (query * a.heads + head) * a.max_pieces * (a.cache.head_dim + 2)),
         most(out + a.max_pieces * a.cache.head_dim),
         total(most + a.max_pieces) {}
 };
 
-// Pieces [begin, end) of a request, for some of its kv heads.
+// The queries of all requests with few, and the same as walks over keys: neighbours whose chunks are of the same size see
+// them together, so that a key is read once.
+struct FewQueries {
+  struct Query {
+    int64_t row;  // of q, in tokens
+    Chunks chunks;
+  };
+  struct Walk {
+    AttentionUnit unit;
+    Chunks chunks;
+    int64_t first;  // of its queries
+  };
+  std::vector<Query> queries;
+  std::vector<Walk> walks;
+
+  void find(const llmrt_paged_attention_args& a) {
+    queries.clear();
+    walks.clear();
+    for (int64_t b = 0; b < a.requests; ++b)
+      for (int64_t i = 0; i < queries_of(a, b) && queries_of(a, b) <= kFewQueries; ++i) add(unit_of(a, b, i, 1), i == 0);
+  }
+
+ private:
+  void add(const AttentionUnit& unit, bool first_of_request) {
+    const Chunks own(unit.begin_key, unit.end_key);
+    if (first_of_request || walks.back().chunks.keys != own.keys) {
+      walks.push_back({unit, own, static_cast<int64_t>(queries.size())});
+      walks.back().unit.alone = true;
+    } else {
+      Walk& walk = walks.back();
+      ++walk.unit.queries;
+      walk.unit.end_key = unit.end_key;
+      walk.chunks.count = own.first + own.count - walk.chunks.first;
+    }
+    queries.push_back({unit.first_query, own});
+  }
+};
+
+inline void keep_pieces(const llmrt_paged_attention_args& a, const FewQueries& few, const FewQueries::Walk& walk,
+                        const AttentionUnit& unit, int64_t chunk, const AttentionScratch& s) {
+  const int64_t dim = a.cache.head_dim, group = group_of(a), rows = unit.queries * group;
+  for (int64_t r = 0; r < unit.kv_heads * rows; ++r) {
+    const int64_t query = walk.first + r % rows / group, head = (unit.first_head + r / rows) * group + r % group;
+    const Chunks& own = few.queries[query].chunks;
+    const int64_t piece = walk.chunks.first + chunk - own.first;
+    if (piece < 0 || piece >= own.count) continue;
+    const Pieces pieces(a, query, head);
+    std::copy_n(s.out.data() + r * dim, dim, pieces.out + piece * dim);
+    pieces.most[piece] = s.most[r];
+    pieces.total[piece] = s.total[r];
+  }
+}
+
+// Chunks [begin, end) of a walk, for some of its kv heads.
 template <class Cache>
-inline void attend_chunks(const llmrt_paged_attention_args& a, int64_t b, int64_t first_head, int64_t kv_heads,
-                          int64_t begin, int64_t end, AttentionScratch& s) {
-  const int64_t dim = a.cache.head_dim;
-  const Chunks chunks(a, b);
-  AttentionUnit unit = unit_of(a, b, 0, 1);
+inline void attend_chunks(const llmrt_paged_attention_args& a, const FewQueries& few, const FewQueries::Walk& walk,
+                          int64_t first_head, int64_t kv_heads, int64_t begin, int64_t end, AttentionScratch& s) {
+  AttentionUnit unit = walk.unit;
   unit.first_head = first_head;
   unit.kv_heads = kv_heads;
   load_queries<Cache>(a, unit, s);
-  const int64_t from = unit.begin_key, to = unit.end_key;
-  for (int64_t piece = begin; piece < end; ++piece) {
-    unit.begin_key = std::max(from, (chunks.first + piece) * chunks.keys);
-    unit.end_key = std::min(to, (chunks.first + piece + 1) * chunks.keys);
+  for (int64_t chunk = begin; chunk < end; ++chunk) {
+    const int64_t from = (walk.chunks.first + chunk) * walk.chunks.keys;
+    unit.begin_key = std::max(walk.unit.begin_key, from);
+    unit.end_key = std::min(walk.unit.end_key, from + walk.chunks.keys);
     attend<Cache>(a, unit, s);
-    for (int64_t r = 0; r < kv_heads * group_of(a); ++r) {
-      const Pieces pieces(a, b, first_head * group_of(a) + r);
-      std::copy_n(s.out.data() + r * dim, dim, pieces.out + piece * dim);
-      pieces.most[piece] = s.most[r];
-      pieces.total[piece] = s.total[r];
-    }
+    keep_pieces(a, few, walk, unit, chunk, s);
   }
 }
 
 // A thread has a stretch of chunks, and takes all kv heads of one together, for they are neighbours in memory. Where
 // chunks are few they are shared out head by head.
 template <class Cache>
-inline void attend_singles(const llmrt_paged_attention_args& a, Context& context, AttentionScratch& s) {
+inline void attend_walks(const llmrt_paged_attention_args& a, const FewQueries& few, Context& context,
+                         AttentionScratch& s) {
   int64_t total = 0;
-  for (int64_t b = 0; b < a.requests; ++b) total += Chunks(a, b).count;
+  for (const auto& walk : few.walks) total += walk.chunks.count;
   const int64_t parts = total < 8 * context.threads ? a.cache.kv_heads : 1, together = a.cache.kv_heads / parts;
   context.share(total * parts, 1, [&](int64_t begin, int64_t end) {
-    int64_t before = 0;  // parts of the requests so far; those of a request are sorted by head, then by chunk
-    for (int64_t b = 0; b < a.requests && before < end; ++b) {
-      const int64_t count = Chunks(a, b).count;
-      for (int64_t part = 0; part < parts; ++part, before += count) {
-        const int64_t first = std::max<int64_t>(begin - before, 0), last = std::min(end - before, count);
-        if (first < last) attend_chunks<Cache>(a, b, part * together, together, first, last, s);
+    int64_t before = 0;  // parts of the walks so far; those of a walk are sorted by head, then by chunk
+    for (const auto& walk : few.walks) {
+      if (before >= end) break;
+      for (int64_t part = 0; part < parts; ++part, before += walk.chunks.count) {
+        const int64_t first = std::max<int64_t>(begin - before, 0), last = std::min(end - before, walk.chunks.count);
+        if (first < last) attend_chunks<Cache>(a, few, walk, part * together, together, first, last, s);
       }
     }
   });
 }
 
-// Joins the pieces of one head of a single-query request, in the order of its keys.
-inline void join_pieces(const llmrt_paged_attention_args& a, int64_t b, int64_t head) {
-  const int64_t dim = a.cache.head_dim, count = Chunks(a, b).count;
-  const Pieces pieces(a, b, head);
+// Joins the pieces of one head of a query, in the order of its keys.
+inline void join_pieces(const llmrt_paged_attention_args& a, const FewQueries& few, int64_t query, int64_t head) {
+  const int64_t dim = a.cache.head_dim, count = few.queries[query].chunks.count;
+  const Pieces pieces(a, query, head);
   std::fill(pieces.most + count, pieces.most + (count + 15) / 16 * 16, kUnseen);
   Float highest = load(pieces.most);
   for (int64_t c = 16; c < count; c += 16) highest = max(highest, load(pieces.most + c));
@@ -156,7 +203,7 @@ inline void join_pieces(const llmrt_paged_attention_args& a, int64_t b, int64_t 
   for (int64_t c = 0; c < count; c += 16) store(pieces.most + c, exp2(sub(load(pieces.most + c), most)));
   float total = 0;
   for (int64_t c = 0; c < count; ++c) total += pieces.most[c] * pieces.total[c];
-  float* out = a.out + (a.cu_seqlens_q[b] * a.heads + head) * dim;
+  float* out = a.out + (few.queries[query].row * a.heads + head) * dim;
   std::fill_n(out, dim, 0.0f);
   matmul_add(pieces.most, a.max_pieces, pieces.out, dim, out, dim, 1, count, dim);
   for (int64_t i = 0; i < dim; i += 16) store(out + i, mul(load(out + i), set1(1.0f / total)));
@@ -164,19 +211,21 @@ inline void join_pieces(const llmrt_paged_attention_args& a, int64_t b, int64_t 
 
 inline void paged_attention(const llmrt_paged_attention_args& a, Context& context) {
   static thread_local AttentionScratch scratch;
+  static thread_local FewQueries few;
+  few.find(a);
+  const auto few_queries = static_cast<int64_t>(few.queries.size());
   with_cache(a.cache.dtype, [&](auto type) {
     using C = decltype(type);
     using Cache = std::conditional_t<C::kInt8, Int8Attention, FloatAttention<C>>;
-    if (a.tokens > a.requests) {
+    if (a.tokens > few_queries) {
       attend_prompts<Cache>(a, context, scratch);
       context.barrier();
     }
-    attend_singles<Cache>(a, context, scratch);
+    attend_walks<Cache>(a, few, context, scratch);
   });
   context.barrier();
-  context.share(a.requests * a.heads, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      if (queries_of(a, i / a.heads) == 1) join_pieces(a, i / a.heads, i % a.heads);
+  context.share(few_queries * a.heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) join_pieces(a, few, i / a.heads, i % a.heads);
   });
   context.barrier();
   const int64_t size = a.heads * a.cache.head_dim;

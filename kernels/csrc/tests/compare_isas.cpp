@@ -22,6 +22,13 @@ Results joined(Results first, Results second) {
   return first;
 }
 
+// How many numbers are not the same bits: tokens have to be so alone and in a batch.
+Values differences(const Values& together, const Values& alone) {
+  float count = 0;
+  for (size_t i = 0; i < alone.size(); ++i) count += std::memcmp(&together[i], &alone[i], 4) != 0;
+  return {count};
+}
+
 Results round_rows(Random& random) {
   const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20));
   const Values x = normal(random, tokens * size, 3);
@@ -69,9 +76,14 @@ Results linear(Random& random, int64_t activations) {
   Activations x = Activations::random(random, tokens, columns, kind.group, kind.activations);
   const Weight weight(random, {16 * (1 + below(random, 3)), 1 + below(random, 50)}, columns, kind, random() % 2);
   const Values residual = normal(random, tokens * weight.args.rows, 10);
-  Values y(residual.size());
-  run("linear", llmrt_linear_args{x.args(), weight.args, random() % 2 ? residual.data() : nullptr, y.data(), tokens});
-  return {y};
+  const bool adds = random() % 2;
+  Values y(residual.size()), alone(residual.size());
+  run("linear", llmrt_linear_args{x.args(), weight.args, adds ? residual.data() : nullptr, y.data(), tokens});
+  for (int64_t t = 0; t < tokens; ++t) {
+    const int64_t at = t * weight.args.rows;
+    run("linear", llmrt_linear_args{x.args(t), weight.args, adds ? &residual[at] : nullptr, &alone[at], 1});
+  }
+  return {y, differences(y, alone)};
 }
 
 Results lora(Random& random) {
@@ -183,13 +195,26 @@ Results paged_attention(Random& random, int64_t dtype) {
   const int64_t tokens = starts.back(), max_pieces = 16;
   const Values q = normal(random, tokens * heads * dim);
   const Cache cache(random, dtype, blocks, kv_heads, dim, block_size);
-  Values out(q.size()), partial(requests * max_pieces * heads * (dim + 2));
+  const int64_t window = one_of<int64_t>(random, {0, 5, 50});
+  const float cap = one_of(random, {0.0f, 2.0f});
+  Values out(q.size()), alone(q.size()), partial(tokens * max_pieces * heads * (dim + 2));
   Activations y(tokens, heads * dim, 32);
-  run("paged_attention",
-      llmrt_paged_attention_args{q.data(), cache.args, table.data(), starts.data(), lengths.data(), out.data(),
-                                 partial.data(), y.args(), tokens, requests, width, heads, max_pieces,
-                                 one_of<int64_t>(random, {0, 5, 50}), 0.1f, one_of(random, {0.0f, 2.0f})});
-  return joined({out}, y.results());
+  const auto attend = [&](int64_t row, int64_t b, const int64_t* from, const int64_t* lens, Values& to, int64_t rows,
+                          int64_t count) {
+    run("paged_attention", llmrt_paged_attention_args{&q[row * heads * dim], cache.args, &table[b * width], from, lens,
+                                                      &to[row * heads * dim], partial.data(), y.args(row), rows, count,
+                                                      width, heads, max_pieces, window, 0.1f, cap});
+  };
+  attend(0, 0, starts.data(), lengths.data(), out, tokens, requests);
+  const Results rounded = y.results();
+  const int64_t one[] = {0, 1};
+  alone = out;
+  for (int64_t b = 0; b < requests; ++b)
+    for (int64_t i = 0; i < fresh[b] && fresh[b] < 16; ++i) {
+      const int64_t length = lengths[b] - fresh[b] + i + 1;
+      attend(starts[b] + i, b, one, &length, alone, 1, 1);
+    }
+  return joined({out, differences(out, alone)}, rounded);
 }
 
 Results argmax(Random& random) {

@@ -94,8 +94,10 @@ struct Activations {
 
   int64_t width() const { return dtype == LLMRT_INT8 ? 1 : dtype == LLMRT_BF16 ? 2 : 4; }
   int64_t stride() const { return groups * group * width() + 64; }
-  llmrt_activations args() {
-    return {values.data(), scales.data(), sums.data(), groups * group, group, dtype};
+  // From a token on.
+  llmrt_activations args(int64_t token = 0) {
+    const int64_t at = token * groups;
+    return {&values[token * stride()], &scales[at], &sums[at], groups * group, group, dtype};
   }
 
   // What is meant, and scales and sums if there are any.

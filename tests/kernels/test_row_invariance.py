@@ -1,0 +1,181 @@
+"""A token's results are the same bits alone and in any batch, on every instruction set of this machine.
+
+For it greedy answers do not depend on the batch, and what is chosen when drafts are verified together is what steps of
+one token would have chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from llmrt_kernels.cpu.attention import paged_attention
+from llmrt_kernels.cpu.library import load
+from llmrt_kernels.cpu.linear import (
+    activated_linear,
+    gate_rows,
+    gated_linear,
+    layer_norm,
+    linear,
+    quantize_rows,
+    rms_norm,
+    rms_norm_add,
+    rotary_linear,
+    round_rows,
+)
+from llmrt_kernels.cpu.moe import moe_experts
+from llmrt_kernels.packed import Codes, Rows, Weight
+from tests.kernels.attention_problem import SCALE, Problem
+from tests.kernels.packing import float_weight, meant, random_weight
+
+pytestmark = pytest.mark.usefixtures("isa")
+
+MOST = 17  # rows
+COLUMNS = 112  # no whole groups
+Op = Callable[[Codes | Rows, Tensor], tuple[Tensor, ...]]
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Matrices of codes, and activations for them."""
+
+    bits: int
+    group: int
+    affine: bool = False
+
+    def matrices(self, *rows: int, columns: int = COLUMNS) -> Weight:
+        bits = (self.bits,) * len(rows)
+        return random_weight(rows, columns, bits, self.group, bias=True, affine=self.affine)[0]
+
+    def rounded(self, x: Tensor) -> Codes | Rows:
+        return quantize_rows(x, self.group)
+
+
+@dataclass(frozen=True)
+class Floats:
+    """The same as floats."""
+
+    weights: torch.dtype
+    activations: torch.dtype
+
+    def matrices(self, *rows: int, columns: int = COLUMNS) -> Weight:
+        return float_weight(rows, columns, (self.weights,) * len(rows), bias=True)[0]
+
+    def rounded(self, x: Tensor) -> Codes | Rows:
+        return round_rows(x, self.activations)
+
+
+KINDS = [
+    *(Packed(bits, group) for bits in (4, 8) for group in (32, 64)),
+    *(Packed(bits, 32, affine=True) for bits in (4, 8)),
+    *(Floats(weights, torch.float32) for weights in (torch.float32, torch.bfloat16, torch.float16)),
+    Floats(torch.bfloat16, torch.bfloat16),
+]
+
+
+def ops(kind: Packed | Floats) -> dict[str, Op]:
+    """Everything that takes rows of activations, and the same rows in fp32."""
+    ragged, gate_up, first, qkv = (kind.matrices(*rows) for rows in ((48, 35), (96,), (48,), (3 * 32,)))
+    experts, down = kind.matrices(3 * 2 * 16), kind.matrices(3 * COLUMNS, columns=16)
+    experts, down = replace(experts, bias=None), replace(down, bias=None)
+    gate, router = draw(1, COLUMNS), draw(3, COLUMNS)
+
+    def rotary(x: Codes | Rows, _: Tensor) -> tuple[Tensor, ...]:
+        tokens = torch.arange(x.num_tokens)
+        k, v = torch.zeros(2, 1, 32, 32), torch.zeros(2, 1, 32, 32)
+        q = rotary_linear(x, qkv, 0 * tokens, draw(1, 2, 16), tokens, k, v, None, None)
+        return q, k[0, 0, : x.num_tokens], v[0, 0, : x.num_tokens]
+
+    return {
+        "linear": lambda x, _: (linear(x, ragged),),
+        "linear with a residual": lambda x, rows: (linear(x, ragged, rows[:, :83].contiguous()),),
+        "gated_linear": lambda x, _: (meant(gated_linear(x, gate_up), 48),),
+        "activated_linear": lambda x, _: (meant(activated_linear(x, first, "gelu"), 48),),
+        "gate_rows": lambda x, _: (meant(gate_rows(x, gate, activated_linear(x, first, "silu")), 48),),
+        "rotary_linear": rotary,
+        "moe_experts": lambda x, rows: (moe_experts(x, router, experts, down, 2, rows),),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_of_products(kind: Packed | Floats) -> None:
+    for name, op in ops(kind).items():
+        check(name, lambda rows, op=op: op(kind.rounded(rows), rows))
+
+
+@pytest.mark.parametrize("group", [0, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_of_norms(group: int, dtype: torch.dtype) -> None:
+    weight, bias = draw(2, COLUMNS)
+    check("rms_norm", lambda x: (meant(rms_norm(x, weight, 1e-5, group, dtype), COLUMNS),))
+    check("layer_norm", lambda x: (meant(layer_norm(x, weight, bias, 1e-5, group, dtype), COLUMNS),))
+    check("rms_norm_add", lambda x: (rms_norm_add(x, weight, 1e-5, 2 * x),))
+
+
+def check(name: str, op: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
+    """``op`` of the first and of the last n rows, for every n, and on another number of threads."""
+    library, rows = load(), draw(MOST, COLUMNS) * draw(MOST, 1).abs()
+    assert library is not None
+    together = op(rows)
+    for n in range(1, MOST):
+        library.set_threads(1 + n % 3)
+        for some in (slice(0, n), slice(MOST - n, MOST)):
+            for actual, expected in zip(op(rows[some].contiguous()), together, strict=True):
+                assert torch.equal(actual, expected[some]), (name, n)
+
+
+CACHES = [torch.float32, torch.bfloat16, torch.float16, torch.uint8]
+
+
+@pytest.mark.parametrize("dtype", CACHES)
+@pytest.mark.parametrize("window", [None, 5, 300])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(2, 2), (8, 2), (11, 1)])
+def test_of_attention(dtype: torch.dtype, window: int | None, heads: int, kv_heads: int) -> None:
+    """Queries at once and one after the other: short, over the border of two chunks, and at the most that are few."""
+    lengths = [(2, 2), (5, 259), (3, 70), (16, 520)]
+    problem = Problem.draw(lengths, 16, (heads, kv_heads), 32, window, growth=0.05)
+    check_queries(problem, dtype)
+
+
+@pytest.mark.parametrize("window", [None, 15_874])
+def test_of_attention_where_chunks_become_larger(window: int | None) -> None:
+    check_queries(Problem.draw([(9, 15_876)], 16, (2, 1), 16, window), torch.uint8)
+
+
+def check_queries(problem: Problem, dtype: torch.dtype) -> None:
+    cache = random_cache(problem, dtype)
+    tables, starts, lens = problem.indices()
+
+    def attend(rows: slice, requests: slice, starts: Tensor, lens: Tensor) -> Tensor:
+        q = problem.q[rows]
+        out = torch.full_like(q, torch.nan)
+        paged_attention(q, *cache, tables[requests], starts, lens, 16, SCALE, problem.window, 32, out=out)
+        return out
+
+    together = attend(slice(None), slice(None), starts, lens)
+    for b, (new, total) in enumerate(problem.requests):
+        for i in range(new):
+            row = int(starts[b]) + i
+            length = torch.tensor([total - new + i + 1])
+            alone = attend(slice(row, row + 1), slice(b, b + 1), torch.tensor([0, 1]), length)
+            assert torch.equal(alone[0], together[row]), (b, i)
+
+
+def random_cache(problem: Problem, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Pages of keys and values, and their scales; NaN where nothing was written."""
+    if dtype != torch.uint8:
+        k, v = (problem.pages(rows, torch.nan).to(dtype) for rows in (problem.keys, problem.values))
+        return k, v, None, None
+    shape = problem.num_blocks, problem.keys[0].shape[1], problem.block, problem.q.shape[2]
+    k, v = torch.randint(1, 256, (2, *shape)).to(torch.uint8)
+    scales = [[row.abs().amax(-1) / 127 for row in rows] for rows in (problem.keys, problem.values)]
+    k_scales, v_scales = (problem.pages(rows, torch.nan) for rows in scales)
+    return k, v, k_scales, v_scales
