@@ -276,7 +276,7 @@ struct llmrt_expert_linear_args {
 };
 
 // Causal grouped-query attention over pages; see the reference for the formula. q, out [T, H, D]; block_table
-// [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [queries, H, max_pieces (D + 2)] holds the pieces of all
+// [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [queries, H, max_pieces (D + 17)] holds the pieces of all
 // queries of requests that have kFewQueries or less, one for each chunk of keys. y is `out` as the product that follows
 // takes it.
 struct llmrt_paged_attention_args {
@@ -292,7 +292,7 @@ struct llmrt_paged_attention_args {
   int64_t requests;
   int64_t table_width;
   int64_t heads;
-  int64_t max_pieces;      // kMaxPieces, or as many whole sixteens as the longest table needs with kChunkKeys to one
+  int64_t max_pieces;      // kMostChunks and one, or as many as the longest table has with kChunkKeys to one
   int64_t sliding_window;  // 0 for none
   float scale;
   float cap;  // makes cap tanh(s / cap) of a score s; 0 for none

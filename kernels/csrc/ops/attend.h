@@ -53,15 +53,14 @@ inline void attend(const llmrt_paged_attention_args& a, const AttentionUnit& uni
   for (int64_t i = 0; i < tiles; ++i) {
     const Tile tile = next;
     if (i + 1 < tiles) next = tile_at<Tile>(a, unit, first_key, i + 1);
-    Cache::score(a, unit, tile, next, s, rows);
+    Cache::score(a, tile, next, s, rows);
     cap_scores<Cache>(a, tile, s, rows);
     hide_unseen(a, unit, tile, s);
     find_highest(tile, s, rows);
     settle(tile, s, rows, a.cache.head_dim);
-    Cache::soften(tile, s, rows);
+    Cache::soften(a, tile, s, rows);
     Cache::mix(a, tile, next, s, rows);
   }
-  s.end();
 }
 
 }  // namespace llmrt::LLMRT_ISA

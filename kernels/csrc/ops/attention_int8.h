@@ -35,8 +35,8 @@ struct Int8Attention {
   }
 
   // Scores, in which a value's scale counts: they are the logarithms of weights times scales.
-  static void score(const llmrt_paged_attention_args& a, const AttentionUnit&, const Tile& tile, const Tile& next,
-                    AttentionScratch& s, int64_t rows) {
+  static void score(const llmrt_paged_attention_args& a, const Tile& tile, const Tile& next, AttentionScratch& s,
+                    int64_t rows) {
     read_value_scales(a, tile, s);
     ask_for_scales(a, next);
     const Addresses keys(a.cache.k, tile), ahead(a.cache.k, next);
@@ -54,7 +54,8 @@ struct Int8Attention {
   static Float value_logs(const AttentionScratch& s, int64_t key) { return load(s.value_logs.data() + key); }
 
   // Weights of a tile from its scores.
-  static void soften(const Tile& tile, AttentionScratch& s, int64_t rows) {
+  static void soften(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s, int64_t rows) {
+    const int64_t dim = a.cache.head_dim;
     invert_value_scales(tile, s);
     for (int64_t r = 0; r < rows; r += 16) {
       // Of a row that sees none of these keys, no score is near this.
@@ -62,7 +63,7 @@ struct Int8Attention {
       store(s.tops.data() + r, top);
       store(s.weight_scales.data() + r, exp2(sub(top, load(s.most.data() + tile.row + r))));
     }
-    for (int64_t r = 0; r < rows; ++r) weigh(s, r, tile.row + r, tile.columns());
+    for (int64_t r = 0; r < rows; ++r) weigh(s, r, s.sums.data() + (tile.row + r) * (dim + 16) + dim, tile.columns());
   }
 
   static void mix(const llmrt_paged_attention_args& a, const Tile& tile, const Tile& next, AttentionScratch& s,
@@ -71,7 +72,7 @@ struct Int8Attention {
     const Addresses values(a.cache.v, tile), ahead(a.cache.v, next);
     for_tiles<kMixVectors>(dim / 16, [&]<int kVectors>(int64_t vector) {
       for_tiles<kMixRows>(rows, [&]<int kRows>(int64_t row) {
-        float* out = s.out.data() + (tile.row + row) * dim + 16 * vector;
+        float* out = s.sums.data() + (tile.row + row) * (dim + 16) + 16 * vector;
         mix_block<kRows, kVectors>(values.at, ahead.at, runs, s, row, out, dim, 16 * vector);
       });
     });
@@ -104,11 +105,10 @@ struct Int8Attention {
     for (int64_t j = 0; j < tile.columns(); j += 16) store(scales + j, div(set1(1.0f), load(scales + j)));
   }
 
-  // Turns the scores of a row, the r-th of its kv head, into bytes, and adds up the weights without the values' scales.
-  static void weigh(AttentionScratch& s, int64_t r, int64_t row, int64_t columns) {
+  // Turns the scores of a kv head's r-th row into bytes, and adds the weights, without the values' scales, to `sums`.
+  static void weigh(AttentionScratch& s, int64_t r, float* sums, int64_t columns) {
     const float* scores = s.scores.data() + r * kKeyTile;
     uint8_t* bytes = s.weights.data() + r * kKeyTile;
-    float* sums = s.sums.data() + 16 * row;
     const Float top = set1(s.tops[r]);
     Float sum = set1(0.0f);
     for (int64_t j = 0; j < columns; j += 16) {
@@ -184,7 +184,7 @@ struct Int8Attention {
       const Float scale = set1(s.weight_scales[row + r]);
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v)
-        store(out + r * dim + 16 * v, fma(to_float(acc[r][v]), scale, load(out + r * dim + 16 * v)));
+        store(out + r * (dim + 16) + 16 * v, fma(to_float(acc[r][v]), scale, load(out + r * (dim + 16) + 16 * v)));
     }
   }
 };

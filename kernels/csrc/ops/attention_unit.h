@@ -2,7 +2,7 @@
 //
 //   rows    [kv head, query, head of the group], so that a key is read once for all the rows of its kv head
 //   scores  of the rows of a kv head with a tile's keys, in units of log2; then their weights
-//   out     [rows, D], the sum of weighted values, to be divided by `total` at the end
+//   sums    [rows, D + 16], of weighted values, to be divided by the sum of weights, whose lanes follow
 #pragma once
 
 #include <algorithm>
@@ -27,19 +27,18 @@ struct AttentionUnit {
   int64_t first_query, queries;  // rows of q
   int64_t first_position;        // of the first of them
   int64_t begin_key, end_key;
-  bool alone = false;  // whether a query's result must be the same bits as without those beside it
 };
 
 inline int64_t whole_sixteens(int64_t n) { return (n + 15) / 16 * 16; }
 
-// One thread's working memory, kept from call to call. What follows `sums` is for one type of cache alone.
+// One thread's working memory, kept from call to call. What follows `joined` is for one type of cache alone.
 struct AttentionScratch {
-  std::vector<float> q, out;
+  std::vector<float> q, sums;
   std::vector<float> scores;                 // [rows of a kv head, kKeyTile]
   std::vector<float> highest;                // of each of them, its highest score
   std::vector<float> most;                   // of each row, the score that its weights are relative to
-  std::vector<float> sums, total;            // [rows, 16] of weights, and [rows], the same folded
-  std::vector<float> keys, keys_as_columns;  // floats
+  std::vector<float> joined, joined_most;    // of the chunks before, in prompts
+  std::vector<float> key_columns;            // floats
   std::vector<int8_t> q_codes;               // int8
   std::vector<float> q_scales, weight_scales, tops, value_scales, value_logs;
   std::vector<int32_t> q_sums;
@@ -47,22 +46,15 @@ struct AttentionScratch {
 
   void prepare(int64_t rows, int64_t dim, int64_t rows_of_head) {
     q.resize(rows * dim);
-    out.resize(rows * dim);
+    sums.resize(rows * (dim + 16));
     scores.resize(rows_of_head * kKeyTile);
     highest.resize(whole_sixteens(rows_of_head));
     most.resize(rows + 15);  // for sixteen to be read from any of them on
-    total.resize(rows);
-    sums.resize(rows * 16);
   }
 
   void begin() {
-    std::fill(out.begin(), out.end(), 0.0f);
-    std::fill(most.begin(), most.end(), kNoneSeen);
     std::fill(sums.begin(), sums.end(), 0.0f);
-  }
-
-  void end() {
-    for (size_t r = 0; r < total.size(); ++r) total[r] = sum(load(sums.data() + 16 * r));
+    std::fill(most.begin(), most.end(), kNoneSeen);
   }
 };
 
@@ -164,11 +156,12 @@ inline void settle(const Tile& tile, AttentionScratch& s, int64_t rows, int64_t 
   if (max(excess) <= kSlack) return;
   for (int64_t r = 0; r < rows; ++r) {
     if (highest[r] - most[r] <= kSlack) continue;
-    const Float keep = exp2(set1(most[r] - highest[r]));
+    const float before = most[r];
     most[r] = highest[r];
-    float *out = s.out.data() + (tile.row + r) * dim, *sums = s.sums.data() + 16 * (tile.row + r);
-    store(sums, mul(load(sums), keep));
-    for (int64_t i = 0; i < dim; i += 16) store(out + i, mul(load(out + i), keep));
+    if (before == kNoneSeen) continue;  // sums are 0
+    const Float keep = exp2(set1(before - highest[r]));
+    float* sums = s.sums.data() + (tile.row + r) * (dim + 16);
+    for (int64_t i = 0; i < dim + 16; i += 16) store(sums + i, mul(load(sums + i), keep));
   }
 }
 

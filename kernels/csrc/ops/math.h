@@ -3,10 +3,7 @@
 
 namespace llmrt::LLMRT_ISA {
 
-// Lane i is the sum, or the largest, of the lanes of x[i].
-inline Float sums(const Float (&x)[16]) {
-  return fold_lanes(x, [](Float a, Float b) { return add(a, b); });
-}
+// Lane i is the largest of the lanes of x[i].
 inline Float maxima(const Float (&x)[16]) {
   return fold_lanes(x, [](Float a, Float b) { return max(a, b); });
 }

@@ -53,6 +53,27 @@ inline Float fold_lanes(const Float (&x)[16], Fold fold) {
   return halves(eights[0], eights[1]);
 }
 inline float max(Float a) { return _mm512_reduce_max_ps(a); }
+// Lane j of x[i] becomes lane i of x[j].
+inline void transpose(Float (&x)[16]) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(x[i], x[i + 1]));
+    const __m512d b = _mm512_castps_pd(_mm512_unpacklo_ps(x[i + 2], x[i + 3]));
+    const __m512d c = _mm512_castps_pd(_mm512_unpackhi_ps(x[i], x[i + 1]));
+    const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(x[i + 2], x[i + 3]));
+    x[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), x[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    x[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d)), x[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
+  }
+  // Quarter q of x[i + j] now holds four rows of column 4 q + j.
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const Float even = _mm512_shuffle_f32x4(x[j], x[4 + j], 0x88), odd = _mm512_shuffle_f32x4(x[j], x[4 + j], 0xdd);
+    const Float later_even = _mm512_shuffle_f32x4(x[8 + j], x[12 + j], 0x88);
+    const Float later_odd = _mm512_shuffle_f32x4(x[8 + j], x[12 + j], 0xdd);
+    x[j] = _mm512_shuffle_f32x4(even, later_even, 0x88), x[8 + j] = _mm512_shuffle_f32x4(even, later_even, 0xdd);
+    x[4 + j] = _mm512_shuffle_f32x4(odd, later_odd, 0x88), x[12 + j] = _mm512_shuffle_f32x4(odd, later_odd, 0xdd);
+  }
+}
 
 inline Int iset1(int32_t x) { return _mm512_set1_epi32(x); }
 inline Int iadd(Int a, Int b) { return _mm512_add_epi32(a, b); }

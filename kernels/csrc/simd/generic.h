@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace llmrt::LLMRT_ISA {
 
@@ -84,6 +85,12 @@ inline Float fold_lanes(const Float (&x)[kLanes], Fold fold) {
     for (int j = 1; j < kLanes; ++j) folded = fold(set1(folded), set1(x[i].v[j])).v[0];
     return folded;
   });
+}
+
+// Lane j of x[i] becomes lane i of x[j].
+inline void transpose(Float (&x)[kLanes]) {
+  for (int i = 0; i < kLanes; ++i)
+    for (int j = 0; j < i; ++j) std::swap(x[i].v[j], x[j].v[i]);
 }
 
 inline Int iset1(int32_t x) {

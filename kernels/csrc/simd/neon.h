@@ -82,6 +82,24 @@ inline Float fold_lanes(const Float (&x)[16], Fold fold) {
 }
 inline float max(Float a) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.v[0], a.v[1]), vmaxq_f32(a.v[2], a.v[3]))); }
 
+// Lane j of x[i] becomes lane i of x[j].
+inline void transpose(Float (&x)[16]) {
+  Float out[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 4; ++i)
+#pragma GCC unroll 16
+    for (int q = 0; q < 4; ++q) {
+      const float32x4x2_t a = vtrnq_f32(x[4 * i].v[q], x[4 * i + 1].v[q]), b = vtrnq_f32(x[4 * i + 2].v[q], x[4 * i + 3].v[q]);
+#pragma GCC unroll 16
+      for (int j = 0; j < 2; ++j) {
+        out[4 * q + j].v[i] = vcombine_f32(vget_low_f32(a.val[j]), vget_low_f32(b.val[j]));
+        out[4 * q + 2 + j].v[i] = vcombine_f32(vget_high_f32(a.val[j]), vget_high_f32(b.val[j]));
+      }
+    }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) x[i] = out[i];
+}
+
 inline Int iset1(int32_t x) {
   const int32x4_t all = vdupq_n_s32(x);
   return {{all, all, all, all}};

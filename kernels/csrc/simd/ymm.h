@@ -71,6 +71,36 @@ inline float max(Float x) {
   return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
 }
 
+inline void transpose(__m256 (&x)[8]) {
+  __m256 t[8];
+#pragma GCC unroll 16
+  for (int i = 0; i < 8; i += 4) {
+    const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(x[i], x[i + 1]));
+    const __m256d b = _mm256_castps_pd(_mm256_unpacklo_ps(x[i + 2], x[i + 3]));
+    const __m256d c = _mm256_castps_pd(_mm256_unpackhi_ps(x[i], x[i + 1]));
+    const __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(x[i + 2], x[i + 3]));
+    t[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), t[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+    t[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(c, d)), t[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(c, d));
+  }
+#pragma GCC unroll 16
+  for (int j = 0; j < 4; ++j) {
+    x[j] = _mm256_permute2f128_ps(t[j], t[4 + j], 0x20);
+    x[4 + j] = _mm256_permute2f128_ps(t[j], t[4 + j], 0x31);
+  }
+}
+// Lane j of x[i] becomes lane i of x[j].
+inline void transpose(Float (&x)[16]) {
+  __m256 quarters[2][2][8];  // by rows, then by lanes
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) quarters[i / 8][0][i % 8] = x[i].a, quarters[i / 8][1][i % 8] = x[i].b;
+#pragma GCC unroll 16
+  for (auto& halves : quarters)
+#pragma GCC unroll 16
+    for (auto& quarter : halves) transpose(quarter);
+#pragma GCC unroll 16
+  for (int j = 0; j < 16; ++j) x[j] = {quarters[0][j / 8][j % 8], quarters[1][j / 8][j % 8]};
+}
+
 inline Int iset1(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 inline Int iadd(Int x, Int y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
 inline Float to_float(Int x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }

@@ -197,7 +197,7 @@ Results paged_attention(Random& random, int64_t dtype) {
   const Cache cache(random, dtype, blocks, kv_heads, dim, block_size);
   const int64_t window = one_of<int64_t>(random, {0, 5, 50});
   const float cap = one_of(random, {0.0f, 2.0f});
-  Values out(q.size()), alone(q.size()), partial(tokens * max_pieces * heads * (dim + 2));
+  Values out(q.size()), alone(q.size()), partial(tokens * max_pieces * heads * (dim + 17));
   Activations y(tokens, heads * dim, 32);
   const auto attend = [&](int64_t row, int64_t b, const int64_t* from, const int64_t* lens, Values& to, int64_t rows,
                           int64_t count) {

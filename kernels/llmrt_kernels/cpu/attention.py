@@ -10,7 +10,7 @@ from llmrt_kernels.cpu.structs import ActivationsArgs, CacheArgs, PagedAttention
 from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.packed import Codes, Rows
 
-FEW_QUERIES, CHUNK_KEYS, MAX_PIECES = 16, 256, 64  # kFewQueries, kChunkKeys and kMaxPieces of the kernel
+FEW_QUERIES, CHUNK_KEYS, MOST_CHUNKS = 16, 1024, 64  # kFewQueries, kChunkKeys and kMostChunks of the kernel
 
 
 def paged_attention(
@@ -38,7 +38,7 @@ def paged_attention(
     out = torch.empty_like(q) if out is None else out
     y = empty_activations(tokens, heads * head_dim, group, dtype)
     max_pieces = pieces_of(table_width * k_cache.shape[2])
-    partial = torch.empty(min(tokens, FEW_QUERIES * requests), heads, max_pieces, head_dim + 2)
+    partial = torch.empty(min(tokens, FEW_QUERIES * requests), heads, max_pieces, head_dim + 17)
     args = PagedAttentionArgs(
         address(q),
         CacheArgs.of(k_cache, v_cache, k_scales, v_scales),
@@ -63,7 +63,6 @@ def paged_attention(
 
 
 def pieces_of(keys: int) -> int:
-    """Pieces that a query of few over ``keys`` keys can have, in whole sixteens."""
-    # One chunk more than the keys fill: a sliding window need not begin at a border of chunks.
-    chunks = -(-keys // CHUNK_KEYS) + 1
-    return min(MAX_PIECES, -(-chunks // 16) * 16)
+    """Chunks that a few queries over ``keys`` keys can have."""
+    # One more than the keys fill: a sliding window need not begin where a chunk does.
+    return min(MOST_CHUNKS, -(-keys // CHUNK_KEYS)) + 1
