@@ -73,8 +73,9 @@ def run_round(model: Path, flags: list[str], prompts: Prompts, length: int) -> d
     assert results["cold"]["cached_tokens"] == 0
     for name in ("warm", "from_disk"):
         assert results[name]["disk_tokens"] == results[name]["cached_tokens"] >= length - 64
-        assert results[name]["text"] == results["cold"]["text"]
-    return {**results, "bytes": prompts_bytes()}
+    assert results["warm"]["text"] == results["from_disk"]["text"]
+    same_text = results["warm"]["text"] == results["cold"]["text"]
+    return {**results, "same_text": same_text, "bytes": prompts_bytes()}
 
 
 def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,7 +86,8 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         f"{name}_ratios": [each[name]["seconds"] / each["cold"]["seconds"] for each in rounds] for name in names[1:]
     }
     medians = {f"{name[:-1]}": median(values) for name, values in ratios.items()}
-    return {**seconds, **medians, **ratios, "bytes": rounds[0]["bytes"]}
+    same_texts = sum(each["same_text"] for each in rounds)
+    return {**seconds, **medians, **ratios, "same_texts": same_texts, "bytes": rounds[0]["bytes"]}
 
 
 def main() -> None:
