@@ -130,10 +130,11 @@ def serve(
 def _offer(model: str, name: str | None, engine: EngineConfig, calibrate: Path | None, revision: str | None) -> Offer:
     from llmrt.hub.sources import resolve
     from llmrt.server.served_model import Offer
-    from llmrt.text.tokenizer import load_tokenizer
 
     artifact = resolve(model, revision=revision, report=lambda line: typer.echo(line, err=True))
     if calibrate is not None:
+        from llmrt.text.tokenizer import load_tokenizer
+
         token_ids = calibration_ids(calibrate, engine.quant, load_tokenizer(artifact.path))
         engine = replace(engine, calibration=token_ids)
     return Offer(artifact, engine, name)

@@ -7,6 +7,7 @@ be refused is refused at once. The process ends when the other side of the socke
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import select
 import signal
@@ -182,8 +183,11 @@ def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
 def _build_engine(path: Path, config: EngineConfig) -> Engine:
     limit_spinning()
     read_ahead(path, config)
+    gc.disable()  # torch is very many objects, none of which is garbage
     from llmrt.engine.build import build_engine
 
+    gc.freeze()
+    gc.enable()
     engine = build_engine(path, config)
     give_back_freed_memory()  # what loading took beside the weights
     return engine

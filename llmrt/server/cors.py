@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-
-from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
+from typing import TYPE_CHECKING
 
 from llmrt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _ANY_OR_NONE = ("*", "null")  # null is the origin of pages without one, files for example
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s*]+/?")
@@ -27,6 +28,8 @@ def check_cors_origin(origin: str) -> str:
 
 def allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
     """Let pages of ``origins`` use ``app``, by keys that they are given rather than by cookies."""
+    from starlette.middleware.cors import CORSMiddleware
+
     if origins:
         app.add_middleware(
             CORSMiddleware,

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
-
-import uvicorn
-from uvicorn.loops.auto import auto_loop_factory
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from llmrt.config import ServerSettings
 from llmrt.errors import ConfigError, LlmrtError
-from llmrt.server.app import create_app
-from llmrt.server.http_protocol import HttpProtocol
 from llmrt.server.models import Models
 from llmrt.server.served_model import Offer
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_KEEP_ALIVE_SECONDS = 75  # longer than the clients' own limits, so that they never write to a closing socket
-
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """What to run ``serve`` on: uvloop where there is one, for it costs less for each token."""
-    return auto_loop_factory()()
+    """What to run ``serve`` on: uvloop, which costs less for each token, where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -76,7 +70,9 @@ async def serve(
     announcing = asyncio.create_task(_announce(models, _url(sock, tls), report))
     failing = asyncio.create_task(models.failed())
     try:
-        server = _Server(models, settings, tls)
+        from llmrt.server.http_server import HttpServer  # takes long; the engine imports what it needs meanwhile
+
+        server = HttpServer(models, settings, tls)
         failing.add_done_callback(server.stop)
         _leave_who_does_not_read(sock, settings.stall_seconds)
         await server.serve(sockets=[sock])
@@ -86,65 +82,6 @@ async def serve(
         announcing.cancel()
         failing.cancel()
         await models.close()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which finishes open answers on SIGINT and SIGTERM, and ends with an error those that take too long."""
-
-    def __init__(self, models: Models, settings: ServerSettings, tls: ssl.SSLContext | None) -> None:
-        drain = settings.drain_seconds
-        super().__init__(
-            uvicorn.Config(
-                create_app(models, settings),
-                http=HttpProtocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                ssl_context_factory=None if tls is None else _always(tls),
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=int(drain) + 3,  # for clients that do not read
-            )
-        )
-        self._models = models
-        self._drain_seconds = drain
-
-    def stop(self, _: object) -> None:
-        """Leave: there is no engine, nor will there be one."""
-        self.should_exit = True
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Take the signals, without raising them again at the end: being stopped is how a server ends well."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let open answers end, by themselves or else by the engine's end."""
-        ending = asyncio.create_task(self._end_answers())
-        await super().shutdown(sockets)
-        ending.cancel()
-
-    async def _end_answers(self) -> None:
-        await asyncio.sleep(self._drain_seconds)
-        await self._models.close()
-
-
-def _always(tls: ssl.SSLContext) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
-    def context(_config: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-        return tls
-
-    return context
 
 
 async def _announce(models: Models, url: str, report: Callable[[str], None]) -> None:

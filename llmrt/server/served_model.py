@@ -6,14 +6,16 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from llmrt import __version__
 from llmrt.config import EngineConfig
 from llmrt.hub.artifact import ModelArtifact
-from llmrt.text.chat_format import ChatFormat, chat_format, special_marks
-from llmrt.text.chat_template import load_chat_template
-from llmrt.text.generation_defaults import GenerationDefaults, load_generation_defaults
-from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from llmrt.text.chat_format import ChatFormat
+    from llmrt.text.generation_defaults import GenerationDefaults
+    from llmrt.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,15 @@ class ServedModel:
 
 
 def load_served_model(offer: Offer) -> ServedModel:
-    """Read a model's tokenizer, chat template and defaults."""
+    """Read a model's tokenizer, chat template and defaults.
+
+    What that takes is imported here, which is when the engine has begun to load.
+    """
+    from llmrt.text.chat_format import chat_format, special_marks
+    from llmrt.text.chat_template import load_chat_template
+    from llmrt.text.generation_defaults import load_generation_defaults
+    from llmrt.text.tokenizer import load_tokenizer
+
     path = offer.artifact.path
     tokenizer = load_tokenizer(path)
     template = load_chat_template(path)

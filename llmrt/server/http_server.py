@@ -1,0 +1,80 @@
+"""uvicorn around the application, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import uvicorn
+
+from llmrt.config import ServerSettings
+from llmrt.server.app import create_app
+from llmrt.server.http_protocol import HttpProtocol
+from llmrt.server.models import Models
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_KEEP_ALIVE_SECONDS = 75  # longer than the clients' own limits, so that they never write to a closing socket
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, which finishes open answers on SIGINT and SIGTERM, and ends with an error those that take too long."""
+
+    def __init__(self, models: Models, settings: ServerSettings, tls: ssl.SSLContext | None) -> None:
+        drain = settings.drain_seconds
+        super().__init__(
+            uvicorn.Config(
+                create_app(models, settings),
+                http=HttpProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ssl_context_factory=None if tls is None else _always(tls),
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=int(drain) + 3,  # for clients that do not read
+            )
+        )
+        self._models = models
+        self._drain_seconds = drain
+
+    def stop(self, _: object) -> None:
+        """Leave: there is no engine, nor will there be one."""
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take the signals, without raising them again at the end: being stopped is how a server ends well."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let open answers end, by themselves or else by the engine's end."""
+        ending = asyncio.create_task(self._end_answers())
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    async def _end_answers(self) -> None:
+        await asyncio.sleep(self._drain_seconds)
+        await self._models.close()
+
+
+def _always(tls: ssl.SSLContext) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
+    def context(_config: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        return tls
+
+    return context
