@@ -45,7 +45,7 @@ def create_app(models: Models, settings: ServerSettings) -> FastAPI:
     app.add_middleware(ClientLimits, settings=settings)
     app.add_middleware(Guard, settings=settings)
     allow_origins(app, settings.cors_origins)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, metrics=models.metrics)
     for module in _ROUTES:
         app.include_router(module.router)
     return app

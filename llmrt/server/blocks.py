@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from llmrt.server.choice import CallDelta, Delta
+from llmrt.server.choice import CallDelta, Delta, ReportedToken
 
 BlockKind = Literal["reasoning", "text", "call"]
 
 
 @dataclass
 class Block:
-    """What there is of block ``index`` so far; ``text`` of a call are its arguments."""
+    """What there is of block ``index`` so far; ``text`` of a call are its arguments.
+
+    ``logprobs`` are of the tokens that begin in it.
+    """
 
     index: int
     kind: BlockKind
     text: str = ""
     id: str = ""
     name: str = ""
+    logprobs: list[ReportedToken] = field(default_factory=list[ReportedToken])
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,11 @@ class BlockStart:
 
 @dataclass(frozen=True)
 class BlockText:
-    """A block gained ``text``."""
+    """A block gained ``text``, in which the tokens of ``logprobs`` begin."""
 
     block: Block
     text: str
+    logprobs: Sequence[ReportedToken] = ()
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,14 @@ class Blocks:
         if delta.reasoning:
             yield from self._text("reasoning", delta.reasoning)
         if delta.text:
-            yield from self._text("text", delta.text)
+            yield from self._text("text", delta.text, delta.logprobs)
         for call in calls:
             yield from self._call(call)
 
-    def _text(self, kind: BlockKind, text: str) -> Iterator[BlockEvent]:
+    def _text(self, kind: BlockKind, text: str, logprobs: Sequence[ReportedToken] = ()) -> Iterator[BlockEvent]:
         if self._open is None or self._open.kind != kind:
             yield from self._start(kind)
-        yield from self._extend(text)
+        yield from self._extend(text, logprobs)
 
     def _call(self, call: CallDelta) -> Iterator[BlockEvent]:
         if call.id is not None and call.name is not None:
@@ -93,10 +98,11 @@ class Blocks:
         self.whole.append(self._open)
         yield BlockStart(self._open)
 
-    def _extend(self, text: str) -> Iterator[BlockEvent]:
+    def _extend(self, text: str, logprobs: Sequence[ReportedToken] = ()) -> Iterator[BlockEvent]:
         assert self._open is not None
         self._open.text += text
-        yield BlockText(self._open, text)
+        self._open.logprobs += logprobs
+        yield BlockText(self._open, text, logprobs)
 
     def _close(self) -> Iterator[BlockEvent]:
         if self._open is not None:

@@ -55,7 +55,12 @@ class Metrics:
             name: Histogram(f"vllm:{name}", text, model, registry=self.registry, buckets=bounds)
             for name, (bounds, text) in _HISTOGRAMS.items()
         }
+        self._http = Counter("http_requests", "HTTP requests.", ("method", "status", "handler"), registry=self.registry)
         self._ends = Counter("vllm:request_success", "Requests by how they ended.", ended, registry=self.registry)
+
+    def count_http(self, method: str, status: int, handler: str) -> None:
+        """An HTTP request was answered, by the route ``handler``; as FastAPI's instrumentators tell of it."""
+        self._http.labels(method, f"{status // 100}xx", handler).inc()
 
     def of_model(self, model: str) -> ModelMetrics:
         """What is told of the requests to one model."""

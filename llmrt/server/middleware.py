@@ -1,4 +1,4 @@
-"""Around every request: its id, one log line, and an answer when our own code fails."""
+"""Around every request: its id, one log line, its count, and an answer when our own code fails."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from llmrt.server.error_forms import respond
 from llmrt.server.errors import describe
 from llmrt.server.exchange import Exchange, begin_exchange
 from llmrt.server.logs import log, logger
+from llmrt.server.metrics import Metrics
+
+_LEFT = 499  # nginx's status for a client that left before it was answered
 
 
 class RequestLog:
-    """Echo or make ``x-request-id``, and log the request under it.
+    """Echo or make ``x-request-id``, and log the request under it and count it.
 
     An exception that no handler took is a bug: it is logged with its traceback, and answered with status 500
     while that is still possible. It is plain ASGI, so that a client that leaves is still seen below it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -40,6 +44,8 @@ class RequestLog:
             await respond(describe(error), scope["path"])(scope, receive, noting)
         finally:
             log("request", exchange.line, exchange.fields)
+            handler = getattr(scope.get("route"), "path", "none")
+            self._metrics.count_http(exchange.method, exchange.status or _LEFT, handler)
 
 
 def _noting(exchange: Exchange, send: Send) -> Send:

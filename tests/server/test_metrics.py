@@ -132,3 +132,16 @@ def test_metrics_need_the_key_too(model_path: Path) -> None:
     with serving(model_path, ServerSettings(api_keys=("k",))) as served, httpx.Client(base_url=served.url) as http:
         error_of(http.get("/metrics"), 401)
         assert http.get("/metrics", headers={"authorization": "Bearer k"}).status_code == 200
+
+
+def test_http_requests_are_counted_by_their_route_and_the_kind_of_their_status(http: httpx.Client) -> None:
+    chat(http, "hi")
+    chat(http, "hi", stream=True)
+    chat(http, "hi", temperature="hot")
+    http.get("/no/such/path")
+    http.delete("/v1/models/none")
+    values = read(http)
+    assert values["http_requests_total /v1/chat/completions POST 2xx"] == 2
+    assert values["http_requests_total /v1/chat/completions POST 4xx"] == 1
+    assert values["http_requests_total none GET 4xx"] == 1
+    assert sum(value for name, value in values.items() if name.startswith("http_requests_total")) == 5

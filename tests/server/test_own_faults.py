@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from llmrt.server.errors import ErrorBody
 from llmrt.server.framing import ServerSentEvents
+from llmrt.server.metrics import Metrics
 from llmrt.server.middleware import RequestLog
 from llmrt.server.stream import frames
 
@@ -23,7 +24,7 @@ async def _broken_app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_a_bug_is_one_json_error_and_a_traceback_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    transport = httpx.ASGITransport(RequestLog(_broken_app))
+    transport = httpx.ASGITransport(RequestLog(_broken_app, Metrics()))
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
         response = await http.get("/", headers={"x-request-id": "mine"})
     assert response.status_code == 500 and response.headers["x-request-id"] == "mine"

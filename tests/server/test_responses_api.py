@@ -304,8 +304,8 @@ def test_c11_a_stream_that_fails_ends_with_an_error_event(gpt: openai.OpenAI) ->
         ({"conversation": "conv_1"}, "conversation"),
         ({"background": True}, "background"),
         ({"prompt": {"id": "p"}}, "prompt"),
-        ({"include": ["message.output_text.logprobs"]}, "include"),
         ({"top_logprobs": 2}, "top_logprobs"),
+        ({"top_logprobs": 1000, "include": ["message.output_text.logprobs"]}, "top_logprobs"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [{**FUNCTIONS[0], "strict": True, "parameters": {"not": {}}}]}, "tools[0].parameters"),
@@ -337,3 +337,20 @@ def test_the_prompt_is_that_of_the_chat(gpt: openai.OpenAI, thinker: httpx.Clien
     body = {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "@prompt"}]}
     chat = thinker.post("/v1/chat/completions", json=body)
     assert gpt.responses.create(**asked("@prompt", instructions="S")).output_text == content(chat)
+
+
+def test_logprobs_are_those_of_the_chat(gpt: openai.OpenAI) -> None:
+    """Whole and in the deltas, the likeliest ones beside them."""
+    fields: Any = {"model": MODEL, "include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    whole = both(gpt, "one é two", **fields)
+    message: Any = whole.output[0]
+    chat: Any = gpt.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": "one é two"}], logprobs=True, top_logprobs=2
+    )
+    expected = [token.to_dict() for token in chat.choices[0].logprobs.content]
+    assert [token.to_dict() for token in message.content[0].logprobs] == expected and len(expected) > 3
+    events: Any = [*gpt.responses.create(**fields, input="one é two", stream=True)]
+    deltas = [token for event in events if event.type == "response.output_text.delta" for token in event.logprobs]
+    assert [token.to_dict() for token in deltas] == expected
+    assert whole.top_logprobs == 2
+    assert both(gpt, "one é two").output[0].content[0].logprobs == []  # type: ignore[union-attr, index]

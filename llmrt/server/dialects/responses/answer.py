@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmrt.server.blocks import Block, Blocks, whole_answer
+from llmrt.server.choice import ReportedToken
 from llmrt.server.dialects.responses.body import FunctionTool, ResponsesBody
 from llmrt.server.dialects.responses.records import (
     FunctionCallItem,
@@ -27,7 +28,9 @@ from llmrt.server.dialects.responses.records import (
     TextShown,
     ToolShown,
 )
+from llmrt.server.logprobs import chat_logprobs
 from llmrt.server.reply import Reply
+from llmrt.server.responses import ChatTokenLogprob
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Answer:
             max_tool_calls=body.max_tool_calls,
             prompt_cache_key=body.prompt_cache_key,
             safety_identifier=body.safety_identifier,
+            top_logprobs=body.top_logprobs or 0,
             reasoning=ReasoningShown(None if body.reasoning is None else body.reasoning.effort),
         )
 
@@ -79,13 +83,21 @@ class Answer:
         name = f"{self.reply.job.id.removeprefix('resp_')}_{block.index}"
         match block.kind:
             case "text":
-                content = [] if status == "in_progress" else [OutputText(block.text)]
+                content = [] if status == "in_progress" else [self.text(block)]
                 return MessageItem(f"msg_{name}", status, content)
             case "reasoning":
                 thoughts = [] if status == "in_progress" else [ReasoningText(block.text)]
                 return ReasoningItem(f"rs_{name}", status, thoughts)
             case "call":
                 return FunctionCallItem(f"fc_{name}", status, block.id, block.name, block.text)
+
+    def text(self, block: Block) -> OutputText:
+        """All of a block of text."""
+        return OutputText(block.text, logprobs=self.logprobs(block.logprobs))
+
+    def logprobs(self, tokens: Sequence[ReportedToken]) -> list[ChatTokenLogprob]:
+        """As a chat shows them."""
+        return chat_logprobs(self.reply.state.model.tokenizer, tokens).content
 
     def end_of(self, block: Block) -> ItemStatus:
         """How a block ended: only what came last can have been cut off."""

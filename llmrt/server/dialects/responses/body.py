@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmrt.engine.request import MAX_LOGPROBS
 from llmrt.server.extra_fields import FieldPolicy
 from llmrt.server.schemas import StreamOptions, ToolName
 
@@ -27,7 +28,6 @@ FIELDS = FieldPolicy(
         "conversation": (),
         "previous_response_id": (),
         "prompt": (),
-        "top_logprobs": (0,),
     },
     instead=dict.fromkeys(("background", "conversation", "previous_response_id", "prompt"), _STATELESS),
 )
@@ -84,6 +84,7 @@ class ResponsesBody(BaseModel):
     stream_options: StreamOptions | None = None
     store: bool | None = None
     include: list[str] | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     truncation: Literal["auto", "disabled"] | None = None
     metadata: dict[str, str] | None = None
     max_tool_calls: int | None = None

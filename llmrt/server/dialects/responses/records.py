@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from llmrt.server.responses import ChatTokenLogprob
+
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
@@ -19,7 +21,7 @@ class OutputText(Typed, frozen=True, tag="output_text"):
 
     text: str
     annotations: list[Any] = []
-    logprobs: list[Any] = []
+    logprobs: list[ChatTokenLogprob] = []
 
 
 class ReasoningText(Typed, frozen=True, tag="reasoning_text"):
@@ -144,13 +146,13 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
     max_tool_calls: int | None
     prompt_cache_key: str | None
     safety_identifier: str | None
+    top_logprobs: int
     object: Literal["response"] = "response"
     service_tier: Literal["default"] = "default"
     store: bool = False
     background: bool = False
     previous_response_id: None = None
     truncation: Literal["disabled"] = "disabled"
-    top_logprobs: int = 0
 
 
 class Event(Typed, frozen=True, kw_only=True):
@@ -234,14 +236,14 @@ class OutputTextDelta(PartEvent, frozen=True, kw_only=True, tag="response.output
     """More text."""
 
     delta: str
-    logprobs: list[Any] = []
+    logprobs: list[ChatTokenLogprob] = []
 
 
 class OutputTextDone(PartEvent, frozen=True, kw_only=True, tag="response.output_text.done"):
     """The whole text."""
 
     text: str
-    logprobs: list[Any] = []
+    logprobs: list[ChatTokenLogprob] = []
 
 
 class ReasoningTextDelta(PartEvent, frozen=True, kw_only=True, tag="response.reasoning_text.delta"):

@@ -27,8 +27,9 @@ NAMES = FieldNames(
 
 def chat_body(body: ResponsesBody) -> ChatBody:
     """The chat request that asks for the same. Raises ``RequestError`` for what cannot be asked for."""
-    if _LOGPROBS in (body.include or []):
-        raise RequestError(f"include: {_LOGPROBS} is not supported by this server.", param="include")
+    logprobs = _LOGPROBS in (body.include or [])
+    if body.top_logprobs and not logprobs:
+        raise RequestError(f'top_logprobs needs include: ["{_LOGPROBS}"].', param="top_logprobs")
     return as_body(
         ChatBody,
         {
@@ -40,6 +41,8 @@ def chat_body(body: ResponsesBody) -> ChatBody:
             "top_p": body.top_p,
             "frequency_penalty": body.frequency_penalty,
             "presence_penalty": body.presence_penalty,
+            "logprobs": logprobs,
+            "top_logprobs": body.top_logprobs if logprobs else None,
             "tools": [_tool(tool) for tool in body.tools or []],
             "tool_choice": _tool_choice(body.tool_choice),
             "parallel_tool_calls": body.parallel_tool_calls,
@@ -50,8 +53,8 @@ def chat_body(body: ResponsesBody) -> ChatBody:
 
 
 def unused_fields(body: ResponsesBody) -> Iterator[str]:
-    """The fields that have no effect: there is nothing encrypted to include, and no input is ever cut off."""
-    if body.include:
+    """The fields that have no effect: nothing else can be included, encrypted or not, and no input is ever cut off."""
+    if {*(body.include or [])} - {_LOGPROBS}:
         yield "include"
     if body.truncation == "auto":
         yield "truncation"

@@ -83,8 +83,8 @@ class ResponseStream:
         match event:
             case BlockStart(block):
                 yield from self._start(block)
-            case BlockText(block, text):
-                yield self._delta(block, text)
+            case BlockText():
+                yield self._delta(event)
             case BlockEnd(block):
                 yield from self._end(block)
 
@@ -92,26 +92,28 @@ class ResponseStream:
         item = self._answer.item(block, "in_progress")
         yield OutputItemAdded(output_index=block.index, item=item)
         if block.kind != "call":
-            yield ContentPartAdded(output_index=block.index, item_id=item.id, part=_part(block, ""))
+            part = OutputText("") if block.kind == "text" else ReasoningText("")
+            yield ContentPartAdded(output_index=block.index, item_id=item.id, part=part)
 
-    def _delta(self, block: Block, text: str) -> Event:
-        kinds = {"text": OutputTextDelta, "reasoning": ReasoningTextDelta, "call": ArgumentsDelta}
-        item = self._answer.item(block, "in_progress")
-        return kinds[block.kind](output_index=block.index, item_id=item.id, delta=text)
+    def _delta(self, event: BlockText) -> Event:
+        block, text = event.block, event.text
+        index, item = block.index, self._answer.item(block, "in_progress")
+        if block.kind == "text":
+            logprobs = self._answer.logprobs(event.logprobs)
+            return OutputTextDelta(output_index=index, item_id=item.id, delta=text, logprobs=logprobs)
+        kind = ReasoningTextDelta if block.kind == "reasoning" else ArgumentsDelta
+        return kind(output_index=index, item_id=item.id, delta=text)
 
     def _end(self, block: Block) -> Iterator[Event]:
         index, item = block.index, self._answer.item(block, self._answer.end_of(block))
         match block.kind:
             case "text":
-                yield OutputTextDone(output_index=index, item_id=item.id, text=block.text)
+                text = self._answer.text(block)
+                yield OutputTextDone(output_index=index, item_id=item.id, text=text.text, logprobs=text.logprobs)
             case "reasoning":
                 yield ReasoningTextDone(output_index=index, item_id=item.id, text=block.text)
             case "call":
                 yield ArgumentsDone(output_index=index, item_id=item.id, name=block.name, arguments=block.text)
         if not isinstance(item, FunctionCallItem):
-            yield ContentPartDone(output_index=index, item_id=item.id, part=_part(block, block.text))
+            yield ContentPartDone(output_index=index, item_id=item.id, part=item.content[0])
         yield OutputItemDone(output_index=index, item=item)
-
-
-def _part(block: Block, text: str) -> OutputText | ReasoningText:
-    return OutputText(text) if block.kind == "text" else ReasoningText(text)
