@@ -113,19 +113,26 @@ def test_only_who_has_the_admin_key_changes_adapters(serve: Serve) -> None:
         assert http.get("/v1/models").status_code == 401
 
 
-def test_an_engine_that_follows_another_has_its_adapters(serve: Serve) -> None:
+@pytest.fixture
+def own_engines() -> Callable[[], list[int]]:
+    """Those that the test's server started, beside the ones that are there before."""
+    others = engines_of(os.getpid())
+    return lambda: [pid for pid in engines_of(os.getpid()) if pid not in others]
+
+
+def test_an_engine_that_follows_another_has_its_adapters(serve: Serve, own_engines: Callable[[], list[int]]) -> None:
     with serve("sql", "gone") as http:
         assert load(http, "late").status_code == 200 and unload(http, "gone").status_code == 200
-        (engine,) = engines_of(os.getpid())
+        (engine,) = own_engines()
         os.kill(engine, signal.SIGKILL)
-        eventually(lambda: engines_of(os.getpid()) not in ([], [engine]) and http.get("/ready").status_code == 200)
+        eventually(lambda: own_engines() not in ([], [engine]) and http.get("/ready").status_code == 200)
         assert content(chat(http, "@adapter", model="late")) == "late of sql,late"
 
 
-def test_a_model_that_left_and_comes_back_has_its_adapters(serve: Serve) -> None:
+def test_a_model_that_left_and_comes_back_has_its_adapters(serve: Serve, own_engines: Callable[[], list[int]]) -> None:
     with serve("sql", keep_alive_seconds=0.2) as http:
         assert load(http, "late").status_code == 200
-        eventually(lambda: engines_of(os.getpid()) == [])
+        eventually(lambda: own_engines() == [])
         assert content(chat(http, "@adapter", model="late")) == "late of sql,late"
 
 
