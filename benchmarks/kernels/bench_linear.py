@@ -2,10 +2,11 @@
 
     python -m benchmarks.kernels.bench_linear [--json FILE] [--threads N]
 
-Weights are cold: int4 and int8 with int8 activations, and bf16 with activations rounded to bf16 or in fp32. ``memory``
-is the bytes of the weight a second over the read bandwidth, ``peak`` the operations a second over those of the
-instructions that multiply such activations alone, ``x bf16`` and ``x int4`` torch's time over ours, ``x one`` our time
-over that of one token. The activations are rounded in each call. LLMRT_ISA chooses the instruction set.
+Weights are cold: int4 and int8 with int8 activations, ``+`` with offsets, and bf16 with activations rounded to bf16 or
+in fp32. ``memory`` is the bytes of the weight a second over the read bandwidth, ``peak`` the operations a second over
+those of the instructions that multiply such activations alone, ``x bf16`` and ``x int4`` torch's time over ours,
+``x one`` our time over that of one token. The activations are rounded in each call. LLMRT_ISA chooses the instruction
+set.
 """
 
 from __future__ import annotations
@@ -40,22 +41,24 @@ class Scheme:
     bits: int
     group: int
     activations: torch.dtype
+    affine: bool = False
 
     @property
     def name(self) -> str:
         """What it is called in the table."""
         if self.group:
-            return f"int{self.bits} g{self.group}"
+            return f"int{self.bits} g{self.group}" + ("+" if self.affine else "")
         return "bf16" if self.activations == torch.bfloat16 else "bf16 x fp32"
 
     @property
     def bits_per_weight(self) -> float:
-        """Scales included."""
-        return self.bits + (16 / self.group if self.group else 0)
+        """Scales and offsets included."""
+        return self.bits + ((1 + self.affine) * 16 / self.group if self.group else 0)
 
 
 SCHEMES = (
     Scheme(4, 32, torch.int8),
+    Scheme(4, 32, torch.int8, affine=True),
     Scheme(4, 64, torch.int8),
     Scheme(8, 64, torch.int8),
     Scheme(16, 0, torch.bfloat16),
@@ -88,13 +91,17 @@ def float_seconds(memory: Tensor, shape: tuple[int, int], tokens: int, activatio
     return seconds_each([lambda w=w: linear(round_rows(x, activations), w) for w in weights])
 
 
-def codes_seconds(memory: Tensor, halves: Tensor, shape: tuple[int, int], tokens: int, bits: int, group: int) -> float:
-    """Our product with quantized weights."""
-    rows, columns = shape
+def codes_seconds(memory: Tensor, halves: Tensor, shape: tuple[int, int], tokens: int, scheme: Scheme) -> float:
+    """Our product with quantized weights; offsets lie behind the scales."""
+    (rows, columns), group = shape, scheme.group
     x = torch.randn(tokens, columns)
-    codes = cold_copies(memory, (rows // 16, columns * bits // 32, 64))
-    scales = cold_copies(halves, (rows // 16, columns // group, 16))
-    weights = [Weight((Matrix(*pair, bits, rows),), group) for pair in zip(codes, scales, strict=False)]
+    codes = cold_copies(memory, (rows // 16, columns * scheme.bits // 32, 64))
+    by_group = cold_copies(halves, (1 + scheme.affine, rows // 16, columns // group, 16))
+    matrices = [
+        Matrix(data, scales, scheme.bits, rows, *offsets)
+        for data, (scales, *offsets) in zip(codes, by_group, strict=False)
+    ]
+    weights = [Weight((matrix,), group) for matrix in matrices]
     return seconds_each([lambda w=w: linear(quantize_rows(x, group), w) for w in weights])
 
 
@@ -144,7 +151,7 @@ def main() -> None:
             one = 0.0
             for tokens in TOKENS:
                 if scheme.group:
-                    seconds = codes_seconds(data, halves, shape, tokens, scheme.bits, scheme.group)
+                    seconds = codes_seconds(data, halves, shape, tokens, scheme)
                 else:
                     seconds = float_seconds(floats, shape, tokens, scheme.activations)
                 one = seconds if tokens == 1 else one
