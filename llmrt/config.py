@@ -19,6 +19,7 @@ class EngineConfig:
     "fp32", "bf16" or "fp16", the latter "int8" or "fp8" too; ``device`` "auto", "cpu", "cuda" or "cuda:N";
     ``gpu_memory`` that may be used there, a fraction of what is free or, above 1, gigabytes; ``graphs`` of decode steps
     there; ``threads`` of the processor; ``max_num_seqs`` requests computed side by side;
+    ``speculate`` "off", "ngram" or "auto", which is "ngram" where that is possible, or ``draft_model``, a path;
     ``max_num_batched_tokens`` in one step; ``block_size`` tokens in a KV block; ``disk_cache`` bytes that the prefixes
     of all models may have on disk together, 0 for none; ``adapters`` the LoRA adapters that it begins with, each a name
     and a folder.
@@ -33,6 +34,8 @@ class EngineConfig:
     gpu_memory: float | None = None
     graphs: bool = True
     threads: int | None = None
+    speculate: str = "off"
+    draft_model: str | None = None
     max_num_seqs: int = 8
     max_num_batched_tokens: int = 512
     block_size: int = 64

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
+
+import pytest
 
 from llmrt.engine.request import PENDING, Request, RequestOutput
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
@@ -19,11 +22,13 @@ def next_token(token_ids: list[int]) -> int:
 class ScriptedRunner:
     """Keeps its own record of what each cache slot holds, and checks every read against it.
 
-    ``layers`` of a prompt, and the seconds that a decode step takes and a layer for each token, by a clock of its own.
+    ``layers`` of a prompt, and the seconds that a decode step takes, that each row of it takes, and a layer for each
+    token, by a clock of its own.
     """
 
     vocab_size = VOCAB
     hidden_size = 1
+    verifies = True
 
     def __init__(
         self,
@@ -32,12 +37,13 @@ class ScriptedRunner:
         *,
         layers: int = 1,
         decode_seconds: float = 1.0,
+        row_seconds: float = 0.0,
         layer_seconds: float = 1.0,
     ) -> None:
         self.block_size = block_size
         self.window = sliding_window
         self.layers = layers
-        self.decode_seconds, self.layer_seconds = decode_seconds, layer_seconds
+        self.decode_seconds, self.row_seconds, self.layer_seconds = decode_seconds, row_seconds, layer_seconds
         self.now = 0.0
         self.slots: dict[tuple[int, int], tuple[int, ...]] = {}
         self.steps: list[dict[str, int]] = []
@@ -46,9 +52,10 @@ class ScriptedRunner:
         return self.now
 
     def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, SampledToken]:
-        assert all(num_tokens == 1 == request.num_uncomputed_tokens for request, num_tokens in scheduled.items())
-        self.now += self.decode_seconds
-        return self.compute(scheduled, known(scheduled))
+        assert all(r.num_uncomputed_tokens == 1 and n == 1 + len(r.draft) for r, n in scheduled.items())
+        self.now += self.decode_seconds + self.row_seconds * sum(scheduled.values())
+        self.compute(scheduled, {request: [*request.token_ids, *request.draft] for request in scheduled})
+        return {request: follow_draft(request) for request in scheduled}
 
     def begin(self, scheduled: SchedulerOutput) -> ScriptedPrefill:
         return ScriptedPrefill(self, scheduled)
@@ -112,9 +119,17 @@ def known(scheduled: SchedulerOutput) -> dict[Request, list[int]]:
     return {request: request.token_ids for request in scheduled}
 
 
-def expected_answer(prompt: list[int], max_tokens: int) -> list[int]:
+def follow_draft(request: Request) -> SampledToken:
+    token_ids = list(request.token_ids)
+    while (token := next_token(token_ids)) in request.draft[len(token_ids) - len(request.token_ids) :][:1]:
+        token_ids.append(token)
+    accepted = token_ids[len(request.token_ids) :]
+    return SampledToken(token, accepted=tuple(map(SampledToken, accepted)))
+
+
+def expected_answer(prompt: list[int], max_tokens: int, context: int = CONTEXT) -> list[int]:
     token_ids = list(prompt)
-    while len(token_ids) < min(len(prompt) + max_tokens, CONTEXT):
+    while len(token_ids) < min(len(prompt) + max_tokens, context):
         token_ids.append(next_token(token_ids))
     return token_ids[len(prompt) :]
 
@@ -150,3 +165,29 @@ class ScriptedFlight:
 
     def wait(self) -> dict[Request, SampledToken]:
         return self.sampled
+
+
+class Oracle:
+    """Knows how requests go on, and guesses each token right with a chance of ``right``."""
+
+    seconds_per_token = 0.0
+
+    def __init__(self, rng: random.Random, right: float = 0.8) -> None:
+        self.rng, self.right = rng, right
+
+    def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
+        return [self.guess(request, most) for request, most in zip(requests, counts, strict=True)]
+
+    def guess(self, request: Request, most: int) -> list[int]:
+        token_ids = list(request.token_ids)
+        for _ in range(most):
+            token = next_token(token_ids)
+            token_ids.append(token if self.rng.random() < self.right else (token + 1) % VOCAB)
+        return token_ids[len(request.token_ids) :]
+
+
+def verify_all_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether that pays or not."""
+    monkeypatch.setattr(
+        "llmrt.engine.speculation.speculation.draft_lengths", lambda chances, seconds: [len(own) for own in chances]
+    )

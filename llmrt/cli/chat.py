@@ -18,6 +18,7 @@ from llmrt.cli.options import (
     Ctx,
     Device,
     DiskCache,
+    DraftModel,
     Dtype,
     DtypeName,
     GpuMemory,
@@ -26,12 +27,14 @@ from llmrt.cli.options import (
     Quant,
     QuantName,
     Revision,
+    Speculate,
+    SpeculateName,
     Threads,
     complete_model,
 )
 from llmrt.cli.remote import RemoteSession
 from llmrt.cli.sampling import CHAT_FALLBACK, MaxTokens, MinP, Seed, Temperature, TopK, TopP, override, recommended
-from llmrt.cli.session import Session, find_model
+from llmrt.cli.session import Session, draft_path, find_model
 from llmrt.cli.terminal import complain, end_line, read_stdin, say, write
 from llmrt.config import EngineConfig
 from llmrt.errors import ConfigError, ContextLengthError, LlmrtError, RequestError
@@ -47,6 +50,8 @@ LOCAL_OPTIONS = (
     "gpu_memory",
     "threads",
     "disk_cache",
+    "speculate",
+    "draft_model",
     "revision",
     "lora",
 )
@@ -77,6 +82,8 @@ def chat(
     gpu_memory: GpuMemory = None,
     threads: Threads = None,
     disk_cache: DiskCache = DISK_CACHE,
+    speculate: Speculate = SpeculateName.auto,
+    draft_model: DraftModel = None,
     revision: Revision = None,
     lora: Adapter = None,
     url: Annotated[
@@ -122,6 +129,8 @@ def chat(
         device=device,
         gpu_memory=gpu_memory,
         threads=threads,
+        speculate=speculate,
+        draft_model=draft_path(draft_model),
         max_num_seqs=1,
         adapters=() if lora is None else (("lora", str(lora)),),
         disk_cache=disk_cache,

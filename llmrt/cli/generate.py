@@ -17,6 +17,7 @@ from llmrt.cli.options import (
     Ctx,
     Device,
     DiskCache,
+    DraftModel,
     Dtype,
     DtypeName,
     GpuMemory,
@@ -26,10 +27,12 @@ from llmrt.cli.options import (
     Quant,
     QuantName,
     Revision,
+    Speculate,
+    SpeculateName,
     Threads,
 )
 from llmrt.cli.sampling import MinP, Seed, TopK, TopP, override
-from llmrt.cli.session import Session, find_model
+from llmrt.cli.session import Session, draft_path, find_model
 from llmrt.cli.tables import print_json
 from llmrt.cli.terminal import end_line, read_stdin, say, write
 from llmrt.config import EngineConfig
@@ -57,6 +60,8 @@ def generate(
     gpu_memory: GpuMemory = None,
     threads: Threads = None,
     disk_cache: DiskCache = DISK_CACHE,
+    speculate: Speculate = SpeculateName.auto,
+    draft_model: DraftModel = None,
     revision: Revision = None,
     lora: Adapter = None,
 ) -> None:
@@ -80,6 +85,8 @@ def generate(
         device=device,
         gpu_memory=gpu_memory,
         threads=threads,
+        speculate=speculate,
+        draft_model=draft_path(draft_model),
         max_num_seqs=1,
         adapters=() if lora is None else (("lora", str(lora)),),
         disk_cache=disk_cache,

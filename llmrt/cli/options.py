@@ -73,6 +73,14 @@ class QuantName(StrEnum):
     auto = "auto"
 
 
+class SpeculateName(StrEnum):
+    """What guesses tokens, several of which are verified at once."""
+
+    auto = "auto"
+    ngram = "ngram"
+    off = "off"
+
+
 MODEL_HELP = "An alias, org/name, org/name:file.gguf, a folder or a GGUF file."
 
 
@@ -128,6 +136,16 @@ DiskCache = Annotated[
         show_default="2GB",
         metavar="SIZE",
         help="Disk for what was computed of long prompts, which then need not be computed again; 0 keeps nothing.",
+    ),
+]
+Speculate = Annotated[
+    SpeculateName,
+    typer.Option(help="Guess tokens by what the text repeats and verify several at once; auto is where that pays."),
+]
+DraftModel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL", autocompletion=complete_model, help="A smaller model of the same tokens guesses them."
     ),
 ]
 MaxNumSeqs = Annotated[int, typer.Option(min=1, help="Requests computed side by side.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from llmrt.cli.options import (
     Ctx,
     Device,
     DiskCache,
+    DraftModel,
     Dtype,
     DtypeName,
     GpuMemory,
@@ -26,6 +28,8 @@ from llmrt.cli.options import (
     Quant,
     QuantName,
     Revision,
+    Speculate,
+    SpeculateName,
     Threads,
 )
 from llmrt.cli.serve_config import CONTEXT_SETTINGS, config_text
@@ -63,6 +67,8 @@ def serve(
     device: Device = "auto",
     gpu_memory: GpuMemory = None,
     threads: Threads = None,
+    speculate: Speculate = SpeculateName.auto,
+    draft_model: DraftModel = None,
     max_num_seqs: MaxNumSeqs = 8,
     disk_cache: DiskCache = DISK_CACHE,
     revision: Revision = None,
@@ -83,8 +89,10 @@ def serve(
         return
     if not model:
         raise ConfigError("serve needs a model: as its argument, in LLMRT_MODEL, or as model in the --config file.")
-    _check_each(model, served_model_name, revision, lora)
+    alone = {"--revision": revision, "--lora": lora[0] if lora else None, "--draft-model": draft_model}
+    _check_each(model, served_model_name, alone)
 
+    from llmrt.cli.session import draft_path
     from llmrt.server import runner
     from llmrt.server.adapters import parse_adapter
     from llmrt.server.cors import check_cors_origin
@@ -104,6 +112,8 @@ def serve(
             device=device,
             gpu_memory=gpu_memory,
             threads=threads,
+            speculate=speculate,
+            draft_model=draft_path(draft_model),
             max_num_seqs=max_num_seqs,
             adapters=tuple(map(parse_adapter, lora or [])),
             disk_cache=disk_cache,
@@ -140,11 +150,10 @@ def _offer(model: str, name: str | None, engine: EngineConfig, calibrate: Path |
     return Offer(artifact, engine, name)
 
 
-def _check_each(models: list[str], names: list[str] | None, revision: str | None, adapters: list[str] | None) -> None:
-    """Raise ``ConfigError`` for an option that is not for this many models."""
+def _check_each(models: list[str], names: list[str] | None, alone: Mapping[str, str | None]) -> None:
+    """Raise ``ConfigError`` for an option that is not for this many models; those ``alone`` are for one."""
     if names and len(names) != len(models):
         raise ConfigError(f"--served-model-name is there {len(names)} times, for {len(models)} models.")
-    if revision is not None and len(models) > 1:
-        raise ConfigError(f"--revision {revision} is for one model, and these are {len(models)}.")
-    if adapters and len(models) > 1:
-        raise ConfigError(f"--lora {adapters[0]} is for one model, and these are {len(models)}.")
+    for option, value in alone.items():
+        if value and len(models) > 1:
+            raise ConfigError(f"{option} {value} is for one model, and these are {len(models)}.")

@@ -67,6 +67,11 @@ def find_model(model: str, revision: str | None = None) -> LocalModel:
     )
 
 
+def draft_path(model: str | None) -> str | None:
+    """Where the draft model is, fetched where needed. Raises ``LlmrtError``."""
+    return None if model is None else str(resolve(model, report=say).path)
+
+
 class Session:
     """One answer at a time, by the engine's ``adapter`` of that name if there is one.
 

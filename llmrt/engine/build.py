@@ -10,6 +10,7 @@ import torch
 from llmrt.config import EngineConfig
 from llmrt.engine.adapter_weights import AdapterWeights
 from llmrt.engine.adapters import Adapters
+from llmrt.engine.build_speculation import make_speculation, plan_draft
 from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.device import CudaDevice
 from llmrt.engine.disk_cache import open_disk_cache
@@ -42,9 +43,10 @@ def build_engine(path: Path, config: EngineConfig, progress: Progress = lambda _
 def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
     """Decide what fits, load the weights, and join scheduler and runner."""
     _check(config)
-    shape = model.config
+    shape, asked = model.config, config
     config, notices = settle(model, config)
-    budget = budget_of(shape, config, free_memory(config))
+    draft = plan_draft(model, asked, free_memory(config))
+    budget = budget_of(shape, config, free_memory(config) - (draft.num_bytes if draft else 0))
     weights = loaded_bytes(model, config) + _adapter_bytes(config)
     plan = plan_memory(shape, config, weights=weights, kv_dtype=config.kv_dtype, budget=budget)
     loaded = load_model(model, config, plan.context_length, progress)
@@ -71,7 +73,8 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     runner = _runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size), late)
     adapters = _adapters(decoder, runner, config)
     grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), shape.vocab_size)
-    return LLMEngine(scheduler, runner, notices, config, grammars, adapters)
+    speculation = make_speculation(decoder, config, draft, progress)
+    return LLMEngine(scheduler, runner, notices, config, grammars, adapters, speculation)
 
 
 def _runner(

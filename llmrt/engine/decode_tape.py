@@ -1,8 +1,11 @@
 """Decode steps as tapes: the step is described once and then run again in one native call.
 
-A tape is made for each number of requests, the first time it is needed. It reads its inputs from tensors that stay
-where they are, and leaves the logits and the likeliest tokens where they were; everything between is native calls, or
-there is no tape.
+A tape is made for each number of rows, the first time it is needed. It reads its inputs from tensors that stay where
+they are, and leaves the logits and the likeliest tokens where they were; everything between is native calls, or there
+is no tape.
+
+A request has a row for its last token, and one for each token of its draft. These see the ones before them in the
+cache, as they would one step after the other: to the kernels all rows are requests that decode.
 """
 
 from __future__ import annotations
@@ -60,20 +63,20 @@ def _numbers(tensor: Tensor) -> memoryview[int]:
 
 
 class _Inputs:
-    """What a tape for B requests reads, as tensors for recording it and as memory for writing the next step's numbers.
+    """What a tape of R rows reads, as tensors for recording it and as memory for writing the next step's numbers.
 
-    The block table of request i begins at number i * ``_max_blocks``. ``adapted``: some request has an adapter.
+    The block table of row i begins at number i * ``_max_blocks``. ``adapted``: some request has an adapter.
     """
 
-    def __init__(self, num_requests: int, max_blocks: int, *, adapted: bool) -> None:
-        columns = torch.zeros(5, num_requests, dtype=torch.int64)
-        tables = torch.zeros(num_requests, max_blocks, dtype=torch.int64)
+    def __init__(self, rows: int, max_blocks: int, *, adapted: bool) -> None:
+        columns = torch.zeros(5, rows, dtype=torch.int64)
+        tables = torch.zeros(rows, max_blocks, dtype=torch.int64)
         ids, positions, slots, lens, adapters = columns
         self.batch = ForwardBatch(
             input_ids=ids,
             positions=positions,
             slot_mapping=slots,
-            cu_seqlens_q=torch.arange(num_requests + 1),
+            cu_seqlens_q=torch.arange(rows + 1),
             seq_lens=lens,
             block_table=tables,
             max_query_len=1,
@@ -86,20 +89,24 @@ class _Inputs:
 
     def write(self, requests: Sequence[Request], block_size: int) -> None:
         """What a shorter block table leaves of an older one behind it is never read."""
-        for i, request in enumerate(requests):
-            position, table = request.num_computed_tokens, request.block_table
-            self._ids[i] = request.token_ids[position]
-            self._positions[i] = position
-            self._slots[i] = table[position // block_size] * block_size + position % block_size
-            self._lens[i] = position + 1
-            start = i * self._max_blocks
-            self._tables[start : start + len(table)] = table
-            if self._adapted:
-                self._adapters[i] = adapter_number(request)
+        i = 0
+        for request in requests:
+            table = request.block_table
+            tokens = (request.token_ids[-1], *request.draft)
+            for position, token_id in enumerate(tokens, request.num_computed_tokens):
+                self._ids[i] = token_id
+                self._positions[i] = position
+                self._slots[i] = table[position // block_size] * block_size + position % block_size
+                self._lens[i] = position + 1
+                start = i * self._max_blocks
+                self._tables[start : start + len(table)] = table
+                if self._adapted:
+                    self._adapters[i] = adapter_number(request)
+                i += 1
 
 
 class Step:
-    """A recorded step of B requests, with what its last run left: logits [B, V] and the likeliest token of each."""
+    """A recorded step of R rows, with what its last run left: logits [R, V] and the likeliest token of each."""
 
     def __init__(self, inputs: _Inputs, tape: Tape, logits: Tensor, likeliest: Tensor) -> None:
         self.logits = logits
@@ -108,17 +115,17 @@ class Step:
         self._likeliest = _numbers(likeliest)
 
     def run(self, requests: Sequence[Request], block_size: int) -> None:
-        """Compute the next token of each request."""
+        """Compute the rows of ``requests``."""
         self._inputs.write(requests, block_size)
         self._tape.run()
 
     def likeliest(self) -> list[int]:
-        """The likeliest token of each request."""
+        """The likeliest token behind each row."""
         return self._likeliest.tolist()
 
 
 class DecodeTapes:
-    """Runs ``decoder`` over steps of one token a request; ``max_blocks`` is the widest block table."""
+    """Runs ``decoder`` over steps of requests that decode; ``max_blocks`` is the widest block table."""
 
     def __init__(self, decoder: Decoder, kv: KVCache, max_blocks: int, block_size: int) -> None:
         self._decoder = decoder
@@ -131,9 +138,10 @@ class DecodeTapes:
 
     def run(self, requests: Sequence[Request]) -> Step | None:
         """The step, whose results are valid until the next run; None if this decoder cannot be recorded."""
-        step = self._recorded.get((len(requests), has_adapters(requests)))
+        kind = sum(1 + len(request.draft) for request in requests), has_adapters(requests)
+        step = self._recorded.get(kind)
         if step is None:
-            return self._record(requests)
+            return self._record(requests, kind)
         step.run(requests, self._block_size)
         return step
 
@@ -142,9 +150,8 @@ class DecodeTapes:
         self._recorded = {kind: step for kind, step in self._recorded.items() if not kind[1]}
 
     @torch.inference_mode()
-    def _record(self, requests: Sequence[Request]) -> Step | None:
-        kind = len(requests), has_adapters(requests)
-        inputs = _Inputs(len(requests), self._max_blocks, adapted=kind[1])
+    def _record(self, requests: Sequence[Request], kind: tuple[int, bool]) -> Step | None:
+        inputs = _Inputs(kind[0], self._max_blocks, adapted=kind[1])
         inputs.write(requests, self._block_size)
         try:
             with record() as tape, _NativeOnly():

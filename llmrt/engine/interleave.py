@@ -11,37 +11,50 @@ from collections.abc import Callable
 from time import perf_counter
 
 from llmrt.engine.pace import Pace
-from llmrt.engine.request import RequestOutput
+from llmrt.engine.request import Request, RequestOutput
 from llmrt.engine.runner import ModelRunner, Prefill
 from llmrt.engine.scheduler import Scheduler, SchedulerOutput
+from llmrt.engine.speculation.speculation import Speculation
 
 
 class Interleave:
     """One step of prompts is under way at most."""
 
-    def __init__(self, scheduler: Scheduler, runner: ModelRunner, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        runner: ModelRunner,
+        clock: Callable[[], float] = perf_counter,
+        speculation: Speculation | None = None,
+    ) -> None:
         self._scheduler = scheduler
         self._runner = runner
         self._clock = clock
+        self._speculation = speculation
         self._pace = Pace()
         self._prefill: Prefill | None = None
 
     def step(self) -> list[RequestOutput]:
         """Layers of a step of prompts, as many as the pace allows, and a token for all who decode."""
         self._forget_who_left()  # who was aborted
-        if num_decoding := self._scheduler.num_decoding:
-            self._pace.weigh(self._scheduler.num_running - num_decoding, num_decoding)
-        scheduled = self._scheduler.schedule(self._prompt_tokens())
+        if decoding := self._scheduler.decoding:
+            self._pace.weigh(self._scheduler.num_running - len(decoding), len(decoding))
+            self._draft(decoding)
+        scheduled = self._scheduler.schedule(self._prompt_tokens(bool(decoding)))
         self._forget_who_left()  # who was preempted
-        decoding = {request: num_tokens for request, num_tokens in scheduled.items() if request.is_decoding}
-        if len(decoding) < len(scheduled):
-            self._prefill = self._runner.begin({r: n for r, n in scheduled.items() if r not in decoding})
-        return [*self._compute_layers(bool(decoding)), *self._decode(decoding)]
+        tokens = {request: num_tokens for request, num_tokens in scheduled.items() if request.is_decoding}
+        if len(tokens) < len(scheduled):
+            self._prefill = self._runner.begin({r: n for r, n in scheduled.items() if r not in tokens})
+        return [*self._compute_layers(bool(tokens)), *self._decode(tokens)]
 
-    def _prompt_tokens(self) -> int | None:
+    def _prompt_tokens(self, others_decode: bool) -> int | None:
         if self._prefill is not None:
             return 0
-        return self._pace.prompt_tokens() if self._scheduler.num_decoding else None
+        return self._pace.prompt_tokens() if others_decode else None
+
+    def _draft(self, decoding: list[Request]) -> None:
+        if self._speculation is not None and self._runner.verifies:
+            self._speculation.draft(decoding)
 
     def _forget_who_left(self) -> None:
         if self._prefill is None:
@@ -74,5 +87,8 @@ class Interleave:
             return []
         start = self._clock()
         outputs = self._scheduler.update(scheduled, self._runner.execute(scheduled))
-        self._pace.decoded(self._clock() - start)
+        seconds = self._clock() - start
+        self._pace.decoded(seconds)
+        if self._speculation is not None:
+            self._speculation.learn(scheduled, seconds)
         return outputs

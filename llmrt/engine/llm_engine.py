@@ -13,6 +13,7 @@ from llmrt.engine.request import Adapter, Pooling, Request, RequestOutput, Sampl
 from llmrt.engine.run_ahead import RunAhead
 from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
+from llmrt.engine.speculation.speculation import Speculation
 from llmrt.engine.stats import EngineStats
 from llmrt.errors import ContextLengthError, RequestError
 
@@ -24,7 +25,7 @@ class LLMEngine:
 
     ``notices`` are lines for the person who started the engine, such as a context that had to be reduced; more may come
     while it runs. ``config`` is what it runs with, formats that were left to it chosen. Without ``grammars`` no request
-    can have one, nor an adapter without ``adapters``.
+    can have one, nor an adapter without ``adapters``. ``speculation`` is for a runner that verifies.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class LLMEngine:
         config: EngineConfig = DEFAULTS,
         grammars: Grammars | None = None,
         adapters: Adapters | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.notices = notices
@@ -42,10 +44,11 @@ class LLMEngine:
         self._runner = runner
         self._grammars = grammars
         self._adapters = adapters
+        self._speculation = speculation
         if isinstance(runner, LateRunner):
             self._step = RunAhead(scheduler, runner).step
         else:
-            self._step = Interleave(scheduler, runner).step
+            self._step = Interleave(scheduler, runner, speculation=speculation).step
 
     @property
     def context_length(self) -> int:
@@ -65,7 +68,7 @@ class LLMEngine:
     @property
     def stats(self) -> EngineStats:
         """Its state just now. A request whose grammar is compiled waits."""
-        scheduler, kv = self.scheduler, self.scheduler.kv
+        scheduler, kv, speculation = self.scheduler, self.scheduler.kv, self._speculation
         return EngineStats(
             num_running=scheduler.num_running,
             num_waiting=scheduler.num_waiting + self._num_compiling,
@@ -75,6 +78,9 @@ class LLMEngine:
             prefix_hits=kv.num_found_tokens,
             disk_queries=kv.num_disk_queried_tokens,
             disk_hits=kv.num_read_tokens,
+            num_drafts=speculation.num_drafts if speculation else 0,
+            num_draft_tokens=speculation.num_draft_tokens if speculation else 0,
+            num_accepted_tokens=speculation.num_accepted_tokens if speculation else 0,
         )
 
     @property

@@ -11,7 +11,7 @@ from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.layered_prefill import LayeredPrefill
 from llmrt.engine.pooling import Pooler
 from llmrt.engine.request import Request
-from llmrt.engine.sampler import choose
+from llmrt.engine.sampler import verify
 from llmrt.engine.scheduler import SchedulerOutput, StepResult
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
@@ -34,14 +34,19 @@ class TorchModelRunner:
         self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
         self._pooler = Pooler(decoder.norm)
 
+    @property
+    def verifies(self) -> bool:
+        """See ``ModelRunner``. Only a tape's rows are the same to the last bit as those of a step without drafts."""
+        return self._tapes is not None and self._tapes.possible
+
     def execute(self, scheduled: SchedulerOutput) -> dict[Request, StepResult]:
         """See ``ModelRunner``."""
         requests = list(scheduled)
         if self._tapes is not None and self._tapes.possible:
             step = self._tapes.run(requests)
             if step is not None:
-                return dict(choose(step.logits, requests, step.likeliest))
-        prefill = self.begin(scheduled)
+                return dict(verify(step.logits, requests, step.likeliest))
+        prefill = self.begin(dict.fromkeys(requests, 1))
         while not prefill.advance():
             pass
         return prefill.results()

@@ -147,7 +147,7 @@ class Request:
     number that the scheduler sets, it ends. ``is_plain`` and ``is_plain_greedy`` are those of ``params``.
     ``constraint`` is its place in the grammar, if it has one. With ``pooling`` nothing is generated: the request ends
     when its prompt is computed, and gives a vector. All of its tokens go through the model with its ``adapter``, if it
-    has one.
+    has one. ``draft`` are guesses of what follows that the step which is scheduled verifies.
     """
 
     request_id: str
@@ -170,6 +170,7 @@ class Request:
     block_table: array[int] = field(default_factory=empty_table)
     block_keys: list[bytes] = field(default_factory=list[bytes])
     constraint: Constraint | None = None
+    draft: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self.num_prompt_tokens = len(self.token_ids)

@@ -49,8 +49,13 @@ class Prefill(Protocol):
 class ModelRunner(Runner, Protocol):
     """A runner that has the tokens when it has computed the step."""
 
+    @property
+    def verifies(self) -> bool:
+        """Whether drafts are computed; else ``execute`` accepts none."""
+        ...
+
     def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, StepResult]:
-        """A step in which every request has one token, and gets the next."""
+        """A step in which every request has one token and perhaps a draft, and gets the next token."""
         ...
 
     def begin(self, scheduled: SchedulerOutput) -> Prefill:

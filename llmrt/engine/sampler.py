@@ -34,9 +34,47 @@ def choose(
     return dict(zip(requests, sample(logits, requests), strict=True))
 
 
-def _choose(logits: Tensor, request: Request) -> SampledToken:
+@torch.inference_mode()
+def verify(
+    logits: Tensor, requests: Sequence[Request], likeliest: Callable[[], list[int]]
+) -> dict[Request, SampledToken]:
+    """The same where each request has a row for its last token and one for each token of its draft. logits [R, V].
+
+    The token of a row is chosen as ever. While it is that of the draft, the next row is right, and chosen from too.
+    """
+    if not any(request.draft for request in requests):
+        return choose(logits, requests, likeliest)
+    best, chosen, start = likeliest(), dict[Request, SampledToken](), 0
+    for request in requests:
+        end = start + 1 + len(request.draft)
+        chosen[request] = _follow_draft(request, logits[start:end], best[start:end])
+        start = end
+    return chosen
+
+
+def _follow_draft(request: Request, logits: Tensor, likeliest: Sequence[int]) -> SampledToken:
+    accepted: list[SampledToken] = []
+
+    def choose_next() -> SampledToken:
+        if request.is_plain_greedy:
+            return SampledToken(likeliest[len(accepted)])
+        return _choose(logits[len(accepted)].float(), request, [token.token_id for token in accepted])
+
+    token = choose_next()
+    for guess in request.draft:
+        if token.token_id != guess:
+            break
+        accepted.append(token)
+        if request.constraint is not None:
+            request.constraint.advance(guess)
+        token = choose_next()
+    return token._replace(accepted=tuple(accepted))
+
+
+def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> SampledToken:
+    """The token behind those of ``request`` and the ``accepted`` ones of its draft. logits [V] fp32."""
     params = request.params
-    adjusted = penalise(logits, request)
+    adjusted = penalise(logits, request, accepted)
     if request.constraint is not None:
         forbidden = torch.from_numpy(request.constraint.forbidden())
         adjusted.masked_fill_(forbidden.to(adjusted.device), -torch.inf)
@@ -44,13 +82,13 @@ def _choose(logits: Tensor, request: Request) -> SampledToken:
         token_id = int(adjusted.argmax())
     else:
         probs = truncated_distribution(adjusted, params)
-        token_id = draw(probs, uniform(request.seed, request.num_output_tokens))
+        token_id = draw(probs, uniform(request.seed, request.num_output_tokens + len(accepted)))
     logprob = None if params.logprobs is None else report(logits, token_id, params.logprobs)
     return SampledToken(token_id, logprob)
 
 
-def penalise(logits: Tensor, request: Request) -> Tensor:
-    """Apply logit_bias and the penalties. logits [V] fp32 -> [V].
+def penalise(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> Tensor:
+    """Apply logit_bias and the penalties, for what is behind ``accepted`` tokens. logits [V] fp32 -> [V].
 
     repetition_penalty (https://arxiv.org/abs/1909.05858) divides positive and multiplies negative logits of tokens
     in the prompt or the answer; frequency and presence penalties are subtracted, as OpenAI defines them, for tokens
@@ -58,11 +96,11 @@ def penalise(logits: Tensor, request: Request) -> Tensor:
     """
     params, logits = request.params, logits.clone()
     if params.repetition_penalty != 1:
-        seen = torch.tensor(sorted(set(request.token_ids)), device=logits.device)
+        seen = torch.tensor(sorted({*request.token_ids, *accepted}), device=logits.device)
         values = logits[seen]
         penalty = params.repetition_penalty
         logits[seen] = torch.where(values > 0, values / penalty, values * penalty)
-    counts = Counter(request.token_ids[request.num_prompt_tokens :])
+    counts = Counter([*request.token_ids[request.num_prompt_tokens :], *accepted])
     if counts and (params.frequency_penalty or params.presence_penalty):
         tokens = torch.tensor(list(counts), device=logits.device)
         count = torch.tensor(list(counts.values()), dtype=logits.dtype, device=logits.device)

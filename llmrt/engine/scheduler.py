@@ -26,10 +26,11 @@ from llmrt.engine.request import PENDING, FinishReason, Request, RequestOutput, 
 
 
 class SampledToken(NamedTuple):
-    """The token that a step chose for a request."""
+    """The token that a step chose for a request, behind those of its draft that were ``accepted``, being the same."""
 
     token_id: int
     logprob: TokenLogprob | None = None
+    accepted: tuple[SampledToken, ...] = ()
 
 
 class PooledVector(NamedTuple):
@@ -78,9 +79,9 @@ class Scheduler:
         return len(self._running)
 
     @property
-    def num_decoding(self) -> int:
+    def decoding(self) -> list[Request]:
         """Requests that take part in steps and whose prompts are computed."""
-        return sum(request.is_decoding for request in self._running)
+        return [request for request in self._running if request.is_decoding]
 
     def add(self, request: Request) -> None:
         """Queue ``request``."""
@@ -111,8 +112,8 @@ class Scheduler:
             if not request.is_decoding:
                 prompts.append(request)
             elif not _is_full(request):
-                self._schedule(request, 1, scheduled)
-        budget = self._max_num_batched_tokens - len(scheduled)
+                self._schedule_decode(request, scheduled)
+        budget = max(0, self._max_num_batched_tokens - sum(scheduled.values()))
         self._schedule_prompts(prompts, budget if prompt_tokens is None else min(budget, prompt_tokens), scheduled)
         can_go_on = scheduled or prompt_tokens == 0 or all(_is_full(r) or r.is_loading for r in self._running)
         assert can_go_on, "the pool holds a full context"
@@ -132,9 +133,10 @@ class Scheduler:
         """Account for a step that was executed: computed tokens, chosen tokens, finished requests."""
         outputs: list[RequestOutput] = []
         for request, num_tokens in scheduled.items():
-            self._mark_computed(request, num_tokens)
-            if request in results:
-                outputs.append(self._append(request, results[request]))
+            result = results.get(request)
+            self._mark_computed(request, num_tokens - _end_draft(request, result))
+            if result is not None:
+                outputs.append(self._append(request, result))
         return outputs
 
     def advance(self, scheduled: SchedulerOutput) -> None:
@@ -214,6 +216,12 @@ class Scheduler:
                 return
         scheduled[request] = num_tokens
 
+    def _schedule_decode(self, request: Request, scheduled: SchedulerOutput) -> None:
+        """Add its last token to the step, and its draft if there are blocks for that without taking another's."""
+        if not self.kv.allocate_slots(request, 1 + len(request.draft)):
+            request.draft = ()
+        self._schedule(request, 1 + len(request.draft), scheduled)
+
     def _mark_computed(self, request: Request, num_tokens: int) -> None:
         self.kv.mark_computed(request, num_tokens)
         self.num_computed_tokens += num_tokens
@@ -225,6 +233,7 @@ class Scheduler:
     def _put_back(self, request: Request) -> None:
         del self._running[request]
         self.kv.free(request)
+        request.draft = ()
         self._waiting.appendleft(request)
 
     def _append(self, request: Request, result: StepResult) -> RequestOutput:
@@ -247,7 +256,7 @@ class Scheduler:
         )
 
     def _output(self, request: Request, sampled: SampledToken) -> RequestOutput:
-        """What the request gained by its last token, which may be its end."""
+        """What the request gained, the last token of which may be its end."""
         if request.constraint is not None and request.constraint.failure is not None:
             self._remove(request)
             return RequestOutput(request.request_id, (), finish_reason="error", error=request.constraint.failure)
@@ -256,11 +265,12 @@ class Scheduler:
             self._remove(request)
         elif request.constraint is not None:
             request.constraint.advance(sampled.token_id)
+        gained = (*sampled.accepted, sampled)
         return RequestOutput(
             request_id=request.request_id,
-            token_ids=(sampled.token_id,),
+            token_ids=tuple(token.token_id for token in gained),
             finish_reason=finish_reason,
-            logprobs=None if sampled.logprob is None else (sampled.logprob,),
+            logprobs=None if sampled.logprob is None else tuple(token.logprob for token in gained if token.logprob),
             num_cached_tokens=request.num_cached_tokens,
             num_disk_tokens=request.num_disk_tokens,
             diverged_at=request.diverged_at,
@@ -288,6 +298,15 @@ class Scheduler:
         if request.pooling is None:
             known = [token for token in request.token_ids if token != PENDING]
             self._recent.note(request.request_id, known, request.cache_salt)
+
+
+def _end_draft(request: Request, result: StepResult | None) -> int:
+    """Make the accepted tokens of its draft the request's; returns how many others there were, to be forgotten."""
+    accepted = result.accepted if isinstance(result, SampledToken) else ()
+    request.token_ids += [token.token_id for token in accepted]
+    num_refused = len(request.draft) - len(accepted)
+    request.draft = ()
+    return num_refused
 
 
 def _is_full(request: Request) -> bool:

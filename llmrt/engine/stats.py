@@ -11,6 +11,7 @@ class EngineStats:
 
     ``prefix_queries`` are tokens that were looked for in the prefix cache, ``prefix_hits`` those that were found in
     memory, ``disk_queries`` and ``disk_hits`` the same of the disk.
+    ``num_drafts`` were verified, with ``num_draft_tokens`` guesses, of which ``num_accepted_tokens`` were right.
     """
 
     num_running: int = 0
@@ -21,3 +22,6 @@ class EngineStats:
     prefix_hits: int = 0
     disk_queries: int = 0
     disk_hits: int = 0
+    num_drafts: int = 0
+    num_draft_tokens: int = 0
+    num_accepted_tokens: int = 0

@@ -23,6 +23,9 @@ _COUNTERS = {
     "vllm:prefix_cache_hits": ("prefix_hits", "Those that were found there."),
     "vllm:external_prefix_cache_queries": ("disk_queries", "Those that were not, and were looked for on disk."),
     "vllm:external_prefix_cache_hits": ("disk_hits", "Those that were read from there."),
+    "vllm:spec_decode_num_drafts": ("num_drafts", "Drafts of guessed tokens that were verified."),
+    "vllm:spec_decode_num_draft_tokens": ("num_draft_tokens", "Tokens of those drafts."),
+    "vllm:spec_decode_num_accepted_tokens": ("num_accepted_tokens", "Those of them that were right."),
 }
 
 

@@ -11,9 +11,10 @@ from llmrt.engine.kv.manager import KVCacheManager, peak_blocks
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
 from llmrt.engine.scheduler import Scheduler
+from llmrt.engine.speculation.speculation import Speculation
 from llmrt.engine.stats import EngineStats
 from llmrt.errors import ContextLengthError, RequestError
-from tests.scripted import CONTEXT, VOCAB, ScriptedRunner, collect, expected_answer
+from tests.scripted import CONTEXT, VOCAB, Oracle, ScriptedRunner, collect, expected_answer, verify_all_guesses
 
 
 def make_engine(
@@ -24,18 +25,23 @@ def make_engine(
     budget: int = 8,
     max_num_seqs: int = 4,
     layers: int = 1,
+    speculation: Speculation | None = None,
 ) -> tuple[LLMEngine, ScriptedRunner]:
     num_blocks = 1 + peak_blocks(CONTEXT, budget, block_size, window) + extra_blocks
     kv = KVCacheManager(num_blocks, block_size, sliding_window=window)
     runner = ScriptedRunner(block_size, window, layers=layers)
     scheduler = Scheduler(kv, max_num_seqs=max_num_seqs, max_num_batched_tokens=budget, context_length=CONTEXT)
-    engine = LLMEngine(scheduler, runner)
-    engine._step = Interleave(scheduler, runner, runner.clock).step
+    engine = LLMEngine(scheduler, runner, speculation=speculation)
+    engine._step = Interleave(scheduler, runner, runner.clock, speculation).step
     return engine, runner
 
 
+@pytest.mark.parametrize("guessing", [False, True])
 @pytest.mark.parametrize("seed", range(60))
-def test_random_add_abort_step_keeps_every_block_and_answers_right(seed: int) -> None:
+def test_random_add_abort_step_keeps_every_block_and_answers_right(
+    seed: int, guessing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify_all_guesses(monkeypatch)
     rng = random.Random(seed)
     engine, _ = make_engine(
         block_size=rng.choice([1, 4, 16]),
@@ -43,6 +49,7 @@ def test_random_add_abort_step_keeps_every_block_and_answers_right(seed: int) ->
         extra_blocks=rng.randrange(20),
         budget=rng.choice([4, 8, 64]),
         layers=rng.choice([1, 2, 7]),
+        speculation=Speculation(Oracle(rng)) if guessing else None,
     )
     prompts: dict[str, tuple[list[int], int]] = {}
     aborted: set[str] = set()

@@ -49,16 +49,18 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["serve", "m", "m2", "--ctx", "2k", "--dtype", "bf16", "--kv-dtype", "fp16", "--threads", "3"]
     arguments += ["--device", "cpu", "--max-num-seqs", "4", "--port", "0", "--served-model-name", "mine"]
     arguments += ["--served-model-name", "other", "--keep-alive-seconds", "30"]
+    arguments += ["--speculate", "ngram", "--disk-cache", "0"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     ((offers, rest),) = calls
     assert [(offer.artifact, offer.name) for offer in offers] == [("m", "mine"), ("m2", "other")]
-    config = EngineConfig(context_length=2048, dtype="bf16", kv_dtype="fp16", threads=3, device="cpu", max_num_seqs=4)
+    chosen = {"dtype": "bf16", "kv_dtype": "fp16", "threads": 3, "device": "cpu", "max_num_seqs": 4}
+    config = EngineConfig(context_length=2048, speculate="ngram", **chosen)  # type: ignore[arg-type]
     assert {offer.config for offer in offers} == {config}
     assert rest["settings"] == ServerSettings(keep_alive_seconds=30)
 
 
-@pytest.mark.parametrize("option", [("--served-model-name", "one"), ("--revision", "abc")])
+@pytest.mark.parametrize("option", [("--served-model-name", "one"), ("--revision", "abc"), ("--draft-model", "c")])
 def test_options_for_another_number_of_models_are_refused(option: tuple[str, str]) -> None:
     result = CliRunner().invoke(app, ["serve", "a", "b", "--port", "0", *option])
     assert isinstance(result.exception, ConfigError) and option[0] in str(result.exception)

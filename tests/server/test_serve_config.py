@@ -52,6 +52,7 @@ SAMPLES = {
     "log_format": "json",
     "log_prompts": "true",
     "disk_cache": "3GB",
+    "speculate": "ngram",
 }
 
 

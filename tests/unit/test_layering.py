@@ -49,6 +49,7 @@ TORCH_FREE = [
     "llmrt/engine/threads.py",
     "llmrt/engine/read_ahead.py",
     "llmrt/engine/kv/*.py",
+    "llmrt/engine/speculation/*.py",
     "llmrt/model/config.py",
     "llmrt/model/config_files.py",
     "llmrt/model/fields.py",

@@ -1,0 +1,110 @@
+"""What guesses tokens for a model: prompt lookup, or a second model on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from llmrt.config import STORED, EngineConfig
+from llmrt.engine.decode_tape import DecodeTapes
+from llmrt.engine.kv.manager import KVCacheManager, blocks_for
+from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
+from llmrt.engine.memory import MemoryBudget, MemoryPlan, kv_bytes_per_token, plan_memory
+from llmrt.engine.model_runner import TorchModelRunner
+from llmrt.engine.settle import loaded_bytes
+from llmrt.engine.speculation.draft_model import DraftModel
+from llmrt.engine.speculation.ngram import PromptLookup
+from llmrt.engine.speculation.speculation import Speculation
+from llmrt.errors import ConfigError, RequestError
+from llmrt.model.decoder import Decoder
+from llmrt.model.kv_cache import KVCache
+from llmrt.model.load import Progress
+from llmrt.model.packed_file import PackedCheckpoint
+from llmrt.ops.paged_attention import PAGED_ATTENTION
+from llmrt.ops.registry import choose
+from llmrt.text.tokenizer import load_tokenizer
+
+_CPU = torch.device("cpu")
+_KV_SHARE = 0.1  # of what its weights leave, beyond one full context
+
+
+@dataclass(frozen=True)
+class PlannedDraft:
+    """A draft model that is not loaded yet, and the ``num_bytes`` that it will take."""
+
+    model: Model
+    config: EngineConfig
+    plan: MemoryPlan
+    num_bytes: int
+
+    def load(self, progress: Progress) -> DraftModel:
+        """Raises ``LlmrtError``."""
+        config, shape, plan = self.config, self.model.config, self.plan
+        decoder = load_model(self.model, config, plan.context_length, progress).decoder
+        if choose(PAGED_ATTENTION, decoder.spec).backend != "cpu":
+            raise ConfigError(f"--draft-model {self.model.path} is none that the native kernels of a processor serve.")
+        dtype, block_size = kv_torch_dtype(self.model, config), config.block_size
+        pages = KVCache.allocate(shape, plan.num_blocks, block_size, dtype, _CPU, paired=True)
+        tapes = DecodeTapes(decoder, pages, blocks_for(plan.context_length, block_size), block_size)
+        kv = KVCacheManager(plan.num_blocks, block_size, sliding_window=shape.cache_window)
+        runner = TorchModelRunner(decoder, pages, block_size, _CPU, tapes)
+        return DraftModel(runner, kv, chunk=config.max_num_batched_tokens, context_length=plan.context_length)
+
+
+def make_speculation(
+    decoder: Decoder, config: EngineConfig, draft: PlannedDraft | None, progress: Progress
+) -> Speculation | None:
+    """None where there is to be none. Raises ``ConfigError`` where guesses are asked for and cannot be verified."""
+    if config.speculate == "off":
+        return None
+    if choose(PAGED_ATTENTION, decoder.spec).backend == "cpu":
+        return Speculation(PromptLookup() if draft is None else draft.load(progress))
+    if config.speculate == "auto" and draft is None:
+        return None
+    option = "--draft-model" if draft else f"--speculate {config.speculate}"
+    raise ConfigError(f"{option} is for models that the native kernels of a processor serve; leave it out.")
+
+
+def plan_draft(target: Model, config: EngineConfig, available: int) -> PlannedDraft | None:
+    """What ``config.draft_model`` needs of ``available`` bytes, with the settings of the model that it guesses for.
+
+    None if there is none. Weights that are packed already stay as they are. Raises ``LlmrtError`` for a model that
+    cannot guess for ``target``.
+    """
+    if config.draft_model is None:
+        return None
+    if config.speculate != "auto":
+        raise ConfigError(f"--draft-model does not go with --speculate {config.speculate}; leave one of them out.")
+    model = open_model(Path(config.draft_model))
+    _check_vocabulary(target, model)
+    context = min(model.config.context_length, config.context_length or target.config.context_length)
+    asked = replace(config, device="cpu", calibration=None, context_length=context, adapters=())
+    if isinstance(model, PackedCheckpoint):
+        asked = replace(asked, quant=STORED, dtype="auto")
+    own, _ = settle(model, asked)
+    weights, budget = loaded_bytes(model, own), MemoryBudget(available, kv_share=_KV_SHARE)
+    plan = plan_memory(model.config, own, weights=weights, kv_dtype=own.kv_dtype, budget=budget)
+    kv_bytes = plan.num_blocks * own.block_size * kv_bytes_per_token(model.config, own.kv_dtype)
+    return PlannedDraft(model, own, plan, weights + kv_bytes)
+
+
+def _check_vocabulary(target: Model, draft: Model) -> None:
+    if target.path is None or draft.path is None:
+        raise ConfigError("--draft-model is for models with a vocabulary.")
+    ours, theirs = _tokens(target.path), _tokens(draft.path)
+    if ours != theirs or draft.config.vocab_size > target.config.vocab_size:
+        raise ConfigError(f"--draft-model {draft.path} has other tokens than {target.path}; it must have the same.")
+
+
+def _tokens(path: Path) -> list[str | None]:
+    tokenizer = load_tokenizer(path)
+
+    def spelled(token_id: int) -> str | None:
+        try:
+            return tokenizer.token_text(token_id)
+        except RequestError:
+            return None  # an id that no token has
+
+    return [spelled(token_id) for token_id in range(tokenizer.vocab_size)]

@@ -1,0 +1,1 @@
+"""Tokens that are guessed, and verified several at once: no answer changes, some come sooner."""
