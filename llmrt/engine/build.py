@@ -12,7 +12,7 @@ from llmrt.engine.adapter_weights import AdapterWeights
 from llmrt.engine.adapters import Adapters
 from llmrt.engine.build_speculation import make_speculation, plan_draft
 from llmrt.engine.decode_tape import DecodeTapes
-from llmrt.engine.device import CudaDevice
+from llmrt.engine.device import CudaDevice, StepDevice
 from llmrt.engine.disk_cache import open_disk_cache
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.grammars import Grammars
@@ -54,8 +54,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     kv_dtype, device = kv_torch_dtype(model, config), torch.device(config.device)
     backend = choose(PAGED_ATTENTION, decoder.spec).backend
     paired = backend == "cpu"
-    # The reference implementations ask the device for numbers, which a graph cannot.
-    late = None if config.device == "cpu" else CudaDevice(graphs=config.graphs and backend != "reference")
+    late = _late_device(config, backend)
     kv = KVCache.allocate(shape, plan.num_blocks, config.block_size, kv_dtype, device, paired=paired)
     notices = [*notices, *loaded.notices, *plan.notices]
     scheduler = Scheduler(
@@ -77,10 +76,18 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     return LLMEngine(scheduler, runner, notices, config, grammars, adapters, speculation)
 
 
+def _late_device(config: EngineConfig, attention: str) -> StepDevice | None:
+    """A device that computes on its own, if it is one. ``attention`` is the backend that serves it there."""
+    if config.device == "cpu":
+        return None
+    # The reference implementations ask the device for numbers, which a graph cannot.
+    return CudaDevice(graphs=config.graphs and attention != "reference")
+
+
 def _runner(
-    decoder: Decoder, kv: KVCache, config: EngineConfig, max_blocks: int, late: CudaDevice | None
+    decoder: Decoder, kv: KVCache, config: EngineConfig, max_blocks: int, late: StepDevice | None
 ) -> ModelRunner | LateRunner:
-    """``max_blocks`` is the widest block table, ``late`` a device that computes on its own."""
+    """``max_blocks`` is the widest block table; ``late`` see ``_late_device``."""
     block_size, max_num_seqs = config.block_size, config.max_num_seqs
     if late is not None:
         return GpuRunner(decoder, kv, late, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)

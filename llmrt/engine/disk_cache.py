@@ -12,7 +12,6 @@ from llmrt.engine.kv.disk_store import DiskStore
 from llmrt.engine.kv_fingerprint import fingerprint
 from llmrt.engine.kv_pages import pages_of
 from llmrt.engine.load_model import Model
-from llmrt.hub.prompts import model_key, prompts_folder
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
 
@@ -31,6 +30,8 @@ def open_disk_cache(
     """
     if not config.disk_cache or not config.prefix_caching or model.path is None:
         return None
+    from llmrt.hub.prompts import model_key, prompts_folder  # with what a machine that only measures may lack
+
     name = fingerprint(model, config, decoder, kv)
     try:
         store = DiskStore(prompts_folder(), model_key(model.path), name, config.disk_cache)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import StringConstraints, TypeAdapter, ValidationError
-from pydantic_core import SchemaError
+from typing import TYPE_CHECKING, Annotated
 
 from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
+
+if TYPE_CHECKING:  # imported where there is a pattern: most adapters have none
+    from pydantic import TypeAdapter
 
 CONFIG = "adapter_config.json"
 
@@ -36,7 +36,7 @@ class Pattern:
         """Whether it is for ``module``."""
         try:
             self.expression.validate_python(module)
-        except ValidationError:
+        except ValueError:  # pydantic's ValidationError is one
             return False
         return True
 
@@ -108,6 +108,9 @@ def _patterns(fields: Fields, name: str) -> tuple[Pattern, ...]:
 
 def _expression(fields: Fields, key: str) -> TypeAdapter[str]:
     """pydantic's expressions take linear time whatever they are; those of Python could be made to take forever."""
+    from pydantic import StringConstraints, TypeAdapter
+    from pydantic_core import SchemaError
+
     try:
         return TypeAdapter(Annotated[str, StringConstraints(pattern=rf"^(.*\.)?({key})$")])
     except SchemaError:

@@ -14,18 +14,17 @@ import pytest
 import torch
 
 from benchmarks.on_gpu import engine, sections
-from llmrt.config import EngineConfig
 from llmrt.engine import build
-from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.model.config import ModelConfig, MoeConfig
-from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
 from tests.scripted_device import ScriptedDevice
 
 ROOT = Path(__file__).parents[2]
 # What the machines that have a GPU may lack.
-ABSENT = "msgspec gguf typer rich platformdirs huggingface_hub fastapi httpx2 jinja2 sentencepiece prompt_toolkit"
+ABSENT = (
+    "msgspec gguf typer rich platformdirs huggingface_hub fastapi httpx2 jinja2 sentencepiece prompt_toolkit pydantic"
+)
 
 TINY = ModelConfig(
     family="llama",
@@ -56,12 +55,7 @@ def test_it_imports_nothing_that_such_a_machine_may_lack() -> None:
 @pytest.fixture
 def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines on the CPU whose runner is that of a GPU."""
-
-    def runner(decoder: Decoder, kv: KVCache, config: EngineConfig, max_blocks: int) -> GpuRunner:
-        device, rows = ScriptedDevice(random.Random(0)), config.max_num_seqs
-        return GpuRunner(decoder, kv, device, block_size=config.block_size, max_num_seqs=rows, max_blocks=max_blocks)
-
-    monkeypatch.setattr(build, "_runner", runner)
+    monkeypatch.setattr(build, "_late_device", lambda config, attention: ScriptedDevice(random.Random(0)))
     monkeypatch.setattr(engine, "DEVICE", "cpu")
     monkeypatch.setattr(engine, "DEPTH", 1024)
     monkeypatch.setattr(engine, "STREAMS", (1, 3))

@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from llmrt.config import EngineConfig
 from llmrt.engine import build
 from llmrt.engine.batch_builder import lay_out
-from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import Adapter, Request, RequestOutput, SamplingParams
 from llmrt.errors import CheckpointError
@@ -57,14 +55,10 @@ def saved(family: str, folder: Path) -> Path:
 def open_on(device: str, folder: Path, **settings: Any) -> LLMEngine:
     """An engine with the GPU's runner and Triton's kernels."""
 
-    def scripted(decoder: Decoder, kv: KVCache, config: EngineConfig, max_blocks: int) -> GpuRunner:
-        on, size, rows = ScriptedDevice(random.Random(0)), config.block_size, config.max_num_seqs
-        return GpuRunner(decoder, kv, on, block_size=size, max_num_seqs=rows, max_blocks=max_blocks)
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMRT_KERNELS", "triton")
         if device == "cpu":
-            patch.setattr(build, "_runner", scripted)
+            patch.setattr(build, "_late_device", lambda config, attention: ScriptedDevice(random.Random(0)))
         return open_engine(folder, device=device, context_length=64, max_num_seqs=4, **settings)
 
 
