@@ -23,11 +23,11 @@ from typing import Any
 from benchmarks.peers.client import ROOT, commit
 from benchmarks.serving.client import Reply, body_of, stream
 from benchmarks.serving.prompts import Prompts
-from benchmarks.serving.server import llmrt_server
+from benchmarks.serving.server import PLAIN, llmrt_server
 from llmrt.cli.machine import this_machine
 
 GAP_BAR, PROMPT_BAR = 5.0, 2.0
-MODEL, FLAGS = "smollm2-135m", ("--quant", "int4", "--ctx", "8k")
+MODEL, FLAGS = "smollm2-135m", ("--quant", "int4", "--ctx", "8k", *PLAIN)
 _BEFORE_SECONDS = 2.0  # of streaming, before the prompt comes
 _SHORT_PROMPT, _ENDLESS = 16, 6000  # tokens in and out of a stream, which is left when the prompt is done
 

@@ -27,7 +27,7 @@ from benchmarks.peers.client import ROOT, Client, WorkerError, llmrt_client
 from benchmarks.peers.files import quantized_file
 from benchmarks.serving.client import Reply, body_of, stream
 from benchmarks.serving.prompts import Prompts
-from benchmarks.serving.server import Server, llama_server, llmrt_server
+from benchmarks.serving.server import PLAIN, Server, llama_server, llmrt_server
 from llmrt.cli.machine import this_machine
 from llmrt.engine.threads import usable_cores
 
@@ -126,7 +126,7 @@ def main() -> None:
     most, threads = max(options.streams), str(options.threads)
     context = PROMPT + OUTPUT + 16
     with ExitStack() as stack:
-        own_flags = ("--quant", QUANT, "--ctx", str(context), "--max-num-seqs", str(most), "--threads", threads)
+        own_flags = ("--quant", QUANT, "--ctx", str(context), "--max-num-seqs", str(most), "--threads", threads, *PLAIN)
         own = stack.enter_context(llmrt_server("smollm2-135m", *own_flags))
         peer_flags = ("-c", str(context * most), "-np", str(most), "-t", threads, "-fa", "on", "--no-kv-unified")
         file = peer_file(options.llama_server)

@@ -88,6 +88,10 @@ class Server:
             self.log.close()
 
 
+# Of ``llmrt serve``: no token is guessed and no prompt found again, so every token is computed, as by the peer.
+PLAIN = ("--speculate", "off", "--disk-cache", "0")
+
+
 def llmrt_server(
     model: str, *flags: str, environment: Mapping[str, str] | None = None, largest_file_kb: int | None = None
 ) -> Server:
