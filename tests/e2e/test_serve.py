@@ -30,7 +30,7 @@ def server(smollm2: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    command = [*LLMRT, "serve", "smollm2-135m", "--port", str(port), "--ctx", str(CONTEXT), "--dtype", "fp32"]
+    command = [*LLMRT, "serve", "smollm2-135m", "--port", str(port), "--ctx", str(CONTEXT), "--quant", "none"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert "is served at" in process.stdout.readline()

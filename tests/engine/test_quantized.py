@@ -109,7 +109,7 @@ def test_a_tape_gives_the_same_as_the_calls_one_by_one(folder: Path, settings: s
     assert isinstance(runner, TorchModelRunner)
     assert runner._tapes is not None
     assert runner._tapes.possible
-    assert {1, 2, 3} >= set(runner._tapes._recorded) >= {3}
+    assert {1, 2, 3} >= {rows for rows, _ in runner._tapes._recorded} >= {3}
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -147,7 +147,8 @@ def test_the_pace_of_prompts_and_who_leaves_them_change_no_bit(folder: Path, set
         engine.abort(f"leaves{name}")
     for name, outputs in run(engine).items():
         together.setdefault(name, []).extend(outputs)
-    assert {name: together[name] for name in prompts} == alone
+    for name in prompts:  # what was found in the cache depends on who came before
+        assert [(o.token_ids, o.logprobs) for o in together[name]] == [(o.token_ids, o.logprobs) for o in alone[name]]
 
 
 @pytest.mark.parametrize("settings", ["int4", "fp32", "bf16"])
@@ -173,7 +174,7 @@ def test_experts_stacked_in_a_gguf_file_give_the_same_bits(tmp_path: Path, setti
 
 
 def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="--quant is 'int3'; it must be one of none, int8, int4"):
+    with pytest.raises(ConfigError, match="--quant is 'int3'; it must be one of stored, none, int8, int4, auto"):
         build_engine(folder, EngineConfig(quant="int3"))
     with pytest.raises(
         ConfigError, match=r"--kv-dtype fp8 is not to be had: it is for a GPU, not the cpu\. Use fp16\."
