@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmrt.engine.memory import available_memory
-from llmrt.errors import MemoryFitError
+from llmrt.errors import CheckpointError, MemoryFitError
 from llmrt.model.decoder import Decoder
 from llmrt.model.install_adapter import install_adapter
 from llmrt.model.lora import remove_adapter
@@ -22,11 +22,15 @@ class AdapterWeights:
 
     def install(self, number: int, folder: Path) -> bytes:
         """See ``Installer``."""
-        adapter = PeftAdapter(folder)
-        _check_fit(adapter)
+        try:
+            adapter = PeftAdapter(folder)
+            digest = adapter.digest()
+            _check_fit(adapter)
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be read: {error.strerror}.") from error
         install_adapter(self._decoder, number, adapter)
         self._changed()
-        return adapter.digest()
+        return digest
 
     def remove(self, number: int) -> None:
         """See ``Installer``."""

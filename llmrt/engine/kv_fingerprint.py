@@ -18,7 +18,7 @@ from llmrt.engine.settle import recipe_of
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.packed_file import PackedCheckpoint
-from llmrt.model.source_identity import source_identity
+from llmrt.model.source_identity import source_identity, weight_files
 from llmrt.ops.catalogue import choices
 from llmrt.ops.rules import native_library
 
@@ -40,6 +40,8 @@ def _of_model(model: Model, config: EngineConfig, decoder: Decoder) -> Iterator[
     assert model.path is not None
     for path in (model.path, model.file) if isinstance(model, PackedCheckpoint) else (model.path,):
         yield source_identity(path).encode()
+        for file in weight_files(path):  # the identity has samples, beside which a few tensors may be changed in place
+            yield str(file.stat().st_mtime_ns).encode()
     yield repr((config.quant, recipe_of(config), config.calibration, decoder.spec.dtype)).encode()
     for layer in range(decoder.config.num_layers):
         angles = decoder.rotations.of(layer)[1]  # some models have others for a longer context

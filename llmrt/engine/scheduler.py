@@ -186,7 +186,7 @@ class Scheduler:
                 return
             self._waiting.popleft()
             self._running[request] = None
-            if request.num_output_tokens == 0:
+            if not request.queue_seconds:  # it was not here before
                 request.queue_seconds = time.monotonic() - request.arrived
                 self._compare_with_recent(request)
 

@@ -24,7 +24,7 @@ def source_identity(model: Path) -> str:
     It does not depend on where they lie. Raises ``CheckpointError`` for a file that cannot be read.
     """
     digest = hashlib.sha256()
-    for path in _weight_files(model):
+    for path in weight_files(model):
         try:
             _add(digest.update, path)
         except OSError as error:
@@ -32,7 +32,8 @@ def source_identity(model: Path) -> str:
     return digest.hexdigest()
 
 
-def _weight_files(model: Path) -> list[Path]:
+def weight_files(model: Path) -> list[Path]:
+    """The files of weights at ``model``, and the configuration of a folder."""
     if model.is_file():
         return part_paths(model)
     layout = layout_of(model)

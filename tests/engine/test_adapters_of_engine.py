@@ -10,7 +10,7 @@ import pytest
 from llmrt.engine.adapters import Adapters
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
-from llmrt.errors import RequestError
+from llmrt.errors import CheckpointError, RequestError
 from llmrt.model.lora import Lora
 from tests.adapters import make_adapter
 from tests.engine.test_gpu_runner import CONTEXT, on_device
@@ -120,6 +120,12 @@ def test_steps_on_a_device_have_adapters_too(tmp_path: Path) -> None:
     late._adapters = waiting._adapters
     expected = answers(waiting, "a", None, "a")
     assert answers(late, "a", None, "a") == expected and expected[0] != expected[1]
+
+
+def test_a_folder_that_the_system_refuses_is_one_line(folders: tuple[Path, Path, Path]) -> None:
+    engine = open_engine(folders[0])
+    with pytest.raises(CheckpointError, match="cannot be read: File name too long"):
+        engine.load_adapter("a", Path("x" * 5000))
 
 
 def test_an_abort_lets_the_adapter_go(folders: tuple[Path, Path, Path]) -> None:

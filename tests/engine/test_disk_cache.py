@@ -260,6 +260,13 @@ def test_the_bound_holds_for_several_writers(tmp_path: Path, seed: int) -> None:
     assert held > limit / 2
 
 
+def test_a_file_that_somebody_else_put_there_is_left_aside(tmp_path: Path) -> None:
+    DiskStore(tmp_path, "model", PRINT, 300_000).write(key(1), memoryview(b"content"))
+    (own,) = files(tmp_path)
+    own.with_name(f"{own.stem} (copy){own.suffix}").write_bytes(b"")
+    assert key(1) in DiskStore(tmp_path, "model", PRINT, 300_000)
+
+
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     folder = tmp_path / "prompts"
     ask(make_engine(folder), PROMPT)

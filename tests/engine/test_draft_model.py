@@ -92,6 +92,19 @@ def test_a_draft_with_a_shorter_context_stops_guessing(target: Path, tmp_path: P
     )
 
 
+def test_ids_that_only_the_larger_table_has_are_not_for_the_draft(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify_all_guesses(monkeypatch)
+    larger = make_folder(tmp_path / "larger", vocab_size=SHAPE["vocab_size"] + 1)
+    engine = with_draft(larger, target)
+    beyond = [*prompt(20), SHAPE["vocab_size"]]
+    for token_ids in (beyond, prompt(20)):
+        guessed = engine.stats.num_draft_tokens
+        assert greedy(engine, token_ids, 20) == greedy(open_engine(larger, dtype="fp32"), token_ids, 20)
+        assert (engine.stats.num_draft_tokens > guessed) == (token_ids is not beyond)
+
+
 def test_a_draft_that_cannot_guess_for_the_model_is_refused(target: Path, tmp_path: Path) -> None:
     larger = tmp_path / "larger"
     larger.mkdir()

@@ -17,7 +17,7 @@ from llmrt.engine.kv.pages import Pages
 from llmrt.engine.request import Request
 
 _SHORTEST_PROMPT = 256
-_PAGE_BYTES = 32 << 20  # of memory, for blocks on their way in one direction
+_PAGE_BYTES = 8 << 20  # of memory, for blocks on their way in one direction
 _STEP_SECONDS = 0.002  # for copies between two steps, in each direction
 _WAIT_SECONDS = 0.005  # after which the engine looks for other work again
 

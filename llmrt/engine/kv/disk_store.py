@@ -131,7 +131,15 @@ class DiskStore:
             file.path.unlink(missing_ok=True)
             total -= file.size
         self._room = min(most - total, wanted) - size
-        self._keys = {bytes.fromhex(path.stem) for path in self._own.glob(f"*{_SUFFIX}")}
+        self._keys = {key for path in self._own.glob(f"*{_SUFFIX}") if (key := _key(path))}
+
+
+def _key(path: Path) -> bytes | None:
+    """Of the block in ``path``; None for a file that somebody else put there."""
+    try:
+        return bytes.fromhex(path.stem)
+    except ValueError:
+        return None
 
 
 def _files(folder: Path) -> Iterator[_Held]:

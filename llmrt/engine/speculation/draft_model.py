@@ -57,10 +57,17 @@ class DraftModel:
         self._forget_all_but(requests)
         ready: dict[Request, int] = {}
         for request, count in zip(requests, counts, strict=True):
-            if count and len(request.token_ids) + count <= self._context_length and self._catch_up(request, count):
+            fits = len(request.token_ids) + count <= self._context_length
+            if count and fits and self._knows(request) and self._catch_up(request, count):
                 ready[request] = count
         self._guess(ready)
         return [self._followers[request].guesses if request in ready else [] for request in requests]
+
+    def _knows(self, request: Request) -> bool:
+        """Whether its table has all of the tokens: that of a larger model may have more rows, of no text."""
+        follower = self._followers.get(request)
+        known = len(follower.request.token_ids) if follower else 0
+        return max(request.token_ids[known:], default=0) < self._runner.vocab_size
 
     def _forget_all_but(self, requests: Collection[Request]) -> None:
         for gone in self._followers.keys() - set(requests):
