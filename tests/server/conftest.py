@@ -3,12 +3,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import anthropic
 import httpx
+import ollama
 import openai
 import pytest
 from serving import Served, serving, write_model
+from tool_templates import QWEN
 
-from llmrt.config import ServerSettings
+from llmrt.config import EngineConfig, ServerSettings
 
 MAX_OPEN = 16
 
@@ -40,3 +43,34 @@ def http(server: Served) -> Iterator[httpx.Client]:
     """A client that shows bytes and headers."""
     with httpx.Client(base_url=server.url, timeout=20) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def thinking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A model whose template shows tools and has thoughts with a switch."""
+    path = write_model(tmp_path_factory.mktemp("thinking") / "model", template=QWEN)
+    settings = ServerSettings(ping_seconds=0.05, max_open_requests=4)
+    with serving(path, settings, EngineConfig(context_length=4096)) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def thinker(thinking_server: Served) -> Iterator[httpx.Client]:
+    """A client of it that shows bytes and headers."""
+    with httpx.Client(base_url=thinking_server.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def claude(thinking_server: Served) -> Iterator[anthropic.Anthropic]:
+    """Anthropic's client of it."""
+    with anthropic.Anthropic(
+        base_url=thinking_server.url, api_key="none", max_retries=0, _strict_response_validation=True
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def llama(thinking_server: Served) -> ollama.Client:
+    """Ollama's client of it."""
+    return ollama.Client(host=thinking_server.url, timeout=20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,25 +29,6 @@ from llmrt.config import EngineConfig, ServerSettings
 
 MODEL = "tiny-alias"
 DURATIONS = ("total_duration", "prompt_eval_duration", "eval_duration")
-
-
-@pytest.fixture(scope="module")
-def ollama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A model whose template shows tools and has thoughts with a switch."""
-    path = write_model(tmp_path_factory.mktemp("ollama") / "model", template=QWEN)
-    with serving(path, ServerSettings(ping_seconds=0.05), EngineConfig(context_length=4096)) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def llama(ollama_server: Served) -> ollama.Client:
-    return ollama.Client(host=ollama_server.url, timeout=20)
-
-
-@pytest.fixture(scope="module")
-def thinker(ollama_server: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=ollama_server.url, timeout=20) as http:
-        yield http
 
 
 def user(text: str) -> list[dict[str, str]]:
@@ -303,94 +284,14 @@ def test_c43_c47_a_real_models_details(tmp_path: Path) -> None:
     assert shown.modelinfo["llama.context_length"] == 128 and shown.modelinfo["llama.block_count"] == 2
 
 
-def test_c6_c47_what_has_no_effect_is_named(thinker: httpx.Client) -> None:
-    fields = {"keep_alive": "5m", "new_field": 1, "options": {"num_gpu": 1, "num_ctx": 2048, "repeat_last_n": 64}}
-    for path, ask in (("chat", asked("hi")), ("generate", {"prompt": "hi", "stream": False})):
-        response = thinker.post(f"/api/{path}", json={**ask, **fields})
-        expected = "new_field, options.num_gpu, keep_alive, options.num_ctx, options.repeat_last_n"
-        assert response.status_code == 200 and response.headers["x-llmrt-ignored"] == expected
-    clamped = thinker.post("/api/chat", json=asked("hi", options={"num_predict": 100_000, "num_ctx": 4096}))
-    assert clamped.headers["x-llmrt-clamped"].startswith("options.num_predict=40")
-    assert "x-llmrt-ignored" not in clamped.headers
-
-
-@pytest.mark.parametrize("keep_alive", [0, -1, 300, "5m", "1h30m", "-1", "0", "1.5h"])
-def test_c47_keep_alive_has_many_forms(thinker: httpx.Client, keep_alive: Any) -> None:
-    response = thinker.post("/api/chat", json=asked("hi", keep_alive=keep_alive))
-    assert response.status_code == 200 and response.headers["x-llmrt-ignored"] == "keep_alive"
-
-
-@pytest.mark.parametrize(
-    ("fields", "name"),
-    [
-        ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, "messages[0].images"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content"),
-        (
-            {"messages": [{"role": "assistant", "tool_calls": [5]}, {"role": "user", "content": "x"}]},
-            "messages[0].tool",
-        ),
-        ({"messages": {}}, "messages"),
-        ({"keep_alive": "soon"}, "keep_alive"),
-        ({"format": "xml"}, "format"),
-        ({"format": {"type": "object", "not": {}}}, "format"),
-        ({"options": {"num_ctx": 8192}}, "options.num_ctx"),
-        ({"options": {"num_predict": 0}}, "options.num_predict"),
-        ({"options": {"temperature": 3}}, "options.temperature"),
-        ({"options": {"temperature": "hot"}}, "options.temperature"),
-        ({"options": {"top_p": 0}}, "options.top_p"),
-        ({"options": {"repeat_penalty": -1}}, "options.repeat_penalty"),
-        ({"options": {"mirostat": 1}}, "options.mirostat"),
-        ({"options": {"stop": [""]}}, "options.stop"),
-        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
-    ],
-)
-def test_c39_c47_faults_name_their_field(thinker: httpx.Client, fields: dict[str, Any], name: str) -> None:
-    for stream in (False, True):
-        error = error_of(thinker.post("/api/chat", json=asked("hi") | {"stream": stream} | fields), 400)
-        assert error.startswith(name), error
-
-
-@pytest.mark.parametrize(
-    ("fields", "name"),
-    [
-        ({"suffix": "end"}, "suffix"),
-        ({"template": "{{ .Prompt }}"}, "template"),
-        ({"context": [1, 2]}, "context"),
-        ({"images": ["aGk="]}, "images"),
-        ({"raw": True, "system": "S"}, "system"),
-    ],
-)
-def test_c39_c47_what_generate_cannot_do(thinker: httpx.Client, fields: dict[str, Any], name: str) -> None:
-    assert error_of(thinker.post("/api/generate", json={"prompt": "hi", **fields}), 400).startswith(name)
-
-
-def test_c16_c47_the_errors_of_the_server_have_ollamas_form(thinker: httpx.Client) -> None:
-    assert "maximum context length" in error_of(thinker.post("/api/chat", json=asked("long " * 4096)), 400)
-    assert error_of(thinker.post("/api/pull", json={"model": "x"}), 404) == "Unknown path: POST /api/pull."
-    assert error_of(thinker.get("/api/chat"), 405).startswith("Method not allowed")
-    assert error_of(thinker.post("/api/chat", content=b"{"), 400).startswith("The request body is not valid JSON")
-    assert error_of(thinker.post("/api/chat", content=b" " * 50_000_000), 413)
-
-
-def test_c11_c47_a_stream_that_fails_ends_with_an_error(llama: ollama.Client, thinker: httpx.Client) -> None:
-    with pytest.raises(ollama.ResponseError, match="the engine failed midway"):
-        for part in llama.chat(MODEL, user("@fail"), stream=True):
-            assert not part.done
-    last = lines(thinker.post("/api/chat", json={"messages": user("@fail")}))[-1]
-    assert last == {"error": "the engine failed midway"}
-    with pytest.raises(ollama.ResponseError, match="the engine failed midway") as caught:
-        llama.chat(MODEL, user("@fail"))
-    assert caught.value.status_code == 500
-
-
 def test_c34_c47_a_client_that_leaves_ends_its_request(llama: ollama.Client, thinker: httpx.Client) -> None:
-    before = len(running(thinker))
+    before, gone = len(running(thinker)), set(aborted(thinker))
     stream = llama.chat(MODEL, user("@forever"), stream=True)
     assert next(stream).message.content
     assert len(running(thinker)) == before + 1
     stream.close()
     eventually(lambda: len(running(thinker)) == before)
-    assert aborted(thinker)
+    assert set(aborted(thinker)) - gone
 
 
 def test_c35_c47_empty_parts_while_nothing_comes(llama: ollama.Client) -> None:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from serving import chat, content, records, serving, write_model
-from tool_templates import QWEN
+from serving import chat, content, records
 
-from llmrt.config import EngineConfig, ServerSettings
 from tests.tiny_vocabulary import accepts
 
 TOOLS: Any = [{"type": "function", "function": {"name": "f"}}]
 CALL = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
-
-
-@pytest.fixture(scope="module")
-def thinker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    path = write_model(tmp_path_factory.mktemp("thinker") / "model", template=QWEN)
-    config = EngineConfig(context_length=4096)
-    with serving(path, ServerSettings(), config) as served, httpx.Client(base_url=served.url, timeout=20) as http:
-        yield http
 
 
 def message(response: httpx.Response) -> dict[str, Any]:
