@@ -14,18 +14,16 @@ import argparse
 import asyncio
 import json
 import os
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.peers.client import ROOT, commit
+from benchmarks.peers.client import ROOT
+from benchmarks.provenance import provenance
 from benchmarks.serving.client import body_of, stream
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import llmrt_server
-from llmrt.cli.machine import this_machine
 from llmrt.hub.prompts import prompts_bytes, prompts_folder, remove_prompts
 from llmrt.hub.sources import resolve
 
@@ -98,9 +96,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     report = {
-        "commit": commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": asdict(this_machine()),
+        **provenance(),
         "settings": {"model": MODEL, "prompt": options.prompt, "rounds": options.rounds},
         "bars": {"warm_ratio": BAR},
         "figures": {},

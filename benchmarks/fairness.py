@@ -13,18 +13,16 @@ import argparse
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from benchmarks.peers.client import ROOT, commit
+from benchmarks.peers.client import ROOT
+from benchmarks.provenance import provenance
 from benchmarks.serving.client import Reply, body_of, stream
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import PLAIN, llmrt_server
-from llmrt.cli.machine import this_machine
 
 GAP_BAR, PROMPT_BAR = 5.0, 2.0
 MODEL, FLAGS = "smollm2-135m", ("--quant", "int4", "--ctx", "8k", *PLAIN)
@@ -94,9 +92,7 @@ def main() -> None:
     figures = summary(rounds)
     settings = {"model": MODEL, "flags": FLAGS, "prompt": options.prompt, "streams": options.streams}
     report = {
-        "commit": commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": asdict(this_machine()),
+        **provenance(),
         "settings": {**settings, "rounds": options.rounds},
         "bars": {"gap_ratio": GAP_BAR, "prompt_ratio": PROMPT_BAR},
         "figures": figures,

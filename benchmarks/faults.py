@@ -17,17 +17,15 @@ import os
 import random
 import shutil
 import tempfile
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.client import ROOT, commit
+from benchmarks.peers.client import ROOT
+from benchmarks.provenance import provenance
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import Server, llmrt_server
 from benchmarks.serving.trials import Watch, fuzz, kill_engine, read_slowly, resources, terminate, vanish
 from llmrt.cli.bench_target import named_target
-from llmrt.cli.machine import this_machine
 
 MODEL, STALL_SECONDS = "smollm2-135m", 3.0
 FLAGS = ("--quant", "int4", "--ctx", "1024", "--stall-seconds", f"{STALL_SECONDS:g}")
@@ -94,9 +92,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     report: dict[str, Any] = {
-        "commit": commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": asdict(this_machine()),
+        **provenance(),
         "settings": {"model": MODEL, "flags": FLAGS, "seed": options.seed},
     }
     with llmrt_server(MODEL, *FLAGS) as server:

@@ -12,7 +12,6 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,10 +19,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.peers.client import ROOT, commit
+from benchmarks.peers.client import ROOT
 from benchmarks.peers.shapes import SHAPES
+from benchmarks.provenance import provenance
 from llmrt.cli.loading import load_engine
-from llmrt.cli.machine import this_machine
 from llmrt.config import EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
@@ -117,7 +116,7 @@ def main() -> None:
         f" {rates['one_adapter_for_all']:.1f} with one for all ({kept['one_adapter_for_all']:.0%})"
     )
     chosen = {name: getattr(options, name) for name in ("shape", "quant", "adapters", "rank", "tokens", "threads")}
-    report = {"commit": commit(), "machine": asdict(this_machine()), **chosen, "bar": BAR, **found}
+    report = {**provenance(), **chosen, "bar": BAR, **found}
     options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -13,15 +13,14 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.peers.client import ROOT, commit
+from benchmarks.peers.client import ROOT
+from benchmarks.provenance import provenance
 from benchmarks.speculation_prompts import CHATS, COPIES
-from llmrt.cli.machine import this_machine
 from llmrt.cli.session import LocalModel, find_model
 from llmrt.config import EngineConfig
 from llmrt.engine.build import build_engine
@@ -105,9 +104,7 @@ def main() -> None:
             f" {case['largest_ratio']:.2f}, {len(prompts)} prompts), {case['accepted']:.0%} of guesses right"
         )
     report = {
-        "commit": commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": asdict(this_machine()),
+        **provenance(),
         "settings": {"model": MODEL, "quant": options.quant, "rounds": options.rounds, "tokens": options.max_tokens},
         "bars": {"copy": COPY_BAR, "chat": CHAT_BAR, "chat, drawn": CHAT_BAR},
         "figures": figures,

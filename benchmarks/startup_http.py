@@ -13,18 +13,16 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.load import peer_file
-from benchmarks.peers.client import ROOT, commit
+from benchmarks.peers.client import ROOT
+from benchmarks.provenance import provenance
 from benchmarks.serving.client import body_of, stream
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import Server, llama_server, llmrt_server
-from llmrt.cli.machine import this_machine
 
 PROMPT = 8
 
@@ -59,9 +57,7 @@ def main() -> None:
         for name, start in starts.items():  # in turn, so that both see the same machine
             runs[name].append(begin(start, prompts))
     report: dict[str, Any] = {
-        "commit": commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": asdict(this_machine()),
+        **provenance(),
         "runs": {name: each[1:] for name, each in runs.items()},  # the first of each filled the system's memory
         "medians": {
             name: {key: median(run[key] for run in each[1:]) for key in each[0]} for name, each in runs.items()

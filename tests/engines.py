@@ -24,7 +24,7 @@ def open_engine(folder: Path, **settings: Any) -> LLMEngine:
 
 
 def run(engine: LLMEngine) -> dict[str, list[RequestOutput]]:
-    """Step until nothing is left to do; every output, by request."""
+    """Step until nothing is left to compute or to save; every output, by request."""
     outputs: dict[str, list[RequestOutput]] = {}
     while engine.has_work:
         for output in engine.step():

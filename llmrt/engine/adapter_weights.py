@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmrt.engine.memory import available_memory
-from llmrt.errors import CheckpointError, MemoryFitError
+from llmrt.errors import MemoryFitError
 from llmrt.model.decoder import Decoder
 from llmrt.model.install_adapter import install_adapter
 from llmrt.model.lora import remove_adapter
@@ -22,12 +22,9 @@ class AdapterWeights:
 
     def install(self, number: int, folder: Path) -> bytes:
         """See ``Installer``."""
-        try:
-            adapter = PeftAdapter(folder)
-            digest = adapter.digest()
-            _check_fit(adapter)
-        except OSError as error:
-            raise CheckpointError(f"{folder} cannot be read: {error.strerror}.") from error
+        adapter = PeftAdapter(folder)
+        digest = adapter.digest()  # before it is installed, for it may fail
+        _check_fit(adapter)
         install_adapter(self._decoder, number, adapter)
         self._changed()
         return digest
@@ -39,7 +36,7 @@ class AdapterWeights:
 
 
 def _check_fit(adapter: PeftAdapter) -> None:
-    needed, available = 2 * adapter.file.stat().st_size, available_memory()  # fp32 of what may be bf16
+    needed, available = 2 * adapter.num_bytes, available_memory()  # fp32 of what may be bf16
     if needed > available:
         raise MemoryFitError(
             f"{adapter.file} needs up to {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available."

@@ -106,7 +106,7 @@ def _adapters(decoder: Decoder, runner: ModelRunner | LateRunner, config: Engine
 
 def _adapter_bytes(config: EngineConfig) -> int:
     """Bytes of the files; what is wrong with their headers is said before the weights are loaded."""
-    return sum(PeftAdapter(Path(folder)).file.stat().st_size for _, folder in config.adapters)
+    return sum(PeftAdapter(Path(folder)).num_bytes for _, folder in config.adapters)
 
 
 def _check(config: EngineConfig) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -40,7 +42,9 @@ class PeftAdapter:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / FILE
-        _check_there(folder)
+        with _readable(folder):
+            _check_there(folder)
+            self.num_bytes = self.file.stat().st_size
         self._config = read_peft_config(folder)
         self._names = _pairs(self.file, self._tensor_names(), self._config)
 
@@ -56,11 +60,11 @@ class PeftAdapter:
         return ModuleDelta(module, a, b * self._config.scale_of(module))
 
     def digest(self) -> bytes:
-        """Names what the adapter computes: equal for equal files alone."""
+        """Names what the adapter computes: equal for equal files alone. Raises ``CheckpointError``."""
         digest = blake2b(digest_size=16)
         for path in (self.file, self.file.with_name(CONFIG)):
-            digest.update(path.stat().st_size.to_bytes(8, "little"))
-            with path.open("rb") as file:
+            with _readable(path), path.open("rb") as file:
+                digest.update(path.stat().st_size.to_bytes(8, "little"))
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
         return digest.digest()
@@ -83,6 +87,15 @@ class PeftAdapter:
 
     def _fault(self, name: str, fault: str) -> CheckpointError:
         return CheckpointError(f"{self.file}: tensor {name} {fault}.")
+
+
+@contextmanager
+def _readable(path: Path) -> Generator[None]:
+    """What the system refuses of ``path`` is one line."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _check_there(folder: Path) -> None:

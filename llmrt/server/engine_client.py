@@ -164,15 +164,25 @@ class EngineClient:
         await self._process.close(reason)  # all of its memory is free before the next one takes any
         await asyncio.sleep(wait)
         self.num_restarts += 1
-        self._process = await EngineProcess.start(self._model_path, self._config, self._command, load_seconds)
+        bare = replace(self._config, adapters=())
+        self._process = await EngineProcess.start(self._model_path, bare, self._command, load_seconds)
         try:
             await self._process.ready()
         except LlmrtError as error:
             logger.error("the engine could not be started again: %s", error)
             return False
+        await self._load_adapters_again()
         self._restart_at = None
         logger.warning("the engine is ready again after %.1f s", self._process.load_seconds)
         return True
+
+    async def _load_adapters_again(self) -> None:
+        """One whose folder has gone or changed for the worse is left out: it alone is lost, not the model."""
+        for name, path in self._config.adapters:
+            try:
+                await self._process.change_adapters(LoadAdapter(name, path))
+            except LlmrtError as error:
+                logger.error("the adapter %s could not be loaded again: %s", name, error)
 
     def _restarting(self, restart_at: float) -> EngineLoadingError:
         wait = max(0.0, restart_at - time.monotonic()) + self._process.load_seconds

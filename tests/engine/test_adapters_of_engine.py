@@ -126,6 +126,8 @@ def test_a_folder_that_the_system_refuses_is_one_line(folders: tuple[Path, Path,
     engine = open_engine(folders[0])
     with pytest.raises(CheckpointError, match="cannot be read: File name too long"):
         engine.load_adapter("a", Path("x" * 5000))
+    with pytest.raises(CheckpointError, match="cannot be read: File name too long"):
+        open_engine(folders[0], adapters=(("a", "x" * 5000),))
 
 
 def test_an_abort_lets_the_adapter_go(folders: tuple[Path, Path, Path]) -> None:

@@ -21,6 +21,7 @@ from llmrt.engine.kv.manager import KVCacheManager, peak_blocks
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.engine.scheduler import Scheduler
+from tests.engines import run
 from tests.scripted import CONTEXT, VOCAB, LateScriptedRunner, ScriptedRunner, expected_answer
 from tests.scripted_pages import ScriptedPages
 
@@ -54,16 +55,6 @@ def make_engine(
     if not isinstance(runner, LateScriptedRunner):
         engine._step = Interleave(scheduler, runner, runner.clock).step
     return engine
-
-
-def run(engine: LLMEngine) -> dict[str, list[RequestOutput]]:
-    """Step until nothing is left to compute or to save."""
-    outputs: dict[str, list[RequestOutput]] = {}
-    while engine.has_work:
-        for output in engine.step():
-            outputs.setdefault(output.request_id, []).append(output)
-        engine.scheduler.check_integrity()
-    return outputs
 
 
 def ask(engine: LLMEngine, prompt: list[int], max_tokens: int = 5) -> RequestOutput:

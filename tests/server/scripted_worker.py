@@ -83,7 +83,7 @@ class ScriptedEngine:
         self._running[request_id] = Running(params, tokens, room, cached, sizes)
 
     def load_adapter(self, name: str, folder: Path) -> None:
-        if "broken" in str(folder):
+        if "broken" in str(folder) or (folder / "broken").exists():
             raise CheckpointError(f"{folder} is no LoRA adapter")
         self._adapters.append(name)
 

@@ -129,6 +129,19 @@ def test_an_engine_that_follows_another_has_its_adapters(serve: Serve, own_engin
         assert content(chat(http, "@adapter", model="late")) == "late of sql,late"
 
 
+def test_an_adapter_that_has_gone_bad_is_lost_alone(
+    serve: Serve, own_engines: Callable[[], list[int]], tmp_path: Path
+) -> None:
+    with serve("sql") as http:
+        assert load(http, "late", str(tmp_path)).status_code == 200
+        (tmp_path / "broken").touch()
+        (engine,) = own_engines()
+        os.kill(engine, signal.SIGKILL)
+        eventually(lambda: own_engines() not in ([], [engine]) and http.get("/ready").status_code == 200)
+        assert content(chat(http, "@adapter", model="sql")) == "sql of sql"
+        assert error_of(chat(http, "hi", model="late"), 400)["message"] == "late is not loaded"
+
+
 def test_a_model_that_left_and_comes_back_has_its_adapters(serve: Serve, own_engines: Callable[[], list[int]]) -> None:
     with serve("sql", keep_alive_seconds=0.2) as http:
         assert load(http, "late").status_code == 200
