@@ -79,7 +79,8 @@ $(VENV)/bin/python:
 	@echo "Making the environment in $(VENV) (once; torch is the large part)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(RUNTIME): $(VENV)/bin/python pyproject.toml constraints.txt
+# Python describes calls by the native library's structs: with a library of older sources they would be misread.
+$(RUNTIME): $(VENV)/bin/python pyproject.toml constraints.txt kernels/CMakeLists.txt $(wildcard kernels/csrc/*.* kernels/csrc/*/*.*)
 	@$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
