@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,13 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-from benchmarks.report import comparisons
-
 # Colours that stand out from white and from near black.
 TEXT, FASTER, SLOWER = "#7d8590", "#3b82f6", "#e0823d"
 ROW_INCHES = 0.34
 
 
-def write_plot(report: dict[str, Any], path: Path) -> None:
-    """Write the SVG; the same report gives the same file."""
-    rows = list(comparisons(report))
+def write_plot(rows: Sequence[tuple[dict[str, Any], str, dict[str, Any]]], path: Path) -> None:
+    """Write the SVG of ``benchmarks.report.comparisons``; the same rows give the same file."""
     plt.rcParams.update({"svg.hashsalt": "llmrt", "font.size": 10, "font.family": "DejaVu Sans"})
     for name in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color"):
         plt.rcParams[name] = TEXT

@@ -26,7 +26,7 @@ def main() -> None:
     from benchmarks.plot import write_plot
 
     README.write_text(filled(README.read_text(), RESULTS))
-    write_plot(read(RESULTS / "compare.json"), PLOT)
+    write_plot(list(comparisons(read(RESULTS / "compare.json"))), PLOT)
 
 
 def filled(text: str, results: Path) -> str:

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from llmrt.cli.bench_report import Report, make_report, print_report
 from llmrt.cli.bench_target import FALLBACK, Target, chosen_target, named_target, random_target, smallest_alias
-from llmrt.cli.calibration import Calibrate, calibration_ids
+from llmrt.cli.calibration import calibration_ids
+from llmrt.cli.engine_options import ModelOptions
 from llmrt.cli.loading import load_engine
 from llmrt.cli.measure import DEFAULT_REPEAT, LONG_RUN_SECONDS, Workload, measure
-from llmrt.cli.options import (
-    Device,
-    Dtype,
-    DtypeName,
-    GpuMemory,
-    KvDtype,
-    KvDtypeName,
-    Quant,
-    QuantName,
-    Revision,
-    Threads,
-    parse_size,
-)
+from llmrt.cli.options import parse_size
 from llmrt.cli.progress import progress_bar
 from llmrt.cli.tables import print_json
 from llmrt.cli.terminal import say
@@ -72,28 +60,15 @@ def bench(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures, settings and machine as JSON.")] = False,
-    quant: Quant = QuantName.stored,
-    calibrate: Calibrate = None,
-    dtype: Dtype = DtypeName.auto,
-    kv_dtype: KvDtype = KvDtypeName.auto,
-    device: Device = "auto",
-    gpu_memory: GpuMemory = None,
-    threads: Threads = None,
-    revision: Revision = None,
+    options: ModelOptions = ModelOptions(),
 ) -> None:
     """Measure a model's speed on this machine: prefill and decode, without the prefix cache."""
     workload = replace(_workload(prompt, gen, ctx, depth or 0), batch=batch)
-    target = _target(model, random_weights, layers, workload, revision)
+    target = _target(model, random_weights, layers, workload, options.revision)
     _check_length(target, workload)
-    config = EngineConfig(
+    config = options.config(
         context_length=workload.num_tokens,
-        quant=quant,
-        calibration=_calibration(target, calibrate, quant),
-        dtype=dtype,
-        kv_dtype=kv_dtype,
-        device=device,
-        gpu_memory=gpu_memory,
-        threads=threads,
+        calibration=_calibration(target, options),
         max_num_seqs=batch,
         prefix_caching=False,
     )
@@ -142,12 +117,12 @@ def _check_length(target: Target, workload: Workload) -> None:
         )
 
 
-def _calibration(target: Target, file: Path | None, quant: QuantName) -> tuple[int, ...] | None:
-    if file is None:
+def _calibration(target: Target, options: ModelOptions) -> tuple[int, ...] | None:
+    if options.calibrate is None:
         return None
     if target.path is None:
-        raise ConfigError(f"--calibrate {file} needs a model; random weights are rounded without a text.")
-    return calibration_ids(file, quant, load_tokenizer(target.path))
+        raise ConfigError(f"--calibrate {options.calibrate} needs a model; random weights are rounded without a text.")
+    return calibration_ids(options.calibrate, options.quant, load_tokenizer(target.path))
 
 
 def _measured(target: Target, config: EngineConfig, workload: Workload, repeat: int | None) -> Report:

@@ -4,57 +4,20 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from dataclasses import fields
 from typing import Annotated, Protocol
 
 import typer
 
-from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.chat_commands import is_command, run_command
 from llmrt.cli.conversation import Conversation, length_note
-from llmrt.cli.options import (
-    DISK_CACHE,
-    MODEL_HELP,
-    Adapter,
-    Ctx,
-    Device,
-    DiskCache,
-    DraftModel,
-    Dtype,
-    DtypeName,
-    GpuMemory,
-    KvDtype,
-    KvDtypeName,
-    Quant,
-    QuantName,
-    Revision,
-    Speculate,
-    SpeculateName,
-    Threads,
-    complete_model,
-)
+from llmrt.cli.engine_options import SessionOptions
+from llmrt.cli.options import MODEL_HELP, complete_model
 from llmrt.cli.remote import RemoteSession
 from llmrt.cli.sampling import CHAT_FALLBACK, MaxTokens, MinP, Seed, Temperature, TopK, TopP, override, recommended
-from llmrt.cli.session import Session, draft_path, find_model
+from llmrt.cli.session import Session, find_model
 from llmrt.cli.terminal import complain, end_line, read_stdin, say, write
-from llmrt.config import EngineConfig
 from llmrt.errors import ConfigError, ContextLengthError, LlmrtError, RequestError
-
-# Options of a model in this process.
-LOCAL_OPTIONS = (
-    "ctx",
-    "quant",
-    "calibrate",
-    "dtype",
-    "kv_dtype",
-    "device",
-    "gpu_memory",
-    "threads",
-    "disk_cache",
-    "speculate",
-    "draft_model",
-    "revision",
-    "lora",
-)
 
 
 def chat(
@@ -73,19 +36,7 @@ def chat(
     min_p: MinP = None,
     seed: Seed = None,
     max_tokens: MaxTokens = None,
-    ctx: Ctx = None,
-    quant: Quant = QuantName.stored,
-    calibrate: Calibrate = None,
-    dtype: Dtype = DtypeName.auto,
-    kv_dtype: KvDtype = KvDtypeName.auto,
-    device: Device = "auto",
-    gpu_memory: GpuMemory = None,
-    threads: Threads = None,
-    disk_cache: DiskCache = DISK_CACHE,
-    speculate: Speculate = SpeculateName.auto,
-    draft_model: DraftModel = None,
-    revision: Revision = None,
-    lora: Adapter = None,
+    options: SessionOptions = SessionOptions(),
     url: Annotated[
         str | None, typer.Option(help="Talk to an OpenAI-compatible server, such as http://127.0.0.1:8080.")
     ] = None,
@@ -116,33 +67,18 @@ def chat(
         return
     if model is None:
         raise ConfigError("chat needs a MODEL, or the --url of a server that has one.")
-    local = find_model(model, revision)
+    local = find_model(model, options.revision)
     _ = local.chat_template  # a model without one is refused before its weights load
     params = override(recommended(local.defaults), **chosen, stop_token_ids=local.tokenizer.eos_token_ids)
     params.validate(local.tokenizer.vocab_size)
-    config = EngineConfig(
-        context_length=ctx,
-        quant=quant,
-        calibration=calibration_ids(calibrate, quant, local.tokenizer),
-        dtype=dtype,
-        kv_dtype=kv_dtype,
-        device=device,
-        gpu_memory=gpu_memory,
-        threads=threads,
-        speculate=speculate,
-        draft_model=draft_path(draft_model),
-        max_num_seqs=1,
-        adapters=() if lora is None else (("lora", str(lora)),),
-        disk_cache=disk_cache,
-    )
-    _begin(Conversation(Session.open(local, config), params, system), message)
+    _begin(Conversation(Session.open(local, options.session_config(local.tokenizer)), params, system), message)
 
 
 def _refuse_local_options(context: typer.Context) -> None:
-    for name in LOCAL_OPTIONS:
-        source = context.get_parameter_source(name)
+    for field in fields(SessionOptions):
+        source = context.get_parameter_source(field.name)
         if source is not None and source.name == "COMMANDLINE":
-            option = f"--{name.replace('_', '-')}"
+            option = f"--{field.name.replace('_', '-')}"
             raise ConfigError(f"{option} is for a model in this process; leave it out with --url.")
 
 

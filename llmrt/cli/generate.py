@@ -9,33 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.conversation import length_note
-from llmrt.cli.options import (
-    DISK_CACHE,
-    Adapter,
-    Ctx,
-    Device,
-    DiskCache,
-    DraftModel,
-    Dtype,
-    DtypeName,
-    GpuMemory,
-    KvDtype,
-    KvDtypeName,
-    Model,
-    Quant,
-    QuantName,
-    Revision,
-    Speculate,
-    SpeculateName,
-    Threads,
-)
+from llmrt.cli.engine_options import SessionOptions
+from llmrt.cli.options import Model
 from llmrt.cli.sampling import MinP, Seed, TopK, TopP, override
-from llmrt.cli.session import Session, draft_path, find_model
+from llmrt.cli.session import Session, find_model
 from llmrt.cli.tables import print_json
 from llmrt.cli.terminal import end_line, read_stdin, say, write
-from llmrt.config import EngineConfig
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError
 
@@ -51,23 +31,11 @@ def generate(
     seed: Seed = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print text, token ids, usage and timings as JSON.")] = False,
-    ctx: Ctx = None,
-    quant: Quant = QuantName.stored,
-    calibrate: Calibrate = None,
-    dtype: Dtype = DtypeName.auto,
-    kv_dtype: KvDtype = KvDtypeName.auto,
-    device: Device = "auto",
-    gpu_memory: GpuMemory = None,
-    threads: Threads = None,
-    disk_cache: DiskCache = DISK_CACHE,
-    speculate: Speculate = SpeculateName.auto,
-    draft_model: DraftModel = None,
-    revision: Revision = None,
-    lora: Adapter = None,
+    options: SessionOptions = SessionOptions(),
 ) -> None:
     """Continue one plain text, without a chat template, and print what follows."""
     text = _prompt_text(prompt)
-    local = find_model(model, revision)
+    local = find_model(model, options.revision)
     params = override(
         SamplingParams(temperature=temperature, max_tokens=max_tokens, stop_token_ids=local.tokenizer.eos_token_ids),
         top_p=top_p,
@@ -76,22 +44,7 @@ def generate(
         seed=seed,
     )
     params.validate(local.tokenizer.vocab_size)
-    config = EngineConfig(
-        context_length=ctx,
-        quant=quant,
-        calibration=calibration_ids(calibrate, quant, local.tokenizer),
-        dtype=dtype,
-        kv_dtype=kv_dtype,
-        device=device,
-        gpu_memory=gpu_memory,
-        threads=threads,
-        speculate=speculate,
-        draft_model=draft_path(draft_model),
-        max_num_seqs=1,
-        adapters=() if lora is None else (("lora", str(lora)),),
-        disk_cache=disk_cache,
-    )
-    session = Session.open(local, config)
+    session = Session.open(local, options.session_config(local.tokenizer))
     if as_json:
         print_json(completion(session, text, params, stop or ()))
     else:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from llmrt import __version__
+from llmrt.cli.spread import spread_options
 from llmrt.errors import LlmrtError
 
 # name -> (module:function, the line that `llmrt --help` shows)
@@ -53,7 +54,8 @@ def load_command(name: str) -> Any:
     path, function = COMMANDS[name][0].split(":")
     module = importlib.import_module(path)
     single = typer.Typer(add_completion=False)
-    single.command(name, context_settings=getattr(module, "CONTEXT_SETTINGS", None))(getattr(module, function))
+    command = spread_options(getattr(module, function))
+    single.command(name, context_settings=getattr(module, "CONTEXT_SETTINGS", None))(command)
     return typer.main.get_command(single)
 
 
