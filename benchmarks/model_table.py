@@ -32,23 +32,30 @@ MODELS = {
     "gpt2": "GPT-2",
     "gptj": "GPT-J",
     "gpt_neox": "GPT-NeoX, Pythia",
-    "falcon": "Falcon 7B",
+    "gpt_neo": "GPT-Neo",
+    "opt": "OPT but for the 350M",
+    "bloom": "BLOOM, BLOOMZ",
+    "mpt": "MPT 7B, 30B",
+    "falcon": "Falcon 7B, 11B, 40B, 180B and RW",
     "stablelm": "StableLM",
     "starcoder2": "StarCoder2",
     "olmo2": "OLMo 2",
     "granite": "Granite 3",
     "internlm2": "InternLM2",
+    "cohere": "Command R, R+, Aya 23 and Expanse",
+    "cohere2": "Command R7B, Command A",
 }
 # The least that a config.json says, under every family's name for it.
 SAMPLE: dict[str, Any] = {
     "vocab_size": 32,
-    **dict.fromkeys(("hidden_size", "n_embd"), 256),
-    **dict.fromkeys(("num_hidden_layers", "n_layer"), 2),
-    **dict.fromkeys(("num_attention_heads", "n_head"), 4),
-    "intermediate_size": 512,
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model"), 256),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 2),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
+    **dict.fromkeys(("intermediate_size", "ffn_dim"), 512),
 }
 # What published models say and the defaults do not.
 OWN = {
+    "gpt_neo": {"attention_layers": ["global", "local"]},
     "qwen3_moe": {"norm_topk_prob": True},
     "granite": {"embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0},
 }

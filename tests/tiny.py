@@ -41,6 +41,12 @@ CLASSES = {
     "starcoder2": "Starcoder2",
     "olmo2": "Olmo2",
     "granite": "Granite",
+    "gpt_neo": "GPTNeo",
+    "opt": "OPT",
+    "bloom": "Bloom",
+    "mpt": "Mpt",
+    "cohere": "Cohere",
+    "cohere2": "Cohere2",
 }
 
 

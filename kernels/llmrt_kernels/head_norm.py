@@ -11,9 +11,11 @@ from torch import Tensor
 class HeadNorm:
     """RMSNorm of each head of the queries and of the keys, before RoPE: weights ``q`` and ``k`` [D].
 
-    Or of all heads at once: ``q`` [H D] and ``k`` [KVH D].
+    Or of all heads at once: ``q`` [H D] and ``k`` [KVH D]. If ``centred`` it is LayerNorm without a bias, of each head
+    by weights of its own: ``q`` [H, D] and ``k`` [KVH, D].
     """
 
     q: Tensor
     k: Tensor
     eps: float
+    centred: bool = False

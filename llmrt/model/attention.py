@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from llmrt.model.config import ModelConfig
@@ -16,6 +17,14 @@ from llmrt.model.norm import QKNorm
 from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import resolve
 from llmrt.ops.types import Activations, OpSpec
+
+
+def _extras(config: ModelConfig, spec: OpSpec) -> dict[str, float | Tensor]:
+    """What this model does to scores and most do not."""
+    extras: dict[str, float | Tensor] = {"cap": config.attention_cap} if config.attention_cap else {}
+    if config.alibi_slopes:
+        extras["slopes"] = torch.tensor(config.alibi_slopes, device=spec.device)
+    return extras
 
 
 class Attention(nn.Module):
@@ -34,7 +43,7 @@ class Attention(nn.Module):
         self._sliding_window = sliding_window
         self._group = spec.group
         attention: Callable[..., Activations] = resolve(PAGED_ATTENTION, spec)
-        self._paged_attention = partial(attention, cap=config.attention_cap) if config.attention_cap else attention
+        self._paged_attention = partial(attention, **_extras(config, spec))
 
     def forward(
         self, x: Activations, residual: Tensor | None, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,24 +13,21 @@ from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import LayerKVCache
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.feedback import Feedback, feedback_from
+from llmrt_kernels.reference.layer_norm import layer_norm
 
 
 class CalibrationStream:
     """The residual stream of the tokens before the next layer, fp32.
 
-    ``table`` [V, hidden] is the embedding's, ``positions`` that of learned positions if there is one.
+    ``tensors`` are the decoder's parameters before the first layer.
     """
 
-    def __init__(
-        self, calibration: Calibration, config: ModelConfig, table: Tensor, positions: Tensor | None = None
-    ) -> None:
+    def __init__(self, calibration: Calibration, config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
         self._batch = _batch(calibration)
         shape = len(calibration.sequences), config.num_kv_heads, calibration.length, config.head_dim
         self._kv = LayerKVCache(torch.zeros(shape), torch.zeros(shape))  # every layer writes it anew
         self._rotations = Rotations(config, calibration.length)
-        self._stream = table[self._batch.input_ids].float() * config.embedding_scale
-        if positions is not None:
-            self._stream += positions[self._batch.positions].float()
+        self._stream = _embedded(self._batch, config, tensors)
         self._layer = 0
         self._damping, self._rank = calibration.damping, calibration.rank
 
@@ -49,6 +46,16 @@ class CalibrationStream:
         for hook in hooks:  # which hold the layer in a circle, and so in memory
             hook.remove()
         return found
+
+
+def _embedded(batch: ForwardBatch, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Tensor:
+    stream = tensors["embedding.weight"][batch.input_ids].float() * config.embedding_scale
+    if config.learned_positions:
+        stream += tensors["positions.weight"][batch.positions].float()
+    if config.embedding_norm:
+        weight, bias = tensors["embedding_norm.weight"], tensors["embedding_norm.bias"]
+        stream = layer_norm(stream, weight, bias, config.norm_eps)
+    return stream
 
 
 def _batch(calibration: Calibration) -> ForwardBatch:

@@ -108,17 +108,22 @@ class ModelConfig:
     """The decoder's shape. ``context_length`` is the longest sequence that the model was made for.
 
     Layers other than ``full_attention_layers`` look through ``sliding_window`` if there is one, and have ``local_rope``
-    if that is not None.
+    if that is not None. ALiBi (https://arxiv.org/abs/2108.12409) adds ``alibi_slopes`` of its head times the key's
+    position to a score.
+
+    Embeddings are multiplied by ``embedding_scale``, vectors of positions are added with ``learned_positions``, and the
+    sum is normalised with ``embedding_norm``.
 
     A layer: x = norm(stream), or the stream itself without ``pre_norms``; stream += attention(x); so with the MLP.
     With ``post_norms`` what is added is normalised first, and it is multiplied by ``residual_scale``. With
     ``parallel_residual`` the MLP reads the stream that attention read, and the same x with ``shared_norm``. Norms are
-    RMSNorm, or with ``layer_norm`` LayerNorm with a bias.
+    RMSNorm, or with ``layer_norm`` LayerNorm, with a bias if ``norm_bias``.
 
     An MLP: down(activation(gate(x)) * up(x)), or down(activation(up(x))) if it is not ``gated_mlp``.
 
     Scores of attention are multiplied by ``attention_scale``, D^-0.5 if that is None. A cap c that is not 0 makes
-    c tanh(y / c) of scores or logits. ``qk_norm`` is of each head, or of all heads at once with ``qk_norm_of_rows``.
+    c tanh(y / c) of scores or logits. ``qk_norm`` is of each head, or of all heads at once with ``qk_norm_of_rows``;
+    with ``qk_layer_norm`` it is a LayerNorm without a bias, each head's by weights of its own.
     """
 
     family: str
@@ -133,8 +138,11 @@ class ModelConfig:
     context_length: int
     rope: RopeConfig = RopeConfig()
     local_rope: RopeConfig | None = None
+    alibi_slopes: tuple[float, ...] = ()
     learned_positions: bool = False
+    embedding_norm: bool = False
     layer_norm: bool = False
+    norm_bias: bool = True
     pre_norms: bool = True
     post_norms: bool = False
     parallel_residual: bool = False
@@ -154,6 +162,7 @@ class ModelConfig:
     logits_cap: float = 0.0
     qk_norm: bool = False
     qk_norm_of_rows: bool = False
+    qk_layer_norm: bool = False
     qkv_bias: bool = False
     attention_output_bias: bool = False
     mlp_bias: bool = False
@@ -186,6 +195,12 @@ class ModelConfig:
         """How a layer rotates."""
         return self.rope if self.local_rope is None or layer in self.full_attention_layers else self.local_rope
 
+    @property
+    def rotary_dim(self) -> int:
+        """How many of a head's dimensions are rotated, in the layers that rotate most."""
+        ropes = (self.rope,) if self.local_rope is None else (self.rope, self.local_rope)
+        return max(self.head_dim if rope.rotary_dim is None else rope.rotary_dim for rope in ropes)
+
     def moe_of(self, layer: int) -> MoeConfig | None:
         """The experts of a layer, None if it has the plain MLP."""
         return None if self.moe is None or layer in self.moe.dense_layers else self.moe
@@ -197,6 +212,7 @@ class ModelConfig:
         wanted = {
             options.QK_NORM: self.qk_norm,
             options.ROW_QK_NORM: self.qk_norm_of_rows,
+            options.QK_LAYER_NORM: self.qk_layer_norm,
             options.UNDIVIDED_EXPERTS: moe is not None and not moe.renormalize,
             options.SHARED_EXPERT: moe is not None and moe.shared_size > 0,
             options.LAYER_NORM: self.layer_norm,
@@ -209,6 +225,8 @@ class ModelConfig:
             options.SCALED_EMBEDDING: self.embedding_scale != 1,
             options.SCALED_RESIDUAL: self.residual_scale != 1,
             options.LEARNED_POSITIONS: self.learned_positions,
+            options.EMBEDDING_NORM: self.embedding_norm,
+            options.ALIBI: len(self.alibi_slopes) > 0,
         }
         return frozenset(name for name, there in wanted.items() if there)
 

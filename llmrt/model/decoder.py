@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from llmrt.model.attention import Attention
 from llmrt.model.config import ModelConfig
-from llmrt.model.embedding import Embedding
+from llmrt.model.embedding import Embedding, Positions
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache, LayerKVCache
 from llmrt.model.linear import Linear
 from llmrt.model.mlp import MLP, PlainMLP
 from llmrt.model.moe import MoE
-from llmrt.model.norm import NoNorm, PostNorm, Scaled, stream_norm
+from llmrt.model.norm import EmbeddingNorm, NoNorm, PostNorm, Scaled, stream_norm
 from llmrt.model.rope import cos_sin_table
 from llmrt.ops.registry import resolve
 from llmrt.ops.scale import SCALE
@@ -76,9 +76,11 @@ class Decoder(nn.Module):
         self.config = config
         self.spec = spec
         self.embedding = Embedding(config.vocab_size, config.hidden_size, spec)
-        self.positions = (
-            Embedding(config.context_length, config.hidden_size, spec) if config.learned_positions else None
-        )
+        self.positions = self.embedding_norm = None
+        if config.learned_positions:
+            self.positions = Positions(config.context_length, config.hidden_size, spec)
+        if config.embedding_norm:
+            self.embedding_norm = EmbeddingNorm(config.hidden_size, config.norm_eps, spec)
         self.layers = nn.ModuleList(DecoderLayer(config, i, spec) for i in range(config.num_layers))
         self.norm = stream_norm(config, spec)
         self.lm_head = Linear(config.hidden_size, config.vocab_size, spec, bias=config.lm_head_bias)
@@ -105,7 +107,9 @@ class Decoder(nn.Module):
         stream = self.embedding(batch.input_ids)
         if self.config.embedding_scale != 1:
             stream = self._scale(stream, self.config.embedding_scale)
-        return stream if self.positions is None else stream + self.positions(batch.positions)
+        if self.positions is not None:
+            stream = self.positions(stream, batch.positions)
+        return stream if self.embedding_norm is None else self.embedding_norm(stream)
 
     def logits(self, stream: Tensor, batch: ForwardBatch) -> Tensor:
         """What ``forward`` gives, from the residual stream."""

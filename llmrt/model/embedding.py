@@ -1,10 +1,11 @@
-"""Token ids to vectors."""
+"""Token ids and positions to vectors."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from llmrt.ops.add_rows import ADD_ROWS
 from llmrt.ops.embedding import EMBEDDING
 from llmrt.ops.registry import resolve
 from llmrt.ops.types import OpSpec
@@ -23,3 +24,18 @@ class Embedding(nn.Module):
     def forward(self, token_ids: Tensor) -> Tensor:
         """token_ids [T] -> [T, hidden_size]."""
         return self._embedding(token_ids, self.weight)
+
+
+class Positions(nn.Module):
+    """A vector for each position, [context_length, hidden_size]."""
+
+    weight: Tensor
+
+    def __init__(self, context_length: int, hidden_size: int, spec: OpSpec) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.empty(context_length, hidden_size, dtype=spec.dtype, device="meta"))
+        self._add_rows = resolve(ADD_ROWS, spec)
+
+    def forward(self, stream: Tensor, positions: Tensor) -> Tensor:
+        """stream [T, hidden_size], positions [T] -> the stream with their vectors added."""
+        return self._add_rows(stream, self.weight, positions)

@@ -45,15 +45,25 @@ def stored_shapes(config: ModelConfig, names: TensorNames) -> dict[str, tuple[in
 
 
 def with_parts(inventory: dict[str, StoredTensor], config: ModelConfig, names: TensorNames) -> dict[str, StoredTensor]:
-    """``inventory`` with each fused tensor replaced by its parts. Raises ``CheckpointError`` if those do not fit."""
+    """``inventory`` with each fused tensor replaced by its parts, and without positions that are none.
+
+    Raises ``CheckpointError`` for parts that do not fit.
+    """
     fused = _fused(config, names)
     shown: dict[str, StoredTensor] = {}
     for name, stored in inventory.items():
         if name in fused:
             shown.update(_parts(name, stored, fused[name], names.transposed))
+        elif names.unused_positions and name == f"{names.positions}.weight":
+            shown[name] = _behind(name, stored, names.unused_positions)
         else:
             shown[name] = stored
     return shown
+
+
+def _behind(name: str, stored: StoredTensor, unused: int) -> StoredTensor:
+    rows, *columns = stored.shape
+    return stored._replace(shape=(rows - unused, *columns), part=Part(name, 1, unused, rows, transposed=False))
 
 
 def _fused(config: ModelConfig, names: TensorNames) -> dict[str, _Fused]:

@@ -62,14 +62,15 @@ class QuantizedLoad:
         tied = self._decoder.config.tied_embeddings
         with torch_threads():
             table = self._read("embedding")
-            positions = self._read("positions")
+            others = {name: self._read(name) for name in ("positions", "embedding_norm")}
             stream = None
             if calibration is not None:
-                tables = table["embedding.weight"], positions.get("positions.weight")
-                stream = CalibrationStream(calibration, self._decoder.config, *tables)
+                tensors = {**table, **others["positions"], **others["embedding_norm"]}
+                stream = CalibrationStream(calibration, self._decoder.config, tensors)
             self._install_table(table, tied=tied)
-            if positions:
-                self._install("positions", positions, {})
+            for name, tensors in others.items():
+                if tensors:
+                    self._install(name, tensors, {})
             for i in range(self._decoder.config.num_layers):
                 name = f"layers.{i}"
                 tensors = self._read(name)

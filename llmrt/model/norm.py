@@ -11,6 +11,7 @@ from llmrt.ops.registry import resolve
 from llmrt.ops.rms_norm import RMS_NORM
 from llmrt.ops.rms_norm_add import RMS_NORM_ADD
 from llmrt.ops.rows import ROWS
+from llmrt.ops.stream_norm import STREAM_NORM
 from llmrt.ops.types import Activations, OpSpec
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.reference.layer_norm import layer_norm
@@ -39,15 +40,18 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """The same by mean and variance, with a bias."""
+    """The same by mean and variance. A model without biases has zeros there, which no file holds."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, size: int, eps: float, spec: OpSpec) -> None:
+    def __init__(self, size: int, eps: float, spec: OpSpec, *, bias: bool = True) -> None:
         super().__init__()
-        for name in ("weight", "bias"):
-            self.register_buffer(name, torch.empty(size, dtype=spec.dtype, device="meta"))
+        self.register_buffer("weight", torch.empty(size, dtype=spec.dtype, device="meta"))
+        if bias:
+            self.register_buffer("bias", torch.empty(size, dtype=spec.dtype, device="meta"))
+        else:
+            self.register_buffer("bias", torch.zeros(size, device=spec.device), persistent=False)
         self._eps = eps
         self._group = spec.group
         self._layer_norm = resolve(LAYER_NORM, spec)
@@ -59,6 +63,18 @@ class LayerNorm(nn.Module):
     def states(self, x: Tensor) -> Tensor:
         """The same as numbers for a reader, never in int8. x [T, N] -> [T, N] fp32."""
         return layer_norm(x.float(), self.weight, self.bias, self._eps)
+
+
+class EmbeddingNorm(LayerNorm):
+    """Normalises embeddings before the first layer."""
+
+    def __init__(self, size: int, eps: float, spec: OpSpec) -> None:
+        super().__init__(size, eps, spec)
+        self._stream_norm = resolve(STREAM_NORM, spec)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [T, N] -> the residual stream [T, N]."""
+        return self._stream_norm(x, self.weight, self.bias, self._eps)
 
 
 class NoNorm(nn.Module):
@@ -103,7 +119,7 @@ class Scaled(nn.Module):
 
 
 class QKNorm(nn.Module):
-    """The weights that queries and keys are normalised with, each head for itself or all at once."""
+    """The weights that queries and keys are normalised with: see ``HeadNorm``."""
 
     q: Tensor
     k: Tensor
@@ -112,16 +128,21 @@ class QKNorm(nn.Module):
         super().__init__()
         heads = {"q": config.num_heads, "k": config.num_kv_heads}
         for name, count in heads.items():
-            size = config.head_dim * (count if config.qk_norm_of_rows else 1)
-            self.register_buffer(name, torch.empty(size, dtype=spec.dtype, device="meta"))
+            shape = (config.head_dim * (count if config.qk_norm_of_rows else 1),)
+            if config.qk_layer_norm:
+                shape = (count, config.head_dim)
+            self.register_buffer(name, torch.empty(shape, dtype=spec.dtype, device="meta"))
         self._eps = config.norm_eps
+        self._centred = config.qk_layer_norm
 
     @property
     def record(self) -> HeadNorm:
         """As the product takes them."""
-        return HeadNorm(self.q, self.k, self._eps)
+        return HeadNorm(self.q, self.k, self._eps, self._centred)
 
 
 def stream_norm(config: ModelConfig, spec: OpSpec) -> RMSNorm | LayerNorm:
     """The norm that this model has before its products."""
-    return (LayerNorm if config.layer_norm else RMSNorm)(config.hidden_size, config.norm_eps, spec)
+    if config.layer_norm:
+        return LayerNorm(config.hidden_size, config.norm_eps, spec, bias=config.norm_bias)
+    return RMSNorm(config.hidden_size, config.norm_eps, spec)

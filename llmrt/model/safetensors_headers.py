@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from llmrt.errors import CheckpointError
 from llmrt.hub.layout import layout_of
 from llmrt.model.config_files import read_fields
+from llmrt.model.families.family import TensorNames
 from llmrt.model.fields import Fields
 from llmrt.model.fused import stored_shapes, with_parts
 from llmrt.model.quantized.matrix import Quantization, QuantizedMatrix, find_matrices, shown_whole
@@ -24,13 +25,13 @@ class SafetensorsHeaders:
         fields, family = read_fields(folder)
         self.path = folder
         self.config = family.read_config(fields)
-        self.names = family.names
         self.quantization = read_quantization(folder, fields)
         stored: dict[str, StoredTensor] = {}
         for file, expected in _shards(folder).items():
             held = _read_header(file)
             _check_index(folder / layout_of(folder).index, file, expected, held)
             stored.update(held)
+        self.names = _spelled(family.names, stored)
         self.matrices = {} if self.quantization is None else self._find_matrices(stored, self.quantization)
         self.inventory = with_parts(shown_whole(stored, self.matrices), self.config, self.names)
 
@@ -40,6 +41,12 @@ class SafetensorsHeaders:
                 f"{self.path}: a quantized {self.config.family} is not supported; use the model's full-precision copy."
             )
         return find_matrices(stored, stored_shapes(self.config, self.names), quantization, self.config.dtype)
+
+
+def _spelled(names: TensorNames, stored: dict[str, StoredTensor]) -> TensorNames:
+    """``names``, or the same without their prefix where a model was saved without its head."""
+    bare = names.without_prefix
+    return bare if f"{bare.embedding}.weight" in stored else names
 
 
 def _shards(folder: Path) -> dict[Path, set[str]]:

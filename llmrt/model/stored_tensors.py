@@ -76,7 +76,9 @@ def check_tied_head(checkpoint: Checkpoint) -> None:
 
 
 def reordered(tensor: Tensor, order: HeadOrder) -> Tensor:
-    """The rows of each head in the decoder's order."""
+    """The rows of each head in the decoder's order. tensor [heads D, ..], or [heads, D]."""
+    if len(tensor) == order.num_heads:
+        return reordered(tensor.flatten(), order).view(tensor.shape)
     heads = tensor.unflatten(0, (order.num_heads, -1))
     rotary, size = order.rotary_dim, heads.shape[1]
     rotated = torch.arange(rotary)

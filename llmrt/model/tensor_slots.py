@@ -82,6 +82,8 @@ def _all(config: ModelConfig, names: TensorNames) -> Slots:
     yield f"{names.embedding}.weight", Slot("embedding.weight", (vocabulary, hidden), role="embedding")
     if config.learned_positions:
         yield f"{names.positions}.weight", Slot("positions.weight", (config.context_length, hidden))
+    if config.embedding_norm:
+        yield from _norm(config, names, names.embedding_norm, "embedding_norm")
     for i in range(config.num_layers):
         yield from _layer(config, config.moe_of(i), names, names.layer.format(i=i), f"layers.{i}.")
     yield from _norm(config, names, names.final_norm, "norm")
@@ -92,10 +94,13 @@ def _all(config: ModelConfig, names: TensorNames) -> Slots:
 
 
 def _layer(config: ModelConfig, moe: MoeConfig | None, names: TensorNames, source: str, target: str) -> Slots:
+    attention_norm, mlp_norm = names.attention_norm, names.mlp_norm
+    if names.parallel_norms and config.parallel_residual and not config.shared_norm:
+        attention_norm, mlp_norm = names.parallel_norms
     norms = (
-        (config.pre_norms, names.attention_norm, "attention_norm"),
+        (config.pre_norms, attention_norm, "attention_norm"),
         (config.post_norms, names.attention_post_norm, "attention_join"),
-        (config.pre_norms and not config.shared_norm, names.mlp_norm, "mlp_norm"),
+        (config.pre_norms and not config.shared_norm, mlp_norm, "mlp_norm"),
         (config.post_norms, names.mlp_post_norm, "mlp_join"),
     )
     for there, name, parameter in norms:
@@ -114,7 +119,7 @@ def _layer(config: ModelConfig, moe: MoeConfig | None, names: TensorNames, sourc
 
 def _norm(config: ModelConfig, names: TensorNames, source: str, target: str) -> Slots:
     yield f"{source}.weight", Slot(f"{target}.weight", (config.hidden_size,), offset=names.norm_offset)
-    if config.layer_norm:
+    if config.layer_norm and config.norm_bias:
         yield f"{source}.bias", Slot(f"{target}.bias", (config.hidden_size,))
 
 
@@ -138,17 +143,17 @@ def _attention(config: ModelConfig, names: TensorNames, source: str, target: str
 
 def _qk_norm(config: ModelConfig, names: TensorNames, source: str, target: str) -> Slots:
     for name, parameter, num_heads in ((names.q_norm, "q", config.num_heads), (names.k_norm, "k", config.num_kv_heads)):
-        heads = num_heads if config.qk_norm_of_rows else 1
+        heads = num_heads if config.qk_norm_of_rows or config.qk_layer_norm else 1
         order = _head_order(config, names, heads)
-        slot = Slot(f"{target}{parameter}", (heads * config.head_dim,), heads=order, offset=names.norm_offset)
+        shape = (num_heads, config.head_dim) if config.qk_layer_norm else (heads * config.head_dim,)
+        slot = Slot(f"{target}{parameter}", shape, heads=order, offset=names.norm_offset)
         yield f"{source}{name}.weight", slot
 
 
 def _head_order(config: ModelConfig, names: TensorNames, num_heads: int) -> HeadOrder | None:
-    rotary_dim = config.head_dim if config.rope.rotary_dim is None else config.rope.rotary_dim
-    if rotary_dim == 0 or (rotary_dim == config.head_dim and not names.interleaved_rope):
+    if config.rotary_dim == 0 or (config.rotary_dim == config.head_dim and not names.interleaved_rope):
         return None
-    return HeadOrder(num_heads, rotary_dim, names.interleaved_rope)
+    return HeadOrder(num_heads, config.rotary_dim, names.interleaved_rope)
 
 
 def _mlp(shape: tuple[int, int], bias: bool, names: tuple[str, str, str], source: str, target: str) -> Slots:

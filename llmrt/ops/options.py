@@ -4,6 +4,7 @@ from __future__ import annotations
 
 QK_NORM = "QK norm"
 ROW_QK_NORM = "QK norm over all heads"
+QK_LAYER_NORM = "LayerNorm of queries and keys"
 UNDIVIDED_EXPERTS = "expert weights that are not renormalized"
 SHARED_EXPERT = "shared experts"
 LAYER_NORM = "LayerNorm"
@@ -16,6 +17,8 @@ SCALED_LOGITS = "scaled or capped logits"
 SCALED_EMBEDDING = "scaled embeddings"
 SCALED_RESIDUAL = "scaled residuals"
 LEARNED_POSITIONS = "learned positions"
+EMBEDDING_NORM = "normalised embeddings"
+ALIBI = "ALiBi"
 LORA = "LoRA adapters"
 
 # What the native kernels compute of it.

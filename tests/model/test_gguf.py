@@ -24,6 +24,7 @@ from tests.model.test_parity import (
     DEFAULT,
     GRANITE,
     LLAMA3,
+    NEW_FALCON,
     ROPE,
     SMALL_EXPERTS,
     hf_greedy,
@@ -79,11 +80,22 @@ NAMES = {
     "ln_1": "attn_norm",
     "ln_2": "ffn_norm",
     "attn.c_attn": "attn_qkv",
+    "ln_attn": "attn_norm_2",
+    "ln_mlp": "attn_norm",
+    "transformer.word_embeddings_layernorm": "token_embd_norm",
+    "transformer.norm_f": "output_norm",
+    "norm_1": "attn_norm",
+    "norm_2": "ffn_norm",
+    "attn.Wqkv": "attn_qkv",
+    "attn.out_proj": "attn_output",
+    "ffn.up_proj": "ffn_up",
+    "ffn.down_proj": "ffn_down",
     "attn.c_proj": "attn_output",
 }
-ONE_KIND = ("gpt_neox", "gpt2", "falcon")  # of key/value heads: config.json does not say how many
+ONE_KIND = ("gpt_neox", "gpt2", "bloom", "mpt")  # of heads: config.json does not say how many have keys and values
+FOURFOLD = ("gpt2", "falcon", "bloom", "mpt")  # whose MLPs are four times as wide as the stream
 BEHIND_PRODUCTS = ("gemma2", "olmo2")  # whose post_attention_layernorm is what it says
-LAYERS = re.compile(r"(?:model\.layers|gpt_neox\.layers|transformer\.h)\.(\d+)\.(.+)")
+LAYERS = re.compile(r"(?:model\.layers|gpt_neox\.layers|transformer\.(?:h|blocks))\.(\d+)\.(.+)")
 
 OTHERWISE = {
     "mistral": "llama",
@@ -92,6 +104,7 @@ OTHERWISE = {
     "qwen3_moe": "qwen3moe",
     "phi": "phi2",
     "gpt_neox": "gptneox",
+    "cohere": "command-r",
 }
 
 
@@ -112,8 +125,11 @@ def gguf_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
             tensor = permute(tensor, config.num_attention_heads)
         if "k_proj" in name and permuted:
             tensor = permute(tensor, config.num_key_value_heads)
-        if config.model_type == "gpt_neox" and "query_key_value" in name:  # of each head q, k, v -> all q, all k, all v
-            tensor = torch.cat(tensor.unflatten(0, (config.num_attention_heads, 3, -1)).unbind(1)).flatten(0, 1)
+        if "query_key_value" in name:  # for each key/value head its queries, k, v -> all q, all k, all v
+            groups = kv_heads_of(config)
+            heads = tensor.unflatten(0, (groups, config.num_attention_heads // groups + 2, -1))
+            parts = heads[:, :-2].flatten(0, 2), heads[:, -2].flatten(0, 1), heads[:, -1].flatten(0, 1)
+            tensor = torch.cat(parts)
         if config.model_type == "gpt2" and ".h." in name and name.endswith("weight"):
             tensor = tensor.T
         if config.model_type.startswith("gemma") and "norm" in name:
@@ -137,8 +153,15 @@ def gguf_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     return out
 
 
+def kv_heads_of(config: Any) -> int:
+    if config.model_type == "falcon":
+        return config.num_kv_heads if config.new_decoder_architecture else 1
+    many = config.num_attention_heads
+    return many if config.model_type in ONE_KIND else getattr(config, "num_key_value_heads", many)
+
+
 def inner_size(config: Any) -> int:
-    return 4 * config.hidden_size if config.model_type in ("gpt2", "falcon") else config.intermediate_size
+    return 4 * config.hidden_size if config.model_type in FOURFOLD else config.intermediate_size
 
 
 def add_norm_eps(writer: gguf.GGUFWriter, config: Any) -> None:
@@ -153,7 +176,11 @@ def add_own_fields(writer: gguf.GGUFWriter, config: Any) -> None:
     if config.model_type == "gemma2":
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
-    if config.model_type in ("gemma2", "phi3", "starcoder2") and config.sliding_window:
+    if config.model_type in ("cohere", "cohere2"):
+        writer.add_logit_scale(config.logit_scale)
+    if config.model_type == "mpt":
+        writer.add_max_alibi_bias(config.attn_config.alibi_bias_max)
+    if config.model_type in ("gemma2", "phi3", "starcoder2", "cohere2") and config.sliding_window:
         writer.add_sliding_window(config.sliding_window)
     if config.model_type in ("gpt_neox", "stablelm"):
         writer.add_parallel_residual(config.use_parallel_residual)
@@ -197,10 +224,7 @@ def write_gguf(
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(inner_size(config))
     writer.add_head_count(config.num_attention_heads)
-    kv_heads = 1 if config.model_type == "falcon" else config.num_attention_heads
-    writer.add_head_count_kv(
-        kv_heads if config.model_type in ONE_KIND else getattr(config, "num_key_value_heads", kv_heads)
-    )
+    writer.add_head_count_kv(kv_heads_of(config))
     add_norm_eps(writer, config)
     add_own_fields(writer, config)
     rope = getattr(config, "rope_parameters", None) or {"rope_type": "default", "rope_theta": 10000.0}
@@ -280,6 +304,12 @@ def check(model: PreTrainedModel, path: Path) -> None:
         ("gpt_neox", {"rope_parameters": {"partial_rotary_factor": 0.5, **DEFAULT}}),
         ("gpt2", {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}),
         ("falcon", {"new_decoder_architecture": False}),
+        ("falcon", NEW_FALCON),
+        ("bloom", {}),
+        ("mpt", {"attn_config": {"softmax_scale": None}}),
+        ("cohere", {"logit_scale": 0.5}),
+        ("cohere", {"use_qk_norm": True}),
+        ("cohere2", {"sliding_window": 16, "num_hidden_layers": 5}),
         ("stablelm", {"rope_parameters": {"partial_rotary_factor": 0.5, **DEFAULT}, "use_qkv_bias": True}),
         ("stablelm", {"use_parallel_residual": True, **ALL_ROTATED}),
         ("starcoder2", {"sliding_window": 16}),

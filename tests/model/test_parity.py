@@ -28,6 +28,12 @@ GRANITE = {
     "residual_multiplier": 0.4,
     "logits_scaling": 2.0,
 }
+NEW_FALCON = {"new_decoder_architecture": True, "num_kv_heads": 2}
+GPT_NEO = {
+    "window_size": 16,
+    "attention_types": [[["global", "local"], 1]],
+}
+SIX_HEADS = {"num_attention_heads": 6, "hidden_size": 192}
 TWO_OF_THREE = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -81,6 +87,19 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", GPT_SHAPE),
     "falcon": ("falcon", {"new_decoder_architecture": False}),
     "falcon-many-heads": ("falcon", {"multi_query": False, "bias": True}),
+    "falcon-two-norms": ("falcon", NEW_FALCON),
+    "falcon-new-one-norm": ("falcon", {**NEW_FALCON, "num_ln_in_parallel_attn": 1}),
+    "falcon-alibi": ("falcon", {"alibi": True, "multi_query": False, "bias": True, "parallel_attn": False}),
+    "gpt-neo": ("gpt_neo", GPT_NEO),
+    "opt": ("opt", {"ffn_dim": 80, "word_embed_proj_dim": None}),
+    "opt-no-bias": ("opt", {"ffn_dim": 80, "enable_bias": False}),
+    "bloom": ("bloom", {}),
+    "bloom-odd-heads": ("bloom", SIX_HEADS),
+    "mpt": ("mpt", {}),
+    "mpt-odd-heads": ("mpt", {**SIX_HEADS, "attn_config": {"softmax_scale": 0.3}}),
+    "cohere": ("cohere", {"logit_scale": 0.5}),
+    "cohere-qk-norm": ("cohere", {"use_qk_norm": True, "attention_bias": True}),
+    "cohere2": ("cohere2", {"sliding_window": 16, "num_hidden_layers": 3, **TWO_OF_THREE}),
     "stablelm": ("stablelm", {"rope_parameters": {"partial_rotary_factor": 0.5, **DEFAULT}, "use_qkv_bias": True}),
     "stablelm-parallel": ("stablelm", {"use_parallel_residual": True, **ALL_ROTATED}),
     "starcoder2": ("starcoder2", {"sliding_window": 16}),

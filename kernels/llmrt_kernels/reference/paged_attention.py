@@ -5,7 +5,8 @@ position p = L - n + i and sees the keys
 
     max(0, p - window + 1) .. p
 
-and o = softmax(q k^T * scale) v over them. H query heads share KVH key/value heads in groups of H / KVH.
+and o = softmax(q k^T * scale) v over them. With slopes (ALiBi, https://arxiv.org/abs/2108.12409) a score of head h with
+the key at j has slopes[h] * (j - p) added. H query heads share KVH key/value heads in groups of H / KVH.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def paged_attention(
     group: int = 0,
     *,
     cap: float = 0.0,
+    slopes: Tensor | None = None,
 ) -> Tensor:
     """Attend. q [T, H, D] -> [T, H D]; the queries of request b are rows cu_seqlens_q[b] to cu_seqlens_q[b+1].
 
@@ -38,7 +40,7 @@ def paged_attention(
     those who cannot look at cu_seqlens_q without waiting. Entries of block_table left of the window
     are never read. The scales are those of an int8 cache, which this does not serve. Where the product that follows
     takes int8 activations, ``group`` of them share a scale; here they stay what they are. A ``cap`` c that is not 0
-    makes c tanh(s / c) of a score s before the softmax.
+    makes c tanh(s / c) of a score s before the softmax; ``slopes`` [H] fp32 are those of ALiBi, or None.
     """
     assert k_scales is None and v_scales is None
     del group, max_query_len
@@ -51,8 +53,11 @@ def paged_attention(
         first_key = 0 if sliding_window is None else max(0, first_position - sliding_window + 1)
         k, v = (_gather(cache, block_table[b], first_key, kv_len, q.dtype) for cache in (k_cache, v_cache))
         mask = _mask(first_position, first_key, kv_len, sliding_window, q.device)
-        whole_prompt = mask is not None and first_position == 0 and sliding_window is None
+        if slopes is not None:
+            mask = _biased(mask, slopes, first_position, first_key, kv_len).to(q.dtype)
+        whole_prompt = mask is not None and first_position == 0 and sliding_window is None and slopes is None
         if cap:
+            assert slopes is None
             out[rows] = _capped(q[rows], k, v, mask, scale, cap)
             continue
         out[rows] = F.scaled_dot_product_attention(
@@ -82,6 +87,14 @@ def _gather(cache: Tensor, blocks: Tensor, start: int, end: int, dtype: torch.dt
     first, last = start // block_size, -(-end // block_size)
     pages = cache[blocks[first:last]].transpose(0, 1).reshape(num_kv_heads, -1, head_dim)
     return pages[:, start - first * block_size : end - first * block_size].to(dtype)
+
+
+def _biased(mask: Tensor | None, slopes: Tensor, first_position: int, first_key: int, kv_len: int) -> Tensor:
+    """What is added to scores, [H, queries, keys]: the slope times the distance, -inf where ``mask`` hides a key."""
+    query = torch.arange(first_position, kv_len, device=slopes.device).unsqueeze(1)
+    key = torch.arange(first_key, kv_len, device=slopes.device)
+    bias = slopes.view(-1, 1, 1) * (key - query)
+    return bias if mask is None else bias.masked_fill(~mask, float("-inf"))
 
 
 def _mask(

@@ -14,6 +14,7 @@ with the left half x1 and the right half x2 of a head, and the angle a[p, i] = p
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from llmrt_kernels.head_norm import HeadNorm
@@ -40,7 +41,8 @@ def rope_kv_write(
     heads = qkv.view(qkv.shape[0], -1, head_dim)
     q, k, v = heads.split([heads.shape[1] - 2 * num_kv_heads, num_kv_heads, num_kv_heads], dim=1)
     if head_norm is not None:
-        q, k = _normalised(q, head_norm.q, head_norm.eps), _normalised(k, head_norm.k, head_norm.eps)
+        normalised = _centred if head_norm.centred else _normalised
+        q, k = normalised(q, head_norm.q, head_norm.eps), normalised(k, head_norm.k, head_norm.eps)
     cos, sin = cos_sin[positions].unsqueeze(2).unbind(1)  # [T, 1, D/2] each
     block, offset = slot_mapping // block_size, slot_mapping % block_size
     for x, cache, scales in ((rotate(k, cos, sin), k_cache, k_scales), (v, v_cache, v_scales)):
@@ -54,6 +56,11 @@ def rope_kv_write(
 def _normalised(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x [T, heads, D] by a weight [D] of each head or [heads D] of all at once."""
     return rms_norm(x.flatten(1).unflatten(1, (-1, len(weight))), weight, eps).view(x.shape)
+
+
+def _centred(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """LayerNorm of each head of x [T, heads, D] by weights [heads, D]."""
+    return (F.layer_norm(x.float(), x.shape[-1:], eps=eps) * weight.float()).to(x.dtype)
 
 
 def _to_int8(x: Tensor) -> tuple[Tensor, Tensor]:

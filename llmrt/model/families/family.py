@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmrt.model.config import ModelConfig
 from llmrt.model.fields import Fields
@@ -21,10 +21,14 @@ class TensorNames:
     A name with [a part] at its end is that part of a tensor in which several stand one above the other: q, k and v as a
     rule, but for each key/value head with its queries if ``qkv_by_kv_head``. If ``transposed`` such matrices are stored
     with their columns as rows.
+
+    Where attention and MLP read the stream side by side, each behind a norm of its own, those may be called
+    ``parallel_norms``. The first ``unused_positions`` rows of the table of positions are no positions.
     """
 
     embedding: str = "model.embed_tokens"
     positions: str = "model.embed_positions"
+    embedding_norm: str = "model.embed_layernorm"
     final_norm: str = "model.norm"
     lm_head: str = "lm_head"
     layer: str = "model.layers.{i}."
@@ -38,6 +42,7 @@ class TensorNames:
     attention_post_norm: str = "post_attention_norm"
     mlp_post_norm: str = "post_feedforward_layernorm"
     mlp_norm: str = "post_attention_layernorm"
+    parallel_norms: tuple[str, str] | None = None
     gate: str = "mlp.gate_proj"
     up: str = "mlp.up_proj"
     down: str = "mlp.down_proj"
@@ -54,6 +59,13 @@ class TensorNames:
     norm_offset: float = 0.0
     qkv_by_kv_head: bool = False
     transposed: bool = False
+    unused_positions: int = 0
+
+    @property
+    def without_prefix(self) -> TensorNames:
+        """The same of a model without a head, which stands inside of one that has it: "model.norm" is "norm" there."""
+        inside = ("embedding", "positions", "embedding_norm", "final_norm", "layer")
+        return replace(self, **{name: getattr(self, name).partition(".")[2] for name in inside})
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from llmrt.model.config import (
     RopeScaling,
     YarnScaling,
 )
+from llmrt.model.families.alibi import alibi_slopes
 from llmrt.model.families.gguf_names import ARCHITECTURES, Architecture
 from llmrt.text.gguf_metadata import read_list, read_value
 from llmrt.text.gguf_parts import open_parts
@@ -28,14 +29,16 @@ from llmrt.text.gguf_parts import open_parts
 ROPE_FREQS, LONG_FACTORS, SHORT_FACTORS = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
 ROPE_TENSORS = (ROPE_FREQS, LONG_FACTORS, SHORT_FACTORS)
 # Those whose presence is configuration.
-_OUTPUT, _OUTPUT_BIAS, _POSITIONS, _NORM_BIAS = (
+_OUTPUT, _OUTPUT_BIAS, _POSITIONS, _EMBEDDING_NORM, _NORM_BIAS = (
     "output.weight",
     "output.bias",
     "position_embd.weight",
+    "token_embd_norm.weight",
     "output_norm.bias",
 )
 _OF_LAYERS = {
     "mlp_norm": "ffn_norm.weight",
+    "parallel_norm": "attn_norm_2.weight",
     "post_norms": "post_attention_norm.weight",
     "qk_norm": "attn_q_norm.weight",
     "q_bias": "attn_q.bias",
@@ -45,7 +48,7 @@ _OF_LAYERS = {
 }
 CONFIGURING_TENSORS = (
     *ROPE_TENSORS,
-    *(_OUTPUT, _OUTPUT_BIAS, _POSITIONS, _NORM_BIAS),
+    *(_OUTPUT, _OUTPUT_BIAS, _POSITIONS, _EMBEDDING_NORM, _NORM_BIAS),
     *(f"blk.0.{name}" for name in _OF_LAYERS.values()),
 )
 
@@ -80,15 +83,16 @@ def read_gguf_config(reader: GGUFReader, tensors: Mapping[str, Any]) -> ModelCon
         intermediate_size=fields.size("feed_forward_length"),
         norm_eps=fields.real("attention.layer_norm_rms_epsilon", fields.real("attention.layer_norm_epsilon", 1e-5)),
         context_length=fields.size("context_length"),
-        rope=_rope(fields, tensors, head_dim),
         sliding_window=fields.number("attention.sliding_window", 0) or None,
         moe=moe,
         tied_embeddings=_OUTPUT not in tensors,
         lm_head_bias=_OUTPUT_BIAS in tensors,
-        layer_norm=_NORM_BIAS in tensors,
+        layer_norm=architecture.layer_norm or _NORM_BIAS in tensors,
+        norm_bias=_NORM_BIAS in tensors or not architecture.layer_norm,
         activation=architecture.activation,
         gated_mlp=architecture.gated_mlp,
         pre_norms=architecture.pre_norms,
+        **_positions(fields, name, tensors, num_heads, head_dim),
         **_by_presence(fields, tensors, architecture),
         **_by_architecture(fields, name, hidden_size, num_heads, head_dim),
     )
@@ -98,11 +102,12 @@ def _by_presence(fields: _Fields, tensors: Mapping[str, Any], architecture: Arch
     there = {what: f"blk.0.{name}" in tensors for what, name in _OF_LAYERS.items()}
     parallel = fields.flag("use_parallel_residual", architecture.parallel_residual)
     return {
-        "learned_positions": _POSITIONS in tensors,
+        "embedding_norm": _EMBEDDING_NORM in tensors,
         "post_norms": there["post_norms"],
         "parallel_residual": parallel,
-        "shared_norm": parallel and not there["mlp_norm"],
+        "shared_norm": parallel and not (there["mlp_norm"] or there["parallel_norm"]),
         "qk_norm": there["qk_norm"],
+        "qk_layer_norm": there["qk_norm"] and architecture.family == "cohere",
         "qkv_bias": there["q_bias"] or there["qkv_bias"],
         "attention_output_bias": there["attention_output_bias"],
         "mlp_bias": there["mlp_bias"],
@@ -125,12 +130,27 @@ def _by_architecture(fields: _Fields, name: str, hidden_size: int, num_heads: in
         found["embedding_scale"] = fields.real("embedding_scale", 1.0)
         found["residual_scale"] = fields.real("residual_scale", 1.0)
         found["logits_scale"] = 1 / fields.real("logit_scale", 1.0)
+    if name in ("command-r", "cohere2"):
+        found["logits_scale"] = fields.real("logit_scale", 0.0625)
+    if name == "cohere2":
+        found["full_attention_layers"] = tuple(layer for layer in layers if layer % 4 == 3)
+    if name == "mpt" and fields.real("attention.clamp_kqv", 0.0):
+        raise CheckpointError("GGUF field mpt.attention.clamp_kqv is set, which is not supported.")
     return found
 
 
-def _rope(fields: _Fields, tensors: Mapping[str, Any], head_dim: int) -> RopeConfig:
+def _positions(fields: _Fields, name: str, tensors: Mapping[str, Any], num_heads: int, head_dim: int) -> dict[str, Any]:
+    not_rotated = RopeConfig(rotary_dim=0)
     if _POSITIONS in tensors:
-        return RopeConfig(rotary_dim=0)
+        return {"rope": not_rotated, "learned_positions": True}
+    if name in ("bloom", "mpt"):
+        max_bias = fields.real("attention.max_alibi_bias", 8.0)
+        return {"rope": not_rotated, "alibi_slopes": alibi_slopes(num_heads, max_bias)}
+    rope = _rope(fields, tensors, head_dim)
+    return {"rope": not_rotated, "local_rope": rope} if name == "cohere2" else {"rope": rope}
+
+
+def _rope(fields: _Fields, tensors: Mapping[str, Any], head_dim: int) -> RopeConfig:
     rotary_dim = fields.number("rope.dimension_count", head_dim)
     scaling = _scaling(fields, tensors, fields.size("context_length"))
     return RopeConfig(fields.real("rope.freq_base", 10000.0), scaling, None if rotary_dim == head_dim else rotary_dim)

@@ -9,6 +9,7 @@ from llmrt.model.families.family import TensorNames
 GGUF_NAMES = TensorNames(
     embedding="token_embd",
     positions="position_embd",
+    embedding_norm="token_embd_norm",
     final_norm="output_norm",
     lm_head="output",
     layer="blk.{i}.",
@@ -39,6 +40,7 @@ GGUF_NAMES = TensorNames(
 # Most architectures keep q and k in half-split order.
 _HALF_SPLIT = replace(GGUF_NAMES, interleaved_rope=False)
 _FUSED_QKV = replace(_HALF_SPLIT, q="attn_qkv[q]", k="attn_qkv[k]", v="attn_qkv[v]")
+_FALCON = replace(_FUSED_QKV, parallel_norms=("attn_norm_2", "attn_norm"))
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Architecture:
     gated_mlp: bool = True
     pre_norms: bool = True
     parallel_residual: bool = False
+    layer_norm: bool = False
     scaled_embedding: bool = False
 
 
@@ -67,10 +70,14 @@ ARCHITECTURES = {
     "gemma2": Architecture("gemma2", _HALF_SPLIT, "gelu_tanh", scaled_embedding=True),
     "gpt2": Architecture("gpt2", _FUSED_QKV, "gelu_tanh", gated_mlp=False),
     "gptneox": Architecture("gpt_neox", _FUSED_QKV, "gelu", gated_mlp=False, parallel_residual=True),
-    "falcon": Architecture("falcon", _FUSED_QKV, "gelu", gated_mlp=False, parallel_residual=True),
+    "falcon": Architecture("falcon", _FALCON, "gelu", gated_mlp=False, parallel_residual=True),
+    "bloom": Architecture("bloom", _FUSED_QKV, "gelu_tanh", gated_mlp=False),
+    "mpt": Architecture("mpt", _FUSED_QKV, "gelu", gated_mlp=False, layer_norm=True),
     "stablelm": Architecture("stablelm", _HALF_SPLIT),
     "starcoder2": Architecture("starcoder2", _HALF_SPLIT, "gelu_tanh", gated_mlp=False),
     "olmo2": Architecture("olmo2", _HALF_SPLIT, pre_norms=False),
     "granite": Architecture("granite", GGUF_NAMES),
+    "command-r": Architecture("cohere", GGUF_NAMES, parallel_residual=True, layer_norm=True),
+    "cohere2": Architecture("cohere2", GGUF_NAMES, parallel_residual=True, layer_norm=True),
     "internlm2": Architecture("internlm2", GGUF_NAMES),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
@@ -12,12 +12,18 @@ KINDS = ("full_attention", "sliding_attention")
 
 def full_attention_layers(fields: Fields, default: Callable[[int], bool]) -> tuple[int, ...]:
     """The layers that ``layer_types`` calls so or, without that field, those for which ``default`` holds."""
-    count, kinds = fields.size("num_hidden_layers"), fields.strings("layer_types")
-    if not kinds:
+    count = fields.size("num_hidden_layers")
+    if not fields.strings("layer_types"):
         return tuple(layer for layer in range(count) if default(layer))
-    unknown = [kind for kind in kinds if kind not in KINDS]
+    return layers_of_kind(fields, "layer_types", count, KINDS)
+
+
+def layers_of_kind(fields: Fields, name: str, count: int, kinds: Sequence[str]) -> tuple[int, ...]:
+    """Those of ``count`` layers that the field ``name`` says are of the first of ``kinds``."""
+    found = fields.strings(name)
+    unknown = [kind for kind in found if kind not in kinds]
     if unknown:
-        raise CheckpointError(f"{fields.where}: layer_types has {unknown[0]!r}; known are {', '.join(KINDS)}.")
-    if len(kinds) != count:
-        raise CheckpointError(f"{fields.where}: layer_types has {len(kinds)} entries for {count} layers.")
-    return tuple(layer for layer, kind in enumerate(kinds) if kind == "full_attention")
+        raise CheckpointError(f"{fields.where}: {name} has {unknown[0]!r}; known are {', '.join(kinds)}.")
+    if len(found) != count:
+        raise CheckpointError(f"{fields.where}: {name} has {len(found)} entries for {count} layers.")
+    return tuple(layer for layer, kind in enumerate(found) if kind == kinds[0])

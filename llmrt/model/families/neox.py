@@ -1,11 +1,13 @@
-"""GPT-NeoX (Pythia too), GPT-J and GPT-2: LayerNorm, biases, MLPs without a gate."""
+"""GPT-NeoX (Pythia too), GPT-J, GPT-Neo and GPT-2: LayerNorm, biases, MLPs without a gate."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from llmrt.model.config import ModelConfig, RopeConfig
 from llmrt.model.families.family import Family, TensorNames
+from llmrt.model.families.layers import layers_of_kind
 from llmrt.model.families.rope_fields import read_rope
 from llmrt.model.families.shape import read_activation, read_shape, refuse_true
 from llmrt.model.fields import Fields
@@ -51,6 +53,21 @@ GPT2_NAMES = TensorNames(
     down="mlp.c_proj[whole]",
     transposed=True,
 )
+GPT_NEO_NAMES = replace(
+    GPT2_NAMES,
+    q="attn.attention.q_proj",
+    k="attn.attention.k_proj",
+    v="attn.attention.v_proj",
+    attention_output="attn.attention.out_proj",
+    up="mlp.c_fc",
+    down="mlp.c_proj",
+    transposed=False,
+)
+_GPT_NEO_FIELDS = {
+    "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads",
+    "rms_norm_eps": "layer_norm_epsilon",
+}
 _GPT2_FIELDS = {
     "hidden_size": "n_embd",
     "num_hidden_layers": "n_layer",
@@ -107,6 +124,25 @@ def read_gpt2(fields: Fields) -> ModelConfig:
     )
 
 
+def read_gpt_neo(fields: Fields) -> ModelConfig:
+    """Layers see everything, or look through a window; scores are as they are."""
+    full = layers_of_kind(fields, "attention_layers", fields.size("num_layers"), ("global", "local"))
+    return _read(
+        fields,
+        "gpt_neo",
+        _GPT_NEO_FIELDS,
+        rope=RopeConfig(rotary_dim=0),
+        learned_positions=True,
+        attention_scale=1.0,
+        sliding_window=fields.size("window_size", 256),
+        full_attention_layers=full,
+        activation=read_activation(fields, "activation_function", "gelu_new"),
+        intermediate_size=fields.size("intermediate_size", 4 * fields.size("hidden_size")),
+        attention_output_bias=True,
+        tied_embeddings=fields.get("tie_word_embeddings", bool, True),
+    )
+
+
 def _read_gpt2_fields(fields: Fields, family: str, **changes: Any) -> ModelConfig:
     activation = read_activation(fields, "activation_function", "gelu_new")
     inner = fields.size("n_inner", 4 * fields.size("n_embd"))
@@ -121,4 +157,5 @@ def _read(fields: Fields, family: str, spelled: dict[str, str], **changes: Any) 
 
 NEOX = Family(("gpt_neox",), read_neox, NEOX_NAMES)
 GPTJ = Family(("gptj",), read_gptj, GPTJ_NAMES)
+GPT_NEO = Family(("gpt_neo",), read_gpt_neo, GPT_NEO_NAMES)
 GPT2 = Family(("gpt2",), read_gpt2, GPT2_NAMES)

@@ -79,3 +79,10 @@ def refuse_true(fields: Fields, *names: str) -> None:
     for name in names:
         if fields.get(name, bool, False):
             raise CheckpointError(f"{fields.where}: {name} is true, which is not supported.")
+
+
+def refuse_false(fields: Fields, *names: str) -> None:
+    """The same for a switch that is off."""
+    for name in names:
+        if not fields.get(name, bool, True):
+            raise CheckpointError(f"{fields.where}: {name} is false, which is not supported.")

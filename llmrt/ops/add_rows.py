@@ -1,0 +1,12 @@
+"""Add rows of a table to the residual stream.
+
+The contract is the reference's signature and docstring.
+"""
+
+from __future__ import annotations
+
+from llmrt.ops.triton import torch_on_gpu
+from llmrt.ops.types import Op, reference
+from llmrt_kernels.reference.add_rows import add_rows
+
+ADD_ROWS = Op("add_rows", (torch_on_gpu(add_rows), reference(add_rows)))
