@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from llmrt.errors import RequestError
+from llmrt.text.closed_objects import with_closed_objects
 from llmrt.text.schema_alternatives import exclude_each_other
 from llmrt.text.schema_references import (
     LIST_OF_SCHEMAS,
@@ -76,7 +77,8 @@ def schema_text(schema: object, *, param: str) -> str:
         raise RequestError(f"{param} must be a JSON schema: an object.", param=param)
     if "x-guidance" in root:
         raise RequestError(f"{param} must not set x-guidance.", param=param)
-    text = json.dumps({**_Checker(root, param).checked(), "x-guidance": _LAYOUT}, ensure_ascii=False)
+    checked = with_closed_objects(_Checker(root, param).checked())
+    text = json.dumps({**checked, "x-guidance": _LAYOUT}, ensure_ascii=False)
     if len(text) > MAX_SCHEMA_CHARS:
         raise RequestError(f"{param} has {len(text)} characters; {MAX_SCHEMA_CHARS} are possible.", param=param)
     return text

@@ -102,3 +102,30 @@ def test_one_of_is_any_of_only_where_two_cannot_hold(left: Any, right: Any, excl
         else:
             with pytest.raises(RequestError, match="oneOf"):
                 json_schema_grammar({"oneOf": pair}, param="field")
+
+
+_A = {"properties": {"a": {"type": "integer"}}, "type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "more", "possible"),
+    [
+        (_A, '{"a": 1, "b": 2}', False),
+        ({"type": "object", "properties": {}}, '{"b": 2}', False),
+        ({"type": "array", "items": _A}, '[{"b": 2}]', False),
+        ({"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}], "$defs": {"a": _A}}, '{"b": 2}', False),
+        ({"oneOf": [_A, {"type": "null"}]}, '{"b": 2}', False),
+        ({"type": "object"}, '{"b": 2}', True),
+        ({**_A, "additionalProperties": True}, '{"a": 1, "b": 2}', True),
+        ({**_A, "required": ["b"]}, '{"a": 1, "b": 2}', True),
+        ({**_A, "required": ["a"], "minProperties": 1}, '{"a": 1, "b": 2}', True),
+        ({**_A, "anyOf": [{"properties": {"b": {"const": 2}}, "required": ["b"]}]}, '{"a": 1, "b": 2}', True),
+        ({"allOf": [_A, {"properties": {"b": {"type": "integer"}}}]}, '{"a": 1, "b": 2}', True),
+        ({**_A, "$ref": "#/$defs/b", "$defs": {"b": {"properties": {"b": {}}}}}, '{"a": 1, "b": 2}', True),
+    ],
+)
+def test_properties_that_are_not_listed_are_written_where_the_schema_speaks_of_them(
+    schema: Any, more: str, possible: bool
+) -> None:
+    assert byte_walker().accepts(json_schema_grammar(schema, param="field"), more) == possible
+    assert fault(schema, more) is None  # all are valid, so that fewer answers are as well
