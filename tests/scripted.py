@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import pytest
 
@@ -84,6 +85,9 @@ class ScriptedRunner:
         ending = [r for r, n in scheduled.items() if r.num_computed_tokens + n == len(r.token_ids)]
         return {request: SampledToken(next_token(token_ids[request])) for request in ending}
 
+    def forget_adapters(self) -> None:
+        raise NotImplementedError
+
     def randomize_cache(self) -> None:
         raise NotImplementedError
 
@@ -140,17 +144,35 @@ def collect(outputs: list[RequestOutput], into: dict[str, list[int]]) -> None:
 
 
 class LateScriptedRunner(ScriptedRunner):
-    """The same as a device that knows the tokens before the host does. Tokens that are reported on are not late."""
+    """The same as a device that knows the tokens before the host does. Tokens that are reported on are not late.
 
-    def __init__(self, block_size: int, sliding_window: int | None) -> None:
-        super().__init__(block_size, sliding_window)
+    The device computes one step after the other while the clock, which is the host's, goes on; ``host_seconds`` pass
+    there for each.
+    """
+
+    host_seconds = 0.0
+
+    def __init__(self, block_size: int, sliding_window: int | None, **seconds: float) -> None:
+        super().__init__(block_size, sliding_window, **seconds)
         self.last: dict[Request, SampledToken] = {}
+        self.device_now = 0.0
 
     def launch(self, scheduled: SchedulerOutput) -> ScriptedFlight:
         assert scheduled
-        known = {request: self._known(request) for request in scheduled}
+        self.now += self.host_seconds
+        self.device_now = max(self.now, self.device_now) + self.decode_seconds
+        self.device_now += self.row_seconds * sum(scheduled.values())
+        known = {request: [*self._known(request), *request.draft] for request in scheduled}
         self.last = self.compute(scheduled, known)
-        return ScriptedFlight(dict(self.last), all(request.params.is_plain for request in self.last))
+        drafted = any(request.draft for request in scheduled)
+        if drafted:
+            assert all(n == 1 + len(r.draft) and r.is_decoding for r, n in scheduled.items())
+            self.last = {request: follow_draft(request) for request in scheduled}
+        late = not drafted and all(request.params.is_plain for request in self.last)
+        return ScriptedFlight(dict(self.last), late, partial(self.wait_until, self.device_now))
+
+    def wait_until(self, end: float) -> None:
+        self.now = max(self.now, end)
 
     def _known(self, request: Request) -> list[int]:
         *before, last = request.token_ids
@@ -159,11 +181,13 @@ class LateScriptedRunner(ScriptedRunner):
 
 
 class ScriptedFlight:
-    def __init__(self, sampled: dict[Request, SampledToken], is_late: bool) -> None:
+    def __init__(self, sampled: dict[Request, SampledToken], is_late: bool, wait: Callable[[], None]) -> None:
         self.sampled = sampled
         self.is_late = is_late
+        self.block = wait
 
     def wait(self) -> dict[Request, SampledToken]:
+        self.block()
         return self.sampled
 
 
@@ -184,6 +208,23 @@ class Oracle:
             token = next_token(token_ids)
             token_ids.append(token if self.rng.random() < self.right else (token + 1) % VOCAB)
         return token_ids[len(request.token_ids) :]
+
+
+class Remembered:
+    """Guesses what came last time, each token right with a chance of 0.8."""
+
+    seconds_per_token = 0.0
+
+    def __init__(self, answers: dict[str, list[int]]) -> None:
+        self.answers = answers
+        self.rng = random.Random(0)
+
+    def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
+        return [self.guess(request, most) for request, most in zip(requests, counts, strict=True)]
+
+    def guess(self, request: Request, most: int) -> list[int]:
+        rest = self.answers[request.request_id][request.num_output_tokens :][: self.rng.randrange(most + 1)]
+        return [token if self.rng.random() < 0.8 else 3 for token in rest]
 
 
 def verify_all_guesses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     runner = _runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size), late)
     adapters = _adapters(decoder, runner, config)
     grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), shape.vocab_size)
-    speculation = make_speculation(decoder, config, draft, progress)
+    speculation = make_speculation(decoder, config, draft, progress, runs_ahead=late is not None)
     return LLMEngine(scheduler, runner, notices, config, grammars, adapters, speculation)
 
 
@@ -97,8 +97,7 @@ def _runner(
 
 
 def _adapters(decoder: Decoder, runner: ModelRunner | LateRunner, config: EngineConfig) -> Adapters:
-    forget = runner.forget_adapters if isinstance(runner, TorchModelRunner) else lambda: None
-    adapters = Adapters(AdapterWeights(decoder, forget))
+    adapters = Adapters(AdapterWeights(decoder, runner.forget_adapters))
     for name, folder in config.adapters:
         adapters.load(name, Path(folder))
     return adapters

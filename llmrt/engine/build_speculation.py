@@ -54,15 +54,21 @@ class PlannedDraft:
 
 
 def make_speculation(
-    decoder: Decoder, config: EngineConfig, draft: PlannedDraft | None, progress: Progress
+    decoder: Decoder, config: EngineConfig, draft: PlannedDraft | None, progress: Progress, *, runs_ahead: bool
 ) -> Speculation | None:
-    """None where there is to be none. Raises ``ConfigError`` where guesses are asked for and cannot be verified."""
+    """None where there is to be none. Raises ``ConfigError`` where guesses are asked for and cannot be verified.
+
+    On a device that ``runs_ahead`` there are some only when they are asked for: several rows are rounded in another way
+    there than one, so that an answer may depend on how long steps took.
+    """
     if config.speculate == "off":
         return None
     if choose(PAGED_ATTENTION, decoder.spec).backend == "cpu":
         return Speculation(PromptLookup() if draft is None else draft.load(progress))
     if config.speculate == "auto" and draft is None:
         return None
+    if runs_ahead and draft is None:
+        return Speculation(PromptLookup())
     option = "--draft-model" if draft else f"--speculate {config.speculate}"
     raise ConfigError(f"{option} is for models that the native kernels of a processor serve; leave it out.")
 

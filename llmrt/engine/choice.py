@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from llmrt.engine.decode_rows import DecodeRows
 from llmrt.engine.device import StepDevice
 from llmrt.engine.request import Request
 from llmrt.ops.argmax import ARGMAX
@@ -50,14 +51,15 @@ class Chooser:
         # A copy from one may still wait when the next step is written, but not when the step after that is.
         self._host = [device.host_buffer(FIELDS * capacity, torch.int64) for _ in range(2)]
 
-    def prepare(self, requests: Sequence[Request]) -> Choice | None:
-        """Hand over what the choice for ``requests`` depends on; None if the host has to choose for one of them."""
+    def prepare(self, rows: DecodeRows) -> Choice | None:
+        """Hand over what the choice for ``rows`` depends on; None if the host has to choose for one of them."""
+        requests = rows.requests
         if all(request.is_plain_greedy for request in requests):
             return GREEDY
         if not all(request.is_plain for request in requests):
             return None
         self._host.reverse()
-        self._parameters.write(requests, self._host[0].numpy())
+        self._parameters.write(rows, self._host[0].numpy())
         self._device.copy(self._words, self._host[0])
         params = [request.params for request in requests]
         return Choice(True, any(p.top_k > 0 for p in params), any(p.top_p < 1 for p in params))
@@ -83,18 +85,18 @@ class Chooser:
 
 
 class _Parameters:
-    """The words of the requests of the last step, of which only ``draws`` change while the requests are the same."""
+    """The words of the rows of the last step, of which only ``draws`` change while their requests are the same."""
 
     def __init__(self, capacity: int) -> None:
         self._words: npt.NDArray[np.int64] = np.zeros((FIELDS, capacity), dtype=np.int64)
         self._requests: list[Request] = []
 
-    def write(self, requests: Sequence[Request], out: npt.NDArray[np.int64]) -> None:
-        """Rows behind those of ``requests`` are padding, which is greedy."""
-        if requests != self._requests:
-            self._requests = list(requests)
-            self._write_parameters(requests)
-        self._words[1, : len(requests)] = [request.num_output_tokens for request in requests]
+    def write(self, rows: DecodeRows, out: npt.NDArray[np.int64]) -> None:
+        """What is behind ``rows`` is padding, which is greedy."""
+        if rows.requests != self._requests:
+            self._requests = list(rows.requests)
+            self._write_parameters(self._requests)
+        self._words[1, : rows.count] = rows.draws
         out[:] = self._words.reshape(-1)
 
     def _write_parameters(self, requests: Sequence[Request]) -> None:

@@ -2,10 +2,11 @@
 
 R rows of one token each, of which a step uses some; int64 words:
 
-    [ chosen R | known R | source R | positions R | slot_mapping R | seq_lens R | block tables R x W ]
+    [ chosen R | known R | source R | positions R | slot_mapping R | seq_lens R | adapters R | block tables R x W ]
 
 The device writes ``chosen``, the tokens that the last step chose; all else comes from the host. ``source`` of a row is
-the word that has its token: in ``chosen`` if the host does not know it yet, else in ``known``.
+the word that has its token: in ``chosen`` if the host does not know it yet, else in ``known``. ``adapters`` are read
+only by steps in which some request has one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llmrt.engine.batch_builder import NO_ADAPTER, adapter_number, has_adapters
 from llmrt.engine.block_tables import BlockTables, Words
+from llmrt.engine.decode_rows import DecodeRows
 from llmrt.engine.device import StepDevice
 from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.request import PENDING, Request
 from llmrt.model.forward_batch import ForwardBatch
 
-FIELDS = 5  # of R words each, that the host writes
+FIELDS = 6  # of R words each, that the host writes
 
 
 class DecodeInputs:
@@ -44,9 +47,10 @@ class DecodeInputs:
         """The tokens that the last step chose, [R]."""
         return self._words[: self._capacity]
 
-    def batch(self, rows: int) -> ForwardBatch:
+    def batch(self, rows: int, *, adapted: bool) -> ForwardBatch:
         """The first ``rows`` rows. Its tensors stay where they are, but for ``input_ids``, which are looked up now."""
-        _, _, source, positions, slot_mapping, seq_lens = self._words[: self._tables_at].view(-1, self._capacity)
+        fields = self._words[: self._tables_at].view(-1, self._capacity)
+        _, _, source, positions, slot_mapping, seq_lens, adapters = fields
         return ForwardBatch(
             input_ids=self._words[source[:rows]],
             positions=positions[:rows],
@@ -56,19 +60,20 @@ class DecodeInputs:
             block_table=self._words[self._tables_at :].view(self._capacity, self._width)[:rows],
             max_query_len=1,
             logits_index=None,
+            adapters=adapters[:rows] if adapted else None,
         )
 
-    def write(self, requests: Sequence[Request], rows: int, chosen: Mapping[Request, int]) -> None:
-        """Hand over the last tokens of ``requests``, and padding up to ``rows``.
+    def write(self, rows: DecodeRows, padded: int, chosen: Mapping[Request, int]) -> None:
+        """Hand over ``rows``, and padding up to so many.
 
         ``chosen`` has the place of each request that the last step chose a token for.
         """
         self._host.reverse()
-        host, count = self._host[0], len(requests)
-        self._tables.gather(requests, host.tables[:count])
-        host.write(requests, self._sources(requests, chosen), self._block_size)
-        host.pad(count, rows, self._capacity + count)
-        size = self._tables_at - self._capacity + rows * self._width
+        host, count = self._host[0], rows.count
+        self._tables.gather(rows.requests, host.tables[:count])
+        host.write(rows, self._sources(rows.requests, chosen), self._block_size)
+        host.pad(count, padded, self._capacity + count)
+        size = self._tables_at - self._capacity + padded * self._width
         self._device.copy(self._words[self._capacity :][:size], host.words[:size])
 
     @property
@@ -90,21 +95,23 @@ class _HostRows:
         self.words = words
         array: Words = words.numpy()
         borders = range(0, capacity * (FIELDS + 1), capacity)
-        self._known, self._source, self._positions, self._slots, self._seq_lens = (
+        self._known, self._source, self._positions, self._slots, self._seq_lens, self._adapters = (
             array[start:end] for start, end in pairwise(borders)
         )
         self.tables = array[borders[-1] :].reshape(capacity, width)
 
-    def write(self, requests: Sequence[Request], sources: Sequence[int], block_size: int) -> None:
+    def write(self, rows: DecodeRows, sources: Sequence[int], block_size: int) -> None:
         """The first rows; their block tables are there."""
-        count = len(requests)
+        count = rows.count
         positions = self._positions[:count]
-        positions[:] = [request.num_computed_tokens for request in requests]
-        self._known[:count] = [request.token_ids[-1] for request in requests]
+        positions[:] = rows.positions
+        self._known[:count] = rows.token_ids
         self._source[:count] = sources
         self._seq_lens[:count] = positions + 1
         page, offset = np.divmod(positions, block_size)
         self._slots[:count] = self.tables[np.arange(count), page] * block_size + offset
+        if has_adapters(rows.requests):
+            self._adapters[:count] = [adapter_number(request) for request in rows.requests]
 
     def pad(self, count: int, rows: int, source: int) -> None:
         """Rows ``count`` to ``rows``: the token 0 of row ``count``, written to the null block where it sees itself."""
@@ -114,6 +121,7 @@ class _HostRows:
             (self._positions, 0),
             (self._slots, NULL_BLOCK),
             (self._seq_lens, 1),
+            (self._adapters, NO_ADAPTER),
             (self.tables, NULL_BLOCK),
         ):
             field[count:rows] = value

@@ -1,9 +1,8 @@
 """Executes steps on a device that the host does not wait for: batch, decoder, and the choice of tokens there.
 
-A step in which every request has one token is a graph; one with prompts or LoRA adapters in it is handed over operation
-by operation.
-Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), or a vector is complete, the
-step is waited for.
+A step of requests that decode is a graph; one with prompts in it is handed over operation by operation.
+Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), guesses are verified, or a
+vector is complete, the step is waited for.
 """
 
 from __future__ import annotations
@@ -14,15 +13,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from llmrt.engine.batch_builder import chooses_in_step, ends_in_step, has_adapters, lay_out
-from llmrt.engine.choice import Choice, Chooser
+from llmrt.engine.batch_builder import chooses_in_step, ends_in_step, lay_out
+from llmrt.engine.choice import GREEDY, Choice, Chooser
 from llmrt.engine.decode_inputs import DecodeInputs
+from llmrt.engine.decode_rows import DecodeRows
 from llmrt.engine.device import Computed, Event, StepDevice
 from llmrt.engine.graphs import DecodeGraphs, rows_for
 from llmrt.engine.pooling import PooledRows, Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.request import PENDING, Request
-from llmrt.engine.sampler import sample
+from llmrt.engine.sampler import accept, verify
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput, StepResult
+from llmrt.engine.speculation.draft_lengths import LADDER
 from llmrt.model.decoder import Decoder
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
@@ -66,44 +67,64 @@ class GpuRunner:
     ) -> None:
         self.vocab_size, self.hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
         self._decoder, self._kv, self._device, self._block_size = decoder, kv, device, block_size
-        capacity = rows_for(max_num_seqs)
+        capacity = rows_for(max(max_num_seqs, *LADDER))
         self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
         self._chooser = Chooser(device, capacity, decoder.spec)
         self._pooler = Pooler(decoder.norm)
         self._graphs = DecodeGraphs(decoder, kv, device, self._inputs, self._chooser)
-        self._chosen: dict[Request, int] = {}  # places of the tokens of the last step
+        self._chosen: dict[Request, int] = {}  # places of the tokens of the last step, if it is late
         self._outputs = [device.host_buffer(capacity, torch.int64) for _ in range(2)]
 
     @torch.inference_mode()
     def launch(self, scheduled: SchedulerOutput) -> LateTokens | KnownResults:
         """See ``LateRunner``."""
+        if all(request.is_decoding for request in scheduled):
+            return self._decode(list(scheduled))
         ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
-        choice = self._chooser.prepare(ending)
+        choice = self._chooser.prepare(DecodeRows.of(ending))
         pooled, vectors = pooled_rows(scheduled), list[Tensor]()
-        if sum(scheduled.values()) == len(ending) and not has_adapters(scheduled):
-            computed = self._graphs.run(ending, self._chosen, choice)
-        else:
-            computed = self._run(scheduled, ending, choice, pooled, vectors)
-        self._chosen = {request: place for place, request in enumerate(ending)}
-        flight = self._on_host(computed, ending) if choice is None else self._on_device(ending)
+        computed = self._run(scheduled, ending, choice, pooled, vectors)
+        flight = self._results(computed, ending, choice)
         if any(part.ends for part in pooled):
             return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors)})
         return flight
+
+    def forget_adapters(self) -> None:
+        """See ``Runner``."""
+        self._device.event().wait()
+        self._graphs.forget_adapters()
 
     def randomize_cache(self) -> None:
         """See ``KVCache.randomize``."""
         self._kv.randomize()
 
-    def _on_host(self, computed: Computed, ending: Sequence[Request]) -> KnownResults:
-        self._device.event().wait()
-        sampled = sample(computed.result[: len(ending)], ending)
-        return KnownResults(dict(zip(ending, sampled, strict=True)))
+    def _decode(self, requests: Sequence[Request]) -> LateTokens | KnownResults:
+        rows = DecodeRows.of(requests)
+        choice = self._chooser.prepare(rows)
+        return self._results(self._graphs.run(rows, self._chosen, choice), requests, choice)
 
-    def _on_device(self, ending: Sequence[Request]) -> LateTokens:
+    def _results(
+        self, computed: Computed, ending: Sequence[Request], choice: Choice | None
+    ) -> LateTokens | KnownResults:
+        """What was ``computed`` gives for the requests that are ``ending``, each with rows for its draft."""
+        count = DecodeRows.of(ending).count
+        if choice is None:
+            self._device.event().wait()
+            return KnownResults(dict(self._on_host(computed.result[:count], ending)))
         self._outputs.reverse()
-        tokens = self._outputs[0][: len(ending)]
-        self._device.copy(tokens, self._inputs.chosen[: len(ending)])
-        return LateTokens(ending, tokens, self._device.event())
+        tokens = self._outputs[0][:count]
+        self._device.copy(tokens, self._inputs.chosen[:count])
+        if count == len(ending):
+            self._chosen = {request: place for place, request in enumerate(ending)}
+            return LateTokens(ending, tokens, self._device.event())
+        self._device.event().wait()
+        return KnownResults(dict(accept(tokens.tolist(), ending)))
+
+    def _on_host(self, logits: Tensor, ending: Sequence[Request]) -> dict[Request, SampledToken]:
+        def likeliest() -> list[int]:
+            return self._chooser.choose(GREEDY, logits).tolist()
+
+        return verify(logits, ending, likeliest)
 
     def _run(
         self,

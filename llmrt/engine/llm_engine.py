@@ -46,7 +46,7 @@ class LLMEngine:
         self._adapters = adapters
         self._speculation = speculation
         if isinstance(runner, LateRunner):
-            self._step = RunAhead(scheduler, runner).step
+            self._step = RunAhead(scheduler, runner, speculation=speculation).step
         else:
             self._step = Interleave(scheduler, runner, speculation=speculation).step
 

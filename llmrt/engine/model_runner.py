@@ -58,7 +58,7 @@ class TorchModelRunner:
         )
 
     def forget_adapters(self) -> None:
-        """The matrices of adapters are others from now on."""
+        """See ``Runner``."""
         if self._tapes is not None:
             self._tapes.forget_adapters()
 

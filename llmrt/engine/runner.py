@@ -15,6 +15,10 @@ class Runner(Protocol):
     vocab_size: int
     hidden_size: int
 
+    def forget_adapters(self) -> None:
+        """The matrices of LoRA adapters are others from now on."""
+        ...
+
     def randomize_cache(self) -> None:
         """Put random keys and values in the place of those that were computed."""
         ...
@@ -84,5 +88,8 @@ class LateRunner(Runner, Protocol):
     """A runner whose steps follow each other on a device, in the order in which they were launched."""
 
     def launch(self, scheduled: SchedulerOutput) -> Flight:
-        """Send off a step. A request's pending token is the one that the step launched last chose for it."""
+        """Send off a step. A request's pending token is the one that the step launched last chose for it.
+
+        Where all requests decode, some may have drafts; that flight is not late.
+        """
         ...

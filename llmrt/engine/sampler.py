@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -49,6 +50,17 @@ def verify(
         end = start + 1 + len(request.draft)
         chosen[request] = _follow_draft(request, logits[start:end], best[start:end])
         start = end
+    return chosen
+
+
+def accept(tokens: Sequence[int], requests: Sequence[Request]) -> dict[Request, SampledToken]:
+    """The same from tokens that were chosen for all rows at once: those up to the first that is not the draft's."""
+    chosen, start = dict[Request, SampledToken](), 0
+    for request in requests:
+        own = tokens[start : start + 1 + len(request.draft)]
+        start += len(own)
+        right = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(request.draft, own, strict=False)))
+        chosen[request] = SampledToken(own[right], accepted=tuple(map(SampledToken, own[:right])))
     return chosen
 
 

@@ -116,10 +116,27 @@ def test_steps_on_a_device_have_adapters_too(tmp_path: Path) -> None:
     model = make_model("llama")
     folder, adapter = save_model(model, tmp_path / "model"), make_adapter(model, tmp_path / "a")
     waiting = open_engine(folder, adapters=(("a", str(adapter)),), context_length=CONTEXT)
-    late = on_device(waiting, ScriptedDevice(random.Random(0)), block_size=16, extra_blocks=20)
+    device = ScriptedDevice(random.Random(0))
+    late = on_device(waiting, device, block_size=16, extra_blocks=20)
     late._adapters = waiting._adapters
     expected = answers(waiting, "a", None, "a")
     assert answers(late, "a", None, "a") == expected and expected[0] != expected[1]
+    assert (device.num_run, device.num_captured) == (1, 1)  # the prompts, and then a graph
+
+
+def test_graphs_follow_what_is_loaded(tmp_path: Path) -> None:
+    model = make_model("llama")
+    folder = save_model(model, tmp_path / "model")
+    waiting, device = open_engine(folder, context_length=CONTEXT), ScriptedDevice(random.Random(0))
+    late = on_device(waiting, device, block_size=16, extra_blocks=20)
+    for i, captured in enumerate((2, 3, 4)):  # the graph without adapters stays
+        path = make_adapter(model, tmp_path / str(i), seed=i)
+        late.load_adapter("a", path)
+        expected = answers(open_engine(folder, adapters=(("a", str(path)),)), "a", None)
+        assert answers(late, "a", None) == expected
+        assert answers(late, None, None) == [expected[1]] * 2
+        assert device.num_captured == captured
+        late.unload_adapter("a")
 
 
 def test_a_folder_that_the_system_refuses_is_one_line(folders: tuple[Path, Path, Path]) -> None:

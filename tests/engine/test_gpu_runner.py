@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from llmrt.engine import build
+from llmrt.engine.adapter_weights import AdapterWeights
+from llmrt.engine.adapters import Adapters
 from llmrt.engine.block_tables import BlockTables
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.graphs import rows_for
@@ -21,8 +26,11 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.request import Request, RequestOutput, SamplingParams, empty_table
 from llmrt.engine.scheduler import Scheduler
+from llmrt.engine.speculation.draft_lengths import LADDER
+from llmrt.engine.speculation.speculation import Speculation
 from llmrt.model.kv_cache import KVCache
-from tests.engines import open_engine, tokens
+from tests.engines import open_engine, run, tokens
+from tests.scripted import Remembered
 from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
 
@@ -43,7 +51,13 @@ def waiting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def on_device(
-    waiting: LLMEngine, device: ScriptedDevice, *, block_size: int, extra_blocks: int, disk: DiskStore | None = None
+    waiting: LLMEngine,
+    device: ScriptedDevice,
+    *,
+    block_size: int,
+    extra_blocks: int,
+    disk: DiskStore | None = None,
+    speculation: Speculation | None = None,
 ) -> LLMEngine:
     """The same model on ``device``, with a pool of its own."""
     runner = waiting._runner
@@ -67,10 +81,9 @@ def on_device(
         max_num_batched_tokens=BUDGET,
         context_length=CONTEXT,
     )
-    return LLMEngine(
-        scheduler,
-        GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=MAX_SEQS, max_blocks=max_blocks),
-    )
+    runner = GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=MAX_SEQS, max_blocks=max_blocks)
+    adapters = Adapters(AdapterWeights(decoder, runner.forget_adapters))
+    return LLMEngine(scheduler, runner, adapters=adapters, speculation=speculation)
 
 
 def random_requests(rng: random.Random, count: int) -> list[tuple[list[int], SamplingParams]]:
@@ -120,6 +133,51 @@ def test_random_schedules_give_the_tokens_of_an_engine_that_waits(waiting: LLMEn
         assert tokens(got[name]) == tokens(outputs)
         assert [output.finish_reason for output in got[name]] == [output.finish_reason for output in outputs]
     assert device.num_replayed > 0 < device.num_run
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_guesses_change_no_token(waiting: LLMEngine, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they are right or wrong, and tokens the likeliest, drawn, or chosen by the host for their report."""
+    rng = random.Random(seed)
+
+    def lengths(chances: Sequence[Sequence[float]], seconds: object) -> list[int]:
+        return [rng.randrange(min(len(own), LADDER[-1] // len(chances) - 1) + 1) for own in chances]
+
+    monkeypatch.setattr("llmrt.engine.speculation.speculation.draft_lengths", lengths)
+    requests = [
+        (prompt, replace(params, logprobs=2 if rng.random() < 0.1 else None))
+        for prompt, params in random_requests(rng, 14)
+    ]
+    expected = answers(waiting, requests, rng)
+    engine = on_device(
+        waiting,
+        device := ScriptedDevice(rng),
+        block_size=rng.choice([4, 16]),
+        extra_blocks=rng.choice([4, 60]),
+        speculation=Speculation(Remembered({name: tokens(outputs) for name, outputs in expected.items()})),
+    )
+    got = answers(engine, requests, rng)
+    for name, outputs in expected.items():
+        assert tokens(got[name]) == tokens(outputs)
+        assert got[name][-1].finish_reason == outputs[-1].finish_reason
+        assert num_reports(got[name]) == num_reports(outputs)
+    assert 0 < engine.stats.num_accepted_tokens < engine.stats.num_draft_tokens
+    assert device.num_replayed > 0
+
+
+def test_a_device_guesses_when_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save_model(make_model("llama"), tmp_path)
+    monkeypatch.setattr(build, "_late_device", lambda config, attention: ScriptedDevice(random.Random(0)))
+    assert open_engine(folder, speculate="auto")._speculation is None
+    told = open_engine(folder, speculate="ngram")
+    params = SamplingParams(temperature=0, max_tokens=9)
+    for engine in (told, plain := open_engine(folder)):
+        engine.add("r", [5, 6, 7, 5, 6, 7], params)
+    assert tokens(run(told)["r"]) == tokens(run(plain)["r"])
+
+
+def num_reports(outputs: list[RequestOutput]) -> int:
+    return sum(len(output.logprobs or ()) for output in outputs)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -46,7 +46,13 @@ def random_params(rng: random.Random) -> SamplingParams:
     )
 
 
-def run(engine: LLMEngine, rng: random.Random, requests: dict[str, tuple[list[int], SamplingParams]]) -> None:
+def run(
+    engine: LLMEngine,
+    rng: random.Random,
+    requests: dict[str, tuple[list[int], SamplingParams]],
+    *,
+    several_at_once: bool = False,
+) -> None:
     """Add and abort at random; check that every request gets its own answer, once, and that all blocks come back."""
     answers: dict[str, list[RequestOutput]] = {name: [] for name in requests}
     left, aborted = list(requests), dict[str, int]()
@@ -57,18 +63,23 @@ def run(engine: LLMEngine, rng: random.Random, requests: dict[str, tuple[list[in
             victim = rng.choice(list(requests))
             if victim not in left:
                 engine.abort(victim)
-                aborted.setdefault(victim, len(answers[victim]))
+                aborted.setdefault(victim, sum(len(output.token_ids) for output in answers[victim]))
         for output in engine.step() if engine.has_work else []:
             answers[output.request_id].append(output)
         engine.scheduler.check_integrity()
     for name, (prompt, params) in requests.items():
-        check_answer(answers[name], prompt, params, aborted.get(name))
+        check_answer(answers[name], prompt, params, aborted.get(name), several_at_once=several_at_once)
     pool = engine.scheduler.kv._pool
     assert pool.num_free == pool.num_blocks - 1
 
 
 def check_answer(
-    outputs: list[RequestOutput], prompt: list[int], params: SamplingParams, aborted_after: int | None
+    outputs: list[RequestOutput],
+    prompt: list[int],
+    params: SamplingParams,
+    aborted_after: int | None,
+    *,
+    several_at_once: bool,
 ) -> None:
     expected = expected_answer(prompt, params.max_tokens or CONTEXT)
     stop = next((i for i, token in enumerate(expected) if token in params.stop_token_ids), None)
@@ -78,7 +89,8 @@ def check_answer(
     if aborted_after is not None and got != expected:
         assert got == expected[:aborted_after] and set(reasons) <= {None}
     else:
-        assert got == expected and reasons == [None] * (len(expected) - 1) + [reason]
+        assert got == expected and reasons == [None] * (len(reasons) - 1) + [reason]
+        assert several_at_once or len(reasons) == len(expected)
 
 
 @pytest.mark.parametrize("runner", [ScriptedRunner, LateScriptedRunner])

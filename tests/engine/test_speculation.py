@@ -8,14 +8,17 @@ from typing import NamedTuple
 import pytest
 
 from llmrt.engine.interleave import Interleave
-from llmrt.engine.kv.manager import KVCacheManager
+from llmrt.engine.kv.manager import KVCacheManager, peak_blocks
+from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import Request, SamplingParams
+from llmrt.engine.run_ahead import RunAhead
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.speculation.acceptance import Acceptance
 from llmrt.engine.speculation.draft_lengths import draft_lengths
 from llmrt.engine.speculation.ngram import GRAM, PromptLookup
 from llmrt.engine.speculation.speculation import Speculation
-from tests.scripted import Oracle, ScriptedRunner, collect, expected_answer
+from tests.engine.test_run_ahead import random_params, run
+from tests.scripted import CONTEXT, VOCAB, LateScriptedRunner, Oracle, ScriptedRunner, collect, expected_answer
 
 
 def guess(token_ids: list[int], most: int = 8) -> list[int]:
@@ -162,6 +165,50 @@ def test_what_did_not_pay_is_tried_again_when_it_would() -> None:
     """Half of the tokens at nine times the pace, the others at one: 1.8 times as fast."""
     assert pace(MACHINES[0], Fickle(random.Random(0))) >= 1.6 * pace(MACHINES[0], None)
     assert pace(MACHINES[1], Fickle(random.Random(0))) >= 1.4 * pace(MACHINES[1], None)
+
+
+def late_pace(machine: Machine, proposer: Oracle | None, host_seconds: float) -> float:
+    """Tokens a second where steps run ahead, one request without an end that is counted."""
+    runner = LateScriptedRunner(16, None, decode_seconds=machine.step, row_seconds=machine.row)
+    runner.host_seconds = host_seconds
+    scheduler = Scheduler(KVCacheManager(400, 16), max_num_seqs=8, max_num_batched_tokens=64, context_length=2048)
+    steps = RunAhead(scheduler, runner, runner.clock, None if proposer is None else Speculation(proposer))
+    answers = dict[str, list[int]]()
+    scheduler.add(Request("r", [1, 2], SamplingParams(max_tokens=400)))
+    while scheduler.num_running + scheduler.num_waiting:
+        collect(steps.step(), answers)
+        scheduler.check_integrity()
+    assert answers == {"r": expected_answer([1, 2], 400, context=2048)}
+    return 400 / runner.now
+
+
+@pytest.mark.parametrize("host", [0.0, 0.5])
+@pytest.mark.parametrize("machine", MACHINES[:2])
+def test_steps_run_ahead_where_guesses_would_not_pay_and_wait_where_they_do(machine: Machine, host: float) -> None:
+    plain = late_pace(machine, None, host)
+    assert plain == pytest.approx(1 / (machine.step + machine.row), rel=0.01)  # the host's time is not seen
+    for right in (0.0, 0.1):
+        assert late_pace(machine, Oracle(random.Random(0), right), host) >= 0.97 * plain
+    assert late_pace(machine, Oracle(random.Random(0), 0.98), host) >= 3 * plain
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_steps_that_run_ahead_and_verify_answer_right(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts that come in between, ends, aborts and requests whose tokens the host chooses among them."""
+    rng = random.Random(seed)
+    monkeypatch.setattr(
+        "llmrt.engine.speculation.speculation.draft_lengths",
+        lambda chances, seconds: [rng.randrange(len(own) + 1) * rng.randrange(2) for own in chances],
+    )
+    block_size, window = rng.choice([1, 4, 16]), rng.choice([None, 5, 16])
+    num_blocks = 1 + peak_blocks(CONTEXT, 64, block_size, window) + rng.randrange(12)
+    kv = KVCacheManager(num_blocks, block_size, sliding_window=window)
+    scheduler = Scheduler(kv, max_num_seqs=4, max_num_batched_tokens=64, context_length=CONTEXT)
+    speculation = Speculation(Oracle(rng))
+    engine = LLMEngine(scheduler, LateScriptedRunner(block_size, window), speculation=speculation)
+    requests = {str(i): (rng.choices(range(VOCAB), k=rng.randrange(1, 20)), random_params(rng)) for i in range(25)}
+    run(engine, rng, requests, several_at_once=True)
+    assert speculation.num_accepted_tokens > 0
 
 
 def test_drafts_are_counted() -> None:

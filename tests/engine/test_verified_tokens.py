@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,12 @@ from typing import Any
 import pytest
 
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.request import Request, RequestOutput, SamplingParams
+from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.errors import ConfigError
 from llmrt.text.grammar import choice_grammar, json_schema_grammar, regex_grammar
 from tests.engine.test_properties import prompt, shrink_pool
 from tests.engines import greedy, open_engine, run, tokens
-from tests.scripted import verify_all_guesses
+from tests.scripted import Remembered, verify_all_guesses
 from tests.tiny import make_model, save_model
 from tests.tiny_vocabulary import SIZE, write_vocabulary
 
@@ -50,23 +48,6 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp(request.param)
     save_model(make_model(family, **{**SHAPE, **fields}), folder)
     return write_vocabulary(folder)
-
-
-class Remembered:
-    """Guesses what came last time, each token right with a chance of 0.8."""
-
-    seconds_per_token = 0.0
-
-    def __init__(self, answers: dict[str, list[int]]) -> None:
-        self.answers = answers
-        self.rng = random.Random(0)
-
-    def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
-        return [self.guess(request, most) for request, most in zip(requests, counts, strict=True)]
-
-    def guess(self, request: Request, most: int) -> list[int]:
-        rest = self.answers[request.request_id][request.num_output_tokens :][: self.rng.randrange(most + 1)]
-        return [token if self.rng.random() < 0.8 else 3 for token in rest]
 
 
 def guessing(folder: Path, answers: dict[str, list[int]], **settings: Any) -> LLMEngine:

@@ -46,14 +46,22 @@ class Speculation:
 
     def draft(self, requests: Sequence[Request]) -> None:
         """Give each of ``requests``, all that decode, the guesses that its next step verifies."""
+        lengths = self._guess(requests)
+        for (request, guess), length in zip(self._guesses.items(), lengths, strict=True):
+            request.draft = tuple(guess.token_ids[:length])
+
+    def foresee(self, requests: Sequence[Request]) -> bool:
+        """Whether ``draft`` would give them some; what comes tells how good they were, as of those that it gives."""
+        return any(self._guess(requests))
+
+    def _guess(self, requests: Sequence[Request]) -> list[int]:
+        """Make guesses for each; returns how many of them pay."""
         counts = [min(_MOST, request.max_length - len(request.token_ids) - 1) for request in requests]
         if cost := self._proposer.seconds_per_token:  # no more are made than will be verified
             counts = self._lengths(requests, counts, cost)
         proposals = map(_before_stop, requests, self._proposer.propose(requests, counts))
         self._guesses = {r: _Guess(own, len(r.token_ids)) for r, own in zip(requests, proposals, strict=True)}
-        lengths = self._lengths(requests, [len(guess.token_ids) for guess in self._guesses.values()])
-        for (request, guess), length in zip(self._guesses.items(), lengths, strict=True):
-            request.draft = tuple(guess.token_ids[:length])
+        return self._lengths(requests, [len(guess.token_ids) for guess in self._guesses.values()])
 
     def learn(self, scheduled: SchedulerOutput, seconds: float) -> None:
         """A step with drafts was computed in ``seconds``, and its tokens are the requests'."""
