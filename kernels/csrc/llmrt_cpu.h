@@ -128,6 +128,37 @@ struct llmrt_rms_norm_add_args {
   float eps;
 };
 
+// y[t] = x[t] + table[index[t]]. x, y [T, N], table [P, N], N a multiple of 16.
+struct llmrt_add_rows_args {
+  const float* x;
+  const float* table;
+  const int64_t* index;
+  float* y;
+  int64_t tokens;
+  int64_t size;
+};
+
+// y = residual + factor x. x, residual, y [T, N], N a multiple of 16.
+struct llmrt_add_scaled_args {
+  const float* x;
+  const float* residual;
+  float* y;
+  int64_t tokens;
+  int64_t size;
+  float factor;
+};
+
+// y = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias, of fp32. x, y [T, N], N a multiple of 16.
+struct llmrt_stream_norm_args {
+  const float* x;
+  const float* weight;
+  const float* bias;
+  float* y;
+  int64_t tokens;
+  int64_t size;
+  float eps;
+};
+
 // y = factor x where it is, then y = cap tanh(y / cap) if the cap is not 0.
 struct llmrt_scale_args {
   float* y;
@@ -177,7 +208,8 @@ struct llmrt_activated_linear_args {
 };
 
 // The product with W [(H + 2 KVH) D, K]; queries and keys rotated (half-split RoPE), keys and values written to the
-// cache. q [T, H, D]; cos_sin [P, 2, D/2]. If there are norms [D], heads of queries and keys are normalised before that.
+// cache. q [T, H, D]; cos_sin [P, 2, D/2]. If there are norms [D], heads of queries and keys are normalised before that,
+// by LayerNorm without a bias and norms [H, D] and [KVH, D] if `centred`.
 // `delta` [T, (H + 2 KVH) D], if there is one, is added to the product.
 struct llmrt_rotary_linear_args {
   llmrt_activations x;
@@ -192,7 +224,24 @@ struct llmrt_rotary_linear_args {
   const float* q_norm;
   const float* k_norm;
   float norm_eps;
+  int64_t centred;
   const float* delta;
+};
+
+// The same of a product [T, (H + 2 KVH) D] that is known, all heads of a token's queries and all of its keys normalised
+// at once: q_norm [H D], k_norm [KVH D].
+struct llmrt_rope_kv_write_args {
+  const float* qkv;
+  const int64_t* positions;
+  const float* cos_sin;
+  const int64_t* slot_mapping;
+  llmrt_cache cache;
+  float* q;
+  int64_t tokens;
+  int64_t heads;
+  const float* q_norm;
+  const float* k_norm;
+  float norm_eps;
 };
 
 // What an adapter adds to the outputs of a product from `start` on: b (a x), a [R, K] and b [N, R] of floats, R and N

@@ -57,7 +57,7 @@ def _join(config: ModelConfig, spec: OpSpec) -> PostNorm | Scaled | None:
     """How a product is added to the residual stream; None if as it is, which the product does."""
     if config.post_norms:
         return PostNorm(config.hidden_size, config.norm_eps, spec)
-    return None if config.residual_scale == 1 else Scaled(config.residual_scale)
+    return None if config.residual_scale == 1 else Scaled(config.residual_scale, spec)
 
 
 def _mlp(config: ModelConfig, layer: int, spec: OpSpec) -> MLP | PlainMLP | MoE:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from llmrt.model.config import ModelConfig
+from llmrt.ops.add_scaled import ADD_SCALED
 from llmrt.ops.layer_norm import LAYER_NORM
 from llmrt.ops.registry import resolve
 from llmrt.ops.rms_norm import RMS_NORM
@@ -109,13 +110,14 @@ class PostNorm(nn.Module):
 class Scaled(nn.Module):
     """Multiplies what is added to the residual stream."""
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, factor: float, spec: OpSpec) -> None:
         super().__init__()
         self._factor = factor
+        self._add_scaled = resolve(ADD_SCALED, spec)
 
     def forward(self, y: Tensor, residual: Tensor) -> Tensor:
         """y, residual [T, N] -> residual + factor * y."""
-        return residual.add(y, alpha=self._factor)
+        return self._add_scaled(y, self._factor, residual)
 
 
 class QKNorm(nn.Module):

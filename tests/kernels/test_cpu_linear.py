@@ -23,6 +23,7 @@ from llmrt_kernels.cpu.linear import (
     round_rows,
     scale,
 )
+from llmrt_kernels.cpu.residual import add_rows, add_scaled, stream_norm
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Codes, Rows, Weight
 from llmrt_kernels.reference.rope_kv_write import rotate
@@ -105,6 +106,7 @@ def test_layer_norm_equals_the_formula(tokens: int, size: int) -> None:
     deviation = (wide.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
     expected = (wide - wide.mean(-1, keepdim=True)) / deviation * weight.double() + bias.double()
     assert relative(meant(layer_norm(x, weight, bias, 1e-5, 0), size), expected) < 1e-6
+    assert relative(stream_norm(x, weight, bias, 1e-5), expected) < 1e-6
     assert relative(meant(layer_norm(x, weight, bias, 1e-5, 64), size), expected) < 1e-2
 
 
@@ -114,6 +116,14 @@ def test_a_norm_behind_a_product_is_added_to_the_residual(tokens: int, size: int
     wide = x.double()
     expected = residual + wide / (wide.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * weight.double()
     assert relative(rms_norm_add(x, weight, 1e-5, residual), expected) < 1e-6
+
+
+@pytest.mark.parametrize(("tokens", "size"), [(1, 16), (11, 576)])
+def test_rows_and_multiples_are_added_to_the_residual(tokens: int, size: int) -> None:
+    x, residual, table = inputs(tokens, size), inputs(tokens + 1, size)[:tokens].contiguous(), inputs(20, size)
+    index = torch.arange(tokens) % 3 * 7
+    assert torch.equal(add_rows(x, table, index), x + table[index])
+    assert relative(add_scaled(x, 0.3, residual), residual.double() + 0.3 * x.double()) < 1e-6
 
 
 @pytest.mark.parametrize("cap", [0.0, 0.5, 30.0])
@@ -167,26 +177,25 @@ def test_gated_linear_equals_the_formula(tokens: int, size: int, group: int, nam
 
 @pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(2, 1, 32), (4, 2, 64), (3, 3, 96), (1, 1, 544)])
 @pytest.mark.parametrize("kv_dtype", [torch.float32, torch.bfloat16, torch.float16, torch.uint8])
-@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("normed", ["", "head by head", "all heads", "centred"])
 def test_rotary_linear_equals_the_formula(
-    heads: int, kv_heads: int, head_dim: int, kv_dtype: torch.dtype, normed: bool
+    heads: int, kv_heads: int, head_dim: int, kv_dtype: torch.dtype, normed: str
 ) -> None:
     block, tokens = 16, 9
     rows = ((heads + kv_heads) * head_dim, kv_heads * head_dim)
-    weight, dense = random_weight(rows, 96, (4, 8), 32, bias=True, affine=normed)
+    weight, dense = random_weight(rows, 96, (4, 8), 32, bias=True, affine=bool(normed))
     x = quantize_rows(inputs(tokens, 96), 32)
     positions = torch.tensor([0, 1, 2, 7, 100, 1000, 3, 4, 5])
     slots = torch.tensor([30, 31, 32, 4, 17, 6, 96, 64, 65])
     k, v = torch.full((7, kv_heads, 2, block, head_dim), 77, dtype=kv_dtype).unbind(2)  # pages that take turns
     k_scales, v_scales = torch.full((7, kv_heads, 2, block), 1.0).unbind(2) if kv_dtype == torch.uint8 else (None, None)
     table = cos_sin_table(RopeConfig(), head_dim, 2048)
-    norm = HeadNorm(*inputs(2, head_dim), eps=1e-5) if normed else None
+    norm = head_norm(normed, heads, kv_heads, head_dim)
     q = rotary_linear(x, weight, positions, table, slots, k, v, k_scales, v_scales, norm)
     product = (meant(x, 96) @ dense.T + weight.bias).float().unflatten(1, (-1, head_dim))
     if norm is not None:
-        both = product[:, : heads + kv_heads]
-        of_head = torch.stack([norm.q] * heads + [norm.k] * kv_heads)
-        product[:, : heads + kv_heads] = both / (both.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * of_head
+        for part, of_part in ((product[:, :heads], norm.q), (product[:, heads : heads + kv_heads], norm.k)):
+            part[:] = normalised(part, of_part, normed)
     cos, sin = table[positions].unsqueeze(2).unbind(1)
     expected_q, expected_k = (
         rotate(product[:, :heads], cos, sin),
@@ -209,6 +218,23 @@ def test_rotary_linear_equals_the_formula(
         untouched = torch.ones(7 * block, dtype=torch.bool)
         untouched[slots] = False
         assert (k.transpose(1, 2).flatten(0, 1)[untouched] == 77).all()
+
+
+def head_norm(kind: str, heads: int, kv_heads: int, dim: int) -> HeadNorm | None:
+    if not kind:
+        return None
+    if kind == "head by head":
+        return HeadNorm(*inputs(2, dim), eps=1e-5)
+    q, k = inputs(heads, dim), inputs(kv_heads, dim)
+    return HeadNorm(q, k, 1e-5, centred=True) if kind == "centred" else HeadNorm(q.flatten(), k.flatten(), 1e-5)
+
+
+def normalised(x: torch.Tensor, weight: torch.Tensor, kind: str) -> torch.Tensor:
+    """Queries or keys [T, heads, D], in float64."""
+    wide, over = x.double(), (1, 2) if kind == "all heads" else (2,)
+    if kind == "centred":
+        wide = wide - wide.mean(-1, keepdim=True)
+    return (wide / (wide.pow(2).mean(over, keepdim=True) + 1e-5).sqrt()).float() * weight.view(-1, x.shape[-1])
 
 
 def stored_rows(page: torch.Tensor, scales: torch.Tensor | None, is_key: bool) -> torch.Tensor:

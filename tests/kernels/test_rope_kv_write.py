@@ -22,17 +22,19 @@ def rotated(x: torch.Tensor, position: int) -> torch.Tensor:
     return torch.cat((turned.real, turned.imag), -1)
 
 
-def normalised(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def normalised(x: torch.Tensor, weight: torch.Tensor, centred: bool) -> torch.Tensor:
+    if centred:
+        x = x - x.double().mean(-1, keepdim=True)
     return (x.double() / (x.double().pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * weight.double()).float()
 
 
 @pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(1, 1, 2), (4, 2, 16), (6, 3, 20), (8, 1, 128)])
-@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("normed", ["", "head by head", "centred"])
 @pytest.mark.parametrize(
     ("kv_dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 1e-2)]
 )
 def test_equals_complex_rotation(
-    heads: int, kv_heads: int, head_dim: int, kv_dtype: torch.dtype, tolerance: float, normed: bool
+    heads: int, kv_heads: int, head_dim: int, kv_dtype: torch.dtype, tolerance: float, normed: str
 ) -> None:
     generator = torch.Generator().manual_seed(head_dim)
     positions = torch.tensor([0, 1, 7, 100, 4000])
@@ -40,11 +42,14 @@ def test_equals_complex_rotation(
     qkv = torch.randn(5, (heads + 2 * kv_heads) * head_dim, generator=generator)
     k_cache, v_cache = (torch.full((8, kv_heads, BLOCK, head_dim), 99.0, dtype=kv_dtype) for _ in range(2))
     table = cos_sin_table(RopeConfig(), head_dim, 4096)
-    norm = HeadNorm(*torch.randn(2, head_dim, generator=generator), eps=1e-5) if normed else None
+    norm, centred = None, normed == "centred"
+    if normed:
+        shapes = ((heads, head_dim), (kv_heads, head_dim)) if centred else ((head_dim,), (head_dim,))
+        norm = HeadNorm(*(torch.randn(shape, generator=generator) for shape in shapes), eps=1e-5, centred=centred)
     q = rope_kv_write(qkv, positions, table, slots, k_cache, v_cache, head_norm=norm)
     split = list(qkv.view(5, -1, head_dim).split([heads, kv_heads, kv_heads], dim=1))
     if norm is not None:
-        split[:2] = normalised(split[0], norm.q), normalised(split[1], norm.k)
+        split[:2] = (normalised(x, w, centred) for x, w in zip(split, (norm.q, norm.k), strict=False))
     for t, (position, slot) in enumerate(zip(positions.tolist(), slots.tolist(), strict=True)):
         torch.testing.assert_close(q[t].double(), rotated(split[0][t], position), atol=1e-4, rtol=1e-4)
         k, v = k_cache[slot // BLOCK, :, slot % BLOCK], v_cache[slot // BLOCK, :, slot % BLOCK]

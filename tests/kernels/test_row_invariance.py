@@ -28,6 +28,8 @@ from llmrt_kernels.cpu.linear import (
     round_rows,
 )
 from llmrt_kernels.cpu.moe import moe_experts
+from llmrt_kernels.cpu.residual import add_rows, add_scaled, stream_norm
+from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Codes, Rows, Weight
 from tests.kernels.attention_problem import SCALE, Problem
 from tests.kernels.packing import float_weight, meant, random_weight
@@ -83,16 +85,18 @@ KINDS = [
 
 def ops(kind: Packed | Floats) -> dict[str, Op]:
     """Everything that takes rows of activations, and the same rows in fp32."""
-    ragged, gate_up, first, qkv = (kind.matrices(*rows) for rows in ((48, 35), (96,), (48,), (3 * 32,)))
+    ragged, gate_up, first, qkv = (kind.matrices(*rows) for rows in ((48, 35), (96,), (48,), (4 * 32,)))
     experts, down = kind.matrices(3 * 2 * 16), kind.matrices(3 * COLUMNS, columns=16)
     experts, down = replace(experts, bias=None), replace(down, bias=None)
     gate, router = draw(1, COLUMNS), draw(3, COLUMNS)
 
-    def rotary(x: Codes | Rows, _: Tensor) -> tuple[Tensor, ...]:
+    def rotary(x: Codes | Rows, norm: HeadNorm | None = None) -> tuple[Tensor, ...]:
         tokens = torch.arange(x.num_tokens)
         k, v = torch.zeros(2, 1, 32, 32), torch.zeros(2, 1, 32, 32)
-        q = rotary_linear(x, qkv, 0 * tokens, draw(1, 2, 16), tokens, k, v, None, None)
+        q = rotary_linear(x, qkv, 0 * tokens, draw(1, 2, 16), tokens, k, v, None, None, norm)
         return q, k[0, 0, : x.num_tokens], v[0, 0, : x.num_tokens]
+
+    of_all_heads, of_each = HeadNorm(draw(64), draw(32), 1e-5), HeadNorm(draw(2, 32), draw(1, 32), 1e-5, centred=True)
 
     return {
         "linear": lambda x, _: (linear(x, ragged),),
@@ -100,7 +104,9 @@ def ops(kind: Packed | Floats) -> dict[str, Op]:
         "gated_linear": lambda x, _: (meant(gated_linear(x, gate_up), 48),),
         "activated_linear": lambda x, _: (meant(activated_linear(x, first, "gelu"), 48),),
         "gate_rows": lambda x, _: (meant(gate_rows(x, gate, activated_linear(x, first, "silu")), 48),),
-        "rotary_linear": rotary,
+        "rotary_linear": lambda x, _: rotary(x),
+        "rotary_linear with a norm of all heads": lambda x, _: rotary(x, of_all_heads),
+        "rotary_linear with a norm of each head": lambda x, _: rotary(x, of_each),
         "moe_experts": lambda x, rows: (moe_experts(x, router, experts, down, 2, rows),),
     }
 
@@ -117,6 +123,9 @@ def test_of_norms(group: int, dtype: torch.dtype) -> None:
     weight, bias = draw(2, COLUMNS)
     check("rms_norm", lambda x: (meant(rms_norm(x, weight, 1e-5, group, dtype), COLUMNS),))
     check("layer_norm", lambda x: (meant(layer_norm(x, weight, bias, 1e-5, group, dtype), COLUMNS),))
+    check("stream_norm", lambda x: (stream_norm(x, weight, bias, 1e-5),))
+    check("add_rows", lambda x: (add_rows(x, x, torch.arange(len(x))),))
+    check("add_scaled", lambda x: (add_scaled(x, 0.3, 2 * x),))
     check("rms_norm_add", lambda x: (rms_norm_add(x, weight, 1e-5, 2 * x),))
 
 

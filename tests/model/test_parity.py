@@ -11,7 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.request import SamplingParams
+from llmrt.ops.options import NATIVE_OPTIONS
 from tests.engines import greedy, open_engine, score
 from tests.tiny import make_model, save_model
 
@@ -138,6 +141,16 @@ def check_parity(model: PreTrainedModel, folder: Path) -> None:
         difference = (score(engine, token_ids) - hf_logits(model, token_ids)).abs().max().item()
         assert difference < 3e-4, f"prompt of {length}: logits differ by {difference}"
         assert greedy(engine, token_ids, 24) == hf_greedy(model, token_ids, 24), f"prompt of {length}"
+    check_tapes(engine)
+
+
+def check_tapes(engine: LLMEngine) -> None:
+    """Where a model's options and sizes are the native kernels', all of a decode step is on a tape."""
+    runner = engine._runner
+    assert isinstance(runner, TorchModelRunner)
+    config, tapes = runner._decoder.config, runner._tapes
+    assert (tapes is not None) == (config.options <= NATIVE_OPTIONS and config.granule % 16 == 0)
+    assert tapes is None or tapes.possible
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

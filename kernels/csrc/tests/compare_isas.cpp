@@ -64,6 +64,32 @@ Results rms_norm_add(Random& random) {
   return {y};
 }
 
+Results add_rows(Random& random) {
+  const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20)), rows = 7;
+  const Values x = normal(random, tokens * size), table = normal(random, rows * size);
+  std::vector<int64_t> index(tokens);
+  for (int64_t& row : index) row = below(random, rows);
+  Values y(tokens * size);
+  run("add_rows", llmrt_add_rows_args{x.data(), table.data(), index.data(), y.data(), tokens, size});
+  return {y};
+}
+
+Results add_scaled(Random& random) {
+  const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20));
+  const Values x = normal(random, tokens * size), residual = normal(random, tokens * size);
+  Values y(tokens * size);
+  run("add_scaled", llmrt_add_scaled_args{x.data(), residual.data(), y.data(), tokens, size, 0.22f});
+  return {y};
+}
+
+Results stream_norm(Random& random) {
+  const int64_t tokens = 1 + below(random, 9), size = 16 * (1 + below(random, 20));
+  const Values x = normal(random, tokens * size, 3), weight = normal(random, size), bias = normal(random, size);
+  Values y(tokens * size);
+  run("stream_norm", llmrt_stream_norm_args{x.data(), weight.data(), bias.data(), y.data(), tokens, size, 1e-5f});
+  return {y};
+}
+
 Results scale(Random& random) {
   Values y = normal(random, 1 + below(random, 900), 30);
   run("scale", llmrt_scale_args{y.data(), static_cast<int64_t>(y.size()), 0.7f, one_of(random, {0.0f, 20.0f})});
@@ -174,12 +200,19 @@ Results rotary_linear(Random& random, int64_t dtype) {
   std::iota(slots.begin(), slots.end(), 0);
   std::shuffle(slots.begin(), slots.end(), random);
   const Values cos_sin = normal(random, 40 * dim);
-  const Values norms = normal(random, 2 * dim);
+  const Values norms = normal(random, (heads + kv_heads) * dim);
   const float* norm = random() % 2 ? norms.data() : nullptr;
+  const int64_t centred = random() % 2;
   Values q(tokens * heads * dim);
   run("rotary_linear", llmrt_rotary_linear_args{x.args(), weight.args, positions.data(), cos_sin.data(), slots.data(),
-                                                cache.args, q.data(), tokens, heads, norm, norm ? norm + dim : norm, 1e-5f});
-  return joined({q}, cache.results());
+                                                cache.args, q.data(), tokens, heads, norm,
+                                                norm ? norm + (centred ? heads : 1) * dim : norm, 1e-5f, centred});
+  const Values product = normal(random, tokens * (heads + 2 * kv_heads) * dim);
+  Values q_of_rows(q.size());
+  run("rope_kv_write", llmrt_rope_kv_write_args{product.data(), positions.data(), cos_sin.data(), slots.data() + tokens,
+                                                cache.args, q_of_rows.data(), tokens, heads, norms.data(),
+                                                norms.data() + heads * dim, 1e-5f});
+  return joined({q, q_of_rows}, cache.results());
 }
 
 Results paged_attention(Random& random, int64_t dtype) {
@@ -272,6 +305,9 @@ constexpr Case kCases[] = {
     {"rms_norm", 2e-3, rms_norm},
     {"layer_norm", 2e-3, layer_norm},
     {"rms_norm_add", 2e-6, rms_norm_add},
+    {"add_rows", 0, add_rows},
+    {"add_scaled", 2e-6, add_scaled},
+    {"stream_norm", 2e-6, stream_norm},
     {"scale", 2e-6, scale},
     {"linear int8", 2e-6, linear_of<LLMRT_INT8>},
     {"linear bf16", 2e-6, linear_of<LLMRT_BF16>},

@@ -20,6 +20,7 @@ from llmrt_kernels.cpu.structs import (
     MatrixArgs,
     RmsNormAddArgs,
     RmsNormArgs,
+    RopeKvWriteArgs,
     RotaryLinearArgs,
     RoundRowsArgs,
     ScaleArgs,
@@ -69,6 +70,11 @@ def round_rows(x: Tensor, dtype: torch.dtype) -> Rows:
     rows = empty_rows(x.shape[0], x.shape[1], dtype)
     submit("round_rows", RoundRowsArgs(address(x), ActivationsArgs.of(rows), *x.shape), x, rows)
     return rows
+
+
+def stream_rows(x: Tensor, group: int, dtype: torch.dtype = torch.float32) -> Codes | Rows:
+    """x [T, N] fp32 as a product takes it: in int8, or in ``dtype`` where ``group`` is 0."""
+    return quantize_rows(x, group) if group else round_rows(x, dtype)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, group: int, dtype: torch.dtype = torch.float32) -> Codes | Rows:
@@ -150,7 +156,11 @@ def rotary_linear(
     delta: Tensor | None = None,
 ) -> Tensor:
     """x [T, K] -> rotated queries [T, H, D] fp32; keys and values go to the cache."""
+    pages = k_cache, v_cache, k_scales, v_scales
     _, kv_heads, _, head_dim = k_cache.shape
+    if head_norm is not None and head_norm.q.numel() > head_dim and not head_norm.centred:
+        qkv = linear(x, weight, delta)
+        return _rope_kv_write(qkv, positions, cos_sin, slot_mapping, pages, head_norm)
     heads = weight.rows // head_dim - 2 * kv_heads
     q = torch.empty(x.num_tokens, heads, head_dim)
     args = RotaryLinearArgs(
@@ -159,7 +169,7 @@ def rotary_linear(
         address(positions),
         address(cos_sin),
         address(slot_mapping),
-        CacheArgs.of(k_cache, v_cache, k_scales, v_scales),
+        CacheArgs.of(*pages),
         address(q),
         x.num_tokens,
         heads,
@@ -168,9 +178,33 @@ def rotary_linear(
     norms = ()
     if head_norm is not None:
         norms = (head_norm.q, head_norm.k)
-        args.q_norm, args.k_norm, args.norm_eps = *map(address, norms), head_norm.eps
-    pages = (k_cache, v_cache, k_scales, v_scales)
+        args.q_norm, args.k_norm = map(address, norms)
+        args.norm_eps, args.centred = head_norm.eps, head_norm.centred
     submit("rotary_linear", args, x, weight, positions, cos_sin, slot_mapping, *pages, q, *norms, delta)
+    return q
+
+
+def _rope_kv_write(
+    qkv: Tensor,
+    positions: Tensor,
+    cos_sin: Tensor,
+    slot_mapping: Tensor,
+    pages: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+    head_norm: HeadNorm,
+) -> Tensor:
+    """The rest for a norm of all heads at once, which takes the whole product."""
+    _, kv_heads, _, head_dim = pages[0].shape
+    q = torch.empty(qkv.shape[0], qkv.shape[1] // head_dim - 2 * kv_heads, head_dim)
+    args = RopeKvWriteArgs(
+        *map(address, (qkv, positions, cos_sin, slot_mapping)),
+        CacheArgs.of(*pages),
+        address(q),
+        *q.shape[:2],
+        *map(address, (head_norm.q, head_norm.k)),
+        head_norm.eps,
+    )
+    operands = qkv, positions, cos_sin, slot_mapping, *pages, q, head_norm.q, head_norm.k
+    submit("rope_kv_write", args, *operands)
     return q
 
 

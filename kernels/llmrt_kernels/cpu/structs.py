@@ -104,6 +104,24 @@ class RmsNormAddArgs(ctypes.Structure):
     _fields_ = _fields(("x weight residual y", P), ("tokens size", I64), ("eps", F32))
 
 
+class AddRowsArgs(ctypes.Structure):
+    """``llmrt_add_rows_args``."""
+
+    _fields_ = _fields(("x table index y", P), ("tokens size", I64))
+
+
+class AddScaledArgs(ctypes.Structure):
+    """``llmrt_add_scaled_args``."""
+
+    _fields_ = _fields(("x residual y", P), ("tokens size", I64), ("factor", F32))
+
+
+class StreamNormArgs(ctypes.Structure):
+    """``llmrt_stream_norm_args``."""
+
+    _fields_ = _fields(("x weight bias y", P), ("tokens size", I64), ("eps", F32))
+
+
 class ScaleArgs(ctypes.Structure):
     """``llmrt_scale_args``."""
 
@@ -146,7 +164,21 @@ class RotaryLinearArgs(ctypes.Structure):
         ("tokens heads", I64),
         ("q_norm k_norm", P),
         ("norm_eps", F32),
+        ("centred", I64),
         ("delta", P),
+    )
+
+
+class RopeKvWriteArgs(ctypes.Structure):
+    """``llmrt_rope_kv_write_args``."""
+
+    _fields_ = _fields(
+        ("qkv positions cos_sin slot_mapping", P),
+        ("cache", CacheArgs),
+        ("q", P),
+        ("tokens heads", I64),
+        ("q_norm k_norm", P),
+        ("norm_eps", F32),
     )
 
 
