@@ -18,6 +18,7 @@ from torch import Tensor
 
 from llmrt.model.gguf_schemes import GROUP, SCHEMES
 from llmrt.quant.stored_codes import StoredCodes
+from llmrt.quant.words import words_of
 
 # Of blocks [B, bytes]: codes [B, values] uint8; scales, and offsets if the scheme has them, [B, values / 32] fp32.
 Parts = tuple[Tensor, Tensor, Tensor | None]
@@ -31,16 +32,18 @@ def codes_of(rows: Tensor, kind: Kind) -> StoredCodes:
     """Rows of packed blocks, uint8 [.., bytes], of a ``kind`` whose codes are taken over."""
     values, size = GGML_QUANT_SIZES[kind]
     blocks, scheme = rows.reshape(-1, size), SCHEMES[kind]
-    codes = torch.empty(len(blocks), values, dtype=torch.uint8)
+    words = torch.empty(len(blocks), values * scheme.bits // 32, dtype=torch.int32)
     scales = torch.empty(len(blocks), values // GROUP, dtype=torch.float16)
     offsets = torch.empty_like(scales) if scheme.affine else None
     step = _STRIP_VALUES // values
     for start in range(0, len(blocks), step):
         strip = slice(start, start + step)
-        for tensor, part in zip((codes, scales, offsets), _UNPACK[kind](blocks[strip]), strict=True):
+        codes, *by_group = _UNPACK[kind](blocks[strip])
+        words[strip] = words_of(codes, scheme.bits)
+        for tensor, part in zip((scales, offsets), by_group, strict=True):
             if tensor is not None and part is not None:
                 tensor[strip] = part
-    return StoredCodes(codes, scales, offsets, scheme).with_rows(lambda t: t.view(*rows.shape[:-1], -1))
+    return StoredCodes(words, scales, offsets, scheme).with_rows(lambda t: t.view(*rows.shape[:-1], -1))
 
 
 def _q4_0(blocks: Tensor) -> Parts:

@@ -47,7 +47,12 @@ class SafetensorsCheckpoint(SafetensorsHeaders):
         return tensor
 
     def _tensors_of(self, matrix: QuantizedMatrix) -> dict[str, Tensor]:
-        return {key: _read(held.file, f"{matrix.module}.{key}") for key, held in matrix.members.items()}
+        found: dict[str, Tensor] = {}
+        for file in {held.file for held in matrix.members.values()}:  # opening one takes longer than reading a vector
+            with open_shard(file, "pt") as shard:
+                names = [name for name, held in matrix.members.items() if held.file == file]
+                found |= {name: shard.get_tensor(f"{matrix.module}.{name}") for name in names}
+        return found
 
 
 def _read(file: Path, name: str) -> Tensor:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from llmrt.quant.packed_weight import PackedWeight, packed_weight
 from llmrt.quant.scheme import QuantScheme
 from llmrt_kernels.packed import BLOCK
-from llmrt_kernels.reference.quantize import pack_codes
 
 
-def pack(codes: Tensor, scales: Tensor, offsets: Tensor | None, scheme: QuantScheme) -> PackedWeight:
+def pack(words: Tensor, scales: Tensor, offsets: Tensor | None, scheme: QuantScheme) -> PackedWeight:
     """The matrix w = scale * (code - 2^(bits - 1)) + offset, its numbers as they are.
 
-    ``codes`` uint8 [N, K]; ``scales`` [N, K/G], rounded up, and ``offsets`` likewise if the scheme is affine, of any
-    float type, to be rounded to fp16.
+    ``words`` has the codes of rows [N, K], see ``words.py``; ``scales`` [N, K/G], rounded up, and ``offsets`` likewise
+    if the scheme is affine, of any float type, to be rounded to fp16.
     """
-    rows, columns = codes.shape
-    more = -rows % BLOCK
-    data = pack_codes(F.pad(codes, (0, -columns % scheme.group, 0, more)), scheme.bits)
+    rows, width = words.shape
+    lines = _in_blocks(F.pad(words, (0, -width % (scheme.group * scheme.bits // 32))))
     by_group = (scales,) if offsets is None else (scales, offsets)
-    in_blocks = [
-        F.pad(t.half(), (0, 0, 0, more)).unflatten(0, (-1, BLOCK)).transpose(1, 2).contiguous() for t in by_group
-    ]
-    return packed_weight((data, *in_blocks), scheme, (rows, columns))
+    tensors = (lines.view(torch.uint8), *(_in_blocks(t.half()) for t in by_group))
+    return packed_weight(tensors, scheme, (rows, width * 32 // scheme.bits))
+
+
+def _in_blocks(rows: Tensor) -> Tensor:
+    """[N, W] -> [N/16, W, 16]: what rows of a block have in turn, one after the other."""
+    if rest := -len(rows) % BLOCK:
+        rows = F.pad(rows, (0, 0, 0, rest))
+    return rows.unflatten(0, (-1, BLOCK)).transpose(1, 2).contiguous()

@@ -12,6 +12,7 @@ from llmrt.model.packed_pieces import interleave, join
 from llmrt.quant.pack import pack
 from llmrt.quant.packed_weight import PackedWeight, stack
 from llmrt.quant.scheme import QuantScheme
+from llmrt.quant.words import codes_in, shuffled, words_of
 from llmrt_kernels.reference.linear_packed import dequantize
 
 SCHEMES = [QuantScheme(4, 32), QuantScheme(4, 64, affine=True), QuantScheme(8, 64), QuantScheme(8, 32, affine=True)]
@@ -26,7 +27,7 @@ def draw(rows: int, columns: int, scheme: QuantScheme, seed: int = 0) -> tuple[P
     given = offsets if scheme.affine else None
     of_columns = [t.double().repeat_interleave(scheme.group, 1)[:, :columns] for t in (scales, offsets)]
     dense = (codes.double() - 2 ** (scheme.bits - 1)) * of_columns[0] + (of_columns[1] if scheme.affine else 0)
-    return pack(codes, scales, given, scheme), dense
+    return pack(words_of(codes, scheme.bits), scales, given, scheme), dense
 
 
 def assert_close(pieces: Sequence[PackedWeight], dense: Tensor) -> None:
@@ -38,7 +39,7 @@ def assert_close(pieces: Sequence[PackedWeight], dense: Tensor) -> None:
 @pytest.mark.parametrize(("rows", "columns"), [(16, 64), (1, 1), (37, 100), (48, 576)])
 def test_codes_stand_for_the_formula(rows: int, columns: int, scheme: QuantScheme) -> None:
     weight, dense = draw(rows, columns, scheme)
-    assert weight.shape == (rows, columns)
+    assert weight.shape == (rows, columns + -columns % (32 // scheme.bits))  # whole words
     assert_close([weight], dense)
     values = weight.data.shape[0] * 16 * weight.scales.shape[1] * scheme.group
     assert 8 * weight.num_bytes == values * scheme.bits_per_weight
@@ -60,3 +61,11 @@ def test_matrices_are_cut_and_joined(scheme: QuantScheme) -> None:
 def test_schemes_that_differ_in_offsets_are_not_joined() -> None:
     symmetric, affine = (draw(16, 64, QuantScheme(4, 32, affine=affine))[0] for affine in (False, True))
     assert len(join([symmetric, affine])) == 2
+
+
+def test_words_are_shuffled_into_the_order_of_lines() -> None:
+    """From hexadecimal digits, the lowest first."""
+    stream = torch.tensor([[0x76543210, -0x01234568]], dtype=torch.int32)  # the second is fedcba98
+    codes = torch.arange(16, dtype=torch.uint8).unsqueeze(0)
+    assert torch.equal(codes_in(shuffled(stream), 4), codes)
+    assert torch.equal(words_of(codes, 4), shuffled(stream))

@@ -48,7 +48,7 @@ class TableLayout:
 
     @property
     def scheme(self) -> None:
-        """The kernels have no tables."""
+        """The kernels have no tables: its numbers are rounded to codes of int8."""
 
     @property
     def state(self) -> str:

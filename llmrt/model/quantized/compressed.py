@@ -9,7 +9,7 @@ from llmrt.model.quantized.compressed_headers import PackedLayout
 from llmrt.model.quantized.grouped import order_of
 from llmrt.model.quantized.grouped_headers import num_groups
 from llmrt.model.quantized.matrix import QuantizedMatrix
-from llmrt.model.quantized.unpack import GroupedCodes, unpack
+from llmrt.model.quantized.unpack import GroupedCodes, unpack, words_in
 
 
 def packed_codes(matrix: QuantizedMatrix, layout: PackedLayout, tensors: dict[str, Tensor]) -> GroupedCodes:
@@ -23,8 +23,8 @@ def packed_codes(matrix: QuantizedMatrix, layout: PackedLayout, tensors: dict[st
     group_of = order_of(matrix, group, tensors, "weight_g_idx")
     if group_of is not None and not layout.ordered:
         raise matrix.fault("weight_g_idx", 'has columns out of order, but actorder is not "group"; set it to that')
-    codes = unpack(tensors["weight_packed"], layout.bits, columns)
-    return GroupedCodes(layout.bits, group, codes, _zeros(layout, tensors, shape), scales.expand(shape), group_of)
+    words, zeros = words_in(tensors["weight_packed"], layout.bits, columns), _zeros(layout, tensors, shape)
+    return GroupedCodes(layout.bits, group, columns, words, zeros, scales.expand(shape), group_of)
 
 
 def _zeros(layout: PackedLayout, tensors: dict[str, Tensor], shape: tuple[int, int]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from llmrt.model.quantized.bitsandbytes import int8_numbers, row_codes, table_numbers
+from llmrt.model.quantized.bitsandbytes import int8_numbers, row_codes, table_codes, table_numbers
 from llmrt.model.quantized.bitsandbytes_headers import Int8Layout, TableLayout
 from llmrt.model.quantized.compressed import packed_codes
 from llmrt.model.quantized.compressed_headers import PackedLayout
@@ -34,6 +34,8 @@ def numbers_of(matrix: QuantizedMatrix, tensors: dict[str, Tensor]) -> Tensor:
 
 def codes_of(matrix: QuantizedMatrix, tensors: dict[str, Tensor]) -> StoredCodes | None:
     """Its codes in the scheme of its layout, None where numbers are rounded for that. Raises ``CheckpointError``."""
+    if isinstance(matrix.layout, TableLayout):
+        return table_codes(matrix, matrix.layout, tensors)
     scheme = matrix.layout.scheme
     if scheme is None:
         return None
