@@ -13,6 +13,7 @@ from llmrt.hub.local import check_weights
 from llmrt.hub.repository import record, wanted_names
 from llmrt.hub.request import ModelRequest
 from llmrt.text.gguf_parts import part_paths
+from llmrt.text.tokenizer import TOKENIZER_FILES
 
 
 def adopt_cached(request: ModelRequest) -> store.Manifest | None:
@@ -34,6 +35,6 @@ def _model_files(request: ModelRequest, folder: Path) -> list[Path]:
         check_weights(folder)
     except CheckpointError:
         return []
-    if not {"tokenizer.json", "tokenizer.model"} & set(names):
+    if not set(TOKENIZER_FILES) & set(names):
         return []
     return [folder / name for name in wanted_names(names, request.files)]

@@ -10,6 +10,7 @@ from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
 from llmrt.text.messages import normalize_messages
 from llmrt.text.model_files import read_json, read_text, special_token_texts
 from llmrt.text.template_process import TEMPLATES
+from llmrt.text.tokenizer import TEKKEN_TOKENS
 
 
 class ChatTemplate:
@@ -65,7 +66,7 @@ def load_chat_template(path: Path) -> ChatTemplate | None:
         return None
     if "default" not in sources:
         raise TemplateError(f"{path} has no chat template named 'default', only {', '.join(sources)}.")
-    names = _gguf_tokens(path) if is_gguf else special_token_texts(path)
+    names = _gguf_tokens(path) if is_gguf else _directory_tokens(path)
     return ChatTemplate(
         sources["default"],
         bos_token=names.get("bos_token", ""),
@@ -85,6 +86,11 @@ def _directory_sources(directory: Path) -> Mapping[str, str]:
         if value is not None:
             return _named_sources(directory / name, value)
     return {}
+
+
+def _directory_tokens(directory: Path) -> Mapping[str, str]:
+    names = special_token_texts(directory)
+    return names or (TEKKEN_TOKENS if (directory / "tekken.json").is_file() else {})
 
 
 def _named_sources(path: Path, value: object) -> Mapping[str, str]:

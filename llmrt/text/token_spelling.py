@@ -60,6 +60,11 @@ def byte_level_bytes(token: str) -> bytes:
         return token.encode("utf-8")
 
 
+def byte_level_text(token: bytes) -> str:
+    """Such a token as the vocabulary spells it."""
+    return token.decode("latin-1").translate(_CHARACTER_OF_BYTE)
+
+
 def _with_step(spelling: TokenSpelling, step: Mapping[str, Any]) -> TokenSpelling:
     match step:
         case {"type": "ByteLevel"}:
@@ -88,3 +93,4 @@ def _byte_characters() -> dict[str, int]:
 
 
 _BYTE_OF_CHARACTER = _byte_characters()
+_CHARACTER_OF_BYTE = {byte: character for character, byte in _BYTE_OF_CHARACTER.items()}

@@ -8,7 +8,9 @@ from typing import Protocol
 
 from llmrt.errors import RequestError, TokenizerError
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
+TOKENIZER_FILES = ("tokenizer.json", "tekken.json", "tokenizer.model")
+# Around texts, which tekken.json itself does not say.
+TEKKEN_TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 
 
 class Tokenizer(Protocol):
@@ -53,8 +55,8 @@ class Tokenizer(Protocol):
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a model directory or of a .gguf file.
 
-    A directory's tokenizer.json goes before its tokenizer.model. Raises ``TokenizerError`` where there is
-    neither, and ``TokenizerError`` or ``CheckpointError`` for a file that cannot be read.
+    A directory's tokenizer.json goes before its tekken.json, and that before its tokenizer.model. Raises
+    ``TokenizerError`` where there is none, and it or ``CheckpointError`` for a file that cannot be read.
     """
     if path.suffix == ".gguf":
         from llmrt.text.gguf_vocab import load_gguf_tokenizer
@@ -64,11 +66,15 @@ def load_tokenizer(path: Path) -> Tokenizer:
         from llmrt.text.hf_tokenizer import load_hf_tokenizer
 
         return load_hf_tokenizer(path)
+    if (path / "tekken.json").is_file():
+        from llmrt.text.tekken_tokenizer import load_tekken_tokenizer
+
+        return load_tekken_tokenizer(path)
     if (path / "tokenizer.model").is_file():
         from llmrt.text.sp_tokenizer import load_sp_tokenizer
 
         return load_sp_tokenizer(path)
-    raise TokenizerError(f"{path} has no tokenizer: looked for {' and '.join(TOKENIZER_FILES)}.")
+    raise TokenizerError(f"{path} has no tokenizer: looked for {', '.join(TOKENIZER_FILES)}.")
 
 
 def decode_ids(tokenizer: Tokenizer, ids: Iterable[int], *, skip_special_tokens: bool) -> str:

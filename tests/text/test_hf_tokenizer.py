@@ -237,7 +237,7 @@ def test_half_a_character_is_a_request_error(
 
 
 def test_a_directory_without_a_tokenizer_lists_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerError, match=r"looked for tokenizer\.json and tokenizer\.model"):
+    with pytest.raises(TokenizerError, match=r"looked for tokenizer\.json, tekken\.json, tokenizer\.model"):
         load_tokenizer(tmp_path)
 
 
