@@ -3,8 +3,8 @@
     PYTHONPATH=.:kernels python -m benchmarks.gpu --part kernels --json kernels.json
     PYTHONPATH=.:kernels python -m benchmarks.gpu --part engine --json engine.json
 
-It needs torch, triton, numpy, safetensors, psutil, pytest and transformers, and no installation. A section that fails
-is recorded and the next one runs; what is measured is on disk after each.
+It needs torch, triton, numpy, safetensors, pytest and transformers, and no installation. A section that fails is
+recorded and the next one runs; what is measured is on disk after each.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.on_gpu import engine, kernels, profile
+from benchmarks.on_gpu import adapters, engine, guesses, kernels, machine, profile
 from benchmarks.on_gpu.sections import Sections
 
 PARTS = {
     "kernels": {
+        "machine": machine.machine,
         "limits": kernels.limits,
         "attention": kernels.attention,
         "linear": kernels.linear,
         "tests": kernels.tests,
     },
     "engine": {
+        "machine": machine.machine,
         "parity": kernels.parity,
         "7b-int4": engine.mistral_int4,
         "7b-bf16": engine.mistral_bf16,
+        "adapters": adapters.mistral_int4,
+        "guesses": guesses.mistral_int4,
         "7b-int8": engine.mistral_int8,
         "mixtral-int4": engine.mixtral_int4,
         "mixtral-int8": engine.mixtral_int8,
@@ -42,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", choices=PARTS, help="else both")
     parser.add_argument("--sections", nargs="*", help="by name; else all of the part")
-    parser.add_argument("--seconds", type=float, default=540.0, help="no section begins after so many")
+    parser.add_argument("--seconds", type=float, default=540.0, help="that all of it may take")
     parser.add_argument("--json", type=Path, help="where the results go, after each section")
     parser.add_argument("--list", action="store_true", help="print the names of the sections")
     options = parser.parse_args()
@@ -56,9 +60,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit(f"torch {torch.__version__} sees no GPU; this measures one.")
     sections = Sections(options.json, options.seconds)
-    for name, run in chosen.items():
-        if not options.sections or name in options.sections:
-            sections.run(name, run)
+    sections.run({name: run for name, run in chosen.items() if not options.sections or name in options.sections})
     raise SystemExit(sections.num_failed > 0)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from llmrt.engine.memory import available_memory
 from llmrt.errors import MemoryFitError
 from llmrt.model.decoder import Decoder
 from llmrt.model.install_adapter import install_adapter
@@ -14,17 +13,21 @@ from llmrt.model.peft_adapter import PeftAdapter
 
 
 class AdapterWeights:
-    """See ``Installer``. ``changed`` is called behind every change, for recorded steps read the matrices of before."""
+    """See ``Installer``. ``changed`` is called behind every change, for recorded steps read the matrices of before.
 
-    def __init__(self, decoder: Decoder, changed: Callable[[], None]) -> None:
+    ``available`` tells how many bytes are left where the decoder is.
+    """
+
+    def __init__(self, decoder: Decoder, changed: Callable[[], None], available: Callable[[], int]) -> None:
         self._decoder = decoder
         self._changed = changed
+        self._available = available
 
     def install(self, number: int, folder: Path) -> bytes:
         """See ``Installer``."""
         adapter = PeftAdapter(folder)
         digest = adapter.digest()  # before it is installed, for it may fail
-        _check_fit(adapter)
+        _check_fit(adapter, self._available())
         install_adapter(self._decoder, number, adapter)
         self._changed()
         return digest
@@ -35,8 +38,8 @@ class AdapterWeights:
         self._changed()
 
 
-def _check_fit(adapter: PeftAdapter) -> None:
-    needed, available = 2 * adapter.num_bytes, available_memory()  # fp32 of what may be bf16
+def _check_fit(adapter: PeftAdapter, available: int) -> None:
+    needed = 2 * adapter.num_bytes  # fp32 of what may be bf16
     if needed > available:
         raise MemoryFitError(
             f"{adapter.file} needs up to {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available."

@@ -21,7 +21,7 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
 from llmrt.engine.memory import budget_of, plan_memory
 from llmrt.engine.model_runner import TorchModelRunner
-from llmrt.engine.placement import free_memory
+from llmrt.engine.placement import free_memory, unused_memory
 from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.settle import loaded_bytes
@@ -97,7 +97,7 @@ def _runner(
 
 
 def _adapters(decoder: Decoder, runner: ModelRunner | LateRunner, config: EngineConfig) -> Adapters:
-    adapters = Adapters(AdapterWeights(decoder, runner.forget_adapters))
+    adapters = Adapters(AdapterWeights(decoder, runner.forget_adapters, partial(unused_memory, config.device)))
     for name, folder in config.adapters:
         adapters.load(name, Path(folder))
     return adapters

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from llmrt.config import EngineConfig
 from llmrt.engine.kv.manager import peak_blocks
 from llmrt.errors import ConfigError, MemoryFitError
@@ -119,6 +117,8 @@ def context_bytes(context: int, model: ModelConfig, config: EngineConfig) -> int
 
 def available_memory() -> int:
     """Bytes that this process may still use: what the system has left, or the control group's limit if that is less."""
+    import psutil
+
     system = psutil.virtual_memory().available
     return min([system, *_cgroup_room(Path("/sys/fs/cgroup"))])
 

@@ -39,6 +39,11 @@ def free_memory(config: EngineConfig) -> int:
     return gpu_share(config.gpu_memory, *torch.cuda.mem_get_info())
 
 
+def unused_memory(device: str) -> int:
+    """Bytes of a chosen device that nobody uses now."""
+    return available_memory() if device == "cpu" else torch.cuda.mem_get_info()[0]
+
+
 def _gpu(asked: str, index: int) -> tuple[str, list[str]]:
     name, refusal = torch.cuda.get_device_name(index), _refusal(index)
     if refusal is None:

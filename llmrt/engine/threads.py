@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import psutil
-
 # Turns of libgomp's waiting loop before a thread sleeps. Its default spins for some 15 ms, so that one other busy
 # process takes decoding from 30 to 2 tok/s; with this it goes from 28 to 12.
 SPIN_COUNT = "6000"
@@ -23,11 +21,17 @@ def limit_spinning() -> None:
 
 def usable_cores() -> int:
     """Physical cores, within this process's affinity and its control group's quota; at least 1."""
+    try:
+        import psutil
+    except ModuleNotFoundError:  # on a machine that only measures a GPU
+        return os.cpu_count() or 1
     cores = min(psutil.cpu_count(logical=False) or 1, len(_affinity()))
     return max(1, min([cores, *_quota(Path("/sys/fs/cgroup/cpu.max"))]))
 
 
 def _affinity() -> list[int]:
+    import psutil
+
     return (
         psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else list(range(os.cpu_count() or 1))
     )

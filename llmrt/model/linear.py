@@ -17,6 +17,7 @@ from llmrt.ops.gated_activation import GATED_ACTIVATION
 from llmrt.ops.linear import LINEAR
 from llmrt.ops.registry import resolve
 from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
+from llmrt.ops.silu_mul import SILU_MUL
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.head_norm import HeadNorm
 
@@ -46,7 +47,8 @@ class GatedLinear(Linear):
     ) -> None:
         super().__init__(in_features, 2 * inner_features, spec, bias=bias)
         self.activation = activation
-        self._gate = partial(resolve(GATED_ACTIVATION, spec), name=activation)
+        by_name = partial(resolve(GATED_ACTIVATION, spec), name=activation)
+        self._gate = resolve(SILU_MUL, spec) if activation == "silu" else by_name
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, x: Tensor, delta: Tensor | None = None

@@ -6,7 +6,6 @@ from llmrt.selftest import (
     dialects,
     errors,
     framing,
-    leaving,
     messages,
     routes,
     sampling,
@@ -17,7 +16,7 @@ from llmrt.selftest import (
 )
 from llmrt.selftest.check import Check
 
-_TOPICS = (framing, usage, stops, errors, sampling, messages, tools, structured, routes, dialects, leaving)
+_TOPICS = (framing, usage, stops, errors, sampling, messages, tools, structured, routes, dialects)
 CHECKS: tuple[Check, ...] = tuple(
     sorted((check for topic in _TOPICS for check in topic.CHECKS), key=lambda check: check.number)
 )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
+import time
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.on_gpu import engine, sections
+from benchmarks.on_gpu import adapters, engine, guesses, sections
 from llmrt.engine import build
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.model.config import ModelConfig, MoeConfig
@@ -24,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 # What the machines that have a GPU may lack.
 ABSENT = (
     "msgspec gguf typer rich platformdirs huggingface_hub fastapi httpx2 jinja2 sentencepiece prompt_toolkit pydantic"
+    " psutil xxhash pynvml llguidance peft anyio"
 )
 
 TINY = ModelConfig(
@@ -106,21 +110,32 @@ def test_a_model_is_gone_when_the_next_one_asks_for_memory(monkeypatch: pytest.M
     assert there == [0, 0]
 
 
-def test_a_section_that_fails_is_recorded_and_the_next_one_runs(
+@pytest.mark.usefixtures("pretended")
+def test_adapters_and_guesses_are_compared_with_steps_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, tokens in ((adapters, 6), (guesses, 60)):
+        monkeypatch.setattr(module, "TOKENS", tokens)
+    monkeypatch.setattr(adapters, "ADAPTERS", 3)
+    monkeypatch.setattr(adapters, "ROUNDS", 1)
+    kept = adapters.measured(TINY, "none")["rank_64"]["kept"]
+    assert kept["an_adapter_each"] > 0 < kept["one_adapter_for_all"]
+    rows = guesses.measured(TINY, "none")
+    assert set(rows["ratios"]) == {"guesses_that_come_true", "prompt_lookup"}
+    assert rows["accepted"] == 1  # on the processor rows are rounded alike
+
+
+def test_a_section_that_fails_dies_or_hangs_is_recorded_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails() -> Any:
-        raise ValueError("no such kernel")
-
-    monkeypatch.setattr(sections, "machine", lambda: {"gpu": "Card"})
-    file = tmp_path / "gpu.json"
-    running = sections.Sections(file, 60)
-    running.run("first", fails)
-    running.run("second", lambda: [1, 2])
+    monkeypatch.setattr(sections, "SECTION_SECONDS", 3.0)
+    running = sections.Sections(file := tmp_path / "gpu.json", 60)
+    kinds = {"fails": partial(int, "x"), "dies": partial(os._exit, 3), "hangs": partial(time.sleep, 60)}
+    running.run({"first": partial(list, range(2)), **kinds, "last": partial(list, range(3))})
     late = sections.Sections(None, -1)
-    late.run("third", lambda: 3)
-    report = json.loads(file.read_text())
-    assert report["machine"] == {"gpu": "Card"} and running.num_failed == 1
-    assert report["sections"]["first"]["error"] == "ValueError: no such kernel"
-    assert report["sections"]["second"]["rows"] == [1, 2]
-    assert late._report["sections"]["third"]["skipped"] == "out of time"
+    late.run({"third": dict})
+    outcomes = json.loads(file.read_text())["sections"]
+    assert running.num_failed == 3
+    assert outcomes["fails"]["error"] == "ValueError: invalid literal for int() with base 10: 'x'"
+    assert outcomes["dies"]["error"] == "its process died"
+    assert outcomes["hangs"]["error"] == "not ready after 3 seconds"
+    assert (outcomes["first"]["rows"], outcomes["last"]["rows"]) == ([0, 1], [0, 1, 2])
+    assert late.outcomes["third"]["skipped"] == "out of time"

@@ -82,7 +82,7 @@ def on_device(
         context_length=CONTEXT,
     )
     runner = GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=MAX_SEQS, max_blocks=max_blocks)
-    adapters = Adapters(AdapterWeights(decoder, runner.forget_adapters))
+    adapters = Adapters(AdapterWeights(decoder, runner.forget_adapters, lambda: 1 << 30))
     return LLMEngine(scheduler, runner, adapters=adapters, speculation=speculation)
 
 

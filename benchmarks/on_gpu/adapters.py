@@ -1,0 +1,33 @@
+"""What LoRA adapters cost where eight requests decode side by side."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.on_gpu.engine import MISTRAL, random_engine
+from benchmarks.random_adapter import compare, write_adapter
+from llmrt.model.config import ModelConfig
+
+ADAPTERS, TOKENS, ROUNDS = 8, 96, 3
+RANKS = (16, 64)
+
+
+def mistral_int4() -> dict[str, Any]:
+    return measured(MISTRAL, "int4")
+
+
+def measured(shape: ModelConfig, quant: str) -> dict[str, Any]:
+    """By the adapters' rank, of queries, keys, values and the output of attention."""
+    engine, _ = random_engine(shape, quant)
+    rows: dict[str, Any] = {}
+    for rank in RANKS:
+        names = [f"{rank}-{i}" for i in range(ADAPTERS)]
+        with tempfile.TemporaryDirectory() as folder:
+            for name in names:
+                engine.load_adapter(name, write_adapter(shape, Path(folder) / name, rank))
+        rows[f"rank_{rank}"] = compare(engine, names, TOKENS, ROUNDS)
+        for name in names:
+            engine.unload_adapter(name)
+    return rows
