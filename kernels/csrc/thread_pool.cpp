@@ -7,6 +7,8 @@
 #include <immintrin.h>
 #endif
 
+#include "cores.h"
+
 namespace llmrt {
 namespace {
 
@@ -14,8 +16,13 @@ namespace {
 // process has the core: the longest wait between two calls of a 135M model is some tens of microseconds.
 constexpr auto kSpin = std::chrono::microseconds(60);
 
+constexpr int64_t kSleeps = std::chrono::nanoseconds(kSpin).count();  // a longer wait is slept
+
 constexpr int64_t kTapeCalls = 16;   // a list of this many calls is a tape
 constexpr int64_t kMostAlone = 256;  // tapes that are run alone before all threads are tried again
+
+Cores cores;                   // of the pool's threads
+thread_local int32_t own = 0;  // the number of this thread among them
 
 void relax() {
 #if defined(__x86_64__)
@@ -76,6 +83,7 @@ void Barrier::wait() {
   } else {
     const int64_t waited = generation_.wait_past(generation);
     if (waited > 0) waited_.fetch_add(waited, std::memory_order_relaxed);
+    if (waited > kSleeps) cores.settle(own);
   }
 }
 
@@ -87,6 +95,7 @@ ThreadPool& ThreadPool::instance() {
 void ThreadPool::resize(int32_t threads) {
   stop();
   barrier_.reset(threads);
+  cores.resize(threads);
   const uint32_t seen = epoch_.value();
   for (int32_t i = 1; i < threads; ++i) workers_.emplace_back([this, i, seen] { work(i, seen); });
 }
@@ -135,6 +144,8 @@ void ThreadPool::work(int32_t thread, uint32_t seen) {
 }
 
 void ThreadPool::execute(int32_t thread) {
+  own = thread;
+  cores.settle(thread);
   Context context(barrier_, thread, static_cast<int32_t>(workers_.size()) + 1);
   // Copies: once the last barrier is passed the caller may set the next list, while a thread is still on its way out.
   const llmrt_call* calls = calls_;
