@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import Struct
+
 from llmrt.engine.request import RequestOutput, TokenLogprob
 from llmrt.errors import LlmrtError, RequestError
 from llmrt.server.responses import FinishReason
@@ -34,8 +36,7 @@ class CallDelta:
     name: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delta:
+class Delta(Struct, frozen=True, kw_only=True):
     """What a choice gained. ``logprobs`` are those of the tokens that begin in the content given out so far.
 
     ``text`` is content. ``stop_reason`` is the stop string that ended the choice, None where anything else did.

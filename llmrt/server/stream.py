@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
+from time import monotonic
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from msgspec import Struct
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from llmrt.errors import LlmrtError
 from llmrt.server.errors import describe
 from llmrt.server.exchange import current_exchange
 from llmrt.server.framing import Framing
+from llmrt.server.http_protocol import write_of
 from llmrt.server.logs import logger
 
 T = TypeVar("T")
@@ -46,6 +48,7 @@ class RecordStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The records and the signs of life are sent beside each other, so that a record waits for nothing."""
+        self._write = write_of(scope)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         work = [self._send_frames(send), _disconnect(receive)]
         if self._ping_seconds:
@@ -56,18 +59,19 @@ class RecordStream(StreamingResponse):
         async with aclosing(self._frames):
             async for frame in self._frames:
                 await self._send(send, frame)
-        await self._send(send, b"", more=False)
+        await send(_body(b"", more=False))
 
     async def _send_signs(self, send: Send) -> None:
-        self._sent_at = _now()
+        self._sent_at = monotonic()
         while True:
-            await asyncio.sleep(self._sent_at + self._ping_seconds - _now())
-            if _now() >= self._sent_at + self._ping_seconds:
+            await asyncio.sleep(self._sent_at + self._ping_seconds - monotonic())
+            if monotonic() >= self._sent_at + self._ping_seconds:
                 await self._send(send, self._sign_of_life())
 
-    async def _send(self, send: Send, frame: bytes, *, more: bool = True) -> None:
-        await send({"type": "http.response.body", "body": frame, "more_body": more})
-        self._sent_at = _now()
+    async def _send(self, send: Send, frame: bytes) -> None:
+        if not self._write(frame):
+            await send(_body(frame, more=True))
+        self._sent_at = monotonic()
 
 
 async def frames(records: AsyncGenerator[RecordT, None], framing: Framing[RecordT]) -> AsyncGenerator[bytes, None]:
@@ -108,5 +112,5 @@ async def _first_of(*work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait(tasks)
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+def _body(frame: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": frame, "more_body": more}

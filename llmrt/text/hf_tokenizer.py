@@ -24,6 +24,7 @@ class HfTokenizer:
         self._backend = backend
         self._added = backend.get_added_tokens_decoder()
         self._spelling = spelling_of(backend.decoder)
+        self._bytes: dict[int, bytes] = {}  # of tokens that were asked for
         self.strips_leading_space = self._spelling.strips_leading_space
         self.vocab_size = max(backend.get_vocab().values(), default=-1) + 1
         self.bos_token_id = bos_token_id
@@ -39,9 +40,10 @@ class HfTokenizer:
 
     def token_bytes(self, token_id: int) -> bytes:
         """See ``Tokenizer.token_bytes``."""
-        if token_id in self._added:  # written as it is, outside the spelling of the vocabulary
-            return self._added[token_id].content.encode("utf-8")
-        return self._spelling.to_bytes(self.token_text(token_id))
+        data = self._bytes.get(token_id)
+        if data is None:
+            data = self._bytes[token_id] = self._spelled(token_id)
+        return data
 
     def token_text(self, token_id: int) -> str:
         """See ``Tokenizer.token_text``."""
@@ -57,6 +59,11 @@ class HfTokenizer:
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """See ``Tokenizer.decode``."""
         return decode_ids(self, ids, skip_special_tokens=skip_special_tokens)
+
+    def _spelled(self, token_id: int) -> bytes:
+        if token_id in self._added:  # written as it is, outside the spelling of the vocabulary
+            return self._added[token_id].content.encode("utf-8")
+        return self._spelling.to_bytes(self.token_text(token_id))
 
     @cached_property
     def _literal_backend(self) -> tokenizers.Tokenizer:

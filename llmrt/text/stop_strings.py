@@ -25,6 +25,8 @@ class StopStrings:
         """The text that is certain now; "" once a stop string was found."""
         if self.stopped is not None:
             return ""
+        if not self._stop:
+            return text
         self._withheld += text
         return self._release(first_undecided(self._withheld, self._stop))
 
@@ -44,13 +46,17 @@ class StopStrings:
 
 def first_found(text: str, strings: Sequence[str]) -> tuple[int, str | None]:
     """The place of the string that begins first in ``text``, the earlier of ``strings`` where two do."""
+    if not strings:
+        return len(text), None
     found = [(start, string) for string in strings if (start := text.find(string)) >= 0]
     return min(found, key=lambda pair: pair[0], default=(len(text), None))
 
 
 def first_undecided(text: str, strings: Sequence[str]) -> int:
     """Where the first end of ``text`` begins that may still become one of ``strings``."""
-    longest = max(map(len, strings), default=0)
+    if not strings:
+        return len(text)
+    longest = max(map(len, strings))
     for start in range(max(0, len(text) - longest + 1), len(text)):
         if any(string.startswith(text[start:]) for string in strings):
             return start
