@@ -28,7 +28,8 @@ DEFAULT_PROMPT = 512
 
 def bench(
     model: Annotated[
-        str | None, typer.Argument(help="A model as for chat; else the largest pulled one that has the context.")
+        str | None,
+        typer.Argument(metavar="MODEL", help="A model as for chat; else the largest pulled one that has the context."),
     ] = None,
     prompt: Annotated[
         int | None, typer.Option(parser=parse_size, metavar="TOKENS", help=f"Length of the prompt; {DEFAULT_PROMPT}.")

@@ -24,7 +24,9 @@ def chat(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Argument(help=f"{MODEL_HELP} With --url, a name that the server has.", autocompletion=complete_model),
+        typer.Argument(
+            metavar="MODEL", help=f"{MODEL_HELP} With --url, a name that the server has.", autocompletion=complete_model
+        ),
     ] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Answer this one message and exit; else a message from a pipe, if there is one.")
@@ -38,7 +40,7 @@ def chat(
     max_tokens: MaxTokens = None,
     options: SessionOptions = SessionOptions(),
     url: Annotated[
-        str | None, typer.Option(help="Talk to an OpenAI-compatible server, such as http://127.0.0.1:8080.")
+        str | None, typer.Option(help="Talk to an OpenAI-compatible server, such as http://127.0.0.1:8000.")
     ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="LLMRT_API_KEY", help="The key that the server of --url asks for.")

@@ -99,7 +99,7 @@ def _describe_pulled(manifest: store.Manifest, preset: Preset | None) -> Descrip
     config = read_config(Path(manifest.path))
     description = Description(
         name=manifest.name,
-        status=f"pulled {manifest.pulled_at}",
+        status=f"pulled {manifest.pulled_at[:10]}",
         num_bytes=manifest.num_bytes,
         num_parameters=num_parameters(config),
         config=config,

@@ -71,8 +71,8 @@ def _ops(found: Checkup) -> Facts:
 
 def _files(found: Checkup) -> Facts:
     store = found.store
-    models = f"{store.num_models} models, {decimal(store.num_bytes)}; {decimal(store.free_bytes)} free"
-    yield "models", f"{store.path} ({models})"
+    count = "1 model" if store.num_models == 1 else f"{store.num_models} models"
+    yield "models", f"{store.path} ({count}, {decimal(store.num_bytes)}; {decimal(store.free_bytes)} free)"
     if store.prompts_bytes:
         yield "prompts", f"{decimal(store.prompts_bytes)} are kept of them; llmrt rm --prompts deletes it"
     yield "environment", ", ".join(f"{name}={value}" for name, value in found.variables.items()) or "nothing set"

@@ -22,7 +22,9 @@ from llmrt.errors import RequestError
 
 def generate(
     model: Model,
-    prompt: Annotated[str | None, typer.Argument(help="The text to continue; - or none reads it from a pipe.")] = None,
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="The text to continue; - or none reads it from a pipe.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="End after so many tokens.")] = 128,
     temperature: Annotated[float, typer.Option(help="How freely tokens are drawn, 0 to 2; 0 is the likeliest.")] = 0.0,
     top_p: TopP = None,

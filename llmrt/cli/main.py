@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from llmrt import __version__
+from llmrt.cli.bad_values import Command
 from llmrt.cli.spread import spread_options
 from llmrt.errors import LlmrtError
 
@@ -55,7 +56,7 @@ def load_command(name: str) -> Any:
     module = importlib.import_module(path)
     single = typer.Typer(add_completion=False)
     command = spread_options(getattr(module, function))
-    single.command(name, context_settings=getattr(module, "CONTEXT_SETTINGS", None))(command)
+    single.command(name, cls=Command, context_settings=getattr(module, "CONTEXT_SETTINGS", None))(command)
     return typer.main.get_command(single)
 
 

@@ -33,7 +33,9 @@ def pull(
     model: Annotated[
         str,
         typer.Argument(
-            help="An alias (see `llmrt list`), org/name or org/name:file.gguf.", autocompletion=complete_model
+            metavar="MODEL",
+            help="An alias (see `llmrt list`), org/name or org/name:file.gguf.",
+            autocompletion=complete_model,
         ),
     ],
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")] = None,
@@ -70,7 +72,9 @@ def show(model: Model, as_json: Json = False) -> None:
 def rm(
     model: Annotated[
         str | None,
-        typer.Argument(help="A pulled model, as `llmrt list` names it.", autocompletion=complete_pulled),
+        typer.Argument(
+            metavar="MODEL", help="A pulled model, as `llmrt list` names it.", autocompletion=complete_pulled
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     prompts: Annotated[

@@ -93,7 +93,7 @@ def complete_model(typed: str) -> list[str]:
     return sorted(name for name in names if name.startswith(typed))
 
 
-Model = Annotated[str, typer.Argument(help=MODEL_HELP, autocompletion=complete_model)]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)]
 Revision = Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")]
 Ctx = Annotated[
     int | None,

@@ -148,7 +148,7 @@ class _Record:
 
 def _base_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--url is {url!r}; it must be an address such as http://127.0.0.1:8080")
+        raise ConfigError(f"--url is {url!r}; it must be an address such as http://127.0.0.1:8000")
     root = url.rstrip("/")
     return root if root.endswith("/v1") else f"{root}/v1"
 

@@ -15,7 +15,7 @@ from llmrt.selftest.server import find_server
 
 
 def selftest(
-    url: Annotated[str, typer.Option(help="The server, such as http://127.0.0.1:8080.")],
+    url: Annotated[str, typer.Option(help="The server, such as http://127.0.0.1:8000.")],
     model: Annotated[str | None, typer.Option(help="The model to ask; else the server's first.")] = None,
     api_key: Annotated[str | None, typer.Option(envvar="LLMRT_API_KEY", help="The key that it asks for.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

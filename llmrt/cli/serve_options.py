@@ -21,7 +21,7 @@ ServedModels = Annotated[
         autocompletion=complete_model,
         envvar="LLMRT_MODEL",
         show_envvar=False,
-        metavar="MODEL...",
+        metavar="MODEL",
         help="Aliases, org/name, org/name:file.gguf, folders or GGUF files; after the first, loaded when asked for.",
     ),
 ]

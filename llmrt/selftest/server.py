@@ -119,7 +119,7 @@ class Server:
 def find_server(url: str, model: str | None, api_key: str | None) -> Server:
     """The server at ``url`` and the model to ask, its first one for None. Raises ``LlmrtError`` if it is not there."""
     if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--url is {url!r}; it must be an address such as http://127.0.0.1:8080")
+        raise ConfigError(f"--url is {url!r}; it must be an address such as http://127.0.0.1:8000")
     root = url.rstrip("/").removesuffix("/v1")
     server = Server(root, model or "", api_key)
     response = server.get("/v1/models")

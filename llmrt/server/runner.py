@@ -90,7 +90,9 @@ async def _announce(models: Models, url: str, report: Callable[[str], None]) -> 
         ready = await models.first.engine.ready()
         for notice in ready.notices:
             report(notice)
-        report(f"{first.id} is served at {url} (context: {ready.context_length} tokens)")
+        report(
+            f"{first.id} is served at {url}/v1 (context: {ready.context_length} tokens); a chat for browsers at {url}/"
+        )
         if others:
             report(f"Loaded when a request names them: {', '.join(offer.id for offer in others)}")
 
@@ -100,4 +102,4 @@ def _url(sock: socket.socket, tls: ssl.SSLContext | None) -> str:
     if host in ("0.0.0.0", "::"):
         host = "localhost"
     scheme = "http" if tls is None else "https"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

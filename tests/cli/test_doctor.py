@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llmrt.cli import checkup
+from llmrt.cli import checkup, doctor
 from llmrt.engine.limits import Limits
 from llmrt.ops import rules
 from llmrt.ops.catalogue import choices
@@ -38,6 +38,15 @@ def test_a_machine_in_order_ends_with_status_0(llmrt: CommandLine) -> None:
     assert "reads 50.0 GB/s, 2.00 T int8" in out
     assert "all on the cpu by native kernels (embedding_packed" in out
     assert "verdict" in out
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 models,"), (1, "1 model,"), (2, "2 models,")])
+def test_models_are_counted_in_words_that_fit(
+    count: int, words: str, llmrt: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = checkup.check_up()
+    monkeypatch.setattr(doctor, "check_up", lambda: replace(found, store=replace(found.store, num_models=count)))
+    assert f"({words} " in llmrt("doctor")[1]
 
 
 def test_json_has_the_same(llmrt: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,5 +152,5 @@ def test_the_url_is_reported_with_the_engines_notices(model_path: Path) -> None:
         assert content(chat(http, "hi")) == "hi"
     assert served.reports == [
         "the engine is scripted",
-        f"tiny-alias is served at {served.url}/v1 (context: 512 tokens)",
+        f"tiny-alias is served at {served.url}/v1 (context: 512 tokens); a chat for browsers at {served.url}/",
     ]

@@ -96,11 +96,21 @@ def test_a_file_that_cannot_be_used_is_one_line(text: str | None, line: str, tmp
     assert str(file) in str(caught.value)
 
 
-def test_a_value_that_cannot_be_is_refused_wherever_it_stands(tmp_path: Path) -> None:
-    file = tmp_path / "serve.toml"
-    file.write_text('port = "x"\n')
-    for result in (serve("--config", str(file)), serve(LLMRT_PORT="x"), serve("--port", "x")):
-        assert result.exit_code == 2 and "--port" in result.output
+@pytest.mark.parametrize(("name", "value"), [("port", "x"), ("disk_cache", "much"), ("quant", "q4")])
+def test_a_value_that_cannot_be_is_refused_by_the_name_of_where_it_stands(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text(f'{name} = "{value}"\n')
+    flag, variable = f"--{name.replace('_', '-')}", f"LLMRT_{name.upper()}"
+    results = {
+        f"'{flag}'": serve(flag, value),
+        variable: serve(**{variable: value}),
+        f"{name} of --config a.toml": serve("--config", "a.toml"),
+    }
+    for place, result in results.items():
+        assert result.exit_code == 2 and f"Invalid value for {place}: " in result.output
+        assert "Value error" not in result.output
 
 
 def test_a_server_without_a_model_says_where_to_name_one() -> None:

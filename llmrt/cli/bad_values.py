@@ -1,0 +1,33 @@
+"""Commands that say of a value they cannot take where it is from: a flag, a variable or a line of a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+
+class Command(TyperCommand):
+    """Reads its values as typer does, and names the source of one that is wrong."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raises ``typer.BadParameter`` for a wrong value."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's, before what a parser says
+            if error.param is not None and error.param_hint is None:
+                error.param_hint = _source(ctx, error.param)
+            raise
+
+
+def _source(ctx: typer.Context, param: Any) -> str | None:
+    """What to change; None for the flag or argument, which typer names itself."""
+    source = ctx.get_parameter_source(param.name)
+    name = None if source is None else source.name
+    if name == "ENVIRONMENT":
+        return param.envvar or f"{ctx.auto_envvar_prefix}_{param.name.upper()}"
+    if name == "DEFAULT_MAP":
+        return f"{param.name} of --config {ctx.params['config']}"
+    return None
