@@ -5,7 +5,9 @@ A command's module is imported when the command runs, so that ``llmrt --help`` s
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from typing import Annotated, Any
 
@@ -16,6 +18,9 @@ from llmrt import __version__
 from llmrt.cli.bad_values import Command
 from llmrt.cli.spread import spread_options
 from llmrt.errors import LlmrtError
+
+# What a full or failing disk behind stdout says; typer itself ends quietly when nobody reads on.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 # name -> (module:function, the line that `llmrt --help` shows)
 COMMANDS = {
@@ -83,5 +88,14 @@ def main() -> None:
     try:
         app()
     except LlmrtError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        _leave(str(error))
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes what is left at its exit
+        _leave(f"the output cannot be written: {error.strerror}")
+
+
+def _leave(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(1)

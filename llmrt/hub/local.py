@@ -44,7 +44,10 @@ def check_weights(folder: Path) -> None:
         _check_shards(folder / layout.index)
     elif not any(folder.glob("*.safetensors")):
         pickled = any(path.suffix in PICKLE_SUFFIXES for path in folder.iterdir())
-        raise CheckpointError(f"{folder} has " + (PICKLE_REFUSAL if pickled else "no safetensors"))
+        raise CheckpointError(
+            f"{folder} has "
+            + (PICKLE_REFUSAL if pickled else "no safetensors and no GGUF file: its weights are missing")
+        )
 
 
 def _check_shards(index: Path) -> None:

@@ -235,3 +235,13 @@ def test_a_terminal_shows_a_bar_with_size_and_rate(home: Path) -> None:
     assert b"3.5/3.5 MB" in shown
     assert b"/s" in shown
     assert f"using {REPO}".encode() in shown
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+def test_a_disk_too_full_for_the_output_is_one_line(home: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, "list"], env=environment(home), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"
