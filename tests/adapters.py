@@ -15,8 +15,8 @@ def make_adapter(model: PreTrainedModel, folder: Path, *, seed: int = 0, **field
     torch.manual_seed(seed)
     adapted = get_peft_model(model, LoraConfig(**{"r": 8, "lora_alpha": 16, "target_modules": ["q_proj"], **fields}))
     with torch.no_grad():
-        for name, parameter in adapted.named_parameters():
-            if "lora_" in name:
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
                 parameter.copy_(torch.randn_like(parameter) * 0.2)
     adapted.save_pretrained(folder)
     adapted.unload()

@@ -2,6 +2,8 @@
 
     base_model.model.<module>.lora_A.weight  a [r, K]
     base_model.model.<module>.lora_B.weight  b [N, r]
+    base_model.model.<module>.lora_magnitude_vector  [N], with DoRA
+    base_model.model.<module>.weight, .bias  what replaces a module's own, with modules_to_save
 
 A module is called as the published safetensors of its model call it, whatever file the model itself is loaded from.
 """
@@ -25,28 +27,39 @@ from llmrt.model.peft_config import CONFIG, PeftConfig, read_peft_config
 from llmrt.model.safetensors_checkpoint import FLOATS
 
 FILE = "adapter_model.safetensors"
-_TENSOR = re.compile(r"base_model\.model\.(?P<module>[\w.]+)\.lora_(?P<half>[AB])\.weight", re.ASCII)
+_PREFIX = "base_model.model."
+_TENSOR = re.compile(r"base_model\.model\.(?P<module>[\w.]+)\.lora_(?P<part>[AB]\.weight|magnitude_vector)", re.ASCII)
+_HALVES, _MAGNITUDE = ("A.weight", "B.weight"), "magnitude_vector"
 
 
 @dataclass(frozen=True)
 class ModuleDelta:
-    """b (a x) is added to what the ``module`` makes of x: a [r, K], b [N, r] with the scale in it, both fp32."""
+    """b (a x) is added to what the ``module`` makes of x: a [r, K], b [N, r] with the scale in it, both fp32.
+
+    With ``magnitude`` [N], rows of the sum have these lengths.
+    """
 
     module: str
     a: Tensor
     b: Tensor
+    magnitude: Tensor | None = None
 
 
 class PeftAdapter:
-    """The adapter in ``folder``, its names and ranks checked. Raises ``CheckpointError`` naming file and tensor."""
+    """The adapter in ``folder``, its names and ranks checked. Raises ``CheckpointError`` naming file and tensor.
 
-    def __init__(self, folder: Path) -> None:
+    Some can be had for ``merging`` alone.
+    """
+
+    def __init__(self, folder: Path, *, merging: bool = False) -> None:
         self.file = folder / FILE
         with _readable(folder):
             _check_there(folder)
             self.num_bytes = self.file.stat().st_size
-        self._config = read_peft_config(folder)
-        self._names = _pairs(self.file, self._tensor_names(), self._config)
+        self._config = read_peft_config(folder, merging=merging)
+        names = self._tensor_names()
+        self._whole = {name.removeprefix(_PREFIX): name for name in names if _is_whole(name, self._config)}
+        self._names = _parts(self.file, [name for name in names if name not in self._whole.values()], self._config)
 
     @property
     def modules(self) -> list[str]:
@@ -56,8 +69,20 @@ class PeftAdapter:
     def delta(self, module: str) -> ModuleDelta:
         """What one of them changes. Raises ``CheckpointError`` for a tensor that is misshapen or not finite."""
         with _open(self.file) as file:
-            a, b = (self._load(file, name, module) for name in self._names[module])
-        return ModuleDelta(module, a, b * self._config.scale_of(module))
+            a, b, *magnitude = (self._load(file, name) for name in self._names[module])
+        for tensor, axis, name in zip((a, b), (0, 1), self._names[module], strict=False):
+            self._check_rank(tensor, axis, name, module)
+        return ModuleDelta(module, a, b * self._config.scale_of(module), *magnitude)
+
+    @property
+    def whole(self) -> list[str]:
+        """The tensors that it replaces."""
+        return sorted(self._whole)
+
+    def whole_tensor(self, name: str) -> Tensor:
+        """What replaces one of them, in fp32. Raises ``CheckpointError`` for one that is not finite."""
+        with _open(self.file) as file:
+            return self._load(file, self._whole[name])
 
     def digest(self) -> bytes:
         """Names what the adapter computes: equal for equal files alone. Raises ``CheckpointError``."""
@@ -73,17 +98,19 @@ class PeftAdapter:
         with _open(self.file) as file:
             return list(file.keys())
 
-    def _load(self, file: safe_open, name: str, module: str) -> Tensor:
+    def _load(self, file: safe_open, name: str) -> Tensor:
         tensor = file.get_tensor(name)
-        rank, axis = self._config.rank_of(module), 0 if ".lora_A." in name else 1
         if tensor.dtype not in FLOATS:
             raise self._fault(name, f"is of type {tensor.dtype}; supported are fp32, bf16, fp16")
-        if tensor.dim() != 2 or tensor.shape[axis] != rank:
-            raise self._fault(name, f"has shape {list(tensor.shape)}, but {CONFIG} gives it rank {rank}")
         low, high = torch.aminmax(tensor)
         if not (math.isfinite(low.item()) and math.isfinite(high.item())):
             raise self._fault(name, "holds NaN or infinity")
         return tensor.float()
+
+    def _check_rank(self, tensor: Tensor, axis: int, name: str, module: str) -> None:
+        rank = self._config.rank_of(module)
+        if tensor.dim() != 2 or tensor.shape[axis] != rank:
+            raise self._fault(name, f"has shape {list(tensor.shape)}, but {CONFIG} gives it rank {rank}")
 
     def _fault(self, name: str, fault: str) -> CheckpointError:
         return CheckpointError(f"{self.file}: tensor {name} {fault}.")
@@ -116,21 +143,27 @@ def _open(file: Path) -> safe_open:
         raise CheckpointError(f"{file} is truncated or not a safetensors file: {error}.") from None
 
 
-def _pairs(file: Path, names: list[str], config: PeftConfig) -> dict[str, tuple[str, str]]:
-    """The tensors of a and b of each module, and every target with a module at least."""
-    halves: dict[str, dict[str, str]] = {}
+def _is_whole(name: str, config: PeftConfig) -> bool:
+    module, _, _ = name.removeprefix(_PREFIX).rpartition(".")
+    return name.startswith(_PREFIX) and ".lora_" not in name and config.is_whole(module)
+
+
+def _parts(file: Path, names: list[str], config: PeftConfig) -> dict[str, tuple[str, ...]]:
+    """The tensors of a, b and magnitude of each module, and every target with a module at least."""
+    parts: dict[str, dict[str, str]] = {}
     for name in sorted(names):
         match = _TENSOR.fullmatch(name)
-        if match is None:
+        if match is None or (match["part"] == _MAGNITUDE and not config.magnitudes):
             raise CheckpointError(f"{file}: tensor {name!r} is not one of a LoRA matrix; only those are supported.")
-        halves.setdefault(match["module"], {})[match["half"]] = name
-    for module, found in halves.items():
-        if len(found) < 2:
-            (name,) = found.values()
-            raise CheckpointError(f"{file}: tensor {name} is there without its other half.")
+        parts.setdefault(match["module"], {})[match["part"]] = name
+    wanted = (*_HALVES, _MAGNITUDE) if config.magnitudes else _HALVES
+    for module, found in parts.items():
+        first = min(found.values())
+        if len(found) < len(wanted):
+            raise CheckpointError(f"{file}: tensor {first} is there without its other half.")
         if not config.is_target(module):
-            raise CheckpointError(f"{file}: tensor {found['A']} is there, but {CONFIG} has no such target_modules.")
+            raise CheckpointError(f"{file}: tensor {first} is there, but {CONFIG} has no such target_modules.")
     for target in config.targets:
-        if not any(module == target or module.endswith(f".{target}") for module in halves):
+        if not any(module == target or module.endswith(f".{target}") for module in parts):
             raise CheckpointError(f"{file}: {CONFIG} has {target!r} in target_modules, but no tensor is of it.")
-    return {module: (found["A"], found["B"]) for module, found in halves.items()}
+    return {module: tuple(found[part] for part in wanted) for module, found in parts.items()}

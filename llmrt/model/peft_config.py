@@ -15,10 +15,11 @@ if TYPE_CHECKING:  # imported where there is a pattern: most adapters have none
 
 CONFIG = "adapter_config.json"
 
-# What is not b (a x) any more, or changes more of the model than that.
+# What is not b (a x) any more, or changes more of the model than that, but can be written into weights.
+_MERGED = ("use_dora", "modules_to_save")
 _REFUSED = (
-    *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "alora_invocation_tokens", "modules_to_save"),
-    *("trainable_token_indices", "target_parameters", "layer_replication", "arrow_config", "kasa_config"),
+    *("use_qalora", "use_bdlora", "lora_bias", "alora_invocation_tokens", "trainable_token_indices"),
+    *("target_parameters", "layer_replication", "arrow_config", "kasa_config"),
     *("velora_config", "monteclora_config"),
 )
 # The other ways to begin take something away from the model's own weights.
@@ -43,7 +44,11 @@ class Pattern:
 
 @dataclass(frozen=True)
 class PeftConfig:
-    """A rank and an alpha, and those of modules that have others. ``targets`` are ends of names, none for all."""
+    """A rank and an alpha, and those of modules that have others. ``targets`` are ends of names, none for all.
+
+    With ``magnitudes`` the rows of changed weights have lengths of their own (DoRA, https://arxiv.org/abs/2402.09353).
+    ``whole`` are ends of names of modules that are replaced.
+    """
 
     rank: int
     alpha: int
@@ -51,6 +56,8 @@ class PeftConfig:
     alphas: tuple[Pattern, ...]
     rank_stabilized: bool
     targets: tuple[str, ...]
+    magnitudes: bool = False
+    whole: tuple[str, ...] = ()
 
     def rank_of(self, module: str) -> int:
         """The rank of ``module``."""
@@ -63,16 +70,23 @@ class PeftConfig:
 
     def is_target(self, module: str) -> bool:
         """Whether ``module`` is among the targets."""
-        return not self.targets or any(module == t or module.endswith(f".{t}") for t in self.targets)
+        return not self.targets or _ends_with(module, self.targets)
+
+    def is_whole(self, module: str) -> bool:
+        """Whether ``module`` is replaced."""
+        return _ends_with(module, self.whole)
 
 
-def read_peft_config(folder: Path) -> PeftConfig:
-    """Raises ``CheckpointError`` for a file that is no LoRA, or one of a kind that is not supported."""
+def read_peft_config(folder: Path, *, merging: bool = False) -> PeftConfig:
+    """Raises ``CheckpointError`` for a file that is no LoRA, or one of a kind that is not supported.
+
+    ``merging`` it into the weights of a model, more is.
+    """
     fields = Fields.from_file(folder / CONFIG)
     kind = fields.require("peft_type", str)
     if kind != "LORA":
         raise CheckpointError(f"{fields.where}: peft_type is {kind!r}; only LORA is supported.")
-    _refuse(fields)
+    _refuse(fields, merging=merging)
     return PeftConfig(
         rank=fields.size("r"),
         alpha=fields.size("lora_alpha"),
@@ -80,10 +94,18 @@ def read_peft_config(folder: Path) -> PeftConfig:
         alphas=_patterns(fields, "alpha_pattern"),
         rank_stabilized=fields.get("use_rslora", bool, False),
         targets=_targets(fields),
+        magnitudes=fields.get("use_dora", bool, False),
+        whole=tuple(fields.strings("modules_to_save")),
     )
 
 
-def _refuse(fields: Fields) -> None:
+def _refuse(fields: Fields, *, merging: bool) -> None:
+    for name in () if merging else _MERGED:
+        if fields.is_on(name):
+            raise CheckpointError(
+                f"{fields.where}: {name} is set, which cannot be added to a model as it runs;"
+                " write the model with it by llmrt merge."
+            )
     for name in _REFUSED:
         if fields.is_on(name):
             raise CheckpointError(f"{fields.where}: {name} is set, which is not supported.")
@@ -94,6 +116,10 @@ def _refuse(fields: Fields) -> None:
             f"{fields.where}: init_lora_weights is set to a method that changes the model's own weights;"
             " convert the adapter with peft's path_initial_model_for_weight_conversion."
         )
+
+
+def _ends_with(module: str, names: tuple[str, ...]) -> bool:
+    return any(module == name or module.endswith(f".{name}") for name in names)
 
 
 def _targets(fields: Fields) -> tuple[str, ...]:

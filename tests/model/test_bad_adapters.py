@@ -73,7 +73,7 @@ FAULTS: dict[str, tuple[Edit, str]] = {
     "no config": (lambda folder: (folder / "adapter_config.json").unlink(), "adapter_config.json is missing"),
     "no json": (lambda folder: (folder / "adapter_config.json").write_text("{"), "is not valid JSON"),
     "another kind": (config(peft_type="IA3"), "peft_type is 'IA3'"),
-    "dora": (config(use_dora=True), "use_dora is set"),
+    "dora": (config(use_dora=True), "use_dora is set, which cannot be added to a model as it runs"),
     "biases": (config(bias="all"), "bias is 'all'"),
     "biases of the matrices": (config(lora_bias=True), "lora_bias is set"),
     "whole modules": (config(modules_to_save=["lm_head"]), "modules_to_save is set"),
