@@ -12,7 +12,7 @@ from llmrt.model.config import ModelConfig
 from llmrt.model.families.gguf_names import ARCHITECTURES
 from llmrt.model.families.registry import FAMILIES, read_model_config
 from llmrt.model.fields import Fields
-from llmrt.ops.options import NATIVE_OPTIONS
+from llmrt.ops.options import NATIVE_OPTIONS, TRITON_OPTIONS
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 MODELS = {
@@ -98,7 +98,7 @@ def _cpu(config: ModelConfig) -> str:
 
 
 def _gpu(config: ModelConfig) -> str:
-    others = sorted(config.options)
+    others = sorted(config.options - TRITON_OPTIONS)
     return f"Triton; torch for {', '.join(others)}" if others else "Triton"
 
 

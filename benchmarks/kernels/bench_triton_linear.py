@@ -22,8 +22,8 @@ from benchmarks.on_gpu.graph_seconds import graph_seconds
 from benchmarks.on_gpu.limits import copy_bandwidth
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton import tiles
+from llmrt_kernels.triton.activated_linear import gated_linear
 from llmrt_kernels.triton.codes import quantize_rows
-from llmrt_kernels.triton.gated_linear import gated_linear
 from llmrt_kernels.triton.linear import linear
 from llmrt_kernels.triton.moe import moe_experts
 

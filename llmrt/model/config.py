@@ -175,12 +175,12 @@ class ModelConfig:
         stretch = scaling.factor if isinstance(scaling, DynamicScaling) else 1.0
         return int(self.context_length * stretch)
 
-    @property
-    def granule(self) -> int:
-        """What divides every size of the model, and half of a head."""
+    def granule_on(self, device: str) -> int:
+        """What divides every size of the model, and what kernels there rotate at a time: half a head on a CPU."""
+        head = self.head_dim // 2 if device == "cpu" else self.head_dim
         moe = self.moe
         experts = (moe.intermediate_size, moe.shared_size) if moe else ()
-        return math.gcd(self.hidden_size, self.intermediate_size, self.head_dim // 2, *experts)
+        return math.gcd(self.hidden_size, self.intermediate_size, head, *experts)
 
     @property
     def cache_window(self) -> int | None:

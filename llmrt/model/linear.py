@@ -17,7 +17,6 @@ from llmrt.ops.gated_activation import GATED_ACTIVATION
 from llmrt.ops.linear import LINEAR
 from llmrt.ops.registry import resolve
 from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
-from llmrt.ops.silu_mul import SILU_MUL
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.head_norm import HeadNorm
 
@@ -47,8 +46,7 @@ class GatedLinear(Linear):
     ) -> None:
         super().__init__(in_features, 2 * inner_features, spec, bias=bias)
         self.activation = activation
-        by_name = partial(resolve(GATED_ACTIVATION, spec), name=activation)
-        self._gate = resolve(SILU_MUL, spec) if activation == "silu" else by_name
+        self._gate = partial(resolve(GATED_ACTIVATION, spec), name=activation)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, x: Tensor, delta: Tensor | None = None

@@ -8,6 +8,7 @@ from typing import Any
 from llmrt.ops.argmax import ARGMAX
 from llmrt.ops.embedding import EMBEDDING
 from llmrt.ops.embedding_packed import EMBEDDING_PACKED
+from llmrt.ops.gated_activation import GATED_ACTIVATION
 from llmrt.ops.gated_linear_packed import GATED_LINEAR_PACKED
 from llmrt.ops.linear import LINEAR
 from llmrt.ops.linear_packed import LINEAR_PACKED
@@ -18,7 +19,6 @@ from llmrt.ops.registry import choose, tried
 from llmrt.ops.rms_norm import RMS_NORM
 from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
 from llmrt.ops.rotary_linear_packed import ROTARY_LINEAR_PACKED
-from llmrt.ops.silu_mul import SILU_MUL
 from llmrt.ops.types import Op, OpSpec
 
 PACKED = (
@@ -30,7 +30,7 @@ PACKED = (
     GATED_LINEAR_PACKED,
     MOE_EXPERTS_PACKED,
 )
-DENSE = (EMBEDDING, RMS_NORM, LINEAR, ROPE_KV_WRITE, PAGED_ATTENTION, SILU_MUL, MOE_EXPERTS)
+DENSE = (EMBEDDING, RMS_NORM, LINEAR, ROPE_KV_WRITE, PAGED_ATTENTION, GATED_ACTIVATION, MOE_EXPERTS)
 
 
 @dataclass(frozen=True)

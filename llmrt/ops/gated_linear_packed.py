@@ -1,4 +1,4 @@
-"""The first half of SwiGLU with packed weights.
+"""The first half of a gated MLP with packed weights.
 
 The contract is the reference's signature and docstring.
 """
@@ -6,8 +6,7 @@ The contract is the reference's signature and docstring.
 from __future__ import annotations
 
 from llmrt.ops.native import native
-from llmrt.ops.options import GELU
-from llmrt.ops.triton import around_triton, triton
+from llmrt.ops.triton import triton
 from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.linear_packed import gated_linear_packed
@@ -15,8 +14,7 @@ from llmrt_kernels.reference.linear_packed import gated_linear_packed
 GATED_LINEAR_PACKED = Op[..., Activations](
     "gated_linear_packed",
     (
-        triton("gated_linear", "gated_linear", lacks=(GELU,)),
-        around_triton(gated_linear_packed, "linear", "linear"),
+        triton("activated_linear", "gated_linear"),
         native(linear.gated_linear),
         reference(gated_linear_packed),
     ),

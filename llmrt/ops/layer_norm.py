@@ -10,7 +10,7 @@ from functools import partial
 import torch
 
 from llmrt.ops.native import native
-from llmrt.ops.triton import torch_on_gpu
+from llmrt.ops.triton import triton
 from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.layer_norm import layer_norm
@@ -18,7 +18,7 @@ from llmrt_kernels.reference.layer_norm import layer_norm
 LAYER_NORM = Op[..., Activations](
     "layer_norm",
     (
-        torch_on_gpu(layer_norm),
+        triton("norm", "layer_norm"),
         native(linear.layer_norm, torch.float32),
         native(partial(linear.layer_norm, dtype=torch.bfloat16), torch.bfloat16),
         reference(layer_norm),

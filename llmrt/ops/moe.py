@@ -5,11 +5,8 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
-from llmrt.ops.options import UNDIVIDED_EXPERTS
 from llmrt.ops.triton import triton
 from llmrt.ops.types import Op, reference
 from llmrt_kernels.reference.moe import moe_experts
 
-MOE_EXPERTS = Op(
-    "moe_experts", (triton("moe_dense", "moe_experts", lacks=(UNDIVIDED_EXPERTS,)), reference(moe_experts))
-)
+MOE_EXPERTS = Op("moe_experts", (triton("moe_dense", "moe_experts"), reference(moe_experts)))

@@ -30,6 +30,14 @@ NATIVE_OPTIONS = frozenset(
     )
 )
 
+# What Triton's kernels compute of it.
+TRITON_OPTIONS = frozenset(
+    (
+        *(QK_NORM, UNDIVIDED_EXPERTS, SHARED_EXPERT, LAYER_NORM, POST_NORMS, BARE_INPUTS, GELU, PLAIN_MLP),
+        *(CAPPED_ATTENTION, ALIBI, SCALED_LOGITS, SCALED_EMBEDDING, EMBEDDING_NORM),
+    )
+)
+
 
 def options_refusal(lacking: frozenset[str]) -> str | None:
     """Why kernels do not serve a model that needs what they are ``lacking``; None if that is nothing."""

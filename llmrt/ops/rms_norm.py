@@ -18,7 +18,7 @@ from llmrt_kernels.reference.rms_norm import rms_norm
 RMS_NORM = Op[..., Activations](
     "rms_norm",
     (
-        triton("rms_norm", "rms_norm"),
+        triton("norm", "rms_norm"),
         native(linear.rms_norm, torch.float32),
         native(partial(linear.rms_norm, dtype=torch.bfloat16), torch.bfloat16),
         reference(rms_norm),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from llmrt.errors import ConfigError
-from llmrt.ops.options import ALIBI, CAPPED_ATTENTION, NATIVE_OPTIONS, options_refusal
+from llmrt.ops.options import NATIVE_OPTIONS, options_refusal
 from llmrt_kernels.cpu.library import Library, load
 
 BACKENDS = ("triton", "cpu", "reference")
@@ -91,7 +91,7 @@ def triton_refusal(case: Case) -> str | None:
 def byte_cache_refusal(case: Case, kv_dtype: str, block_size: int) -> str | None:
     """Why there can be no KV cache of int8 or fp8: the CPU's kernels serve int8 alone, torch's attention neither."""
     forced = forced_backend()
-    reasons = {"triton": triton_refusal(case) or options_refusal(case.options & {ALIBI, CAPPED_ATTENTION})}
+    reasons = {"triton": triton_refusal(case)}
     if kv_dtype == "int8":
         reasons["cpu"] = native_kernel_refusal(case)
     if any(reason is None and forced in (None, backend) for backend, reason in reasons.items()):

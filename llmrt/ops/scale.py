@@ -6,9 +6,9 @@ The contract is the reference's signature and docstring.
 from __future__ import annotations
 
 from llmrt.ops.native import native
-from llmrt.ops.triton import torch_on_gpu
+from llmrt.ops.triton import triton
 from llmrt.ops.types import Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.scale import scale
 
-SCALE = Op("scale", (torch_on_gpu(scale), native(linear.scale), reference(scale)))
+SCALE = Op("scale", (triton("scale", "scale"), native(linear.scale), reference(scale)))

@@ -6,9 +6,9 @@ The contract is the signature and docstring of the reference of ``layer_norm``.
 from __future__ import annotations
 
 from llmrt.ops.native import native
-from llmrt.ops.triton import torch_on_gpu
+from llmrt.ops.triton import triton
 from llmrt.ops.types import Op, reference
 from llmrt_kernels.cpu import residual
 from llmrt_kernels.reference.layer_norm import layer_norm
 
-STREAM_NORM = Op("stream_norm", (torch_on_gpu(layer_norm), native(residual.stream_norm), reference(layer_norm)))
+STREAM_NORM = Op("stream_norm", (triton("norm", "layer_norm"), native(residual.stream_norm), reference(layer_norm)))

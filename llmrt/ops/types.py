@@ -25,9 +25,9 @@ class OpSpec:
     """Where an operation will run: ``device`` as torch names its type, and the ``dtype`` of activations.
 
     ``group`` activations share a scale where matrices are quantized and products take int8; 0 where nothing is.
-    ``granule`` divides every size of the model and half of its head dimension. ``in_blocks`` says that matrices which
-    are not quantized are packed as well, in blocks of rows for the native kernels; ``dtype`` is then that of a
-    product's inputs, and everything else is fp32. ``options`` are what the model has and not every kernel
+    ``granule`` divides every size of the model, and half of its head dimension on a CPU. ``in_blocks`` says that
+    matrices which are not quantized are packed as well, in blocks of rows for the native kernels; ``dtype`` is then
+    that of a product's inputs, and everything else is fp32. ``options`` are what the model has and not every kernel
     computes, see ``options.py``.
     """
 

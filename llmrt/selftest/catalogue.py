@@ -6,6 +6,7 @@ from llmrt.selftest import (
     dialects,
     errors,
     framing,
+    leaving,
     messages,
     routes,
     sampling,
@@ -16,7 +17,7 @@ from llmrt.selftest import (
 )
 from llmrt.selftest.check import Check
 
-_TOPICS = (framing, usage, stops, errors, sampling, messages, tools, structured, routes, dialects)
+_TOPICS = (framing, usage, stops, errors, sampling, messages, tools, structured, routes, dialects, leaving)
 CHECKS: tuple[Check, ...] = tuple(
     sorted((check for topic in _TOPICS for check in topic.CHECKS), key=lambda check: check.number)
 )

@@ -30,17 +30,6 @@ def _c10(server: Server) -> str:
     return f"{len(numbers)} numbers"
 
 
-@check(CHECKS, 34, "a client that leaves frees its place")
-def _c34(server: Server) -> str:
-    if "hang" not in server.orders:
-        raise NotApplicableError("whether a place is free cannot be seen from outside")
-    for _ in range(100):  # more than the server lets wait
-        with server.open(CHAT, server.body(server.orders["hang"], stream=True)) as response:
-            expect(response.status_code == 200, f"status {response.status_code}")
-    server.chat(ASK)
-    return "100 clients left, one after the other"
-
-
 @check(
     CHECKS,
     41,

@@ -18,9 +18,7 @@ from llmrt.selftest.server import Server, find_server
 LLMRT = [sys.executable, "-c", "from llmrt.cli.main import main; main()"]
 KEY = "sk-selftest"
 # What an ordinary model cannot be brought to do; tests/server/test_checks.py has these with a scripted one.
-FROM_INSIDE = {11, 34, 35, 42}
-# Served later, or not at all.
-OPTIONAL = {46, 47}
+FROM_INSIDE = {11, 35, 42}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +38,5 @@ def server(smollm2: Path) -> Iterator[Server]:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"c{check.number}")
 def test_selftest(server: Server, check: Check) -> None:
     result = run_check(check, server)
-    admitted = {"not applicable"} if check.number in FROM_INSIDE else {"pass"}
-    if check.number in OPTIONAL:
-        admitted = {"pass", "not applicable"}
-    assert result.outcome in admitted, result.seen
+    expected = "not applicable" if check.number in FROM_INSIDE else "pass"
+    assert result.outcome == expected, result.seen

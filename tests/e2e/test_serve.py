@@ -15,6 +15,7 @@ import jsonschema
 import psutil
 import pytest
 from anthropic import Anthropic
+from ollama import Client as Ollama
 from openai import OpenAI
 
 from llmrt.model.config_files import read_config
@@ -23,6 +24,12 @@ from llmrt.model.tensor_slots import num_parameters
 LLMRT = [sys.executable, "-c", "from llmrt.cli.main import main; main()"]
 CONTEXT = 2048
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+CAPITAL = "The capital of France is Paris."
+CITY: dict[str, Any] = {
+    "type": "object",
+    "properties": {"name": {"enum": ["Paris", "東京"]}, "millions": {"type": "integer", "minimum": 1, "maximum": 40}},
+    "required": ["name", "millions"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,7 @@ def client(server: tuple[subprocess.Popen[str], str]) -> OpenAI:
 
 def test_an_answer_whole_and_streamed(client: OpenAI) -> None:
     whole = client.chat.completions.create(model="smollm2-135m", messages=QUESTION, temperature=0)
-    assert whole.choices[0].message.content == "The capital of France is Paris."
+    assert whole.choices[0].message.content == CAPITAL
     assert whole.choices[0].finish_reason == "stop"
     stream = client.chat.completions.create(model="smollm2-135m", messages=QUESTION, temperature=0, stream=True)
     pieces = [chunk.choices[0].delta.content or "" for chunk in stream]
@@ -58,11 +65,35 @@ def test_c46_the_same_answer_through_anthropics_client(server: tuple[subprocess.
     with Anthropic(base_url=server[1].removesuffix("/v1"), api_key="none", _strict_response_validation=True) as claude:
         ask: Any = {"model": "smollm2-135m", "max_tokens": 50, "messages": QUESTION, "extra_body": {"temperature": 0}}
         with claude.messages.stream(**ask) as stream:
-            assert "".join(stream.text_stream) == "The capital of France is Paris."
+            assert "".join(stream.text_stream) == CAPITAL
             usage = stream.get_final_message().usage
         whole = claude.messages.create(**ask)
-    assert [block.text for block in whole.content if block.type == "text"] == ["The capital of France is Paris."]
+    assert [block.text for block in whole.content if block.type == "text"] == [CAPITAL]
     assert (whole.stop_reason, whole.usage.output_tokens) == ("end_turn", usage.output_tokens)
+
+
+def test_the_same_answer_as_a_response_and_its_form(client: OpenAI) -> None:
+    ask: Any = {"model": "smollm2-135m", "input": QUESTION, "temperature": 0}
+    whole = client.responses.create(**ask)
+    with client.responses.stream(**ask) as stream:
+        assert "".join(event.delta for event in stream if event.type == "response.output_text.delta") == CAPITAL
+        streamed = stream.get_final_response()
+    assert whole.output_text == streamed.output_text == CAPITAL and whole.status == "completed"
+    assert whole.usage is not None and streamed.usage is not None
+    assert whole.usage.output_tokens == streamed.usage.output_tokens
+    form: Any = {"type": "json_schema", "name": "city", "schema": CITY, "strict": True}
+    jsonschema.validate(json.loads(client.responses.create(**ask, text={"format": form}).output_text), CITY)
+
+
+def test_c47_the_same_answer_through_ollamas_client(server: tuple[subprocess.Popen[str], str]) -> None:
+    llama = Ollama(host=server[1].removesuffix("/v1"))
+    ask: Any = {"model": "smollm2-135m", "messages": QUESTION, "options": {"temperature": 0}}
+    whole = llama.chat(**ask)
+    *parts, last = llama.chat(**ask, stream=True)
+    assert whole.message.content == "".join(part.message.content or "" for part in parts) == CAPITAL
+    assert whole.done_reason == last.done_reason == "stop"
+    assert whole.eval_count == last.eval_count and (whole.eval_duration or 0) > 0
+    jsonschema.validate(json.loads(llama.chat(**ask, format=CITY).message.content or ""), CITY)
 
 
 def test_a_completion_of_token_ids_is_that_of_their_text(client: OpenAI) -> None:

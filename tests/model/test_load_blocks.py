@@ -32,7 +32,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def in_blocks(path: Path, dtype: torch.dtype = torch.float32) -> Decoder:
     checkpoint = open_checkpoint(path)
-    return load_decoder(checkpoint, 64, OpSpec("cpu", dtype, granule=checkpoint.config.granule, in_blocks=True))
+    return load_decoder(
+        checkpoint, 64, OpSpec("cpu", dtype, granule=checkpoint.config.granule_on("cpu"), in_blocks=True)
+    )
 
 
 def weights(decoder: Decoder) -> dict[str, Tensor]:

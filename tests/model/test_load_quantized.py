@@ -41,7 +41,7 @@ PROJECTIONS = ("q_proj", "o_proj", "gate_proj", "down_proj")
 
 def quantized(path: Path, quant: str = "int4", context_length: int = 64) -> Decoder:
     checkpoint = open_checkpoint(path)
-    spec = OpSpec("cpu", torch.float32, group=RECIPES[quant].group, granule=checkpoint.config.granule)
+    spec = OpSpec("cpu", torch.float32, group=RECIPES[quant].group, granule=checkpoint.config.granule_on("cpu"))
     calibration = random_tokens(checkpoint.config)
     return load_decoder(checkpoint, context_length, spec, recipe=RECIPES[quant], calibration=calibration)
 

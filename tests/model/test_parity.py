@@ -149,7 +149,7 @@ def check_tapes(engine: LLMEngine) -> None:
     runner = engine._runner
     assert isinstance(runner, TorchModelRunner)
     config, tapes = runner._decoder.config, runner._tapes
-    assert (tapes is not None) == (config.options <= NATIVE_OPTIONS and config.granule % 16 == 0)
+    assert (tapes is not None) == (config.options <= NATIVE_OPTIONS and config.granule_on("cpu") % 16 == 0)
     assert tapes is None or tapes.possible
 
 

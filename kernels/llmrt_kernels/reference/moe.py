@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.packed import Matrix, Weight
+from llmrt_kernels.reference.activation import gated_activation
 from llmrt_kernels.reference.linear import linear
 from llmrt_kernels.reference.linear_packed import gated_linear_packed, linear_packed
-from llmrt_kernels.reference.silu_mul import silu_mul
 
 
 def route(router_logits: Tensor, num_active: int, *, renormalize: bool = True) -> tuple[Tensor, Tensor]:
@@ -40,7 +40,7 @@ def moe_experts(
     """
 
     def through(expert: int, rows: Tensor) -> Tensor:
-        return linear(silu_mul(linear(rows, gate_up[expert], None)), down[expert], None)
+        return linear(gated_activation(linear(rows, gate_up[expert], None), "silu"), down[expert], None)
 
     return residual + _mix(x, route(linear(x, router, None), num_active, renormalize=renormalize), through)
 

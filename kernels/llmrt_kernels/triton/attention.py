@@ -21,6 +21,7 @@ from llmrt_kernels.triton.codes import empty_codes, quantize_rows
 from llmrt_kernels.triton.fp8 import as_bytes
 from llmrt_kernels.triton.target import target_of
 
+LOG2_E = math.log2(math.e)
 NO_WINDOW = 1 << 30
 JOINED_AT_ONCE = 16  # parts of a request
 
@@ -38,11 +39,14 @@ def paged_attention(
     scale: float,
     sliding_window: int | None,
     group: int = 0,
+    *,
+    cap: float = 0.0,
+    slopes: Tensor | None = None,
 ) -> Tensor | Codes:
     """q [T, H, D] -> [T, H D] of q's dtype, or in int8 with ``group`` values to a scale.
 
     The caches are fp16, bf16 or fp32, or int8 or fp8 with scales [blocks, KVH, block_size] fp32; block_size is a power
-    of two from 16 on, and all tensors are contiguous.
+    of two from 16 on, and all tensors are contiguous. ``slopes`` [H] fp32 are not given with a ``cap``.
     """
     tokens, heads, dim = q.shape
     page = k_cache.shape[2]
@@ -52,7 +56,7 @@ def paged_attention(
 
     def attend(out: _Out, code_group: int) -> None:
         cache, batch = (as_bytes(k_cache), as_bytes(v_cache), k_scales, v_scales), (block_table, cu_seqlens_q, seq_lens)
-        _Call(q, cache, batch, out, scale * math.log2(math.e), window, code_group).launch(max_query_len)
+        _Call(q, cache, batch, out, scale, cap, slopes, window, code_group).launch(max_query_len)
 
     if group > 0 and dim % group == 0:
         codes = empty_codes(tokens, heads * dim, group, q.device)
@@ -74,7 +78,9 @@ class _Call:
     cache: tuple[Tensor, Tensor, Tensor | None, Tensor | None]
     batch: tuple[Tensor, Tensor, Tensor]
     out: _Out
-    scale_log2: float
+    scale: float
+    cap: float
+    slopes: Tensor | None
     window: int
     code_group: int
 
@@ -93,6 +99,13 @@ class _Call:
     @property
     def heads_per_kv(self) -> int:
         return self.q.shape[1] // self.kv_heads
+
+    @property
+    def scores(self) -> tuple[float, float | None, Tensor | None]:
+        """``scale_log2``, and ``bend`` and the slopes where there are any: see ``attention_tiles``."""
+        if self.cap:
+            return self.cap * LOG2_E, 2 * LOG2_E * self.scale / self.cap, None
+        return self.scale * LOG2_E, None, self.slopes
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -132,7 +145,7 @@ class _Call:
         grid = (self.q.shape[0] // (block_m // self.heads_per_kv) + self.requests, self.kv_heads)
         prefill_kernel[grid](
             self.q, *self.cache, *self.batch, *self.out,
-            self.requests, self.table_width, self.kv_heads, self.scale_log2, self.window, min_queries,
+            self.requests, self.table_width, self.kv_heads, *self.scores, self.window, min_queries,
             BLOCK_M=block_m, **self.launch_constants(tiles),
         )  # fmt: skip
 
@@ -144,7 +157,7 @@ class _Call:
         parts = self.parts(splits, max_queries * self.heads_per_kv) if splits > 1 else (None, None)
         decode_kernel[splits, self.kv_heads, self.requests](
             self.q, *self.cache, *self.batch, *self.out, *parts,
-            self.table_width, self.kv_heads, self.scale_log2, self.window, splits, max_queries,
+            self.table_width, self.kv_heads, *self.scores, self.window, splits, max_queries,
             BLOCK_M=rows, **self.launch_constants(tiles),
         )  # fmt: skip
         if splits > 1:

@@ -26,7 +26,7 @@ from llmrt_kernels.triton.attention_tiles import LOWEST, attend, query_factor, r
 def decode_kernel(
     q_ptr, k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, table_ptr, starts_ptr, lengths_ptr,
     out_ptr, out_scales_ptr, out_sums_ptr, parts_out_ptr, parts_stats_ptr,
-    table_width, kv_heads, scale_log2, window, splits, max_queries,
+    table_width, kv_heads, scale_log2, bend, slopes_ptr, window, splits, max_queries,
     HEADS: tl.constexpr, DIM: tl.constexpr, DIM_PADDED: tl.constexpr, PAGE: tl.constexpr, CODE_GROUP: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, STAGES: tl.constexpr, ASM: tl.constexpr,
 ):  # fmt: skip
@@ -46,13 +46,15 @@ def decode_kernel(
     token, head, valid = rows_of(start, 0, queries, kv_head, HEADS, BLOCK_M)
     d = tl.arange(0, DIM_PADDED)
     at = (token * heads + head)[:, None] * DIM + d[None, :]
+    if slopes_ptr is not None:
+        slopes_ptr += head
     q = query_factor(tl.load(q_ptr + at, mask=valid[:, None] & (d < DIM)[None, :], other=0), k_ptr)
 
     row = tl.arange(0, BLOCK_M)
     out, most, total = attend(
         q, length - queries + row // HEADS, length - queries, length - 1,
         k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, table_ptr + b.to(tl.int64) * table_width, kv_head, kv_heads,
-        begin_tile, tl.minimum(begin_tile + tiles_each, end_tile), scale_log2, window,
+        begin_tile, tl.minimum(begin_tile + tiles_each, end_tile), scale_log2, bend, slopes_ptr, window,
         DIM, PAGE, BLOCK_N, STAGES, ASM,
     )  # fmt: skip
     if parts_out_ptr is None:

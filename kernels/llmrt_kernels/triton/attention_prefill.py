@@ -20,7 +20,7 @@ from llmrt_kernels.triton.attention_tiles import attend, query_factor, rows_of
 def prefill_kernel(
     q_ptr, k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, table_ptr, starts_ptr, lengths_ptr,
     out_ptr, out_scales_ptr, out_sums_ptr,
-    requests, table_width, kv_heads, scale_log2, window, min_queries,
+    requests, table_width, kv_heads, scale_log2, bend, slopes_ptr, window, min_queries,
     HEADS: tl.constexpr, DIM: tl.constexpr, DIM_PADDED: tl.constexpr, PAGE: tl.constexpr, CODE_GROUP: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, STAGES: tl.constexpr, ASM: tl.constexpr,
 ):  # fmt: skip
@@ -40,6 +40,8 @@ def prefill_kernel(
     token, head, valid = rows_of(start, from_query, queries, kv_head, HEADS, BLOCK_M)
     d = tl.arange(0, DIM_PADDED)
     at = (token * heads + head)[:, None] * DIM + d[None, :]
+    if slopes_ptr is not None:
+        slopes_ptr += head
     q = query_factor(tl.load(q_ptr + at, mask=valid[:, None] & (d < DIM)[None, :], other=0), k_ptr)
 
     length = tl.load(lengths_ptr + b).to(tl.int32)
@@ -48,7 +50,8 @@ def prefill_kernel(
     out, _, total = attend(
         q, first_position + tl.arange(0, BLOCK_M) // HEADS, first_position, last_position,
         k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, table_ptr + b.to(tl.int64) * table_width, kv_head, kv_heads,
-        tl.maximum(first_position - window + 1, 0) // BLOCK_N, last_position // BLOCK_N + 1, scale_log2, window,
+        tl.maximum(first_position - window + 1, 0) // BLOCK_N, last_position // BLOCK_N + 1,
+        scale_log2, bend, slopes_ptr, window,
         DIM, PAGE, BLOCK_N, STAGES, ASM,
     )  # fmt: skip
     out *= (1.0 / total)[:, None]

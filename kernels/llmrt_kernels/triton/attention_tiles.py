@@ -8,7 +8,12 @@ that a key is read once for all of them. With c = scale * log2(e), for each tile
     out = out 2^(m_old - m) + p v                to be divided by total, the same sum of the p alone
 
 (https://arxiv.org/abs/2205.14135). c is applied in the exponent: a multiply-add there costs what the subtraction alone
-would, and q stays as exact as it came.
+would, and q stays as exact as it came. Capped scores are cap tanh(scale q k / cap), where the tanh is
+
+    1 - 2 / (1 + 2^(bend q k)),  bend = 2 log2(e) scale / cap,  and c = cap log2(e)
+
+With slopes (https://arxiv.org/abs/2108.12409) a score has slope (key - last_position) added: what that differs by from
+the row's own position is the same for all of its scores. ``slopes_ptr`` [BLOCK_M] are the places of the rows' slopes.
 
     k, v             [blocks, KVH, PAGE, DIM]; a tile may be a part of a page or several pages
     k, v scales      [blocks, KVH, PAGE] fp32, None unless the cache is int8, or uint8, which is fp8 here
@@ -28,6 +33,7 @@ import triton.language as tl
 
 from llmrt_kernels.triton.fp8 import halves_of_fp8
 
+LOG2_E = tl.constexpr(1.4426950408889634)
 LOWEST = tl.constexpr(-1e30)  # a maximum before any score; finite, so that a tile without visible keys changes nothing
 
 
@@ -43,7 +49,8 @@ def rows_of(start, from_query, queries, kv_head, HEADS: tl.constexpr, BLOCK_M: t
 @triton.jit
 def attend(
     q, positions, first_position, last_position,
-    k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, table_ptr, kv_head, kv_heads, begin_tile, end_tile, scale_log2, window,
+    k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, table_ptr, kv_head, kv_heads, begin_tile, end_tile,
+    scale_log2, bend, slopes_ptr, window,
     DIM: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr, STAGES: tl.constexpr, ASM: tl.constexpr,
 ):  # fmt: skip
     """Rows q [BLOCK_M, DIM_PADDED] at ``positions`` [BLOCK_M] over the tiles begin_tile to end_tile of a request.
@@ -67,7 +74,8 @@ def attend(
         next_pages = pages_of(table_ptr, tile + 1, first_page, last_page, PAGE, BLOCK_N)
         out, most, total = attend_tile(
             out, most, total, q, positions, first_position, last_position,
-            k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, pages, kv_head, kv_heads, tile, scale_log2, window,
+            k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, pages, kv_head, kv_heads, tile,
+            scale_log2, bend, slopes_ptr, window,
             DIM, PAGE, BLOCK_N, ASM, False,
         )  # fmt: skip
         pages = next_pages
@@ -80,7 +88,8 @@ def attend(
         next_pages = pages_of(table_ptr, next_tile, first_page, last_page, PAGE, BLOCK_N)
         out, most, total = attend_tile(
             out, most, total, q, positions, first_position, last_position,
-            k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, pages, kv_head, kv_heads, tile, scale_log2, window,
+            k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, pages, kv_head, kv_heads, tile,
+            scale_log2, bend, slopes_ptr, window,
             DIM, PAGE, BLOCK_N, ASM, True,
         )  # fmt: skip
         tile = next_tile
@@ -108,7 +117,7 @@ def block_of(table_ptr, page, first_page, last_page):
 @triton.jit
 def attend_tile(
     out, most, total, q, positions, first_position, last_position,
-    k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, pages, kv_head, kv_heads, tile, scale_log2, window,
+    k_ptr, v_ptr, k_scales_ptr, v_scales_ptr, pages, kv_head, kv_heads, tile, scale_log2, bend, slopes_ptr, window,
     DIM: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr, ASM: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """One tile. Without MASKED every row sees all of its keys."""
@@ -119,6 +128,11 @@ def attend_tile(
 
     k = read_rows(k_ptr, k_scales_ptr, slots, seen, DIM, q.shape[1], ASM, False)
     s = tl.dot(q, tl.trans(k), input_precision="ieee")
+    if bend is not None:
+        s = 1 - 2 / (1 + tl.exp2(s * bend))
+    if slopes_ptr is not None:
+        slopes = tl.load(slopes_ptr) * (LOG2_E / scale_log2)
+        s += slopes[:, None] * (keys - last_position).to(tl.float32)[None, :]
     if MASKED:
         behind = (positions[:, None] - keys[None, :]).to(tl.uint32, bitcast=True)  # of later keys: above every window
         s = tl.where(behind < window.to(tl.uint32, bitcast=True), s, float("-inf"))

@@ -25,6 +25,7 @@ _HALF = {"q_ptr": "*fp16", "k_ptr": "*fp16", "v_ptr": "*fp16", "out_ptr": "*fp16
 _INT8 = {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32"}
 _FP8 = _INT8 | {"k_ptr": "*u8", "v_ptr": "*u8"}
 _TENSOR = {"out_ptr": "*bf16"}
+_CAP, _SLOPES = {"bend": "fp32"}, {"slopes_ptr": "*fp32"}
 _CODES = {"out_ptr": "*i8", "out_scales_ptr": "*fp32", "out_sums_ptr": "*i32"}
 
 
@@ -52,6 +53,9 @@ VARIANTS = (
     _variant("prefill-d128", prefill_kernel, 128, _PREFILL | _PLAIN | _TENSOR),
     _variant("prefill-d128-int8-codes", prefill_kernel, 128, _PREFILL | _INT8 | _CODES),
     _variant("prefill-d64-fp8-codes", prefill_kernel, 64, _PREFILL | _FP8 | _CODES),
+    _variant("prefill-d256-capped", prefill_kernel, 256, _PREFILL | _PLAIN | _TENSOR | _CAP),
+    _variant("decode-d256-capped", decode_kernel, 256, _DECODE | _PLAIN | _TENSOR | _CAP),
+    _variant("prefill-d128-slopes", prefill_kernel, 128, _PREFILL | _PLAIN | _TENSOR | _SLOPES),
     _variant("decode-d80-fp16", decode_kernel, 80, _DECODE | _HALF),
     _variant("decode-d256", decode_kernel, 256, _DECODE | _PLAIN | _TENSOR),
     _variant("decode-d128", decode_kernel, 128, _DECODE | _PLAIN | _TENSOR),

@@ -28,6 +28,11 @@ def empty_codes(tokens: int, size: int, group: int, device: torch.device) -> Cod
     )
 
 
+def rows(x: Tensor, group: int = 0) -> Tensor | Codes:
+    """x [T, N] as the product that follows takes it: in int8 with a ``group``."""
+    return quantize_rows(x, group) if group else x
+
+
 def quantize_rows(x: Tensor, group: int) -> Codes:
     """x [T, N] to int8, a scale for each ``group`` values."""
     tokens, size = x.shape
@@ -62,6 +67,17 @@ def store_codes(x, t, g, codes_ptr, scales_ptr, sums_ptr, COUNT: tl.constexpr):
     tl.store(codes_ptr + code_at, codes.to(tl.int8), mask=inside[:, None])
     tl.store(scales_ptr + at, scale, mask=inside)
     tl.store(sums_ptr + at, tl.sum(codes, 1), mask=inside)
+
+
+@triton.jit
+def values_of(x_ptr, scales_ptr, t, k, SIZE: tl.constexpr, GROUP: tl.constexpr):
+    """Values [n] fp32 at ``k`` [n] of row t (int64) of SIZE, in int8 if there are scales; 0 past the last."""
+    GROUPS: tl.constexpr = (SIZE + GROUP - 1) // GROUP
+    if scales_ptr is None:
+        return tl.load(x_ptr + t * SIZE + k, mask=k < SIZE, other=0.0).to(tl.float32)
+    else:
+        codes = tl.load(x_ptr + t * (GROUPS * GROUP + PAD) + k, mask=k < SIZE, other=0).to(tl.float32)
+        return codes * tl.load(scales_ptr + t * GROUPS + k // GROUP, mask=k < SIZE, other=0.0)
 
 
 @triton.jit

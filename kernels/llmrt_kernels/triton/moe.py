@@ -15,9 +15,9 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Weight
+from llmrt_kernels.triton.activated_linear import gated, group_rows
 from llmrt_kernels.triton.codes import empty_codes, store_codes
 from llmrt_kernels.triton.expert_tiles import Tiles, tiles_of
-from llmrt_kernels.triton.gated_linear import gated, group_rows
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route_codes
@@ -26,9 +26,18 @@ from llmrt_kernels.triton.tiles import OTHER_TILE, TILES, Tile, dot4_turn, gated
 from llmrt_kernels.triton.variant import Variant, with_offsets
 
 
-def moe_experts(x: Codes, router: Tensor, gate_up: Weight, down: Weight, num_active: int, residual: Tensor) -> Tensor:
+def moe_experts(
+    x: Codes,
+    router: Tensor,
+    gate_up: Weight,
+    down: Weight,
+    num_active: int,
+    residual: Tensor,
+    *,
+    renormalize: bool = True,
+) -> Tensor:
     """x [T, N] in int8, router [E, N], residual [T, N] -> residual + what the experts make of x [T, N]."""
-    weights, experts = route_codes(x, router, num_active)
+    weights, experts = route_codes(x, router, num_active, renormalize=renormalize)
     pairs, num_experts = experts.numel(), router.shape[0]
     if pairs <= FEW_PAIRS:
         hidden = _few_gated(x, gate_up, experts, num_experts)
@@ -181,7 +190,7 @@ def expert_gated_dot4_kernel(
     block += tl.load(experts_ptr + pair) * (2 * SIZE // BLOCK)
     token = pair // CHOICES
     results = product_dot4(x, token, token, w, block, row, GROUPS, GROUP, BITS, 1, SPAN, ASM)
-    y = gated(results[0][None, :], None, row, inside)
+    y = gated(results[0][None, :], None, row, inside, "silu")
     store_codes(y, pair + tl.zeros([1], tl.int64), g, y_ptr, y_scales_ptr, y_sums_ptr, tl.cdiv(SIZE, GROUP))
 
 
@@ -244,7 +253,7 @@ def expert_gated_mma_kernel(
     block, row, inside = group_rows(g, SIZE, GROUP)
     block += expert.to(tl.int64) * (2 * SIZE // BLOCK)
     result = product_mma(x, pair // CHOICES, w, block, row, 0, GROUPS, GROUPS, GROUP, BITS, SWAP, STAGES, ASM)
-    y = gated(result, None, row, inside)
+    y = gated(result, None, row, inside, "silu")
     store_codes(y, pair, g, y_ptr, y_scales_ptr, y_sums_ptr, tl.cdiv(SIZE, GROUP))
 
 

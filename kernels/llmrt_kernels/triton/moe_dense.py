@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from llmrt_kernels.triton.activation import activated
 from llmrt_kernels.triton.expert_tiles import Tiles, tiles_of
 from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route
 from llmrt_kernels.triton.variant import Variant
@@ -33,9 +34,18 @@ class Cut:
 FEW, MANY = Cut(16, 64, 64, 4, 4), Cut(64, 64, 32, 4, 3)
 
 
-def moe_experts(x: Tensor, router: Tensor, gate_up: Tensor, down: Tensor, num_active: int, residual: Tensor) -> Tensor:
+def moe_experts(
+    x: Tensor,
+    router: Tensor,
+    gate_up: Tensor,
+    down: Tensor,
+    num_active: int,
+    residual: Tensor,
+    *,
+    renormalize: bool = True,
+) -> Tensor:
     """x, residual [T, N]; router [E, N]; gate_up [E, 2 I, N], gate above up; down [E, N, I] -> [T, N]."""
-    weights, experts = route(x @ router.T, num_active)
+    weights, experts = route(x @ router.T, num_active, renormalize=renormalize)
     num_experts, pairs = len(router), experts.numel()
     cut = FEW if pairs <= FEW.pairs * num_experts else MANY
     tiles = one_pair_each(experts, cut.pairs) if pairs <= FEW_PAIRS else tiles_of(experts, num_experts, cut.pairs)
@@ -95,7 +105,7 @@ def gated_kernel(
         x = columns(x_ptr, pair // CHOICES, start, K, BK)
         gate = tl.dot(columns(w_ptr, row, start, K, BK), tl.trans(x), gate, input_precision="ieee")
         up = tl.dot(columns(w_ptr, row + SIZE, start, K, BK), tl.trans(x), up, input_precision="ieee")
-    y = tl.trans(gate / (1 + tl.exp(-gate)) * up)
+    y = tl.trans(activated(gate, "silu") * up)
     tl.store(y_ptr + pair[:, None] * SIZE + n[None, :], y.to(y_ptr.dtype.element_ty), mask=(n < SIZE)[None, :])
 
 

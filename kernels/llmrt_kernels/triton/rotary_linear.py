@@ -1,20 +1,30 @@
-"""Queries, keys and values of new tokens: the product, RoPE, and keys and values into the cache.
+"""Queries, keys and values of new tokens: the product, the norm of heads, RoPE, and keys and values into the cache.
 
 For few tokens a program computes a head and does with it what ``rope_kv_write`` does; for many that is a second launch.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.fp8 import as_bytes
 from llmrt_kernels.triton.linear import CODES_POINTERS, NO_OFFSETS, WEIGHT_POINTERS, linear_as, two_at_a_time
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
-from llmrt_kernels.triton.rope_kv_write import rope_kv_write, turn_and_store
+from llmrt_kernels.triton.rope_kv_write import (
+    HEAD_NORM,
+    NO_HEAD_NORM,
+    TURN_POINTERS,
+    norm_arguments,
+    rope_kv_write,
+    turn_and_store,
+)
 from llmrt_kernels.triton.target import target_of
 from llmrt_kernels.triton.tiles import FEW, dot4_turn, tokens_at_once
 from llmrt_kernels.triton.variant import Variant, with_offsets
@@ -30,6 +40,7 @@ def rotary_linear(
     v_cache: Tensor,
     k_scales: Tensor | None,
     v_scales: Tensor | None,
+    head_norm: HeadNorm | None = None,
 ) -> Tensor:
     """x [T, K] -> rotated queries [T, H, D], of the cache's type, fp16 beside bytes; keys and values go there."""
     k_cache, v_cache = as_bytes(k_cache), as_bytes(v_cache)
@@ -38,10 +49,10 @@ def rotary_linear(
     pairs = list(two_at_a_time(weight.pieces))
     turn, cache = (positions, cos_sin, slot_mapping), (k_cache, v_cache, k_scales, v_scales)
     if x.num_tokens > FEW or len(pairs) > 1 or any(piece.rows % head_dim for piece in pairs[0][1]):
-        return rope_kv_write(linear_as(dtype, x, weight), *turn, *cache)
+        return rope_kv_write(linear_as(dtype, x, weight), *turn, *cache, head_norm)
     heads = weight.rows // head_dim - 2 * k_cache.shape[1]
     q = torch.empty(x.num_tokens, heads, head_dim, dtype=dtype, device=x.codes.device)
-    _few(x, weight.bias, pairs[0][1], turn, cache, q)
+    _few(x, weight.bias, pairs[0][1], turn, cache, head_norm, q)
     return q
 
 
@@ -51,6 +62,7 @@ def _few(
     pieces: tuple[Matrix, Matrix],
     turn: tuple[Tensor, Tensor, Tensor],
     cache: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+    head_norm: HeadNorm | None,
     q: Tensor,
 ) -> None:
     target, groups = target_of(q.device), x.scales.shape[1]
@@ -71,6 +83,7 @@ def _few(
         bias,
         *turn,
         *cache,
+        *norm_arguments(head_norm),
         q,
         x.num_tokens,
         pieces[0].rows // head_dim,
@@ -109,6 +122,9 @@ def rotary_dot4_kernel(
     v_ptr,
     k_scales_ptr,
     v_scales_ptr,
+    q_norm_ptr,
+    k_norm_ptr,
+    norm_eps,
     q_ptr,
     tokens,
     heads0,
@@ -131,7 +147,8 @@ def rotary_dot4_kernel(
     turn = (positions_ptr, cos_sin_ptr, slots_ptr)
     cache = (k_ptr, v_ptr, k_scales_ptr, v_scales_ptr)
     head = tl.program_id(0)
-    rest = (tokens, bias_ptr, turn, cache, q_ptr)
+    norm = (q_norm_ptr, k_norm_ptr, norm_eps)
+    rest = (tokens, bias_ptr, norm, turn, cache, q_ptr)
     if BITS1 == 0 or head < heads0:
         _head(x, w0, head, *rest, H, KVH, D, PAGE, HALF, GROUPS, GROUP, BITS0, TOKENS, SPAN, ASM)
     else:
@@ -145,6 +162,7 @@ def _head(
     piece_head,
     tokens,
     bias_ptr,
+    norm,
     turn,
     cache,
     q_ptr,
@@ -161,7 +179,6 @@ def _head(
     ASM: tl.constexpr,
 ):
     """Head ``piece_head`` of a piece, as two halves of HALF rows, of which D / 2 are there."""
-    positions_ptr, cos_sin_ptr, slots_ptr = turn
     block, row = head_rows(piece_head, D, HALF)
     last = tl.zeros([], tl.int64) + tokens - 1
     results = product_dot4(x, last * 0, last, w, block, row, GROUPS, GROUP, BITS, TOKENS, SPAN, ASM)
@@ -174,9 +191,7 @@ def _head(
         x1, x2 = tl.split(tl.permute(tl.reshape(result, [1, 2, HALF]), [0, 2, 1]))
         inside = (i < D // 2) & (t < tokens)
         token = tl.minimum(t, last)
-        turn_and_store(
-            x1, x2, token, head, i, inside, positions_ptr, cos_sin_ptr, slots_ptr, cache, q_ptr, H, KVH, D, PAGE
-        )
+        turn_and_store(x1, x2, token, head, i, inside, norm, turn, cache, q_ptr, H, KVH, D, PAGE)
 
 
 @triton.jit
@@ -196,21 +211,22 @@ def head_rows(head, D: tl.constexpr, HALF: tl.constexpr):
     return block.to(tl.int64), row
 
 
-_SYMMETRIC = (
-    Variant(
-        "rotary_linear-int4-int8-1_token",
-        rotary_dot4_kernel,
-        CODES_POINTERS
-        | WEIGHT_POINTERS
-        | {"positions_ptr": "*i64", "cos_sin_ptr": "*fp32", "slots_ptr": "*i64"}
-        | {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32", "q_ptr": "*fp16"}
-        | {"tokens": "i32", "heads0": "i32"},
-        NO_OFFSETS
-        | {"bias_ptr": None, "H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64, "GROUPS": 64, "GROUP": 64}
-        | {"BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8},
-        num_warps=8,
-        weights=8 * 128 * 64,
-    ),
+_PLAIN = Variant(
+    "rotary_linear-int4-int8-1_token",
+    rotary_dot4_kernel,
+    CODES_POINTERS | WEIGHT_POINTERS | TURN_POINTERS | {"q_ptr": "*fp16", "tokens": "i32", "heads0": "i32"},
+    NO_OFFSETS
+    | NO_HEAD_NORM
+    | {"bias_ptr": None, "H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64, "GROUPS": 64, "GROUP": 64}
+    | {"BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8},
+    num_warps=8,
+    weights=8 * 128 * 64,
+)
+_NORM = replace(
+    _PLAIN,
+    name=f"{_PLAIN.name}-norm",
+    signature={**_PLAIN.signature, **HEAD_NORM},
+    constants={name: value for name, value in _PLAIN.constants.items() if name not in HEAD_NORM},
 )
 
-VARIANTS = (*_SYMMETRIC, *map(with_offsets, _SYMMETRIC))
+VARIANTS = (_PLAIN, with_offsets(_PLAIN), _NORM)

@@ -1,7 +1,8 @@
 """Which experts tokens go to, and the mix of what experts give.
 
-p = softmax(x W_router^T) in fp32; the k largest, ties to the lower index, each divided by the sum of the k
-(https://arxiv.org/abs/2401.04088). What all p are divided by is left out: it is the same in the k and in their sum.
+p = softmax(x W_router^T) in fp32; the k largest, ties to the lower index, each divided by the sum of the k if they are
+renormalized (https://arxiv.org/abs/2401.04088). What all p are divided by is then left out: it is the same in the k and
+in their sum.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes
-from llmrt_kernels.triton.codes import PAD
+from llmrt_kernels.triton.codes import values_of
 from llmrt_kernels.triton.variant import Variant
 
 FEW_PAIRS = 8  # of a token and an expert, up to which sorting them does not pay
@@ -20,8 +21,8 @@ COLUMNS = 1024  # of the router's rows that are read at a time
 MIXED = 1024  # values of a token that a program mixes
 
 
-def route_codes(x: Codes, router: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
-    """x [T, N] in int8, router [E, N] -> (weights [T, k] fp32 that sum to 1, experts [T, k] int64)."""
+def route_codes(x: Codes, router: Tensor, num_active: int, *, renormalize: bool = True) -> tuple[Tensor, Tensor]:
+    """x [T, N] in int8, router [E, N] -> (weights [T, k] fp32, experts [T, k] int64)."""
     weights, experts = _room(x.num_tokens, num_active, x.codes.device)
     route_codes_kernel[(x.num_tokens,)](
         x.codes,
@@ -30,22 +31,28 @@ def route_codes(x: Codes, router: Tensor, num_active: int) -> tuple[Tensor, Tens
         weights,
         experts,
         SIZE=router.shape[1],
-        GROUPS=x.scales.shape[1],
         GROUP=x.group,
         E=router.shape[0],
         EXPERTS=triton.next_power_of_2(router.shape[0]),
         CHOICES=num_active,
         COLUMNS=COLUMNS,
+        RENORMALIZE=renormalize,
     )
     return weights, experts
 
 
-def route(logits: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
-    """logits [T, E] -> (weights [T, k] fp32 that sum to 1, experts [T, k] int64)."""
+def route(logits: Tensor, num_active: int, *, renormalize: bool = True) -> tuple[Tensor, Tensor]:
+    """logits [T, E] -> (weights [T, k] fp32, experts [T, k] int64)."""
     tokens, num_experts = logits.shape
     weights, experts = _room(tokens, num_active, logits.device)
     route_kernel[(tokens,)](
-        logits, weights, experts, E=num_experts, EXPERTS=triton.next_power_of_2(num_experts), CHOICES=num_active
+        logits,
+        weights,
+        experts,
+        E=num_experts,
+        EXPERTS=triton.next_power_of_2(num_experts),
+        CHOICES=num_active,
+        RENORMALIZE=renormalize,
     )
     return weights, experts
 
@@ -74,12 +81,12 @@ def route_codes_kernel(
     weights_ptr,
     experts_ptr,
     SIZE: tl.constexpr,
-    GROUPS: tl.constexpr,
     GROUP: tl.constexpr,
     E: tl.constexpr,
     EXPERTS: tl.constexpr,
     CHOICES: tl.constexpr,
     COLUMNS: tl.constexpr,
+    RENORMALIZE: tl.constexpr,
 ):
     """A program routes one token."""
     t = tl.program_id(0).to(tl.int64)
@@ -87,25 +94,32 @@ def route_codes_kernel(
     sums = tl.zeros([EXPERTS, COLUMNS], tl.float32)
     for start in tl.range(0, SIZE, COLUMNS):
         k = start + tl.arange(0, COLUMNS)
-        x = tl.load(x_ptr + t * (GROUPS * GROUP + PAD) + k, mask=k < SIZE, other=0).to(tl.float32)
-        x *= tl.load(x_scales_ptr + t * GROUPS + k // GROUP, mask=k < SIZE, other=0.0)
+        x = values_of(x_ptr, x_scales_ptr, t, k, SIZE, GROUP)
         inside = (e < E)[:, None] & (k < SIZE)[None, :]
         row = tl.load(router_ptr + e[:, None] * SIZE + k[None, :], mask=inside, other=0.0).to(tl.float32)
         sums += row * x[None, :]
-    choose(tl.sum(sums, 1), t, weights_ptr, experts_ptr, E, CHOICES)
+    choose(tl.sum(sums, 1), t, weights_ptr, experts_ptr, E, CHOICES, RENORMALIZE)
 
 
 @triton.jit
-def route_kernel(logits_ptr, weights_ptr, experts_ptr, E: tl.constexpr, EXPERTS: tl.constexpr, CHOICES: tl.constexpr):
+def route_kernel(
+    logits_ptr,
+    weights_ptr,
+    experts_ptr,
+    E: tl.constexpr,
+    EXPERTS: tl.constexpr,
+    CHOICES: tl.constexpr,
+    RENORMALIZE: tl.constexpr,
+):
     """A program routes one token."""
     t = tl.program_id(0).to(tl.int64)
     e = tl.arange(0, EXPERTS)
     logits = tl.load(logits_ptr + t * E + e, mask=e < E, other=0.0).to(tl.float32)
-    choose(logits, t, weights_ptr, experts_ptr, E, CHOICES)
+    choose(logits, t, weights_ptr, experts_ptr, E, CHOICES, RENORMALIZE)
 
 
 @triton.jit
-def choose(logits, t, weights_ptr, experts_ptr, E: tl.constexpr, CHOICES: tl.constexpr):
+def choose(logits, t, weights_ptr, experts_ptr, E: tl.constexpr, CHOICES: tl.constexpr, RENORMALIZE: tl.constexpr):
     """The choices of token t (int64) by logits [EXPERTS], of which E are there."""
     e = tl.arange(0, logits.shape[0])
     left = tl.where(e < E, logits, float("-inf"))
@@ -118,7 +132,8 @@ def choose(logits, t, weights_ptr, experts_ptr, E: tl.constexpr, CHOICES: tl.con
     chosen = rank < CHOICES
     at = t * CHOICES + rank
     tl.store(experts_ptr + at, e.to(tl.int64), mask=chosen)
-    tl.store(weights_ptr + at, weight / tl.sum(tl.where(chosen, weight, 0.0), 0), mask=chosen)
+    total = tl.sum(tl.where(chosen, weight, 0.0) if RENORMALIZE else weight, 0)
+    tl.store(weights_ptr + at, weight / total, mask=chosen)
 
 
 @triton.jit
@@ -141,6 +156,6 @@ VARIANTS = (
         "route_codes-8_experts",
         route_codes_kernel,
         {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "router_ptr": "*bf16", "weights_ptr": "*fp32", "experts_ptr": "*i64"},
-        {"SIZE": 4096, "GROUPS": 64, "GROUP": 64, "E": 8, "EXPERTS": 8, "CHOICES": 2, "COLUMNS": COLUMNS},
+        {"SIZE": 4096, "GROUP": 64, "E": 8, "EXPERTS": 8, "CHOICES": 2, "COLUMNS": COLUMNS, "RENORMALIZE": True},
     ),
 )

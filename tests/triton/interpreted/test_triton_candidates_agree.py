@@ -11,12 +11,19 @@ from torch import Tensor
 
 from llmrt.ops.argmax import ARGMAX
 from llmrt.ops.embedding_packed import EMBEDDING_PACKED
+from llmrt.ops.gate_rows import GATE_ROWS
+from llmrt.ops.gated_activation import GATED_ACTIVATION
+from llmrt.ops.layer_norm import LAYER_NORM
+from llmrt.ops.moe import MOE_EXPERTS
+from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import choose
 from llmrt.ops.rms_norm import RMS_NORM
+from llmrt.ops.rms_norm_add import RMS_NORM_ADD
 from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
 from llmrt.ops.sample import SAMPLE
-from llmrt.ops.silu_mul import SILU_MUL
+from llmrt.ops.scale import SCALE
 from llmrt.ops.types import Op, OpSpec
+from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Matrix, Weight
 from llmrt_kernels.reference.quantize import quantize
 
@@ -34,6 +41,20 @@ def rope(scales: bool) -> list[Tensor | None]:
     steps = [torch.zeros(cache[:3]) if scales else None for _ in range(2)]
     positions, angles = torch.tensor([0, 4, 9, 2, 7]), random(10, 2, D // 2)
     return [random(T, (H + 2 * KVH) * D), positions, angles, SLOTS, *pages, *steps]
+
+
+def head_norm() -> HeadNorm:
+    return HeadNorm(random(D) + 1, random(D + 1)[:D], 1e-5)
+
+
+def attention() -> list[Any]:
+    q, caches = random(T, H, D) * 3, [random(4, KVH, PAGE, D + i)[..., :D].contiguous() for i in (0, 1)]
+    table, starts, lengths = torch.tensor([[2, 0], [3, 1]]), torch.tensor([0, 1, 5]), torch.tensor([20, 9])
+    return [q, *caches, None, None, table, starts, lengths, 4, 0.5, None]
+
+
+def experts() -> list[Any]:
+    return [random(T, 32), random(4, 32), random(4, 96, 32) / 5, random(4, 32, 48) / 5, 2, random(T, 32)]
 
 
 def packed_table() -> Weight:
@@ -61,7 +82,15 @@ CASES: dict[str, tuple[Op[..., Any], Callable[[], list[Any]], Callable[[], dict[
     "rope_kv_write": (ROPE_KV_WRITE, lambda: rope(False), dict),
     "rope_kv_write-int8": (ROPE_KV_WRITE, lambda: rope(True), dict),
     "sample": (SAMPLE, lambda: [random(T, 99)], sampling),
-    "silu_mul": (SILU_MUL, lambda: [random(T, 96)], dict),
+    "gated_activation": (GATED_ACTIVATION, lambda: [random(T, 96), "gelu"], dict),
+    "layer_norm": (LAYER_NORM, lambda: [random(T, 48), random(48), random(48), 1e-5, 0], dict),
+    "rms_norm_add": (RMS_NORM_ADD, lambda: [random(T, 48), random(48), 1e-5, random(T, 48)], dict),
+    "scale": (SCALE, lambda: [random(T, 48), 3.0, 2.0], dict),
+    "gate_rows": (GATE_ROWS, lambda: [random(T, 48), random(1, 48), random(T, 80)], dict),
+    "rope_kv_write-norm": (ROPE_KV_WRITE, lambda: rope(False), lambda: {"head_norm": head_norm()}),
+    "paged_attention-capped": (PAGED_ATTENTION, attention, lambda: {"cap": 2.0}),
+    "paged_attention-slopes": (PAGED_ATTENTION, attention, lambda: {"slopes": random(H) / 4}),
+    "moe_experts-undivided": (MOE_EXPERTS, experts, lambda: {"renormalize": False}),
 }
 
 
@@ -82,6 +111,8 @@ def moved(value: Any, device: str) -> Any:
     if isinstance(value, Weight):
         (piece,) = value.pieces
         return Weight((Matrix(piece.data.to(device), piece.scales.to(device), 8, piece.rows),), value.group)
+    if isinstance(value, HeadNorm):
+        return HeadNorm(value.q.to(device), value.k.to(device), value.eps)
     return value.to(device) if isinstance(value, Tensor) else value
 
 

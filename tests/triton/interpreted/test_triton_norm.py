@@ -1,4 +1,4 @@
-"""RMSNorm as a tensor and as int8, against float64 and against the rounding's definition."""
+"""Norms as tensors and as int8, against float64 and against the rounding's definition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.codes import quantize_rows
-from llmrt_kernels.triton.rms_norm import rms_norm
+from llmrt_kernels.triton.norm import layer_norm, rms_norm, rms_norm_add
 
 TOLERANCE = {torch.float32: 3e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
@@ -43,6 +43,34 @@ def test_codes_are_the_rounded_rows(tokens: int, size: int, group: int, dtype: t
     codes = rms_norm(x.to(device), weight.to(device), 1e-5, group)
     assert isinstance(codes, Codes)
     check_codes(codes, normalised(x, weight))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size", "group", "dtype"),
+    [(1, 16, 0, torch.float32), (3, 80, 0, torch.bfloat16), (2, 576, 32, torch.float32), (3, 80, 64, torch.float16)],
+)
+def test_layer_norm_equals_the_formula(tokens: int, size: int, group: int, dtype: torch.dtype, device: str) -> None:
+    x, weight = random_rows(tokens, size, dtype)
+    x += 50  # a mean that the variance must not see
+    bias = torch.randn(size, generator=torch.Generator().manual_seed(1)).to(dtype)
+    wide = x.double()
+    centred = wide - wide.mean(-1, keepdim=True)
+    expected = centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * weight.double() + bias.double()
+    y = layer_norm(x.to(device), weight.to(device), bias.to(device), 1e-5, group)
+    if isinstance(y, Codes):
+        check_codes(y, expected)
+    else:
+        torch.testing.assert_close(y.cpu().double(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(80, torch.float32), (576, torch.bfloat16)])
+def test_what_is_added_is_normalised(size: int, dtype: torch.dtype, device: str) -> None:
+    x, weight = random_rows(3, size, torch.float32)
+    residual = random_rows(3, size + 1, dtype)[0][:, :size].contiguous()
+    y = rms_norm_add(x.to(device), weight.to(device), 1e-5, residual.to(device))
+    assert y.dtype == dtype
+    expected = residual.double() + normalised(x, weight)
+    torch.testing.assert_close(y.cpu().double(), expected, rtol=TOLERANCE[dtype], atol=3e-5)
 
 
 @pytest.mark.parametrize(("tokens", "size", "group"), [(1, 64, 64), (3, 80, 64), (2, 4100, 32), (4, 5, 32)])
