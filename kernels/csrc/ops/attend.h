@@ -58,7 +58,7 @@ inline void attend(const llmrt_paged_attention_args& a, const AttentionUnit& uni
     hide_unseen(a, unit, tile, s);
     find_highest(tile, s, rows);
     settle(tile, s, rows, a.cache.head_dim);
-    Cache::soften(a, tile, s, rows);
+    Cache::soften(a, tile, next, s, rows);
     Cache::mix(a, tile, next, s, rows);
   }
 }

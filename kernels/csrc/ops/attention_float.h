@@ -34,7 +34,8 @@ struct FloatAttention {
 
   static Float value_logs(const AttentionScratch&, int64_t) { return set1(0.0f); }
 
-  static void soften(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s, int64_t rows) {
+  static void soften(const llmrt_paged_attention_args& a, const Tile& tile, const Tile&, AttentionScratch& s,
+                     int64_t rows) {
     const int64_t dim = a.cache.head_dim;
     for (int64_t r = 0; r < rows; ++r) {
       float *scores = s.scores.data() + r * kKeyTile, *sums = s.sums.data() + (tile.row + r) * (dim + 16) + dim;

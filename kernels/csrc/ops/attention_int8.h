@@ -5,6 +5,10 @@
 //
 // The values' scales sv are taken into the weights before those are rounded to 0..255, with a scale sw for each row and
 // tile (https://arxiv.org/abs/2410.02367 rounds them to 127 steps for a whole row).
+//
+// The next tile is asked for at an even pace, in the order of memory: half of its keys between the scores, the others
+// between the weights, its values between those that are mixed. What is asked for faster than it comes is not asked for:
+// processors drop prefetches when too many are under way.
 #pragma once
 
 #include <algorithm>
@@ -44,9 +48,9 @@ struct Int8Attention {
       const float* scales[kVectors];
       for (int v = 0; v < kVectors; ++v) scales[v] = a.cache.k_scales + tile.scales[run + v];
       for_tiles<kScoreRows>(rows, [&]<int kRows>(int64_t row) {
-        score_block<kRows, kVectors>(keys.at + run, row == 0 ? ahead.at + run : nullptr, scales,
-                                     s.value_logs.data() + 16 * run, s, tile.row + row, a.cache.head_dim,
-                                     s.scores.data() + row * kKeyTile + 16 * run);
+        const Value* asked = row == 0 ? ahead.at[run / 2] + run % 2 * 8 * a.cache.head_dim : nullptr;
+        score_block<kRows, kVectors>(keys.at + run, asked, scales, s.value_logs.data() + 16 * run, s, tile.row + row,
+                                     a.cache.head_dim, s.scores.data() + row * kKeyTile + 16 * run);
       });
     });
   }
@@ -54,8 +58,10 @@ struct Int8Attention {
   static Float value_logs(const AttentionScratch& s, int64_t key) { return load(s.value_logs.data() + key); }
 
   // Weights of a tile from its scores.
-  static void soften(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s, int64_t rows) {
-    const int64_t dim = a.cache.head_dim;
+  static void soften(const llmrt_paged_attention_args& a, const Tile& tile, const Tile& next, AttentionScratch& s,
+                     int64_t rows) {
+    const int64_t dim = a.cache.head_dim, lines = (dim / 4 + rows - 1) / rows;  // of a run of keys, asked for in a row
+    const Addresses ahead(a.cache.k, next);
     invert_value_scales(tile, s);
     for (int64_t r = 0; r < rows; r += 16) {
       // Of a row that sees none of these keys, no score is near this.
@@ -63,17 +69,23 @@ struct Int8Attention {
       store(s.tops.data() + r, top);
       store(s.weight_scales.data() + r, exp2(sub(top, load(s.most.data() + tile.row + r))));
     }
-    for (int64_t r = 0; r < rows; ++r) weigh(s, r, s.sums.data() + (tile.row + r) * (dim + 16) + dim, tile.columns());
+    for (int64_t r = 0; r < rows; ++r) {
+      ask_for_keys(ahead, r * lines, std::min((r + 1) * lines, dim / 4));
+      weigh(s, r, s.sums.data() + (tile.row + r) * (dim + 16) + dim, tile.columns());
+    }
   }
 
   static void mix(const llmrt_paged_attention_args& a, const Tile& tile, const Tile& next, AttentionScratch& s,
                   int64_t rows) {
     const int64_t dim = a.cache.head_dim, runs = tile.columns() / 16;
     const Addresses values(a.cache.v, tile), ahead(a.cache.v, next);
+    const bool alone = rows <= kMixRows;
     for_tiles<kMixVectors>(dim / 16, [&]<int kVectors>(int64_t vector) {
       for_tiles<kMixRows>(rows, [&]<int kRows>(int64_t row) {
         float* out = s.sums.data() + (tile.row + row) * (dim + 16) + 16 * vector;
-        mix_block<kRows, kVectors>(values.at, ahead.at, runs, s, row, out, dim, 16 * vector);
+        // Two blocks of rows ask for half of the vectors each.
+        const bool first = row == 0, second = row == kMixRows || alone;
+        mix_block<kRows, kVectors>(values.at, ahead.at, first, second, runs, s, row, out, dim, 16 * vector);
       });
     });
   }
@@ -87,6 +99,12 @@ struct Int8Attention {
       prefetch(a.cache.k_scales + run);
       prefetch(a.cache.v_scales + run);
     }
+  }
+
+  // Lines [begin, end) of each run of the second half of a tile's keys.
+  static void ask_for_keys(const Addresses& keys, int64_t begin, int64_t end) {
+    for (int64_t run = Tile::kRuns / 2; run < Tile::kRuns; ++run)
+      for (int64_t line = begin; line < end; ++line) prefetch(keys.at[run] + 64 * line);
   }
 
   static void read_value_scales(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s) {
@@ -119,9 +137,9 @@ struct Int8Attention {
     store(sums, fma(sum, set1(s.weight_scales[r]), load(sums)));
   }
 
-  // Scores of kRows rows from `row` on with kVectors runs of keys, asking for those that are `ahead`.
+  // Scores of kRows rows from `row` on with kVectors runs of keys, asking for half as many bytes from `asked` on.
   template <int kRows, int kVectors>
-  [[gnu::noinline]] static void score_block(const Value* const* keys, const Value* const* ahead,
+  [[gnu::noinline]] static void score_block(const Value* const* keys, const Value* asked,
                                             const float* const* scales, const float* logs, const AttentionScratch& s,
                                             int64_t row, int64_t dim, float* scores) {
     const int8_t* q = s.q_codes.data() + row * dim;
@@ -134,7 +152,7 @@ struct Int8Attention {
       Bytes line[kVectors];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
-        if (ahead != nullptr) prefetch(ahead[v] + 16 * i);
+        if (asked != nullptr && v % 2 == 0) prefetch(asked + 8 * kVectors * i + 32 * v);
         line[v] = load_bytes(keys[v] + 16 * i);
       }
 #pragma GCC unroll 8
@@ -151,12 +169,12 @@ struct Int8Attention {
     }
   }
 
-  // Adds the weighted values' dimensions `from` and on, kVectors times sixteen, to kRows rows from `row` on,
-  // asking for those that are `ahead` where it is the first rows' turn.
+  // Adds the weighted values' dimensions `from` and on, kVectors times sixteen, to kRows rows from `row` on, asking for
+  // the first half of the vectors that are `ahead`, the second, or both.
   template <int kRows, int kVectors>
-  [[gnu::noinline]] static void mix_block(const Value* const* values, const Value* const* ahead, int64_t runs,
-                                          const AttentionScratch& s, int64_t row, float* out, int64_t dim,
-                                          int64_t from) {
+  [[gnu::noinline]] static void mix_block(const Value* const* values, const Value* const* ahead, bool first,
+                                          bool second, int64_t runs, const AttentionScratch& s, int64_t row, float* out,
+                                          int64_t dim, int64_t from) {
     const uint8_t* weights = s.weights.data() + row * kKeyTile;
     Int acc[kRows][kVectors];
 #pragma GCC unroll 8
@@ -169,7 +187,7 @@ struct Int8Attention {
         Bytes line[kVectors];
 #pragma GCC unroll 8
         for (int v = 0; v < kVectors; ++v) {
-          if (row == 0) prefetch(next + 64 * v);
+          if (v < (kVectors + 1) / 2 ? first : second) prefetch(next + 64 * v);
           line[v] = load_bytes(lines + 64 * v);
         }
 #pragma GCC unroll 8
