@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ from llmrt.cli.options import (
 from llmrt.cli.serve_config import CONTEXT_SETTINGS, config_text
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
-from llmrt.server.logs import LogFormat, log_to_stderr
+from llmrt.server.logs import LogFormat, log_to_stderr, logger
 
 if TYPE_CHECKING:
     from llmrt.server.served_model import Offer
@@ -134,7 +134,12 @@ def serve(
         names = served_model_name or [None] * len(model)
         offers = [_offer(*named, engine, calibrate, revision) for named in zip(model, names, strict=True)]
         with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:
-            loop.run(runner.serve(offers, sock, settings=settings, report=typer.echo, tls=tls))
+            loop.run(runner.serve(offers, sock, settings=settings, report=reporter(log_format), tls=tls))
+
+
+def reporter(form: LogFormat) -> Callable[[str], None]:
+    """What tells the person who starts the server of it: lines of their terminal, or of a log in JSON."""
+    return typer.echo if form == LogFormat.text else logger.info
 
 
 def _offer(model: str, name: str | None, engine: EngineConfig, calibrate: Path | None, revision: str | None) -> Offer:

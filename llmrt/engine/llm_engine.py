@@ -81,6 +81,8 @@ class LLMEngine:
             num_drafts=speculation.num_drafts if speculation else 0,
             num_draft_tokens=speculation.num_draft_tokens if speculation else 0,
             num_accepted_tokens=speculation.num_accepted_tokens if speculation else 0,
+            num_blocks=kv.num_blocks,
+            block_size=kv.block_size,
         )
 
     @property

@@ -12,6 +12,7 @@ class EngineStats:
     ``prefix_queries`` are tokens that were looked for in the prefix cache, ``prefix_hits`` those that were found in
     memory, ``disk_queries`` and ``disk_hits`` the same of the disk.
     ``num_drafts`` were verified, with ``num_draft_tokens`` guesses, of which ``num_accepted_tokens`` were right.
+    The KV cache has ``num_blocks`` of ``block_size`` tokens.
     """
 
     num_running: int = 0
@@ -25,3 +26,5 @@ class EngineStats:
     num_drafts: int = 0
     num_draft_tokens: int = 0
     num_accepted_tokens: int = 0
+    num_blocks: int = 0
+    block_size: int = 0

@@ -60,6 +60,19 @@ class EngineCollector(Collector):
         for model, engine in engines.items():
             restarts.add_metric([model], engine.num_restarts)
         yield restarts
+        yield _cache_config(engines)
+
+
+def _cache_config(engines: Mapping[str, ObservedEngine]) -> Metric:
+    """As vLLM has it: the numbers are labels. An engine tells them with its first outputs."""
+    labels = (*_LABELS, "block_size", "num_gpu_blocks")
+    family = GaugeMetricFamily(
+        "vllm:cache_config_info", "Blocks of the KV cache, and tokens of a block.", labels=labels
+    )
+    for model, engine in engines.items():
+        if engine.stats.num_blocks:
+            family.add_metric([model, str(engine.stats.block_size), str(engine.stats.num_blocks)], 1)
+    return family
 
 
 def _family(

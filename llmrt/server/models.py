@@ -1,13 +1,14 @@
 """The models of a server: one engine process for each that is loaded, which happens when a request names it.
 
 A model in use stays. One that is idle leaves when another needs its memory, which the engine that finds too little
-says, or after ``keep_alive_seconds``.
+says, or after ``keep_alive_seconds``, or after what a request asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -30,9 +31,13 @@ _IN_USE_SECONDS = 5.0  # said to clients who wait for the end of others' request
 
 @dataclass(eq=False)
 class _Seat:
-    """A model that is loaded, or being loaded by ``loading``, and how many requests use it."""
+    """A model that is loaded, or being loaded by ``loading``, and how many requests use it.
+
+    It leaves when it has been idle for ``keep_seconds``.
+    """
 
     loading: asyncio.Task[ServerState]
+    keep_seconds: float
     num_users: int = 0
     idle_since: float = field(default_factory=time.monotonic)
 
@@ -62,6 +67,7 @@ class Models:
         self.offers = offers
         self.adapters = ServedAdapters(offers)
         self._settings = settings
+        self._keep_seconds = settings.keep_alive_seconds or math.inf
         self._command = command
         self.metrics = Metrics()
         self.metrics.registry.register(EngineCollector(self._engines))
@@ -138,6 +144,15 @@ class Models:
             seat.num_users -= 1
             seat.idle_since = time.monotonic()
 
+    def keep(self, name: str | None, seconds: float) -> None:
+        """The loaded model of that name leaves when it has been idle for ``seconds``; infinity: for want of memory."""
+        self._seats[self.find(name)].keep_seconds = seconds
+
+    def keep_seconds(self, offer: Offer) -> float:
+        """How long the model stays when it is idle."""
+        seat = self._seats.get(offer)
+        return self._keep_seconds if seat is None else seat.keep_seconds
+
     async def load_adapter(self, name: str, path: str, base: str | None) -> None:
         """Have the engine of the model ``base`` load the adapter in the folder ``path``. Raises ``LlmrtError``."""
         self.adapters.check_new(name)
@@ -176,7 +191,7 @@ class Models:
         await asyncio.gather(*(self._unload(offer) for offer in [*self._seats]))
 
     def _take_seat(self, offer: Offer, loading: Coroutine[None, None, ServerState]) -> _Seat:
-        seat = self._seats[offer] = _Seat(asyncio.create_task(loading))
+        seat = self._seats[offer] = _Seat(asyncio.create_task(loading), self._keep_seconds)
         return seat
 
     async def _begin(self, offer: Offer) -> ServerState:
@@ -229,12 +244,11 @@ class Models:
             raise error
 
     async def _unload_who_is_idle(self) -> None:
-        seconds = self._settings.keep_alive_seconds
-        while seconds:
-            await asyncio.sleep(min(1.0, seconds / 4))
+        while True:
+            await asyncio.sleep(min(1.0, self._keep_seconds / 4))
             async with self._one_by_one:  # who is asked for again counts on the memory of what leaves
                 for offer, seat in [*self._seats.items()]:
-                    if seat.is_idle and time.monotonic() - seat.idle_since > seconds:
+                    if seat.is_idle and time.monotonic() - seat.idle_since > seat.keep_seconds:
                         await self._unload(offer)
 
     async def _unload(self, offer: Offer) -> None:

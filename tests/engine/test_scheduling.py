@@ -81,7 +81,7 @@ def test_random_add_abort_step_keeps_every_block_and_answers_right(
 
 def test_the_stats_are_what_the_schedule_is() -> None:
     engine, _ = make_engine(extra_blocks=15, budget=8, max_num_seqs=2)
-    assert engine.stats == EngineStats()
+    assert engine.stats == EngineStats(num_blocks=31, block_size=4)
     prompt = list(range(12))
     for name in "abc":
         engine.add(name, prompt, SamplingParams(max_tokens=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -11,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import chat, error_of, eventually, serving
 
 from llmrt.config import ServerSettings
+from llmrt.engine.stats import EngineStats
+from llmrt.server.engine_metrics import EngineCollector
 
 # What dashboards made for vLLM ask for.
 NAMES = [
@@ -148,3 +151,12 @@ def test_http_requests_are_counted_by_their_route_and_the_kind_of_their_status(h
     assert values["http_requests_total /v1/chat/completions POST 4xx"] == 1
     assert values["http_requests_total none GET 4xx"] == 1
     assert sum(value for name, value in values.items() if name.startswith("http_requests_total")) == 5
+
+
+def test_blocks_of_the_cache_have_vllms_names() -> None:
+    engine = SimpleNamespace(stats=EngineStats(num_blocks=99, block_size=16), num_restarts=0)
+    loading = SimpleNamespace(stats=EngineStats(), num_restarts=0)
+    families = EngineCollector(lambda: {"a": engine, "b": loading}).collect()
+    (family,) = (each for each in families if each.name == "vllm:cache_config_info")
+    (sample,) = family.samples
+    assert (sample.labels, sample.value) == ({"model_name": "a", "block_size": "16", "num_gpu_blocks": "99"}, 1)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,25 @@ def test_an_idle_model_leaves_after_a_while_and_comes_back(serve: Serve) -> None
         assert content(chat(http, "@pause 0.5 hi")) == "hi"  # longer than that, but in use
         eventually(lambda: engines() == before)
         assert http.get("/ready").status_code == 200 and content(chat(http, "hi")) == "hi"
+
+
+def test_c47_ollamas_keep_alive_says_how_long_a_model_stays(serve: Serve) -> None:
+    before = engines()
+
+    def ask(keep_alive: object) -> dict[str, Any]:
+        return http.post("/api/chat", json={"model": "a", "messages": [], "keep_alive": keep_alive}).json()
+
+    with serve("auto", keep_alive_seconds=0.2) as http:
+        assert ask("1h")["done_reason"] == "load"
+        (loaded,) = http.get("/api/ps").json()["models"]
+        leaves = datetime.fromisoformat(loaded["expires_at"]) - datetime.now(UTC)
+        assert timedelta(minutes=59) < leaves <= timedelta(hours=1)
+        time.sleep(0.5)  # longer than the server's own time
+        ask(-1)
+        assert len(engines() - before) == 1 and http.get("/api/ps").json()["models"][0]["expires_at"] > "9999"
+        assert ask(0)["done_reason"] == "unload"
+        eventually(lambda: engines() == before)
+        assert http.get("/api/ps").json()["models"] == [] and content(chat(http, "hi")) == "hi"
 
 
 def test_a_model_that_is_asked_for_while_it_leaves_is_loaded_behind_itself(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import httpx
@@ -9,22 +10,30 @@ import ollama
 import pytest
 from test_ollama import MODEL, asked, error_of, lines, user
 
+from llmrt.server.dialects.ollama.body import OllamaChatBody, seconds_of
+
 
 def test_c6_c47_what_has_no_effect_is_named(thinker: httpx.Client) -> None:
-    fields = {"keep_alive": "5m", "new_field": 1, "options": {"num_gpu": 1, "num_ctx": 2048, "repeat_last_n": 64}}
+    fields = {"new_field": 1, "options": {"num_gpu": 1, "num_ctx": 2048, "repeat_last_n": 64}}
     for path, ask in (("chat", asked("hi")), ("generate", {"prompt": "hi", "stream": False})):
         response = thinker.post(f"/api/{path}", json={**ask, **fields})
-        expected = "new_field, options.num_gpu, keep_alive, options.num_ctx, options.repeat_last_n"
+        expected = "new_field, options.num_gpu, options.num_ctx, options.repeat_last_n"
         assert response.status_code == 200 and response.headers["x-llmrt-ignored"] == expected
     clamped = thinker.post("/api/chat", json=asked("hi", options={"num_predict": 100_000, "num_ctx": 4096}))
     assert clamped.headers["x-llmrt-clamped"].startswith("options.num_predict=40")
     assert "x-llmrt-ignored" not in clamped.headers
 
 
-@pytest.mark.parametrize("keep_alive", [0, -1, 300, "5m", "1h30m", "-1", "0", "1.5h"])
-def test_c47_keep_alive_has_many_forms(thinker: httpx.Client, keep_alive: Any) -> None:
-    response = thinker.post("/api/chat", json=asked("hi", keep_alive=keep_alive))
-    assert response.status_code == 200 and response.headers["x-llmrt-ignored"] == "keep_alive"
+@pytest.mark.parametrize(
+    ("keep_alive", "seconds"),
+    [
+        *[(0, 0), ("0", 0), (300, 300), ("5m", 300), ("1h30m", 5400), ("1.5h", 5400), ("250ms", 0.25)],
+        *[(-1, math.inf), ("-1", math.inf), ("-1m", math.inf)],
+    ],
+)
+def test_c47_keep_alive_has_many_forms(keep_alive: Any, seconds: float) -> None:
+    body = OllamaChatBody.model_validate({"keep_alive": keep_alive})
+    assert body.keep_alive is not None and seconds_of(body.keep_alive) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -58,6 +59,17 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     config = EngineConfig(context_length=2048, speculate="ngram", **chosen)  # type: ignore[arg-type]
     assert {offer.config for offer in offers} == {config}
     assert rest["settings"] == ServerSettings(keep_alive_seconds=30)
+
+
+def test_what_is_said_at_the_start_is_json_in_a_json_log() -> None:
+    code = "import sys; from llmrt.server.logs import LogFormat, log_to_stderr; from llmrt.cli.serve import reporter;"
+    code += "form = LogFormat(sys.argv[1]); log_to_stderr(form); reporter(form)('100% ready')"
+    said = {
+        form: subprocess.run([sys.executable, "-c", code, form], capture_output=True, text=True, check=True)
+        for form in ("text", "json")
+    }
+    assert said["text"].stdout == "100% ready\n" and said["json"].stdout == ""
+    assert json.loads(said["json"].stderr)["message"] == "100% ready"
 
 
 @pytest.mark.parametrize("option", [("--served-model-name", "one"), ("--revision", "abc"), ("--draft-model", "c")])

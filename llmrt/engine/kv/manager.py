@@ -73,10 +73,14 @@ class KVCacheManager:
         return self._pool.num_free
 
     @property
+    def num_blocks(self) -> int:
+        """Blocks that requests can hold."""
+        return self._pool.num_blocks - 1  # without the null block
+
+    @property
     def usage(self) -> float:
-        """The share of the blocks that requests hold."""
-        num_blocks = self._pool.num_blocks - 1  # without the null block
-        return 1 - self._pool.num_free / num_blocks
+        """The share of them that requests hold."""
+        return 1 - self._pool.num_free / self.num_blocks
 
     def get_computed_blocks(self, request: Request) -> bool:
         """Start ``request`` from the longest prefix in the cache, or have that read from the disk.

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from llmrt.errors import RequestError
 from llmrt.server.body import json_body
 from llmrt.server.chat import admit_chat
-from llmrt.server.dependencies import State
+from llmrt.server.dependencies import AllModels, State
 from llmrt.server.dialects.ollama.answer import ChatAnswer, GenerateAnswer, OllamaAnswer, now
 from llmrt.server.dialects.ollama.body import (
     FIELDS,
@@ -22,6 +22,7 @@ from llmrt.server.dialects.ollama.body import (
     EmbeddingsBody,
     GenerateBody,
     OllamaChatBody,
+    seconds_of,
 )
 from llmrt.server.dialects.ollama.records import (
     ChatRecord,
@@ -40,6 +41,7 @@ from llmrt.server.dialects.ollama.request import (
 )
 from llmrt.server.embedding import Vector, admit_texts, embed_texts, encode_texts
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.models import Models
 from llmrt.server.reply import Reply
 from llmrt.server.state import ServerState
 from llmrt.server.stream import RecordStream, until_disconnect
@@ -50,26 +52,34 @@ router = APIRouter()
 
 @router.post("/api/chat")
 async def chat(
-    request: Request, state: State, body: Annotated[OllamaChatBody, Depends(json_body(OllamaChatBody))]
+    request: Request,
+    models: AllModels,
+    state: State,
+    body: Annotated[OllamaChatBody, Depends(json_body(OllamaChatBody))],
 ) -> Response:
     """Answer a conversation, as a stream of lines unless ``stream`` is false."""
     with NAMES.in_errors():
         unused = _check(state, body)
+        _keep(models, body)
         if not body.messages:
-            return _json(ChatRecord(message=OllamaMessage(""), **_loaded(state)), ignored_header(unused))
+            return _json(ChatRecord(message=OllamaMessage(""), **_loaded(state, body)), ignored_header(unused))
         reply = await admit_chat(state, chat_body(state.model, body), unused=unused)
     return await _answer(request, body, reply, ChatAnswer(reply))
 
 
 @router.post("/api/generate")
 async def generate(
-    request: Request, state: State, body: Annotated[GenerateBody, Depends(json_body(GenerateBody))]
+    request: Request,
+    models: AllModels,
+    state: State,
+    body: Annotated[GenerateBody, Depends(json_body(GenerateBody))],
 ) -> Response:
     """Answer one message or, if ``raw`` or without a chat template, continue a text."""
     with NAMES.in_errors():
         unused = _check(state, body)
+        _keep(models, body)
         if not body.prompt:
-            return _json(GenerateRecord(response="", **_loaded(state)), ignored_header(unused))
+            return _json(GenerateRecord(response="", **_loaded(state, body)), ignored_header(unused))
         if body.raw or state.model.chat is None:
             text = text_body(body)
             reply = await admit_text(state, text, max_tokens=text.max_tokens, unused=unused)
@@ -79,9 +89,12 @@ async def generate(
 
 
 @router.post("/api/embed")
-async def embed(request: Request, state: State, body: Annotated[EmbedBody, Depends(json_body(EmbedBody))]) -> Response:
+async def embed(
+    request: Request, models: AllModels, state: State, body: Annotated[EmbedBody, Depends(json_body(EmbedBody))]
+) -> Response:
     """The vectors of texts, of length 1."""
     unused = [*_check_embedding(body), *(["truncate"] if body.truncate else [])]
+    _keep(models, body)
     size = state.engine.info.embedding_size
     if body.dimensions not in (None, size):
         message = f"dimensions is {body.dimensions}; this model's vectors have {size} numbers."
@@ -104,10 +117,14 @@ async def embed(request: Request, state: State, body: Annotated[EmbedBody, Depen
 
 @router.post("/api/embeddings")
 async def embeddings(
-    request: Request, state: State, body: Annotated[EmbeddingsBody, Depends(json_body(EmbeddingsBody))]
+    request: Request,
+    models: AllModels,
+    state: State,
+    body: Annotated[EmbeddingsBody, Depends(json_body(EmbeddingsBody))],
 ) -> Response:
     """The vector of one text, as the model gives it."""
     unused = _check_embedding(body)
+    _keep(models, body)
 
     async def respond() -> Response:
         (vector,), _ = await _embed(state, [body.prompt], normalize=False)
@@ -123,8 +140,13 @@ def _check(state: ServerState, body: AnswerBody) -> list[str]:
 
 def _check_embedding(body: EmbedBody | EmbeddingsBody) -> list[str]:
     """The same where no option has any."""
-    keep_alive = [] if body.keep_alive is None else ["keep_alive"]
-    return [*check_extra_fields(body, FIELDS), *keep_alive, *unused_options(body.options)]
+    return [*check_extra_fields(body, FIELDS), *unused_options(body.options)]
+
+
+def _keep(models: Models, body: AnswerBody | EmbedBody | EmbeddingsBody) -> None:
+    """Have the model stay for as long as the body says once the answer is out."""
+    if body.keep_alive is not None:
+        models.keep(body.model, seconds_of(body.keep_alive))
 
 
 async def _embed(state: ServerState, texts: Sequence[str], *, normalize: bool) -> tuple[list[Vector], int]:
@@ -144,10 +166,12 @@ async def _respond(answer: OllamaAnswer, headers: dict[str, str]) -> Response:
     return _json(await answer.whole(), headers)
 
 
-def _loaded(state: ServerState) -> dict[str, Any]:
-    """The fields of an answer to nothing: the model is loaded, or else there is an error instead."""
+def _loaded(state: ServerState, body: AnswerBody) -> dict[str, Any]:
+    """The fields of an answer to nothing: the model is loaded, or leaves; or else there is an error instead."""
     _ = state.engine.info
-    return {"model": state.model.id, "created_at": now(), "done": True, "done_reason": "load"}
+    leaves = body.keep_alive is not None and seconds_of(body.keep_alive) == 0
+    reason = "unload" if leaves else "load"
+    return {"model": state.model.id, "created_at": now(), "done": True, "done_reason": reason}
 
 
 def _json(record: msgspec.Struct, headers: dict[str, str]) -> Response:

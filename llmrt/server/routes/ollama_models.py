@@ -29,10 +29,10 @@ async def tags(models: AllModels) -> Response:
 async def loaded(models: AllModels) -> Response:
     """The models that are loaded."""
     models.check_ready()
-    here = [(offer, models.context_length(offer), state.settings) for offer, state in models.loaded.items()]
+    here = [(offer, models.context_length(offer), models.keep_seconds(offer)) for offer in models.loaded]
     records = [
-        await asyncio.to_thread(loaded_record, offer, length, settings.keep_alive_seconds)
-        for offer, length, settings in here
+        await asyncio.to_thread(loaded_record, offer, length, keep_seconds)
+        for offer, length, keep_seconds in here
         if length is not None
     ]
     return _json(ModelRecords(records))

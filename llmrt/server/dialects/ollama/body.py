@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
@@ -17,13 +18,23 @@ FIELDS = FieldPolicy(
 )
 OPTIONS = FieldPolicy(harmless=(), unsupported={"mirostat": (0,), "tfs_z": (1,), "typical_p": (1,)}, instead={})
 
-_DURATION = re.compile(r"[-+]?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h)?)+")
+_PART = r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)?"
+_DURATION = re.compile(rf"[-+]?(?:{_PART})+")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 def _duration(value: int | float | str) -> int | float | str:
     if isinstance(value, str) and not _DURATION.fullmatch(value):
         raise ValueError("must be a number of seconds or a duration such as '5m'")
     return value
+
+
+def seconds_of(duration: int | float | str) -> float:
+    """``keep_alive`` in seconds; infinity for what is below 0."""
+    if isinstance(duration, str):
+        size = sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_PART, duration))
+        duration = -size if duration.startswith("-") else size
+    return math.inf if duration < 0 else float(duration)
 
 
 class Options(BaseModel):

@@ -20,7 +20,8 @@ from llmrt.server.dialects.ollama.records import ModelDetails, ModelRecord, Show
 from llmrt.server.served_model import Offer, ServedModel, load_served_model
 
 _API = "0.13.0"  # clients ask for a least one
-_NEVER = "9999-12-31T23:59:59Z"  # a served model is not unloaded
+_NEVER = "9999-12-31T23:59:59Z"
+_LONG_SECONDS = 1e9  # what stays longer than that is said to stay
 _WEIGHTS = ("*.safetensors", "*.gguf")
 
 
@@ -42,9 +43,10 @@ def model_record(offer: Offer) -> ModelRecord:
     )
 
 
-def loaded_record(offer: Offer, context_length: int, keep_alive_seconds: float) -> ModelRecord:
+def loaded_record(offer: Offer, context_length: int, keep_seconds: float) -> ModelRecord:
     """The same for a model that is loaded, with what its engine has."""
-    leaves = time_text(datetime.now(UTC) + timedelta(seconds=keep_alive_seconds)) if keep_alive_seconds else _NEVER
+    stays = keep_seconds > _LONG_SECONDS
+    leaves = _NEVER if stays else time_text(datetime.now(UTC) + timedelta(seconds=keep_seconds))
     return msgspec.structs.replace(model_record(offer), expires_at=leaves, context_length=context_length)
 
 

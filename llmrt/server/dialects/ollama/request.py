@@ -56,8 +56,6 @@ def unused_fields(state: ServerState, body: AnswerBody) -> Iterator[str]:
     """The known fields that have no effect. Raises ``RequestError`` for options that should have one."""
     context_length = state.engine.info.context_length
     options = body.options
-    if body.keep_alive is not None:
-        yield "keep_alive"
     if options.num_ctx is not None and options.num_ctx > context_length:
         raise RequestError(
             f"options.num_ctx is {options.num_ctx}; this server's context has {context_length} tokens (see --ctx).",
