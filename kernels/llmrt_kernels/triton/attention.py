@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import triton
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton import attention_tuning as tuning
-from llmrt_kernels.triton.attention_decode import decode_kernel, join_kernel
+from llmrt_kernels.triton.attention_decode import decode_kernel
 from llmrt_kernels.triton.attention_prefill import prefill_kernel
 from llmrt_kernels.triton.codes import empty_codes, quantize_rows
 from llmrt_kernels.triton.fp8 import as_bytes
@@ -23,7 +24,8 @@ from llmrt_kernels.triton.target import target_of
 
 LOG2_E = math.log2(math.e)
 NO_WINDOW = 1 << 30
-JOINED_AT_ONCE = 16  # parts of a request
+JOINED_AT_ONCE = 8192  # values of parts: 64 registers of a thread
+COUNTERS = 1 << 16  # of requests times kv heads, at a time
 
 
 def paged_attention(
@@ -109,7 +111,7 @@ class _Call:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The constants that all three kernels take."""
+        """The constants that both kernels take."""
         dim = self.q.shape[2]
         return {
             "HEADS": self.heads_per_kv,
@@ -154,19 +156,28 @@ class _Call:
         table_keys = self.table_width * self.cache[0].shape[2]
         programs, processors = self.requests * self.kv_heads, tuning.processors_of(self.q.device)
         splits = tuning.decode_splits(programs, processors, table_keys)
-        parts = self.parts(splits, max_queries * self.heads_per_kv) if splits > 1 else (None, None)
+        rows_used = max_queries * self.heads_per_kv
+        parts = self.parts(splits, rows_used) if splits > 1 else (None, None, None)
         decode_kernel[splits, self.kv_heads, self.requests](
             self.q, *self.cache, *self.batch, *self.out, *parts,
             self.table_width, self.kv_heads, *self.scores, self.window, splits, max_queries,
-            BLOCK_M=rows, **self.launch_constants(tiles),
+            BLOCK_M=rows, **join_sizes(rows_used, self.sizes["DIM_PADDED"]), **self.launch_constants(tiles),
         )  # fmt: skip
-        if splits > 1:
-            join_kernel[self.q.shape[1], max_queries, self.requests](
-                *self.batch[1:], *self.out, *parts, self.kv_heads, self.window, splits, max_queries,
-                BLOCK_N=tiles.block_n, PARTS=JOINED_AT_ONCE, **self.sizes,
-            )  # fmt: skip
 
-    def parts(self, splits: int, rows: int) -> tuple[Tensor, Tensor]:
+    def parts(self, splits: int, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         shape = (self.requests, self.kv_heads, splits, rows)
         out = self.q.new_empty(*shape, self.q.shape[2], dtype=torch.float32)
-        return out, self.q.new_empty(*shape, 2, dtype=torch.float32)
+        stats = self.q.new_empty(*shape, 2, dtype=torch.float32)
+        return out, stats, counters(self.q.device, triton.cdiv(self.requests * self.kv_heads, COUNTERS))
+
+
+def join_sizes(rows: int, dim_padded: int) -> dict[str, int]:
+    """How many rows, and parts of each, are joined at once."""
+    padded = triton.next_power_of_2(rows)
+    return {"ROWS": padded, "PARTS": max(1, min(16, JOINED_AT_ONCE // (padded * dim_padded)))}
+
+
+@cache
+def counters(device: torch.device, blocks: int) -> Tensor:
+    """Zeros, which every launch leaves as it found them: launches of one device come one after the other."""
+    return torch.zeros(blocks * COUNTERS, dtype=torch.int32, device=device)

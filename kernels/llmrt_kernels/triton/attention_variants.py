@@ -6,8 +6,8 @@ from typing import Any
 
 import triton
 
-from llmrt_kernels.triton.attention import JOINED_AT_ONCE
-from llmrt_kernels.triton.attention_decode import decode_kernel, join_kernel
+from llmrt_kernels.triton.attention import join_sizes
+from llmrt_kernels.triton.attention_decode import decode_kernel
 from llmrt_kernels.triton.attention_prefill import prefill_kernel
 from llmrt_kernels.triton.attention_tuning import DECODE, PREFILL, tiles_of
 from llmrt_kernels.triton.target import TARGETS, Target
@@ -18,8 +18,8 @@ HEADS, PAGE, GROUP = 4, 64, 64  # those of Mistral and Llama 3, the engine's def
 _BATCH = {"starts_ptr": "*i64", "lengths_ptr": "*i64", "kv_heads": "i32", "window": "i32"}
 _READS = _BATCH | {"q_ptr": "*bf16", "table_ptr": "*i64", "table_width": "i32", "scale_log2": "fp32"}
 _PREFILL = _READS | {"requests": "i32", "min_queries": "i32"}
-_PARTS = {"parts_out_ptr": "*fp32", "parts_stats_ptr": "*fp32", "splits": "i32", "max_queries": "i32"}
-_DECODE = _READS | _PARTS
+_PARTS = {"parts_out_ptr": "*fp32", "parts_stats_ptr": "*fp32", "arrived_ptr": "*i32"}
+_DECODE = _READS | _PARTS | {"splits": "i32", "max_queries": "i32"}
 _PLAIN = {"k_ptr": "*bf16", "v_ptr": "*bf16"}
 _HALF = {"q_ptr": "*fp16", "k_ptr": "*fp16", "v_ptr": "*fp16", "out_ptr": "*fp16"}
 _INT8 = {"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32"}
@@ -31,7 +31,7 @@ _CODES = {"out_ptr": "*i8", "out_scales_ptr": "*fp32", "out_sums_ptr": "*i32"}
 
 def _variant(name: str, kernel: Any, dim: int, signature: dict[str, str]) -> Variant:
     padded = triton.next_power_of_2(dim)
-    sizes = {"HEADS": HEADS, "DIM": dim, "DIM_PADDED": padded, "PAGE": PAGE, "PARTS": JOINED_AT_ONCE}
+    sizes = {"HEADS": HEADS, "DIM": dim, "DIM_PADDED": padded, "PAGE": PAGE} | join_sizes(HEADS, padded)
     sizes["CODE_GROUP"] = GROUP if "out_sums_ptr" in signature else 0
     names = {parameter.name for parameter in kernel.params}
 
@@ -61,5 +61,4 @@ VARIANTS = (
     _variant("decode-d128", decode_kernel, 128, _DECODE | _PLAIN | _TENSOR),
     _variant("decode-d128-int8-codes", decode_kernel, 128, _DECODE | _INT8 | _CODES),
     _variant("decode-d64-fp8-codes", decode_kernel, 64, _DECODE | _FP8 | _CODES),
-    _variant("join-d128-codes", join_kernel, 128, _BATCH | _PARTS | _CODES),
 )

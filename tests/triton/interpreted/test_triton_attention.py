@@ -9,7 +9,7 @@ from torch import Tensor
 
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton import attention_tuning
-from llmrt_kernels.triton.attention import paged_attention
+from llmrt_kernels.triton.attention import counters, paged_attention
 from tests.kernels.attention_problem import SCALE, Problem, Requests
 from tests.kernels.packing import meant
 
@@ -115,6 +115,7 @@ def test_parts_are_joined(
     out = run(problem, torch.float32, kv_dtype, 0, device)
     assert isinstance(out, Tensor)
     check(problem, out, TOLERANCE[kv_dtype])
+    assert not counters(torch.device(device), 1).any()
 
 
 @pytest.mark.parametrize(
