@@ -32,6 +32,7 @@ COMMANDS = {
     "merge": ("llmrt.cli.merge:merge", "Write a model with a LoRA adapter in its weights to a folder."),
     "eval": ("llmrt.cli.evaluate:eval_model", "Compare a quantized model with its source on a text."),
     "fit": ("llmrt.cli.fit:fit_model", "Say whether a model fits this machine, and how fast it can be."),
+    "tune": ("llmrt.cli.tune:tune", "Measure which forms of the GPU's kernels are the fastest here, and keep them."),
     "doctor": ("llmrt.cli.doctor:doctor", "Say what this machine has, and what keeps models from running fast."),
     "selftest": ("llmrt.cli.selftest:selftest", "Check on any server what clients depend on."),
     "pull": ("llmrt.cli.models:pull", "Fetch a model: an alias or a Hugging Face repository."),

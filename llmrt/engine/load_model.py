@@ -22,7 +22,7 @@ from llmrt.model.random_checkpoint import RandomCheckpoint
 from llmrt.model.random_decoder import random_decoder
 from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import choose
-from llmrt.ops.rules import byte_cache_refusal, forced_backend, native_library, native_refusal
+from llmrt.ops.rules import byte_cache_refusal, forced_backend, native_library, native_refusal, triton_refusal
 from llmrt.ops.types import DTYPES, OpSpec
 
 Model = Checkpoint | PackedCheckpoint
@@ -71,7 +71,7 @@ def load_model(
     Raises ``LlmrtError``.
     """
     recipe, spec = recipe_of(config), _spec(model, config)
-    notices = set_threads(config.threads, spec)
+    notices = [*set_threads(config.threads, spec), *_tuned(spec)]
     refusal = byte_cache_refusal(spec.case, config.kv_dtype, config.block_size)
     if config.kv_dtype in ("int8", "fp8") and refusal is not None:
         raise ConfigError(f"--kv-dtype {config.kv_dtype} is not to be had: {refusal}. Use fp16.")
@@ -87,6 +87,15 @@ def load_model(
         decoder, more = quantized_decoder(model, recipe, config.calibration, context_length, spec, progress, keep=keep)
         notices += more
     return LoadedModel(decoder, notices)
+
+
+def _tuned(spec: OpSpec) -> list[str]:
+    """Use what `llmrt tune` measured, if Triton's kernels run; returns what the person should know."""
+    if spec.device != "cuda" or triton_refusal(spec.case) is not None:
+        return []
+    from llmrt.engine.tuned_kernels import use_tuned  # and with it Triton
+
+    return use_tuned()
 
 
 def set_threads(wanted: int | None, spec: OpSpec) -> list[str]:

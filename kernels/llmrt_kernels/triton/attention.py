@@ -120,8 +120,8 @@ class _Call:
             "CODE_GROUP": self.code_group,
         }
 
-    def tiles(self, table: tuning.Table) -> tuning.Tiles:
-        return tuning.tiles_of(table, target_of(self.q.device), self.sizes["DIM_PADDED"], self.cache[0].element_size())
+    def tiles(self, kind: str) -> tuning.Tiles:
+        return tuning.tiles_here(kind, target_of(self.q.device), self.sizes["DIM_PADDED"], self.cache[0].element_size())
 
     def launch_constants(self, tiles: tuning.Tiles) -> dict[str, int | str]:
         return self.sizes | {
@@ -142,7 +142,7 @@ class _Call:
             self.decode(rows, min(max_query_len, short))
 
     def prefill(self, min_queries: int) -> None:
-        tiles = self.tiles(tuning.PREFILL)
+        tiles = self.tiles("prefill")
         block_m = max(tiles.block_m, triton.next_power_of_2(self.heads_per_kv))
         grid = (self.q.shape[0] // (block_m // self.heads_per_kv) + self.requests, self.kv_heads)
         prefill_kernel[grid](
@@ -152,7 +152,7 @@ class _Call:
         )  # fmt: skip
 
     def decode(self, rows: int, max_queries: int) -> None:
-        tiles = self.tiles(tuning.DECODE)
+        tiles = self.tiles("decode")
         table_keys = self.table_width * self.cache[0].shape[2]
         programs, processors = self.requests * self.kv_heads, tuning.processors_of(self.q.device)
         splits = tuning.decode_splits(programs, processors, table_keys)

@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 
+from llmrt_kernels.triton import tuned
 from llmrt_kernels.triton.target import INTERPRETED, Target
 
 
@@ -37,6 +38,7 @@ DECODE: Table = {
     "rdna": {64: Tiles(16, 32, 4, 1), 128: Tiles(16, 16, 4, 1), 256: Tiles(16, 16, 8, 1)},
     "interpreter": dict.fromkeys((64, 128, 256), Tiles(16, 32, 1, 1)),
 }
+TABLES = {"prefill": PREFILL, "decode": DECODE}
 BLOCKS_PER_PROCESSOR = 2  # thread blocks of decoding that run beside each other
 MIN_SPLIT_KEYS, MAX_SPLIT_KEYS = 128, 4096
 
@@ -48,6 +50,17 @@ def kind_of(target: Target) -> str:
     if target.backend == "hip":
         return "cdna" if target.warp_size == 64 else "rdna"
     return target.backend
+
+
+def name_of(kind: str, dim_padded: int, itemsize: int) -> str:
+    """What a configuration that was measured is called: see ``tuned``."""
+    return f"attention-{kind}-d{dim_padded}-{itemsize}"
+
+
+def tiles_here(kind: str, target: Target, dim_padded: int, itemsize: int) -> Tiles:
+    """What was measured on this device for ``kind``, a name of ``TABLES``, else what its table says."""
+    numbers = tuned.numbers_of(name_of(kind, dim_padded, itemsize))
+    return tiles_of(TABLES[kind], target, dim_padded, itemsize) if numbers is None else Tiles(*numbers)
 
 
 def tiles_of(table: Table, target: Target, dim_padded: int, itemsize: int) -> Tiles:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 import triton
 
+from llmrt_kernels.triton import tuned
 from llmrt_kernels.triton.target import INTERPRETER, TARGETS, Target
 
 FEW = 4  # tokens up to which bytes are multiplied four at a time
@@ -42,7 +43,14 @@ def tile_for(tokens: int, target: Target, *, offsets: bool) -> Tile:
     """The tile of a product with ``tokens`` tokens, of weights with ``offsets`` or without."""
     tiles = {"gfx11": TILES_GFX11, "gfx9": TILES_GFX9}.get(target.asm, TILES)
     tile = next((tile for tile in tiles if tokens <= tile.tokens), tiles[-1])
-    return replace(tile, tokens=min(tile.tokens, MOST_WITH_OFFSETS)) if offsets else tile
+    tile = replace(tile, tokens=min(tile.tokens, MOST_WITH_OFFSETS)) if offsets else tile
+    numbers = tuned.numbers_of(product_name(tile.tokens, offsets=offsets))
+    return tile if numbers is None else Tile(*numbers[:2], bool(numbers[2]), *numbers[3:])
+
+
+def product_name(tokens: int, *, offsets: bool) -> str:
+    """What a tile that was measured is called: see ``tuned``."""
+    return f"product-{tokens}{'-offsets' if offsets else ''}"
 
 
 def gated_tile_for(tokens: int, target: Target, *, offsets: bool) -> Tile:
