@@ -47,6 +47,7 @@ TORCH_FREE = [
     "llmrt/engine/processor.py",
     "llmrt/engine/settle.py",
     "llmrt/engine/threads.py",
+    "llmrt/engine/tuned_file.py",
     "llmrt/engine/read_ahead.py",
     "llmrt/engine/kv/*.py",
     "llmrt/engine/speculation/*.py",
