@@ -158,7 +158,7 @@ def _offer(model: str, name: str | None, engine: EngineConfig, calibrate: Path |
 def _check_each(models: list[str], names: list[str] | None, alone: Mapping[str, str | None]) -> None:
     """Raise ``ConfigError`` for an option that is not for this many models; those ``alone`` are for one."""
     if names and len(names) != len(models):
-        raise ConfigError(f"--served-model-name is there {len(names)} times, for {len(models)} models.")
+        raise ConfigError(f"--served-model-name gives {len(names)} of {len(models)} names; give one for each model.")
     for option, value in alone.items():
         if value and len(models) > 1:
             raise ConfigError(f"{option} {value} is for one model, and these are {len(models)}.")

@@ -90,6 +90,14 @@ def test_c47_a_stream_unless_it_is_refused(thinker: httpx.Client) -> None:
     assert "".join(part["response"] for part in prompt) == "two words"
 
 
+def test_c47_curl_as_ollamas_own_examples_call_it(thinker: httpx.Client) -> None:
+    curls = {"content-type": "application/x-www-form-urlencoded"}
+    response = thinker.post("/api/chat", content=json.dumps(asked("hi")), headers=curls)
+    assert response.status_code == 200 and response.json()["message"]["content"] == "hi"
+    foreign = thinker.post("/api/chat", content="{}", headers=curls | {"origin": "https://other.example"})
+    assert error_of(foreign, 403)
+
+
 def test_c47_names_with_a_tag(llama: ollama.Client) -> None:
     (listed,) = llama.list().models
     assert listed.model == f"{MODEL}:latest"

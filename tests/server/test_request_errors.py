@@ -134,7 +134,8 @@ def test_c39_not_a_number(http: httpx.Client) -> None:
 def test_c39_content_type_method_and_path(http: httpx.Client) -> None:
     body = json.dumps({"messages": USER}).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
-        error_of(http.post(CHAT, content=body, headers={"content-type": kind}), 415)
+        error = error_of(http.post(CHAT, content=body, headers={"content-type": kind}), 415)
+        assert "-H content-type:application/json" in error["message"]  # what curl -d lacks
     for kind in ("application/json; charset=utf-8", "application/vnd.api+json", "Application/JSON"):
         assert http.post(CHAT, content=body, headers={"content-type": kind}).status_code == 200
     assert http.post(CHAT, content=body).status_code == 200
