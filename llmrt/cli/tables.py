@@ -114,6 +114,8 @@ def print_description(model: Description) -> None:
 def print_facts(facts: Iterable[tuple[str, str | None]]) -> None:
     """Print a label and a value a line, leaving out what is None."""
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a path that was cut could not be copied
     for label, value in facts:
         if value is not None:
             table.add_row(label, value)
@@ -161,7 +163,8 @@ def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print columns under their titles."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, title in enumerate(header):
-        table.add_column(title, no_wrap=index == 0, justify="right" if title == "SIZE" else "left")
+        justify = "right" if title == "SIZE" else "left"
+        table.add_column(title, no_wrap=index == 0, overflow="fold", justify=justify)
     for row in rows:
         table.add_row(*row)
     _console().print(table, markup=False, highlight=False)

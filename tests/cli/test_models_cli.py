@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from llmrt import __version__
+from llmrt.cli import tables
 from llmrt.cli.main import COMMANDS, main
 from llmrt.hub.prompts import model_key, prompts_folder
 from tests.hub.hub_server import HubServer
@@ -245,3 +247,15 @@ def test_a_disk_too_full_for_the_output_is_one_line(home: Path) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "error: the output cannot be written: No space left on device\n"
+
+
+def test_a_narrow_terminal_folds_what_is_long_and_cuts_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tables, "_console", lambda: Console(width=30))
+    path = "/srv/models/" + "very-long-name-" * 4
+    tables.print_facts([("path", path)])
+    tables.print_rows(("NAME", "SIZE", "SOURCE"), [("tiny", "1 MB", path)])
+    facts, rows = capsys.readouterr().out.split("NAME")
+    assert "".join(facts.split()) == f"path{path}"
+    assert path in "".join(rows.split()).replace("tiny1MB", "")
