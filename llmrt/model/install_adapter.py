@@ -18,9 +18,6 @@ from llmrt.model.peft_adapter import ModuleDelta, PeftAdapter
 from llmrt.model.stored_tensor import StoredTensor
 from llmrt.model.stored_tensors import reordered
 from llmrt.model.tensor_slots import Slot, tensor_slots
-from llmrt.ops.lora import LORA
-from llmrt.ops.registry import choose
-from llmrt.ops.types import OpSpec
 from llmrt_kernels.low_rank import LowRank
 
 _ADAPTED = ("q", "k", "v", "attention_output", "gate", "up", "down")
@@ -36,10 +33,6 @@ def install_adapter(decoder: Decoder, number: int, adapter: PeftAdapter) -> None
     for module in adapter.modules:
         delta = adapter.delta(module)
         for slot, b in places.of(delta):
-            if slot.role in ("gate", "up") and _is_fused(decoder.spec):
-                raise places.refusal(
-                    module, "stands before an activation; quantized models on a GPU take no adapter there"
-                )
             lora = _lora_of(decoder, slot)
             pieces.setdefault(lora, []).append(lora.low_rank(delta.a, b, _first_row(slot)))
     for lora, found in pieces.items():
@@ -86,11 +79,6 @@ class _Places:
     def _misfit(self, delta: ModuleDelta, shape: tuple[int, ...]) -> CheckpointError:
         made_for = f"is made for {list((len(delta.b), delta.a.shape[1]))}; this model has {list(shape)} there"
         return self.refusal(delta.module, made_for)
-
-
-def _is_fused(spec: OpSpec) -> bool:
-    """Whether Triton's kernels multiply and activate in one, which they do for quantized weights."""
-    return spec.group > 0 and choose(LORA, spec).backend == "triton"
 
 
 def _lora_of(decoder: Decoder, slot: Slot) -> Lora:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +22,11 @@ from llmrt.ops.types import Activations, OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Weight
+
+
+def adapted(spec: OpSpec) -> OpSpec:
+    """Of products that adapters add to before what follows."""
+    return replace(spec, options=spec.options | {LORA})
 
 
 class PackedModule(nn.Module):
@@ -62,12 +67,14 @@ class PackedGatedLinear(PackedModule):
         activation: str = "silu",
     ) -> None:
         super().__init__(pieces, bias, spec)
-        gated: Callable[..., Activations] = resolve(GATED_LINEAR_PACKED, spec)
-        self._gated_linear = gated if activation == "silu" else partial(gated, name=activation)
+        by_name = {} if activation == "silu" else {"name": activation}
+        self._gated_linear = partial(resolve(GATED_LINEAR_PACKED, spec), **by_name)
+        self._adapted_linear = partial(resolve(GATED_LINEAR_PACKED, adapted(spec)), **by_name)
 
     def forward(self, x: Activations, **delta: Tensor) -> Activations:
         """activation(gate) * up. x [T, in_features] -> [T, inner_features]; ``delta`` is added to the product."""
-        return self._gated_linear(x, self._weight, **delta)
+        gated_linear = self._adapted_linear if delta else self._gated_linear
+        return gated_linear(x, self._weight, **delta)
 
 
 class PackedActivatedLinear(PackedModule):
@@ -79,10 +86,12 @@ class PackedActivatedLinear(PackedModule):
         super().__init__(pieces, bias, spec)
         self._activation = activation
         self._activated_linear = resolve(ACTIVATED_LINEAR_PACKED, spec)
+        self._adapted_linear = resolve(ACTIVATED_LINEAR_PACKED, adapted(spec))
 
     def forward(self, x: Activations, **delta: Tensor) -> Activations:
         """activation(x W^T + b + delta). x [T, in_features] -> [T, inner_features]."""
-        return self._activated_linear(x, self._weight, self._activation, **delta)
+        activated_linear = self._adapted_linear if delta else self._activated_linear
+        return activated_linear(x, self._weight, self._activation, **delta)
 
 
 class PackedRotaryLinear(PackedModule):
@@ -91,7 +100,7 @@ class PackedRotaryLinear(PackedModule):
     def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__(pieces, bias, spec)
         self._rotary_linear = resolve(ROTARY_LINEAR_PACKED, spec)
-        self._adapted_linear = resolve(ROTARY_LINEAR_PACKED, replace(spec, options=spec.options | {LORA}))
+        self._adapted_linear = resolve(ROTARY_LINEAR_PACKED, adapted(spec))
 
     def forward(
         self,

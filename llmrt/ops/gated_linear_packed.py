@@ -6,6 +6,7 @@ The contract is the reference's signature and docstring.
 from __future__ import annotations
 
 from llmrt.ops.native import native
+from llmrt.ops.options import LORA
 from llmrt.ops.triton import triton
 from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import linear
@@ -14,7 +15,8 @@ from llmrt_kernels.reference.linear_packed import gated_linear_packed
 GATED_LINEAR_PACKED = Op[..., Activations](
     "gated_linear_packed",
     (
-        triton("activated_linear", "gated_linear"),
+        triton("activated_linear", "gated_linear", lacks=(LORA,)),
+        triton("adapted_linear", "gated_linear"),
         native(linear.gated_linear),
         reference(gated_linear_packed),
     ),
