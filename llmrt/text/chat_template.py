@@ -8,9 +8,10 @@ from pathlib import Path
 from llmrt.errors import CheckpointError, TemplateError
 from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
 from llmrt.text.messages import normalize_messages
+from llmrt.text.mistral_template import mistral_template
 from llmrt.text.model_files import read_json, read_text, special_token_texts
 from llmrt.text.template_process import TEMPLATES
-from llmrt.text.tokenizer import TEKKEN_TOKENS
+from llmrt.text.tokenizer import TEKKEN_TOKENS, tokenizer_file
 
 
 class ChatTemplate:
@@ -58,7 +59,8 @@ class ChatTemplate:
 def load_chat_template(path: Path) -> ChatTemplate | None:
     """The chat template of a model directory or a .gguf file, None where it has none.
 
-    In a directory chat_template.jinja goes before tokenizer_config.json, and that before chat_template.json.
+    In a directory chat_template.jinja goes before tokenizer_config.json, and that before chat_template.json; one with
+    tekken.json and none of them has the template of its version.
     """
     is_gguf = path.suffix == ".gguf"
     sources = _gguf_sources(path) if is_gguf else _directory_sources(path)
@@ -85,12 +87,22 @@ def _directory_sources(directory: Path) -> Mapping[str, str]:
         value = read_json(directory / name).get("chat_template")
         if value is not None:
             return _named_sources(directory / name, value)
-    return {}
+    return _tekken_source(directory)
+
+
+def _tekken_source(directory: Path) -> Mapping[str, str]:
+    """What Mistral's programs do with a folder whose tokenizer is tekken.json."""
+    if tokenizer_file(directory) != "tekken.json":
+        return {}
+    from llmrt.text.tekken_tokenizer import read_tekken
+
+    source = mistral_template(read_tekken(directory).config.version)
+    return {} if source is None else {"default": source}
 
 
 def _directory_tokens(directory: Path) -> Mapping[str, str]:
     names = special_token_texts(directory)
-    return names or (TEKKEN_TOKENS if (directory / "tekken.json").is_file() else {})
+    return names or (TEKKEN_TOKENS if tokenizer_file(directory) == "tekken.json" else {})
 
 
 def _named_sources(path: Path, value: object) -> Mapping[str, str]:

@@ -36,6 +36,7 @@ class _Config(msgspec.Struct):
     pattern: str
     default_vocab_size: int
     default_num_special_tokens: int
+    version: str = ""
 
 
 class _Token(msgspec.Struct):
@@ -49,30 +50,37 @@ class _Special(msgspec.Struct):
     is_control: bool = True
 
 
-class _Tekken(msgspec.Struct):
+class Tekken(msgspec.Struct):
+    """The file, see above."""
+
     config: _Config
     vocab: list[_Token]
     special_tokens: list[_Special] | None = None
 
 
-def load_tekken_tokenizer(directory: Path) -> HfTokenizer:
-    """The tokenizer of ``directory / "tekken.json"``. Raises ``TokenizerError`` for what it cannot be."""
+def read_tekken(directory: Path) -> Tekken:
+    """What ``directory / "tekken.json"`` says. Raises ``TokenizerError``."""
     path = directory / "tekken.json"
     try:
-        tekken = msgspec.json.decode(path.read_bytes(), type=_Tekken)
+        return msgspec.json.decode(path.read_bytes(), type=Tekken)
     except OSError as error:
         raise TokenizerError(f"{path} cannot be read: {error.strerror}.") from error
     except msgspec.DecodeError as error:
         raise TokenizerError(f"{path} is no tokenizer of Mistral's: {error}.") from error
+
+
+def load_tekken_tokenizer(directory: Path) -> HfTokenizer:
+    """The tokenizer of ``directory / "tekken.json"``. Raises ``TokenizerError`` for what it cannot be."""
+    tekken = read_tekken(directory)
     try:
         backend = _backend(tekken)
     except Exception as error:  # the library raises bare exceptions
-        raise TokenizerError(f"{path}: {error}") from error
+        raise TokenizerError(f"{directory / 'tekken.json'}: {error}") from error
     bos, eos = backend.token_to_id(BEGINNING), backend.token_to_id(END)
     return HfTokenizer(backend, bos_token_id=bos, eos_token_ids=end_token_ids(directory, eos))
 
 
-def _backend(tekken: _Tekken) -> tokenizers.Tokenizer:
+def _backend(tekken: Tekken) -> tokenizers.Tokenizer:
     special, ranks = _special_tokens(tekken), _ranks(tekken)
     ids = {token.token_str: token.rank for token in special}
     for token, rank in ranks.items():
@@ -90,7 +98,7 @@ def _backend(tekken: _Tekken) -> tokenizers.Tokenizer:
     return backend
 
 
-def _special_tokens(tekken: _Tekken) -> list[_Special]:
+def _special_tokens(tekken: Tekken) -> list[_Special]:
     """All of them by id; those without a name are called <SPECIAL_20> and so on."""
     count, listed = tekken.config.default_num_special_tokens, tekken.special_tokens
     named = [_Special(rank, name) for rank, name in enumerate(_NAMES)] if listed is None else listed
@@ -102,7 +110,7 @@ def _special_tokens(tekken: _Tekken) -> list[_Special]:
     return found
 
 
-def _ranks(tekken: _Tekken) -> dict[str, int]:
+def _ranks(tekken: Tekken) -> dict[str, int]:
     """By the spelling of tokens, a character for each byte."""
     count = tekken.config.default_vocab_size - tekken.config.default_num_special_tokens
     if not 256 <= count <= len(tekken.vocab):

@@ -62,19 +62,26 @@ def load_tokenizer(path: Path) -> Tokenizer:
         from llmrt.text.gguf_vocab import load_gguf_tokenizer
 
         return load_gguf_tokenizer(path)
-    if (path / "tokenizer.json").is_file():
-        from llmrt.text.hf_tokenizer import load_hf_tokenizer
+    match tokenizer_file(path):
+        case "tokenizer.json":
+            from llmrt.text.hf_tokenizer import load_hf_tokenizer
 
-        return load_hf_tokenizer(path)
-    if (path / "tekken.json").is_file():
-        from llmrt.text.tekken_tokenizer import load_tekken_tokenizer
+            return load_hf_tokenizer(path)
+        case "tekken.json":
+            from llmrt.text.tekken_tokenizer import load_tekken_tokenizer
 
-        return load_tekken_tokenizer(path)
-    if (path / "tokenizer.model").is_file():
-        from llmrt.text.sp_tokenizer import load_sp_tokenizer
+            return load_tekken_tokenizer(path)
+        case "tokenizer.model":
+            from llmrt.text.sp_tokenizer import load_sp_tokenizer
 
-        return load_sp_tokenizer(path)
-    raise TokenizerError(f"{path} has no tokenizer: looked for {', '.join(TOKENIZER_FILES)}.")
+            return load_sp_tokenizer(path)
+        case _:
+            raise TokenizerError(f"{path} has no tokenizer: looked for {', '.join(TOKENIZER_FILES)}.")
+
+
+def tokenizer_file(directory: Path) -> str | None:
+    """The name of the file that a directory's tokenizer is read from, the first of those that are there."""
+    return next((name for name in TOKENIZER_FILES if (directory / name).is_file()), None)
 
 
 def decode_ids(tokenizer: Tokenizer, ids: Iterable[int], *, skip_special_tokens: bool) -> str:
