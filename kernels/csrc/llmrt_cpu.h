@@ -345,6 +345,7 @@ struct llmrt_paged_attention_args {
   int64_t sliding_window;  // 0 for none
   float scale;
   float cap;  // makes cap tanh(s / cap) of a score s; 0 for none
+  const float* slopes;  // [H], of ALiBi: a score with the key at j has slope (j - position) added; null for none
 };
 
 // out[t] = the index of the largest of x[t], the first of equals. x [T, N]; finds [T, N / 4096 rounded up].

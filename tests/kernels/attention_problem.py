@@ -15,7 +15,14 @@ SCALE = 0.3
 
 
 def expected_row(
-    q: Tensor, k: Tensor, v: Tensor, position: int, scale: float, window: int | None, cap: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    position: int,
+    scale: float,
+    window: int | None,
+    cap: float = 0.0,
+    slopes: Tensor | None = None,
 ) -> Tensor:
     """One query [H, D] at ``position`` over all keys [L, KVH, D] of its request, in float64."""
     first = 0 if window is None else max(0, position - window + 1)
@@ -24,8 +31,10 @@ def expected_row(
     for head in range(q.shape[0]):
         keys, values = (t[first : position + 1, head // group].double() for t in (k, v))
         scores = keys @ q[head].double() * scale
-        weights = (cap * (scores / cap).tanh() if cap else scores).softmax(0)
-        rows.append(weights @ values)
+        scores = cap * (scores / cap).tanh() if cap else scores
+        if slopes is not None:
+            scores += slopes[head].double() * torch.arange(first - position, 1)
+        rows.append(scores.softmax(0) @ values)
     return torch.stack(rows)
 
 
@@ -89,10 +98,13 @@ class Problem:
         starts = list(itertools.accumulate((new for new, _ in self.requests), initial=0))
         return self.block_table(), torch.tensor(starts), torch.tensor([total for _, total in self.requests])
 
-    def check(self, out: Tensor, close: Callable[[Tensor, Tensor], None], cap: float = 0.0) -> None:
+    def check(
+        self, out: Tensor, close: Callable[[Tensor, Tensor], None], cap: float = 0.0, slopes: Tensor | None = None
+    ) -> None:
         """Compare ``out`` [T, H, D] with the formula over ``keys`` and ``values``."""
         row = 0
         for (new, total), k, v in zip(self.requests, self.keys, self.values, strict=True):
             for i in range(new):
-                close(out[row].double(), expected_row(self.q[row], k, v, total - new + i, SCALE, self.window, cap))
+                scores = SCALE, self.window, cap, slopes
+                close(out[row].double(), expected_row(self.q[row], k, v, total - new + i, *scores))
                 row += 1

@@ -54,6 +54,21 @@ def test_scores_bent_below_a_cap_equal_the_formula(window: int | None, cap: floa
     problem.check(out, exactly, cap)
 
 
+SLOPES = torch.tensor([0.5, 0.0, 2.0**-8, 0.25, 1.5, 2.0**-4])
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("window", [None, 5])
+def test_far_keys_count_less_by_the_slopes_of_heads(window: int | None) -> None:
+    problem = draw((6, 2), 32, window)
+    k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
+    operands = (problem.q, k, v, None, None, *problem.indices(), 70, SCALE, window)
+    problem.check(paged_attention(*operands, slopes=SLOPES).view(problem.q.shape), exactly, slopes=SLOPES)
+    out = torch.full_like(problem.q, torch.nan)
+    attention.paged_attention(*operands, group=64, out=out, slopes=SLOPES)
+    problem.check(out, exactly, slopes=SLOPES)
+
+
 def native(problem: Problem, k: Tensor, v: Tensor, k_scales: Tensor | None, v_scales: Tensor | None) -> Tensor:
     """The op on pages that stand apart, and the same bits where pages of keys and of values take turns."""
     apart = call(problem, k, v, k_scales, v_scales)
@@ -137,7 +152,7 @@ def test_native_int8_is_near_the_formula(head_dim: int, heads: tuple[int, int], 
 
 
 @pytest.mark.usefixtures("isa")
-def test_int8_scores_are_bent_below_a_cap_and_their_values_scales_are_not() -> None:
+def test_int8_scores_are_bent_below_a_cap_and_have_slopes_but_not_their_values_scales() -> None:
     problem = draw((6, 2), 32, None)
     for row in problem.values:
         row *= 100
@@ -145,8 +160,13 @@ def test_int8_scores_are_bent_below_a_cap_and_their_values_scales_are_not() -> N
     v, v_scales = int8_pages(problem, problem.values, keys=False)
     out, errors = torch.full_like(problem.q, torch.nan), list[float]()
     operands = (problem.q, k, v, k_scales, v_scales, *problem.indices(), 70, SCALE, None)
-    attention.paged_attention(*operands, group=64, out=out, cap=0.5)
-    problem.check(out, lambda actual, expected: errors.append(float((actual - expected).norm() / expected.norm())), 0.5)
+    attention.paged_attention(*operands, group=64, out=out, cap=0.5, slopes=SLOPES)
+    problem.check(
+        out,
+        lambda actual, expected: errors.append(float((actual - expected).norm() / expected.norm())),
+        0.5,
+        SLOPES,
+    )
     assert max(errors) < 0.08
 
 

@@ -161,11 +161,14 @@ def test_of_attention_where_chunks_become_larger() -> None:
 def check_queries(problem: Problem, dtype: torch.dtype) -> None:
     cache = random_cache(problem, dtype)
     tables, starts, lens = problem.indices()
+    heads = problem.q.shape[1]
+    slopes = None if heads == 2 else 2.0 ** -torch.arange(heads)
 
     def attend(rows: slice, requests: slice, starts: Tensor, lens: Tensor) -> Tensor:
         q = problem.q[rows]
         out = torch.full_like(q, torch.nan)
-        paged_attention(q, *cache, tables[requests], starts, lens, 16, SCALE, problem.window, 32, out=out)
+        operands = q, *cache, tables[requests], starts, lens, 16, SCALE, problem.window, 32
+        paged_attention(*operands, out=out, slopes=slopes)
         return out
 
     together = attend(slice(None), slice(None), starts, lens)

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "llmrt_cpu.h"
+#include "ops/alibi.h"
 #include "ops/attention_unit.h"
 
 namespace llmrt::LLMRT_ISA {
@@ -55,6 +56,7 @@ inline void attend(const llmrt_paged_attention_args& a, const AttentionUnit& uni
     if (i + 1 < tiles) next = tile_at<Tile>(a, unit, first_key, i + 1);
     Cache::score(a, tile, next, s, rows);
     cap_scores<Cache>(a, tile, s, rows);
+    add_distances(a, unit, tile, s, rows);
     hide_unseen(a, unit, tile, s);
     find_highest(tile, s, rows);
     settle(tile, s, rows, a.cache.head_dim);

@@ -230,13 +230,15 @@ Results paged_attention(Random& random, int64_t dtype) {
   const Cache cache(random, dtype, blocks, kv_heads, dim, block_size);
   const int64_t window = one_of<int64_t>(random, {0, 5, 50});
   const float cap = one_of(random, {0.0f, 2.0f});
+  const Values slopes = normal(random, heads);
+  const float* slope = random() % 2 ? slopes.data() : nullptr;
   Values out(q.size()), alone(q.size()), partial(tokens * max_pieces * heads * (dim + 17));
   Activations y(tokens, heads * dim, 32);
   const auto attend = [&](int64_t row, int64_t b, const int64_t* from, const int64_t* lens, Values& to, int64_t rows,
                           int64_t count) {
     run("paged_attention", llmrt_paged_attention_args{&q[row * heads * dim], cache.args, &table[b * width], from, lens,
                                                       &to[row * heads * dim], partial.data(), y.args(row), rows, count,
-                                                      width, heads, max_pieces, window, 0.1f, cap});
+                                                      width, heads, max_pieces, window, 0.1f, cap, slope});
   };
   attend(0, 0, starts.data(), lengths.data(), out, tokens, requests);
   const Results rounded = y.results();

@@ -30,6 +30,7 @@ def paged_attention(
     out: Tensor | None = None,
     *,
     cap: float = 0.0,
+    slopes: Tensor | None = None,
 ) -> Codes | Rows:
     """q [T, H, D] fp32 -> [T, H D] in int8, or in ``dtype`` where ``group`` is 0; as fp32 in ``out`` [T, H, D] too."""
     del max_query_len
@@ -56,9 +57,10 @@ def paged_attention(
         sliding_window or 0,
         scale,
         cap,
+        address(slopes),
     )
     pages = (k_cache, v_cache, k_scales, v_scales)
-    submit("paged_attention", args, q, *pages, block_table, cu_seqlens_q, seq_lens, out, partial, y)
+    submit("paged_attention", args, q, *pages, block_table, cu_seqlens_q, seq_lens, out, partial, y, slopes)
     return y
 
 

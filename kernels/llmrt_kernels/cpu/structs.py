@@ -263,6 +263,7 @@ class PagedAttentionArgs(ctypes.Structure):
         ("y", ActivationsArgs),
         ("tokens requests table_width heads max_pieces sliding_window", I64),
         ("scale cap", F32),
+        ("slopes", P),
     )
 
 
