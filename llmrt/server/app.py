@@ -39,7 +39,8 @@ _ROUTES = (
 
 def create_app(models: Models, settings: ServerSettings) -> FastAPI:
     """The ASGI application over ``models``, which the caller starts and closes."""
-    app = Api(title="llmrt", docs_url=None, redoc_url=None)
+    # A redirect would lead clients of a proxy with HTTPS to plain HTTP, their keys along.
+    app = Api(title="llmrt", docs_url=None, redoc_url=None, redirect_slashes=False)
     set_models(app, models)
     error_forms.install(app)
     app.add_middleware(ClientLimits, settings=settings)

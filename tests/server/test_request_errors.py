@@ -143,6 +143,7 @@ def test_c39_content_type_method_and_path(http: httpx.Client) -> None:
     assert error_of(http.delete("/v1/models"), 405)
     assert error_of(http.get("/v1/nothing"), 404)["code"] == "unknown_url"
     assert error_of(http.post("/nothing"), 404)
+    assert error_of(http.post(f"{CHAT}/", content=body), 404)["code"] == "unknown_url"
 
 
 def test_c8_no_body_is_a_fault_of_the_server(http: httpx.Client) -> None:
