@@ -115,8 +115,9 @@ class _Checker:
         if len(at) > MAX_DEPTH:
             raise self._refusal(at, f"is nested too deeply; {MAX_DEPTH} levels are possible")
         self._walked.add(at)
-        self._check_counts(schema, at)
-        return dict(item for keyword, value in schema.items() for item in self._keyword(schema, keyword, value, at))
+        checked = dict(item for keyword, value in schema.items() for item in self._keyword(schema, keyword, value, at))
+        self._check_counts(checked, at)
+        return checked
 
     def _keyword(self, schema: JsonSchema, keyword: str, value: Any, at: Pointer) -> Iterator[tuple[str, Any]]:
         """The keyword as it is passed on; nothing for one that asks for nothing."""
@@ -149,6 +150,8 @@ class _Checker:
                 self._check_multiple(value, at)
             case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" if not _is_number(value):
                 raise self._refusal(at, f"is {value!r}; it must be a number")
+            case "required" if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+                raise self._refusal(at, "must be a list of names")
             case _:
                 pass
 
@@ -175,7 +178,7 @@ class _Checker:
         if isinstance(listed, Mapping) and len(listed) > MAX_PROPERTIES:
             raise self._refusal((*at, "properties"), f"has {len(listed)} properties; {MAX_PROPERTIES} are possible")
         least = schema.get("minProperties", 0)
-        if isinstance(least, int | float) and least > max(1, len(set(map(str, schema.get("required", ()))))):
+        if isinstance(least, int | float) and least > max(1, len({*schema.get("required", ())})):
             raise self._refusal((*at, "minProperties"), "is not supported above 1 for properties that are not required")
 
     def _typed(self, value: Any, kind: type, at: Pointer) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -129,3 +130,15 @@ def test_properties_that_are_not_listed_are_written_where_the_schema_speaks_of_t
 ) -> None:
     assert byte_walker().accepts(json_schema_grammar(schema, param="field"), more) == possible
     assert fault(schema, more) is None  # all are valid, so that fewer answers are as well
+
+
+KEYWORDS = sorted({keyword for case in [*accepted(), *refused()] for keyword in case.schema})
+VALUES: list[Any] = [None, True, -1, 2.5, 10**30, "", "a", [], ["a"], [1], [[2]], [{}], {}, {"a": 1}, {"a": {}}]
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_c32_any_value_of_a_keyword_is_followed_or_refused(keyword: str) -> None:
+    for value in VALUES:
+        for schema in ({keyword: value}, {**_A, keyword: value}, {"items": {**_A, "required": ["a"], keyword: value}}):
+            with contextlib.suppress(RequestError):
+                json_schema_grammar(schema, param="field")
