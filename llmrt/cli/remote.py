@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from llmrt.errors import ConfigError, LlmrtError, ModelNotFoundError, Unavailabl
 # An answer may begin late, behind others; that nobody listens is known at once.
 TIMEOUT = httpx2.Timeout(600, connect=5)
 ANY_TOKEN = 1 << 31
+_THINK, _THOUGHT = "<think>\n", "\n</think>\n\n"
+_THOUGHTS = re.compile(rf"\A{_THINK}.*?({_THOUGHT}|\Z)", re.DOTALL)
 _FINISHED: dict[str, FinishReason] = {"length": "length", "tool_calls": "stop", "content_filter": "stop"}
 # Fields of OpenAI's, which every server knows; the others are sent where they are not neutral.
 _KNOWN = ("temperature", "top_p")
@@ -59,7 +62,7 @@ class RemoteSession:
         """
         body = {
             "model": self.model,
-            "messages": [*messages],
+            "messages": [_without_thoughts(message) for message in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
             **_sampling_fields(params),
@@ -116,6 +119,7 @@ class _Record:
         self._start = time.perf_counter()
         self._times: list[float] = []
         self._usage: dict[str, Any] = {}
+        self._is_thinking = False
 
     def advance(self, chunk: dict[str, Any]) -> str:
         """The text of a chunk. Raises ``LlmrtError`` for one that is an error."""
@@ -125,10 +129,18 @@ class _Record:
         for choice in chunk["choices"]:
             if (reason := choice.get("finish_reason")) is not None:
                 self.finish_reason = _FINISHED.get(reason, "stop")
-            if text := (choice.get("delta") or {}).get("content"):
+            if text := self._shown(choice.get("delta") or {}):
                 self._times.append(time.perf_counter())
                 return text
         return ""
+
+    def _shown(self, delta: dict[str, Any]) -> str:
+        """Thoughts, which have two names, stand between marks before the content."""
+        thought, content = delta.get("reasoning_content") or delta.get("reasoning") or "", delta.get("content") or ""
+        begins = thought and not self._is_thinking
+        ends = content and (self._is_thinking or thought)
+        self._is_thinking = bool(thought or self._is_thinking) and not content
+        return f"{_THINK if begins else ''}{thought}{_THOUGHT if ends else ''}{content}"
 
     def statistics(self) -> Statistics:
         """A server that reports no usage is taken to send a token at a time."""
@@ -144,6 +156,13 @@ class _Record:
             finish_reason=self.finish_reason or "abort",
             stop=None,
         )
+
+
+def _without_thoughts(message: Mapping[str, object]) -> Mapping[str, object]:
+    """What was thought is shown, but is no part of what was said."""
+    if message["role"] != "assistant":
+        return message
+    return {**message, "content": _THOUGHTS.sub("", str(message["content"]))}
 
 
 def _base_url(url: str) -> str:

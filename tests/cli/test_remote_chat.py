@@ -157,6 +157,27 @@ def test_a_stream_that_goes_wrong(events: list[Any], expected: str) -> None:
         list(RemoteSession(url, None, None).answer([], GREEDY))
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_thoughts_are_shown_and_not_sent_back(name: str) -> None:
+    deltas = [{name: "so"}, {name: " what"}, {"content": "Hi"}, {"content": "!"}]
+    events = [{"choices": [{"delta": delta}]} for delta in deltas]
+    events += [{"choices": [{"delta": {}, "finish_reason": "stop"}]}]
+    stream = "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode()
+    asked: list[Any] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        if request.command == "GET":
+            return 200, b'{"data": [{"id": "m"}]}'
+        asked.append(json.loads(request.rfile.read(int(request.headers["content-length"])))["messages"])
+        return 200, stream
+
+    with stub(answer) as url:
+        talk = Conversation(RemoteSession(url, None, None), GREEDY)
+        for text in ("one", "two"):
+            assert "".join(talk.ask(text)) == "<think>\nso what\n</think>\n\nHi!"
+    assert [message["content"] for message in asked[1]] == ["one", "Hi!", "two"]
+
+
 @contextmanager
 def stub(answer: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
