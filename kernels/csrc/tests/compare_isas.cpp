@@ -160,7 +160,9 @@ Results gated_linear(Random& random) {
   for (float& s : x.scales) s *= 0.01f;
   const Weight weight(random, {2 * size}, columns, kind, random() % 2);
   const int64_t activation = below(random, 4);
-  run("gated_linear", llmrt_gated_linear_args{x.args(), weight.args, y.args(), tokens, activation});
+  const Values added = normal(random, tokens * 2 * size);
+  const float* delta = random() % 2 ? added.data() : nullptr;
+  run("gated_linear", llmrt_gated_linear_args{x.args(), weight.args, y.args(), tokens, activation, delta});
   return y.results();
 }
 
@@ -173,7 +175,9 @@ Results activated_linear(Random& random) {
   for (float& s : x.scales) s *= 0.01f;
   const Weight weight(random, {size}, columns, kind, random() % 2);
   const int64_t activation = below(random, 4);
-  run("activated_linear", llmrt_activated_linear_args{x.args(), weight.args, y.args(), tokens, activation});
+  const Values added = normal(random, tokens * size);
+  const float* delta = random() % 2 ? added.data() : nullptr;
+  run("activated_linear", llmrt_activated_linear_args{x.args(), weight.args, y.args(), tokens, activation, delta});
   return y.results();
 }
 
@@ -203,10 +207,13 @@ Results rotary_linear(Random& random, int64_t dtype) {
   const Values norms = normal(random, (heads + kv_heads) * dim);
   const float* norm = random() % 2 ? norms.data() : nullptr;
   const int64_t centred = random() % 2;
+  const Values added = normal(random, tokens * (heads + 2 * kv_heads) * dim);
+  const float* delta = random() % 2 ? added.data() : nullptr;
   Values q(tokens * heads * dim);
   run("rotary_linear", llmrt_rotary_linear_args{x.args(), weight.args, positions.data(), cos_sin.data(), slots.data(),
                                                 cache.args, q.data(), tokens, heads, norm,
-                                                norm ? norm + (centred ? heads : 1) * dim : norm, 1e-5f, centred});
+                                                norm ? norm + (centred ? heads : 1) * dim : norm, 1e-5f, centred,
+                                                delta});
   const Values product = normal(random, tokens * (heads + 2 * kv_heads) * dim);
   Values q_of_rows(q.size());
   run("rope_kv_write", llmrt_rope_kv_write_args{product.data(), positions.data(), cos_sin.data(), slots.data() + tokens,
