@@ -28,10 +28,24 @@ class WheelSource:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a publisher recommends to draw tokens; the fields mean what they mean in ``SamplingParams``."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+
+
+UNSAID = Sampling()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """An alias: a hub repository, the patterns of the files to fetch from it, and the architecture.
 
     ``licence`` is an SPDX identifier or a name; ``gated`` says that it must be accepted on ``page``.
+    ``sampling`` is for model files that do not say.
     """
 
     alias: str
@@ -42,6 +56,7 @@ class Preset:
     config: Mapping[str, Any]
     gated: bool = False
     wheel: WheelSource | None = None
+    sampling: Sampling = UNSAID
 
     @property
     def page(self) -> str:
@@ -78,6 +93,7 @@ def load_preset(path: Path) -> Preset:
         raise ConfigError(f"{path}: {error}") from error
     _refuse_unknown(path, data, Preset)
     _refuse_unknown(path, data.get("wheel"), WheelSource)
+    _refuse_unknown(path, data.get("sampling"), Sampling)
     try:
         return msgspec.convert({"alias": path.stem, **data}, Preset)
     except msgspec.ValidationError as error:

@@ -10,7 +10,7 @@ import typer
 
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError
-from llmrt.text.generation_defaults import GenerationDefaults
+from llmrt.text.generation_defaults import DRAWING, GenerationDefaults
 
 Temperature = Annotated[float | None, typer.Option(help="How freely tokens are drawn, 0 to 2; 0 is the likeliest.")]
 TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens of this joint probability.")]
@@ -20,7 +20,6 @@ Seed = Annotated[int | None, typer.Option(help="The same seed draws the same ans
 MaxTokens = Annotated[int | None, typer.Option(help="End an answer after so many tokens.")]
 
 CHAT_FALLBACK = SamplingParams(temperature=0.7, top_p=0.95)
-_DRAWING = ("temperature", "top_p", "top_k", "min_p")
 _SETTABLE: dict[str, Callable[[str], float]] = {
     "temperature": float,
     "top_p": float,
@@ -37,15 +36,11 @@ _CAN_BE_UNSET = ("seed", "max_tokens")
 
 
 def recommended(defaults: GenerationDefaults) -> SamplingParams:
-    """What the model's publisher recommends for a conversation; how to draw is ``CHAT_FALLBACK`` where they do not say.
-
-    Publishers who name one of the values that steer the draw mean the neutral value of the others.
-    """
-    drawing = {name: getattr(defaults, name) for name in _DRAWING}
-    says_nothing = all(value is None for value in drawing.values())
+    """What the model's publisher recommends for a conversation; ``CHAT_FALLBACK`` where they do not say how to draw."""
+    drawing = {name: getattr(defaults, name) for name in DRAWING}
     if defaults.top_k is not None:
         drawing["top_k"] = max(0, defaults.top_k)  # some write -1 for all tokens
-    params = override(CHAT_FALLBACK if says_nothing else SamplingParams(), **drawing)
+    params = override(SamplingParams() if defaults.says_how_to_draw else CHAT_FALLBACK, **drawing)
     return override(params, repetition_penalty=defaults.repetition_penalty)
 
 

@@ -63,7 +63,7 @@ def find_model(model: str, revision: str | None = None) -> LocalModel:
         path=artifact.path,
         tokenizer=load_tokenizer(artifact.path),
         template=load_chat_template(artifact.path),
-        defaults=load_generation_defaults(artifact.path),
+        defaults=load_generation_defaults(artifact.path, artifact.sampling),
     )
 
 

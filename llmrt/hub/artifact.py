@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from llmrt.presets import UNSAID, Sampling
+
 Source = Literal["folder", "file", "hub", "wheel"]
 
 
@@ -13,10 +15,12 @@ Source = Literal["folder", "file", "hub", "wheel"]
 class ModelArtifact:
     """A model on this disk: ``path`` is a folder with config.json and safetensors, or a GGUF file.
 
-    ``name`` is what the user asked for and ``detail`` one phrase about where the files come from.
+    ``name`` is what the user asked for and ``detail`` one phrase about where the files come from. ``sampling`` is what
+    the alias says of it, for files that say nothing.
     """
 
     name: str
     path: Path
     source: Source
     detail: str
+    sampling: Sampling = UNSAID

@@ -10,6 +10,7 @@ from llmrt.hub.artifact import ModelArtifact
 from llmrt.hub.local import local_artifact
 from llmrt.hub.progress import Report
 from llmrt.hub.request import ModelRequest, read_request
+from llmrt.presets import UNSAID, find_preset
 
 
 def resolve(model: str, *, revision: str | None = None, allow_download: bool = True, report: Report) -> ModelArtifact:
@@ -31,7 +32,9 @@ def resolve(model: str, *, revision: str | None = None, allow_download: bool = T
 
 
 def _stored_artifact(manifest: store.Manifest) -> ModelArtifact:
-    return ModelArtifact(manifest.name, Path(manifest.path), manifest.source, manifest.detail)
+    preset = find_preset(manifest.name)
+    sampling = UNSAID if preset is None else preset.sampling
+    return ModelArtifact(manifest.name, Path(manifest.path), manifest.source, manifest.detail, sampling)
 
 
 def _manifest(model: str, revision: str | None, allow_download: bool, report: Report) -> store.Manifest:

@@ -91,5 +91,5 @@ def load_served_model(offer: Offer) -> ServedModel:
         tokenizer=tokenizer,
         chat=chat,
         marks={} if chat is None else special_marks(tokenizer, chat.marks),
-        defaults=load_generation_defaults(path),
+        defaults=load_generation_defaults(path, offer.artifact.sampling),
     )

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
 from llmrt.errors import CheckpointError
+from llmrt.presets import UNSAID, Sampling
 from llmrt.text.model_files import JsonObject, read_json
 
 T = TypeVar("T", int, float)
+DRAWING = tuple(field.name for field in fields(Sampling))
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationDefaults:
+class GenerationDefaults(Sampling):
     """None: the model does not say. The fields mean what they mean in ``SamplingParams``."""
 
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
     repetition_penalty: float | None = None
     max_new_tokens: int | None = None
 
+    @property
+    def says_how_to_draw(self) -> bool:
+        """Publishers who name one of the values that steer the draw mean the neutral value of the others."""
+        return any(getattr(self, name) is not None for name in DRAWING)
 
-def load_generation_defaults(path: Path) -> GenerationDefaults:
+
+def load_generation_defaults(path: Path, otherwise: Sampling = UNSAID) -> GenerationDefaults:
     """From generation_config.json of a model directory, or from the metadata of a .gguf file.
 
-    A generation_config.json that neither samples (``do_sample``) nor has a temperature recommends no sampling
-    values. Raises ``CheckpointError`` that names the field for a value of the wrong type.
+    How to draw is as ``otherwise`` says where they do not. A generation_config.json that neither samples
+    (``do_sample``) nor has a temperature recommends no sampling values. Raises ``CheckpointError`` that
+    names the field for a value of the wrong type.
     """
-    return _from_gguf(path) if path.suffix == ".gguf" else _from_json(path / "generation_config.json")
+    said = _from_gguf(path) if path.suffix == ".gguf" else _from_json(path / "generation_config.json")
+    if said.says_how_to_draw:
+        return said
+    return replace(said, **asdict(otherwise))
 
 
 def _from_json(path: Path) -> GenerationDefaults:

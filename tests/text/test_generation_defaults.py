@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmrt.errors import CheckpointError
+from llmrt.presets import Sampling
 from llmrt.text.generation_defaults import GenerationDefaults, load_generation_defaults
 
 WriteJson = Callable[[str, object], Path]
@@ -40,6 +41,21 @@ def test_generation_config(
 ) -> None:
     write_json("generation_config.json", config)
     assert load_generation_defaults(tmp_path) == defaults
+
+
+@pytest.mark.parametrize(
+    ("config", "defaults"),
+    [
+        ({}, GenerationDefaults(temperature=0.2, top_p=0.9)),
+        ({"repetition_penalty": 1.1}, GenerationDefaults(temperature=0.2, top_p=0.9, repetition_penalty=1.1)),
+        ({"temperature": 0.6}, GenerationDefaults(temperature=0.6)),
+    ],
+)
+def test_an_alias_says_what_the_files_do_not(
+    tmp_path: Path, write_json: WriteJson, config: dict[str, object], defaults: GenerationDefaults
+) -> None:
+    write_json("generation_config.json", config)
+    assert load_generation_defaults(tmp_path, Sampling(temperature=0.2, top_p=0.9)) == defaults
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ def test_no_preset_fetches_pickles_or_duplicates(alias: str) -> None:
         (("[config]", 'licence_url = "x"\n[config]'), "unknown field 'licence_url'"),
         (("[config]", '[wheel]\npackage = "p"\nversion = "1"\n[config]'), "file.*wheel"),
         (("[config]", '[wheel]\npackage = "p"\nversion = "1"\nfile = "f"\nsha = "0"\n[config]'), "unknown field 'sha'"),
+        (("[config]", "[sampling]\ntemp = 0.2\n[config]"), "unknown field 'temp'"),
+        (("[config]", '[sampling]\ntop_p = "high"\n[config]'), "top_p|sampling"),
         (("[config]", "[config"), "line 6"),
     ],
 )
