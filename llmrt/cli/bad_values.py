@@ -16,10 +16,15 @@ class Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")  # pydantic's, before what a parser says
+            error.message = reason(error)
             if error.param is not None and error.param_hint is None:
                 error.param_hint = _source(ctx, error.param)
             raise
+
+
+def reason(error: typer.BadParameter) -> str:
+    """What a parser says of a value, without what pydantic puts before it."""
+    return error.message.removeprefix("Value error, ")
 
 
 def _source(ctx: typer.Context, param: Any) -> str | None:

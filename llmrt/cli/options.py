@@ -125,6 +125,14 @@ GpuMemory = Annotated[
 Adapter = Annotated[
     Path | None, typer.Option("--lora", metavar="PATH", help="A LoRA adapter to answer with, a folder that peft saved.")
 ]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="NAME=PATH",
+        help="A LoRA adapter, a folder that peft saved, and the name that requests choose it by; or several.",
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; else the cores that llmrt may use.")]
 DISK_CACHE = 2 * 10**9
 DiskCache = Annotated[

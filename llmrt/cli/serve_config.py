@@ -1,7 +1,8 @@
 """The settings of ``serve`` from a TOML file, and all of them as such a file.
 
 The options of the command are the one list of settings: each is a key of the file, with underscores, and an environment
-variable, ``LLMRT_`` and the name. The command line wins over the environment, the environment over the file.
+variable, ``LLMRT_`` and the name. The command line wins over the environment, the environment over the file. A table
+``[models.NAME]`` of the file has settings of that model alone, which win over all of these.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
@@ -16,22 +18,39 @@ from typing import Any
 
 import typer
 
+from llmrt.cli.bad_values import reason
+from llmrt.cli.served_options import ServedOptions
 from llmrt.errors import ConfigError
 
 CONTEXT_SETTINGS = {"auto_envvar_prefix": "LLMRT"}
 _NO_SETTINGS = ("config", "print_config", "help")
+_MODELS = "models"
+_ABOUT_TABLES = f"""\
+# A table such as [models.mistral-7b] has settings of that model alone, which win over all others:
+# {", ".join(field.name for field in fields(ServedOptions))}.
+"""
 
 
 def load_config(ctx: typer.Context, file: Path | None) -> Path | None:
     """Make the values of ``file`` the command's defaults. Raises ``ConfigError`` for a file that cannot be used."""
     if file is not None:
-        ctx.default_map = _checked(_read(file), {setting.name: setting for setting in _settings(ctx)}, file)
+        values, settings = _read(file), {setting.name: setting for setting in _settings(ctx)}
+        tables = values.pop(_MODELS, {})
+        ctx.default_map = _checked(values, settings, f"--config {file}")
+        ctx.meta[_MODELS] = _of_models(ctx, tables, settings, f"--config {file}")
     return file
+
+
+def model_settings(ctx: typer.Context) -> dict[str, dict[str, Any]]:
+    """What the file says of single models: the name of each, and its settings."""
+    return ctx.meta.get(_MODELS, {})
 
 
 def config_text(ctx: typer.Context) -> str:
     """Every setting as TOML with its help, and where its value is from unless that is the default."""
-    return "\n".join("\n".join(_paragraph(ctx, setting)) for setting in _settings(ctx))
+    paragraphs = ["\n".join(_paragraph(ctx, setting)) for setting in _settings(ctx)]
+    tables = [_table(name, settings) for name, settings in model_settings(ctx).items()]
+    return "\n".join([*paragraphs, _ABOUT_TABLES, *tables])
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -43,13 +62,30 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {file} is not TOML: {error}.") from error
 
 
-def _checked(values: dict[str, Any], settings: dict[str, Any], file: Path) -> dict[str, Any]:
+def _checked(values: dict[str, Any], settings: dict[str, Any], where: str, kind: str = "setting") -> dict[str, Any]:
     for name in values:
         if name not in settings:
             near = get_close_matches(name, settings, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; `llmrt serve --print-config` shows the settings."
-            raise ConfigError(f"--config {file} sets {name}, which is no setting{hint}")
+            raise ConfigError(f"{where} sets {name}, which is no {kind}{hint}")
     return {name: [value] if _is_several(settings[name], value) else value for name, value in values.items()}
+
+
+def _of_models(ctx: typer.Context, tables: Any, settings: dict[str, Any], where: str) -> dict[str, dict[str, Any]]:
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise ConfigError(f"{where}: models is for tables such as [models.mistral-7b]; the list of models is model.")
+    of_models = {field.name: settings[field.name] for field in fields(ServedOptions)}
+    return {name: _of_model(ctx, table, of_models, f"{where}, [models.{name}],") for name, table in tables.items()}
+
+
+def _of_model(ctx: typer.Context, table: dict[str, Any], settings: dict[str, Any], where: str) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    for name, value in _checked(table, settings, where, "setting of one model").items():
+        try:
+            chosen[name] = settings[name].process_value(ctx, value)
+        except typer.BadParameter as error:
+            raise ConfigError(f"{where} has a {name} that cannot be: {reason(error)}") from error
+    return chosen
 
 
 def _is_several(setting: Any, value: object) -> bool:
@@ -71,6 +107,10 @@ def _paragraph(ctx: typer.Context, setting: Any) -> Iterator[str]:
     else:
         yield f"{name} = {_toml(value)}{_origin(ctx, setting)}"
     yield ""
+
+
+def _table(name: str, settings: dict[str, Any]) -> str:
+    return "\n".join([f"[models.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in settings.items()), ""])
 
 
 def _toml(value: Any) -> str:

@@ -64,14 +64,6 @@ AdminKey = Annotated[
         help="A key for loading and unloading adapters, which nobody may without; better in LLMRT_ADMIN_KEY.",
     ),
 ]
-Adapters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--lora",
-        metavar="NAME=PATH",
-        help="A LoRA adapter, a folder that peft saved, and the name that requests choose it by; or several.",
-    ),
-]
 TlsCert = Annotated[
     Path | None,
     typer.Option(metavar="FILE", rich_help_panel=_ACCESS, help="A certificate chain in PEM form: serves HTTPS."),

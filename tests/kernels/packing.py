@@ -1,4 +1,4 @@
-"""Packing weights as ``llmrt_cpu.h`` lays them out, element by element: slow, and plain to check."""
+"""Packing weights as ``llmrt_layouts.h`` lays them out, element by element: slow, and plain to check."""
 
 from __future__ import annotations
 

@@ -10,6 +10,9 @@ from typer.testing import CliRunner, Result
 
 from llmrt.cli.main import app, load_command
 from llmrt.errors import ConfigError
+from llmrt.server import runner
+from llmrt.server.served_model import Offer
+from tests.cli.tiny_model import make_tiny_llama
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "serve.example.toml"
 SETTINGS = [param for param in load_command("serve").params if param.name not in ("config", "print_config")]
@@ -85,6 +88,13 @@ def test_keys_are_settings_but_are_not_printed(tmp_path: Path) -> None:
         ("[server]\nport = 1", "sets server, which is no setting"),
         ("port = ", "is not TOML"),
         (None, "cannot be read: No such file"),
+        (
+            '[models.a]\nqant = "int4"',
+            r"\[models.a\], sets qant, which is no setting of one model; did you mean quant\?",
+        ),
+        ("[models.a]\nport = 1", r"\[models.a\], sets port, which is no setting of one model"),
+        ('[models.a]\nquant = "q4"', r"\[models.a\], has a quant that cannot be: .*'int4'"),
+        ('models = ["a"]', r"tables such as \[models.mistral-7b\]"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(text: str | None, line: str, tmp_path: Path) -> None:
@@ -111,6 +121,52 @@ def test_a_value_that_cannot_be_is_refused_by_the_name_of_where_it_stands(
     for place, result in results.items():
         assert result.exit_code == 2 and f"Invalid value for {place}: " in result.output
         assert "Value error" not in result.output
+
+
+def test_a_model_has_settings_of_its_own_before_those_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (make_tiny_llama(tmp_path / name) for name in ("one", "other"))
+    file = tmp_path / "serve.toml"
+    file.write_text(
+        f'quant = "int8"\n[models."{one}"]\nquant = "int4"\nctx = "64"\ncalibrate = "{file}"\n[models."{other}"]\n'
+    )
+    text = serve("--print-config", "--config", str(file)).output
+    assert tomllib.loads(text)["models"] == {
+        str(one): {"quant": "int4", "ctx": 64, "calibrate": str(file)},
+        str(other): {},
+    }
+    offers = offered(monkeypatch, "--config", str(file), "--quant", "none", "--port", "0")
+    assert [offer.id for offer in offers] == ["one", "other"]
+    assert [(offer.config.quant, offer.config.context_length) for offer in offers] == [("int4", 64), ("none", None)]
+    assert [bool(offer.config.calibration) for offer in offers] == [True, False]
+
+
+def offered(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> list[Offer]:
+    """What `llmrt serve` would serve."""
+    offers: list[Offer] = []
+
+    async def stand_in(offered: list[Offer], *_: object, **__: object) -> None:
+        offers.extend(offered)
+
+    monkeypatch.setattr(runner, "serve", stand_in)
+    result = serve(*arguments)
+    assert result.exit_code == 0, result.output
+    return offers
+
+
+@pytest.mark.parametrize(
+    ("models", "settings", "line"),
+    [
+        (["a", "b"], 'revision = "main"', r"--revision is for one model, and these are 2; .*\[models.'a'\]"),
+        (["a"], '[models.b]\nquant = "int4"', "settings of models.b, which is not served; served: a"),
+    ],
+)
+def test_settings_of_no_model_or_of_one_of_several_are_refused(
+    models: list[str], settings: str, line: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text(f"model = {models}\n{settings}\n")
+    with pytest.raises(ConfigError, match=line):
+        raise serve("--config", str(file)).exception or AssertionError
 
 
 def test_a_server_without_a_model_says_where_to_name_one() -> None:

@@ -1,4 +1,4 @@
-"""The argument structs of ``llmrt_cpu.h``, field by field."""
+"""The structs of ``llmrt_layouts.h`` and ``llmrt_cpu.h``, field by field."""
 
 from __future__ import annotations
 

@@ -1,0 +1,65 @@
+// How activations, weights, keys and values lie in memory. Letters in shapes are those of llmrt_cpu.h.
+#pragma once
+
+#include <cstdint>
+
+enum llmrt_dtype : int64_t { LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3, LLMRT_INT4 = 4 };
+
+// Activations [T, K] as a product takes them: int8 codes, x = scale code, a scale for each G values, padded to whole
+// groups, for quantized weights; fp32 or bf16 for others, with 16 for G and neither scales nor sums.
+struct llmrt_activations {
+  void* values;    // [T, K], and 64 bytes more a row: rows 4096 bytes apart would meet at the same places of the first cache
+  float* scales;   // [T, K/G]
+  int32_t* sums;   // [T, K/G], of the codes of a group
+  int64_t columns; // K, a multiple of G
+  int64_t group;   // G
+  int64_t dtype;
+};
+
+// A matrix in blocks of 16 rows. Quantized, w = scale (code - zero) with the zero 8 (int4) or 128 (int8), or + offset:
+//
+//   int4     data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
+//   int8     data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
+//   scales [N/16, K/G, 16] fp16, and offsets, or null
+//
+// or as it was stored, without scales:
+//
+//   bf16        data [N/16, K/2, 16, 2]: value 2i+c of line j is row i's for k = 2j+c
+//   fp16, fp32  data [N/16, K, 16]: value i of line k is row i's
+struct llmrt_matrix {
+  const uint8_t* data;
+  const uint16_t* scales;
+  const uint16_t* offsets;
+  int64_t rows;
+  int64_t dtype;
+};
+
+// Matrices one above the other, of widths that may differ; all but the last have a multiple of 16 rows.
+constexpr int kMaxPieces = 4;
+struct llmrt_weight {
+  llmrt_matrix pieces[kMaxPieces];
+  int64_t num_pieces;
+  int64_t rows;
+  const float* bias;  // [rows] or null
+};
+
+// How keys and values are stored. Floats: both [blocks, KVH, block_size, D]. int8: a page [block_size, D] is
+//
+//   keys    [block_size/16, D/4, 16, 4] uint8: the packed matrix of 16 rows above, code = round(k / scale) + 128
+//   values  [block_size/4, D/16, 16, 4] int8: 4 neighbouring tokens' values of a dimension stand together
+//   scales  [blocks, KVH, block_size] fp32 of each
+//
+// Pages of keys and of values may stand apart, or alternate in memory, so that a head's keys and values are neighbours:
+// from one head's page to the next it is `page_stride` values, and `scale_stride` scales.
+struct llmrt_cache {
+  void* k;
+  void* v;
+  float* k_scales;
+  float* v_scales;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t block_size;
+  int64_t dtype;
+  int64_t page_stride;
+  int64_t scale_stride;
+};
