@@ -16,9 +16,9 @@ from torch import Tensor
 
 from benchmarks.peers.client import ROOT
 from llmrt.cli.progress import progress_bar
+from llmrt.hub.layout import PUBLISHED
 from llmrt.model.config_files import read_config
 from llmrt.model.random_checkpoint import RandomCheckpoint
-from llmrt.model.safetensors_checkpoint import INDEX
 from llmrt.model.tensor_slots import num_parameters
 from llmrt.presets import find_preset
 
@@ -60,7 +60,7 @@ def write_random_folder(
         save_file(shard, folder / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(shard, file)
         progress(sum(tensor.numel() for tensor in shard.values()))
-    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / PUBLISHED.index).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return folder
 
 
