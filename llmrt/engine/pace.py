@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-_SHARE = 2.5
+_SHARE = 2.2
 _LAYERS = 3  # that should fit between two decode steps
 _SAMPLES = 9  # of which the median is taken: one step in which another process had the processor says nothing
 _TOKENS = 64  # steps of prompts have a multiple: fewer are hardly any faster, for the weights are read all the same

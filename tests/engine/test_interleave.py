@@ -60,9 +60,9 @@ def test_a_long_prompt_delays_no_token_by_more_than_it_may_and_takes_less_than_t
     scheduler.add(request("long", 2048, max_tokens=1))
     gaps = gaps_until("long", runner, steps)
     alone = 2048 * LAYERS * layer / 512
-    assert max(gaps) <= 3.5 + 1e-9
+    assert max(gaps) <= 3.2 + 1e-9
     assert runner.now - start <= 2 * alone
-    assert len(gaps) >= alone / 3.5
+    assert len(gaps) >= alone / 3.2
 
 
 def test_a_layer_that_takes_too_long_gets_fewer_tokens() -> None:
@@ -82,7 +82,7 @@ def test_of_many_who_come_at_once_the_first_to_decode_does_not_hold_up_the_rest(
         scheduler.add(request(f"other{i}", 512, max_tokens=1))
     gaps_until("other7", runner, steps)
     alone = 8 * LAYERS
-    assert runner.now - start <= 1.25 * alone  # 1.4 times if each were given 2.5 times the time of a decode step
+    assert runner.now - start <= 1.25 * alone  # 1.45 times if each were given 2.2 times the time of a decode step
 
 
 def test_a_prompt_alone_is_computed_in_full_chunks_though_others_decoded_before() -> None:
