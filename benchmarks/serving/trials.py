@@ -59,7 +59,8 @@ class Watch:
 
 def engine_of(server: Server) -> psutil.Process:
     """The engine's process."""
-    (engine,) = psutil.Process(server.process.pid).children()
+    children = psutil.Process(server.process.pid).children()  # templates have a process too
+    (engine,) = [child for child in children if "llmrt.engine.worker" in child.cmdline()]
     return engine
 
 
