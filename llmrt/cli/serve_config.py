@@ -26,7 +26,7 @@ CONTEXT_SETTINGS = {"auto_envvar_prefix": "LLMRT"}
 _NO_SETTINGS = ("config", "print_config", "help")
 _MODELS = "models"
 _ABOUT_TABLES = f"""\
-# A table such as [models.mistral-7b] has settings of that model alone, which win over all others:
+# A table [models.mistral-7b], or [models."llama-3.1-8b"] of a name with dots, sets for that model alone:
 # {", ".join(field.name for field in fields(ServedOptions))}.
 """
 
@@ -79,6 +79,8 @@ def _of_models(ctx: typer.Context, tables: Any, settings: dict[str, Any], where:
 
 
 def _of_model(ctx: typer.Context, table: dict[str, Any], settings: dict[str, Any], where: str) -> dict[str, Any]:
+    if inner := next((name for name, value in table.items() if isinstance(value, dict)), None):
+        raise ConfigError(f'{where} has a table {inner} in it; a name with dots is quoted: [models."a.b"].')
     chosen: dict[str, Any] = {}
     for name, value in _checked(table, settings, where, "setting of one model").items():
         try:

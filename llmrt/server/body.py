@@ -17,11 +17,15 @@ Body = TypeVar("Body", bound=BaseModel)
 _FORM = re.compile(r"str|int|float|bool|(list|dict)\[.*\]")  # how pydantic calls the forms of a field that has several
 
 
-def json_body(schema: type[Body]) -> Callable[[Request], Awaitable[Body]]:
-    """A dependency that reads the body as ``schema``, or raises ``RequestError`` naming the field at fault."""
+def json_body(schema: type[Body], *, of_any_type: bool = False) -> Callable[[Request], Awaitable[Body]]:
+    """A dependency that reads the body as ``schema``, or raises ``RequestError`` naming the field at fault.
+
+    With ``of_any_type`` it is read as JSON whatever its content type says.
+    """
 
     async def read(request: Request) -> Body:
-        _check_media_type(request)
+        if not of_any_type:
+            _check_media_type(request)
         try:
             return schema.model_validate_json(await request.body())
         except ValidationError as error:
@@ -39,9 +43,6 @@ def as_body(schema: type[Body], fields: Mapping[str, object]) -> Body:
 
 
 def _check_media_type(request: Request) -> None:
-    """Ollama reads every body as JSON, and the examples that it gives for curl name no type."""
-    if request.url.path.startswith("/api/"):
-        return
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise HTTPException(

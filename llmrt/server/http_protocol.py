@@ -9,7 +9,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _MAX_HEAD_BYTES = 1 << 16  # one that never ends would fill the memory
-_EXTENSION = "llmrt.write"
+_EXTENSION = "llmrt.stream"
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -30,7 +30,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Whatever comes now is the body."""
         self._head_bytes = None
         super().on_headers_complete()
-        self.scope["extensions"] = {_EXTENSION: partial(_write, self.cycle)}  # type: ignore[typeddict-item]
+        self.scope["extensions"] = {_EXTENSION: {"write": partial(_write, self.cycle)}}
 
     def on_message_complete(self) -> None:
         """The next head begins."""
@@ -43,7 +43,7 @@ def write_of(scope: Scope) -> Callable[[bytes], bool]:
 
     The application's layers do not see these pieces, which saves what passing them on takes for each token.
     """
-    return scope.get("extensions", {}).get(_EXTENSION, _refuse)
+    return scope.get("extensions", {}).get(_EXTENSION, {}).get("write", _refuse)
 
 
 def _refuse(_: bytes) -> bool:

@@ -94,6 +94,10 @@ def test_keys_are_settings_but_are_not_printed(tmp_path: Path) -> None:
         ),
         ("[models.a]\nport = 1", r"\[models.a\], sets port, which is no setting of one model"),
         ('[models.a]\nquant = "q4"', r"\[models.a\], has a quant that cannot be: .*'int4'"),
+        (
+            '[models.qwen2.5-7b]\nquant = "int8"',
+            r'\[models.qwen2\], has a table 5-7b in it; .* \[models."a.b"\]',
+        ),
         ('models = ["a"]', r"tables such as \[models.mistral-7b\]"),
     ],
 )

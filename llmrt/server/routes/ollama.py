@@ -11,7 +11,6 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from llmrt.errors import RequestError
-from llmrt.server.body import json_body
 from llmrt.server.chat import admit_chat
 from llmrt.server.dependencies import AllModels, State
 from llmrt.server.dialects.ollama.answer import ChatAnswer, GenerateAnswer, OllamaAnswer, now
@@ -22,6 +21,7 @@ from llmrt.server.dialects.ollama.body import (
     EmbeddingsBody,
     GenerateBody,
     OllamaChatBody,
+    ollama_body,
     seconds_of,
 )
 from llmrt.server.dialects.ollama.records import (
@@ -55,7 +55,7 @@ async def chat(
     request: Request,
     models: AllModels,
     state: State,
-    body: Annotated[OllamaChatBody, Depends(json_body(OllamaChatBody))],
+    body: Annotated[OllamaChatBody, Depends(ollama_body(OllamaChatBody))],
 ) -> Response:
     """Answer a conversation, as a stream of lines unless ``stream`` is false."""
     with NAMES.in_errors():
@@ -72,7 +72,7 @@ async def generate(
     request: Request,
     models: AllModels,
     state: State,
-    body: Annotated[GenerateBody, Depends(json_body(GenerateBody))],
+    body: Annotated[GenerateBody, Depends(ollama_body(GenerateBody))],
 ) -> Response:
     """Answer one message or, if ``raw`` or without a chat template, continue a text."""
     with NAMES.in_errors():
@@ -90,7 +90,7 @@ async def generate(
 
 @router.post("/api/embed")
 async def embed(
-    request: Request, models: AllModels, state: State, body: Annotated[EmbedBody, Depends(json_body(EmbedBody))]
+    request: Request, models: AllModels, state: State, body: Annotated[EmbedBody, Depends(ollama_body(EmbedBody))]
 ) -> Response:
     """The vectors of texts, of length 1."""
     unused = [*_check_embedding(body), *(["truncate"] if body.truncate else [])]
@@ -120,7 +120,7 @@ async def embeddings(
     request: Request,
     models: AllModels,
     state: State,
-    body: Annotated[EmbeddingsBody, Depends(json_body(EmbeddingsBody))],
+    body: Annotated[EmbeddingsBody, Depends(ollama_body(EmbeddingsBody))],
 ) -> Response:
     """The vector of one text, as the model gives it."""
     unused = _check_embedding(body)

@@ -8,9 +8,8 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Depends, Response
 
-from llmrt.server.body import json_body
 from llmrt.server.dependencies import AllModels
-from llmrt.server.dialects.ollama.body import ModelBody
+from llmrt.server.dialects.ollama.body import ModelBody, ollama_body
 from llmrt.server.dialects.ollama.models import loaded_record, model_record, show_record, version
 from llmrt.server.dialects.ollama.records import ModelRecords
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
@@ -39,7 +38,7 @@ async def loaded(models: AllModels) -> Response:
 
 
 @router.post("/api/show")
-async def show(models: AllModels, body: Annotated[ModelBody, Depends(json_body(ModelBody))]) -> Response:
+async def show(models: AllModels, body: Annotated[ModelBody, Depends(ollama_body(ModelBody))]) -> Response:
     """A model in detail."""
     models.check_ready()
     offer = models.find(body.model or body.name)

@@ -28,14 +28,14 @@ def test_gated_linear_equals_the_formula(
     tokens: int, size: int, columns: int, group: int, bits: int, bias: bool, name: str, device: str
 ) -> None:
     weight, dense = random_weight((2 * size,), columns, (bits,), group, bias=bias, affine=bias)
-    x = random_codes(tokens, columns, group, "cpu")
-    x.scales.mul_(0.01)
-    product = meant(x, columns) @ dense.T + (0 if weight.bias is None else weight.bias)
+    product = meant(small_codes(tokens, columns, group, "cpu"), columns) @ dense.T
+    product += 0 if weight.bias is None else weight.bias
     parts = [part.chunk(2, dim=1) for part in product.split(2 * group, dim=1)]
     gate, up = (torch.cat(half, dim=1) for half in zip(*parts, strict=True))
-    on_device = random_codes(tokens, columns, group, device)
-    on_device.scales.mul_(0.01)
-    check(gated_linear(on_device, weight_on(weight, device), name), formula(gate, name) * up)
+    check(
+        gated_linear(small_codes(tokens, columns, group, device), weight_on(weight, device), name),
+        formula(gate, name) * up,
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,19 @@ def test_activated_linear_equals_the_formula(
     tokens: int, size: int, columns: int, group: int, bits: int, bias: bool, name: str, device: str
 ) -> None:
     weight, dense = random_weight((size,), columns, (bits,), group, bias=bias, affine=bits == 8)
-    x = random_codes(tokens, columns, group, "cpu")
+    product = meant(small_codes(tokens, columns, group, "cpu"), columns) @ dense.T
+    product += 0 if weight.bias is None else weight.bias
+    check(
+        activated_linear(small_codes(tokens, columns, group, device), weight_on(weight, device), name),
+        formula(product, name),
+    )
+
+
+def small_codes(tokens: int, columns: int, group: int, device: str) -> Codes:
+    """The same on every device, and so small that an activation bends what is made of them."""
+    x = random_codes(tokens, columns, group, device)
     x.scales.mul_(0.01)
-    product = meant(x, columns) @ dense.T + (0 if weight.bias is None else weight.bias)
-    on_device = random_codes(tokens, columns, group, device)
-    on_device.scales.mul_(0.01)
-    check(activated_linear(on_device, weight_on(weight, device), name), formula(product, name))
+    return x
 
 
 def check(y: Codes, expected: torch.Tensor) -> None:

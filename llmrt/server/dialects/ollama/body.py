@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from llmrt.engine.request import MAX_LOGPROBS
+from llmrt.server.body import json_body
 from llmrt.server.extra_fields import FieldPolicy
 from llmrt.server.schemas import StopStrings, ToolSpec
+
+# Ollama reads every body as JSON, and the examples that it gives for curl name no type.
+ollama_body = partial(json_body, of_any_type=True)
 
 # The model that was given with ``serve`` makes the prompts, from text alone.
 FIELDS = FieldPolicy(
