@@ -30,10 +30,11 @@ def build(variant: Variant, target: Target) -> CompiledKernel:
 def _arguments(variant: Variant, asm: str) -> tuple[dict[str, str], dict[str, Any], dict[tuple[int], Any]]:
     """The types of all arguments, the values of the constant ones, and which of the others are aligned."""
     names = [parameter.name for parameter in variant.kernel.params]
+    given = {**variant.signature, **variant.constants}
+    assert given.keys() <= {*names}, f"{variant.name} gives {sorted(given)} to a kernel of {names}"
     types = {name: variant.signature.get(name, "constexpr") for name in names}
-    constants = dict(variant.constants) | ({"ASM": asm} if "ASM" in names else {})
-    given = set(variant.signature) | set(constants)
-    assert given == set(names), f"{variant.name} gives {sorted(given)} to a kernel of {names}"
+    absent = dict.fromkeys(name for name in names if name not in given)
+    constants = absent | dict(variant.constants) | ({"ASM": asm} if "ASM" in names else {})
     aligned = {
         (parameter.num,): ALIGNED
         for parameter in variant.kernel.params

@@ -17,8 +17,17 @@ INTRODUCTION = """\
 # What the GPU kernels need
 
 `python -m benchmarks.kernel_table` writes this page, and the tests compare it with what the compiler makes of the
-kernels now. Each row is a shipped form of a kernel, compiled by Triton for each target without a GPU. None keeps values
-in memory for want of registers, and each fits into the shared memory of every target that it is shipped for.
+kernels now. Each row is a shipped form of a kernel, compiled by Triton for each target without a GPU, with the tiles
+that launches have on that target. None keeps values in memory for want of registers, and each fits into the shared
+memory of every target.
+
+There are at most 40 rows, and they are not the product of all options. Windows, scales, the values of caps and numbers
+of tokens are arguments of a launch and make no forms. The others (tokens of a tile, widths of codes, offsets, types,
+head dimensions, caps, slopes, norms, activations) are spread over the rows, the largest form of each option among them;
+options whose code is apart share a row, such as codes of 4 and of 8 bits in the two pieces of a weight. A kernel whose
+body is a part of another's has no row: RMSNorm beside LayerNorm, rounding alone beside norms that round, an activation
+alone beside the products that end in it, of dense experts the second product beside the two of the first, of sampling's
+passes the one that counts again, what an adapter expands for one token beside what it shrinks.
 
 ## Registers of a thread / KB of shared memory of a block, rounded up
 
@@ -42,11 +51,11 @@ def page(reports: Mapping[Pair, Report]) -> str:
     ]
     text = INTRODUCTION + _table(["kernel", "warps", *targets], needs)
     counts = [
-        [name, *(_count(reports.get((name, target))) for target in COUNTED)]
+        [name, *(_count(reports[name, target]) for target in COUNTED)]
         for name, variant in VARIANTS.items()
         if variant.weights
     ]
-    return text + (PER_WEIGHT + _table(["kernel", *COUNTED], counts) if counts else "") + _exceptions()
+    return text + PER_WEIGHT + _table(["kernel", *COUNTED], counts)
 
 
 def _warps(variant: Variant) -> str:
@@ -54,23 +63,12 @@ def _warps(variant: Variant) -> str:
 
 
 def _need(name: str, target: str, reports: Mapping[Pair, Report]) -> str:
-    report = reports.get((name, target))
-    if report is None:
-        return "-"
-    return f"{report.resources.registers} / {math.ceil(report.resources.shared / KB)}"
+    resources = reports[name, target].resources
+    return f"{resources.registers} / {math.ceil(resources.shared / KB)}"
 
 
-def _count(report: Report | None) -> str:
-    return "-" if report is None or report.per_weight is None else f"{report.per_weight:.2f}"
-
-
-def _exceptions() -> str:
-    reasons = [
-        f"`{name}` is not shipped for {target}: {reason}."
-        for name, variant in VARIANTS.items()
-        for target, reason in variant.not_on.items()
-    ]
-    return "\n" + "\n".join(reasons) + "\n" if reasons else ""
+def _count(report: Report) -> str:
+    return "-" if report.per_weight is None else f"{report.per_weight:.2f}"
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:

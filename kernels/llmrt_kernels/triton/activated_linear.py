@@ -9,6 +9,8 @@ last group may be shorter (``reference/linear_packed.py``).
 
 from __future__ import annotations
 
+from functools import partial
+
 import triton
 import triton.language as tl
 
@@ -18,8 +20,8 @@ from llmrt_kernels.triton.codes import empty_codes, store_codes
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.target import target_of
-from llmrt_kernels.triton.tiles import FEW, OTHER_TILE, TILES, dot4_turn, gated_tile_for, tokens_at_once
-from llmrt_kernels.triton.variant import Variant, with_offsets
+from llmrt_kernels.triton.tiles import FEW, MANY, dot4_turn, gated_tile_for, tokens_at_once
+from llmrt_kernels.triton.variant import Variant, with_tiles
 
 
 def gated_linear(x: Codes, weight: Weight, name: str = "silu") -> Codes:
@@ -228,39 +230,27 @@ def gated(result, bias_ptr, n, inside, NAME: tl.constexpr):
 _CODES = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
 _WEIGHT = {"w_ptr": "*u8", "w_scales_ptr": "*fp16"}
 _OUT = {"y_ptr": "*i8", "y_scales_ptr": "*fp32", "y_sums_ptr": "*i32", "tokens": "i32"}
-_SIZES = {"bias_ptr": None, "w_offsets_ptr": None, "SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4}
+_POINTERS = _CODES | _WEIGHT | _OUT
+_MORE = {"bias_ptr": "*fp32", "w_offsets_ptr": "*fp16"}
+_GATED = {"SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4, "NAME": "silu", "GATED": True}
+_PLAIN = {"SIZE": 14336, "GROUPS": 128, "GROUP": 32, "BITS": 8, "NAME": "gelu", "GATED": False}
 
 
-def _dot4(name: str, activation: str, *, gated: bool) -> Variant:
-    chosen = {"NAME": activation, "GATED": gated, "TOKENS": 1, "SPAN": 8}
-    signature = _CODES | _WEIGHT | _OUT
-    return Variant(name, activated_dot4_kernel, signature, _SIZES | chosen, num_warps=8, weights=8 * 128 * 64)
+def _dot4(name: str, pointers: dict[str, str], sizes: dict[str, int | str], tokens: int, group: int) -> Variant:
+    cut = {"TOKENS": tokens, "SPAN": 512 // group}
+    weights = cut["SPAN"] * 2 * group * group
+    return Variant(name, activated_dot4_kernel, pointers, sizes | cut, num_warps=8, weights=weights)
 
 
-def _mma(name: str, activation: str, *, gated: bool) -> Variant:
-    tile = TILES[2]
-    cut = {"BM": tile.tokens, "SWAP": tile.swap, "STAGES": tile.stages}
-    return Variant(
-        name,
-        activated_mma_kernel,
-        _CODES | _WEIGHT | _OUT,
-        _SIZES | cut | {"NAME": activation, "GATED": gated},
-        num_warps=tile.warps,
-        not_on=OTHER_TILE,
-        weights=UNROLL.value * 128 * 64,
-    )
+def _mma(name: str, pointers: dict[str, str], sizes: dict[str, int | str], group: int) -> Variant:
+    weights = UNROLL.value * 2 * group * group
+    tile = partial(gated_tile_for, MANY, offsets="w_offsets_ptr" in pointers)
+    return with_tiles(Variant(name, activated_mma_kernel, pointers, sizes, weights=weights), tile)
 
-
-_SYMMETRIC = (
-    _dot4("gated_linear-int4-1_token", "silu", gated=True),
-    _mma("gated_linear-int4-many_tokens", "silu", gated=True),
-)
 
 VARIANTS = (
-    *_SYMMETRIC,
-    *map(with_offsets, _SYMMETRIC),
-    _dot4("gated_linear-int4-1_token-gelu_tanh", "gelu_tanh", gated=True),
-    _mma("gated_linear-int4-many_tokens-gelu_tanh", "gelu_tanh", gated=True),
-    _dot4("activated_linear-int4-1_token-gelu", "gelu", gated=False),
-    _mma("activated_linear-int4-many_tokens-gelu", "gelu", gated=False),
+    _dot4("gated_linear-int4-1_token", _POINTERS, _GATED, 1, 64),
+    _mma("gated_linear-int4-many_tokens", _POINTERS, _GATED, 64),
+    _dot4("activated_linear-int8-4_tokens-gelu-offsets", _POINTERS | _MORE, _PLAIN, 4, 32),
+    _mma("activated_linear-int8-many_tokens-gelu-offsets", _POINTERS | _MORE, _PLAIN, 32),
 )

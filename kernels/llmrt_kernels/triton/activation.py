@@ -6,8 +6,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from llmrt_kernels.triton.variant import Variant
-
 BLOCK = 1024  # values that one program gates
 
 
@@ -54,12 +52,3 @@ def sigmoid(x):
 def tanh(x):
     """Without the tails' loss of an overflow: 1 for large x, -1 for small."""
     return 1 - 2 / (1 + tl.exp(2 * x))
-
-
-def _variant(name: str) -> Variant:
-    signature = {"gate_up_ptr": "*bf16", "y_ptr": "*bf16"}
-    constants = {"SIZE": 14336, "BLOCK": BLOCK, "NAME": name}
-    return Variant(f"gated_activation-bf16-{name}", gate_kernel, signature, constants)
-
-
-VARIANTS = tuple(map(_variant, ("silu", "gelu", "gelu_tanh")))

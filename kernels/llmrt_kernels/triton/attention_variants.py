@@ -40,25 +40,19 @@ def _variant(name: str, kernel: Any, dim: int, signature: dict[str, str]) -> Var
         tiles = tiles_of(table, target, padded, itemsize=1 if "k_scales_ptr" in signature else 2)
         all_sizes = sizes | {"BLOCK_M": tiles.block_m, "BLOCK_N": tiles.block_n, "STAGES": tiles.stages}
         constants = {size: value for size, value in all_sizes.items() if size in names}
-        absent = dict.fromkeys(names - signature.keys() - constants.keys() - {"ASM"})
-        return {"constants": constants | absent, "num_warps": tiles.warps, "num_stages": tiles.stages}
+        return {"constants": constants, "num_warps": tiles.warps, "num_stages": tiles.stages}
 
     by_target = {target.name: tuned(target) for target in TARGETS}
     return Variant(f"attention-{name}", kernel, signature, **by_target["sm_80"], tuned=by_target)
 
 
 VARIANTS = (
-    _variant("prefill-d96-fp16", prefill_kernel, 96, _PREFILL | _HALF),
-    _variant("prefill-d256", prefill_kernel, 256, _PREFILL | _PLAIN | _TENSOR),
     _variant("prefill-d128", prefill_kernel, 128, _PREFILL | _PLAIN | _TENSOR),
     _variant("prefill-d128-int8-codes", prefill_kernel, 128, _PREFILL | _INT8 | _CODES),
-    _variant("prefill-d64-fp8-codes", prefill_kernel, 64, _PREFILL | _FP8 | _CODES),
-    _variant("prefill-d256-capped", prefill_kernel, 256, _PREFILL | _PLAIN | _TENSOR | _CAP),
-    _variant("decode-d256-capped", decode_kernel, 256, _DECODE | _PLAIN | _TENSOR | _CAP),
-    _variant("prefill-d128-slopes", prefill_kernel, 128, _PREFILL | _PLAIN | _TENSOR | _SLOPES),
-    _variant("decode-d80-fp16", decode_kernel, 80, _DECODE | _HALF),
-    _variant("decode-d256", decode_kernel, 256, _DECODE | _PLAIN | _TENSOR),
+    _variant("prefill-d96-fp8-slopes", prefill_kernel, 96, _PREFILL | _FP8 | _TENSOR | _SLOPES),
+    _variant("prefill-d256-fp16-capped", prefill_kernel, 256, _PREFILL | _HALF | _CAP),
     _variant("decode-d128", decode_kernel, 128, _DECODE | _PLAIN | _TENSOR),
     _variant("decode-d128-int8-codes", decode_kernel, 128, _DECODE | _INT8 | _CODES),
-    _variant("decode-d64-fp8-codes", decode_kernel, 64, _DECODE | _FP8 | _CODES),
+    _variant("decode-d64-fp8-codes-slopes", decode_kernel, 64, _DECODE | _FP8 | _CODES | _SLOPES),
+    _variant("decode-d256-fp16-capped", decode_kernel, 256, _DECODE | _HALF | _CAP),
 )

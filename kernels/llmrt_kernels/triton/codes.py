@@ -11,7 +11,6 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes
-from llmrt_kernels.triton.variant import Variant
 
 PAD = tl.constexpr(64)  # bytes between two tokens' codes
 TILE = 2048  # values that one program rounds
@@ -92,13 +91,3 @@ def to_codes(x):
 def nearest(x):
     """The integer nearest to |x| < 2^22, halves to the even: 1.5 * 2^23 has no room for a fraction behind it."""
     return (x + 12582912.0).to(tl.int32, bitcast=True) - 0x4B400000
-
-
-VARIANTS = (
-    Variant(
-        "quantize_rows-fp32",
-        quantize_rows_kernel,
-        {"x_ptr": "*fp32", "codes_ptr": "*i8", "scales_ptr": "*fp32", "sums_ptr": "*i32"},
-        {"SIZE": 4096, "GROUPS": 32, "GROUP": 64},
-    ),
-)

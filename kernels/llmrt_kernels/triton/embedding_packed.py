@@ -68,9 +68,10 @@ def embedding_packed_kernel(
 
 VARIANTS = (
     Variant(
-        "embedding_packed-bf16",
+        "embedding_packed-bf16-offsets",
         embedding_packed_kernel,
-        {"token_ids_ptr": "*i64", "data_ptr": "*u8", "scales_ptr": "*fp16", "out_ptr": "*bf16"},
-        {"offsets_ptr": None, "SIZE": 4096, "GROUPS": 64, "GROUP": 64, "BITS": 8, "BLOCK": BLOCK},
+        {"token_ids_ptr": "*i64", "data_ptr": "*u8", "scales_ptr": "*fp16"}
+        | {"offsets_ptr": "*fp16", "out_ptr": "*bf16"},
+        {"SIZE": 4096, "GROUPS": 64, "GROUP": 64, "BITS": 8, "BLOCK": BLOCK},
     ),
 )

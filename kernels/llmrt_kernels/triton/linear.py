@@ -8,8 +8,9 @@ kernel adds the parts in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 import triton
@@ -20,19 +21,8 @@ from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.target import target_of
-from llmrt_kernels.triton.tiles import (
-    FEW,
-    ONLY_GFX11,
-    OTHER_TILE,
-    TILES,
-    TILES_GFX11,
-    Tile,
-    dot4_turn,
-    splits_of,
-    tile_for,
-    tokens_at_once,
-)
-from llmrt_kernels.triton.variant import Variant, with_offsets
+from llmrt_kernels.triton.tiles import FEW, MANY, dot4_turn, splits_of, tile_for, tokens_at_once
+from llmrt_kernels.triton.variant import Variant, with_tiles
 
 ADDED = 1024  # values that one program adds parts of
 
@@ -310,42 +300,37 @@ def add_parts_kernel(
     store_rows(total, (bias_ptr, residual_ptr, y_ptr), t, 0, first_row, i, rows, i < count)
 
 
-def _dot4(name: str, bits: tuple[int, int], group: int, tokens: int, columns: int, **given: str) -> Variant:
-    sizes = {"GROUPS": columns // group, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
-    pointers = CODES_POINTERS | WEIGHT_POINTERS
-    integers = dict.fromkeys(("tokens", "first_row", "blocks0", "rows"), "i32")
-    constants = {"bias_ptr": None, "residual_ptr": None, "TOKENS": tokens, "SPAN": 64} | NO_OFFSETS | sizes
-    absent = {key: value for key, value in constants.items() if key not in given}
-    return Variant(
-        name, linear_dot4_kernel, pointers | integers | given, absent, num_warps=8, weights=64 * BLOCK.value * group
-    )
-
-
-def _mma(name: str, bits: tuple[int, int], group: int, tile: Tile, not_on: Mapping[str, str], **given: str) -> Variant:
-    sizes = {"COUNT": 4096 // group, "GROUPS": 4096 // group, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
-    pointers = CODES_POINTERS | WEIGHT_POINTERS
-    integers = dict.fromkeys(("tokens", "first_row", "rows0", "rows1", "rows"), "i32")
-    cut = {"BM": tile.tokens, "BN": tile.rows, "SWAP": tile.swap, "STAGES": tile.stages}
-    constants = {"bias_ptr": None, "residual_ptr": None} | NO_OFFSETS | cut | sizes
-    absent = {key: value for key, value in constants.items() if key not in given}
-    weights = UNROLL.value * tile.rows * group
-    signature = pointers | integers | given
-    return Variant(name, linear_mma_kernel, signature, absent, num_warps=tile.warps, not_on=not_on, weights=weights)
-
-
 CODES_POINTERS = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
 WEIGHT_POINTERS = {"w0_ptr": "*u8", "w0_scales_ptr": "*fp16", "w1_ptr": "*u8", "w1_scales_ptr": "*fp16"}
-NO_OFFSETS = {"w0_offsets_ptr": None, "w1_offsets_ptr": None}
 STREAM = {"residual_ptr": "*bf16", "y_ptr": "*bf16"}
+OFFSETS = {"w0_offsets_ptr": "*fp16"}  # of two weights, where the first alone has some
+BIAS = {"bias_ptr": "*fp32"}
 
-_SYMMETRIC = (
-    _dot4("linear-int4-1_token", (4, 0), 64, 1, 14336, **STREAM),
-    _dot4("linear-int4-4_tokens", (4, 0), 64, 4, 14336, **STREAM),
-    _dot4("linear-int8-1_token", (8, 0), 32, 1, 14336, y_ptr="*fp32"),
-    _mma("linear-int4-16_tokens", (4, 0), 64, TILES[0], OTHER_TILE, y_ptr="*fp32"),
-    _mma("linear-int4-many_tokens", (4, 0), 64, TILES[2], OTHER_TILE, **STREAM),
-    _mma("linear-int8-many_tokens", (8, 0), 32, TILES[2], OTHER_TILE, **STREAM),
-    _mma("linear-int4-many_tokens-gfx11", (4, 0), 64, TILES_GFX11[2], ONLY_GFX11, **STREAM),
+
+def _dot4(name: str, bits: tuple[int, int], group: int, tokens: int, **given: str) -> Variant:
+    integers = dict.fromkeys(("tokens", "first_row", "blocks0", "rows"), "i32")
+    sizes = {"GROUPS": 14336 // group, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
+    constants = sizes | {"TOKENS": tokens, "SPAN": 64}
+    weights = 0 if bits[1] else 64 * BLOCK.value * group
+    pointers = CODES_POINTERS | WEIGHT_POINTERS
+    return Variant(name, linear_dot4_kernel, pointers | integers | given, constants, num_warps=8, weights=weights)
+
+
+def _mma(name: str, bits: tuple[int, int], group: int, tokens: int, **given: str) -> Variant:
+    integers = dict.fromkeys(("tokens", "first_row", "rows0", "rows1", "rows"), "i32")
+    groups = 4096 // group
+    sizes = {"COUNT": groups, "GROUPS": groups, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
+    weights = 0 if bits[1] else UNROLL.value * 128 * group
+    variant = Variant(
+        name, linear_mma_kernel, CODES_POINTERS | WEIGHT_POINTERS | integers | given, sizes, weights=weights
+    )
+    return with_tiles(variant, partial(tile_for, tokens, offsets="w0_offsets_ptr" in given))
+
+
+VARIANTS = (
+    _dot4("linear-int4-1_token", (4, 0), 64, 1, **STREAM),
+    _dot4("linear-int8-int4-4_tokens-offsets", (8, 4), 32, 4, y_ptr="*fp32", **OFFSETS, **BIAS),
+    _mma("linear-int4-16_tokens", (4, 0), 64, 16, y_ptr="*fp32"),
+    _mma("linear-int4-int8-many_tokens", (4, 8), 64, MANY, y_ptr="*bf16"),
+    _mma("linear-int8-int4-many_tokens-offsets", (8, 4), 32, MANY, y_ptr="*bf16", **OFFSETS, **BIAS),
 )
-
-VARIANTS = (*_SYMMETRIC, *map(with_offsets, _SYMMETRIC))

@@ -12,9 +12,7 @@ A few tokens are a tile each, whose products need no matrix units. Many are sort
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -297,40 +295,31 @@ def multiply(x, w, total, PAIR: tl.constexpr):
         return tl.dot(x.to(tl.bfloat16), tl.trans(w.to(tl.bfloat16)), total)
 
 
-_ENTRIES = {"adapters_ptr": "*i64", "table_ptr": "*i64", "shrunk_ptr": "*fp32", "tokens": "i32", "count": "i32"}
-_TILES = {"adapters_ptr": "*i32", "tile_tokens_ptr": "*i32"}
+_ENTRIES = {"table_ptr": "*i64", "shrunk_ptr": "*fp32", "tokens": "i32", "count": "i32"}
+_ALONE, _TILES = {"adapters_ptr": "*i64"}, {"adapters_ptr": "*i32", "tile_tokens_ptr": "*i32"}
 _CODES = {"x_ptr": "*i8", "x_scales_ptr": "*fp32"}
-
-
-def _variant(
-    name: str, kernel: triton.JITFunction[Any], cut: Cut, rank: int, given: Mapping[str, str], **sizes: int | None
-) -> Variant:
-    """Queries, keys and values of an 8B model, by adapters of up to ``rank``."""
-    signature = {**_ENTRIES, **(_TILES if cut.tokens > 1 else {}), **given}
-    shape = {"PIECES": 3, "RANK": rank, "BR": min(rank, MOST_RANKS), "BM": cut.tokens, "PAIR": 2}
-    constants = {"tile_tokens_ptr": None, **shape, **sizes}
-    return Variant(name, kernel, signature, {key: value for key, value in constants.items() if key not in signature})
-
-
-def _shrink(name: str, cut: Cut, rank: int, given: Mapping[str, str]) -> Variant:
-    sizes = {"K": 4096, "GROUP": 64 if "x_scales_ptr" in given else 0, "BK": cut.columns, "SPLIT": min(cut.split, 4096)}
-    return _variant(name, shrink_kernel, cut, rank, given, x_scales_ptr=None, **sizes)
-
-
-def _expand(name: str, cut: Cut, rank: int, given: Mapping[str, str]) -> Variant:
-    sizes = {"N": 6144, "SPLITS": triton.cdiv(4096, cut.split), "BN": cut.rows, "ALIGN": BLOCK.value}
-    return _variant(name, expand_kernel, cut, rank, given, residual_ptr=None, **sizes)
-
-
 _STREAM = {"residual_ptr": "*bf16", "y_ptr": "*bf16"}
+_COLUMNS, _OUTPUTS = 4096, 6144  # of queries, keys and values of an 8B model
+
+
+def _ranks(rank: int) -> dict[str, int]:
+    return {"PIECES": 3, "RANK": rank, "BR": min(rank, MOST_RANKS), "PAIR": 2}
+
+
+def _shrink(name: str, cut: Cut, rank: int, given: dict[str, str]) -> Variant:
+    columns = {"K": _COLUMNS, "GROUP": 64 if "x_scales_ptr" in given else 0, "SPLIT": min(cut.split, _COLUMNS)}
+    return Variant(
+        name, shrink_kernel, _ENTRIES | given, _ranks(rank) | columns | {"BM": cut.tokens, "BK": cut.columns}
+    )
+
+
+def _expand(name: str, cut: Cut, rank: int, given: dict[str, str]) -> Variant:
+    outputs = {"N": _OUTPUTS, "SPLITS": triton.cdiv(_COLUMNS, cut.split), "ALIGN": BLOCK.value}
+    return Variant(name, expand_kernel, _ENTRIES | given, _ranks(rank) | outputs | {"BM": cut.tokens, "BN": cut.rows})
+
 
 VARIANTS = (
-    _shrink("lora_shrink-rank16-bf16", FEW, 16, {"x_ptr": "*bf16"}),
-    _shrink("lora_shrink-rank64-codes", FEW, 64, _CODES),
-    _shrink("lora_shrink-rank16-codes-many_tokens", MANY, 16, _CODES),
-    _shrink("lora_shrink-rank64-bf16-many_tokens", MANY, 64, {"x_ptr": "*bf16"}),
-    _expand("lora_expand-rank16", FEW, 16, {"y_ptr": "*bf16"}),
-    _expand("lora_expand-rank64", FEW, 64, _STREAM),
-    _expand("lora_expand-rank16-many_tokens", MANY, 16, _STREAM),
-    _expand("lora_expand-rank64-many_tokens", MANY, 64, _STREAM),
+    _shrink("lora_shrink-rank64-codes", FEW, 64, _ALONE | _CODES),
+    _shrink("lora_shrink-rank16-bf16-many_tokens", MANY, 16, _TILES | {"x_ptr": "*bf16"}),
+    _expand("lora_expand-rank64-many_tokens", MANY, 64, _TILES | _STREAM),
 )

@@ -9,6 +9,9 @@ The mix is summed in the order of a token's choices: results do not depend on th
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -22,8 +25,8 @@ from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route_codes
 from llmrt_kernels.triton.target import target_of
-from llmrt_kernels.triton.tiles import OTHER_TILE, TILES, Tile, dot4_turn, gated_tile_for
-from llmrt_kernels.triton.variant import Variant, with_offsets
+from llmrt_kernels.triton.tiles import MANY, Tile, dot4_turn, gated_tile_for
+from llmrt_kernels.triton.variant import Variant, with_tiles
 
 
 def moe_experts(
@@ -299,40 +302,24 @@ _X = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
 _W = {"w_ptr": "*u8", "w_scales_ptr": "*fp16"}
 _TILES = {"tile_experts_ptr": "*i32", "tile_pairs_ptr": "*i32"}
 _CODES = {"y_ptr": "*i8", "y_scales_ptr": "*fp32", "y_sums_ptr": "*i32"}
-_SIZES = {"w_offsets_ptr": None, "SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4}
+_UP = {"CHOICES": 2, "SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4}
+_DOWN = {"SIZE": 4096, "GROUPS": 224, "GROUP": 64, "BITS": 4}
 
 
-def _cut(tile: Tile) -> dict[str, int | bool]:
-    return {"BM": tile.tokens, "SWAP": tile.swap, "STAGES": tile.stages}
+def _many(name: str, kernel: Any, pointers: dict[str, str], sizes: dict[str, int]) -> Variant:
+    variant = Variant(name, kernel, _X | _W | _TILES | pointers, sizes, weights=UNROLL.value * 128 * 64)
+    return with_tiles(variant, partial(gated_tile_for, MANY, offsets=False))
 
 
-_SYMMETRIC = (
+VARIANTS = (
     Variant(
-        "expert_gated-int4-1_pair",
+        "expert_gated-int4-1_pair-offsets",
         expert_gated_dot4_kernel,
-        _X | {"experts_ptr": "*i64"} | _W | _CODES,
-        _SIZES | {"CHOICES": 2, "SPAN": 8},
+        _X | {"experts_ptr": "*i64"} | _W | {"w_offsets_ptr": "*fp16"} | _CODES,
+        _UP | {"SPAN": 8},
         num_warps=8,
         weights=8 * 128 * 64,
     ),
-    Variant(
-        "expert_gated-int4-many_pairs",
-        expert_gated_mma_kernel,
-        _X | _W | _TILES | _CODES,
-        _SIZES | _cut(TILES[2]) | {"CHOICES": 2},
-        num_warps=TILES[2].warps,
-        not_on=OTHER_TILE,
-        weights=UNROLL.value * 128 * 64,
-    ),
-    Variant(
-        "expert_linear-int4-many_pairs",
-        expert_linear_mma_kernel,
-        _X | _W | _TILES | {"y_ptr": "*fp32"},
-        _SIZES | {"SIZE": 4096, "GROUPS": 224, "BN": TILES[2].rows} | _cut(TILES[2]),
-        num_warps=TILES[2].warps,
-        not_on=OTHER_TILE,
-        weights=UNROLL.value * 128 * 64,
-    ),
+    _many("expert_gated-int4-many_pairs", expert_gated_mma_kernel, _CODES, _UP),
+    _many("expert_linear-int4-many_pairs", expert_linear_mma_kernel, {"y_ptr": "*fp32"}, _DOWN),
 )
-
-VARIANTS = (*_SYMMETRIC, *map(with_offsets, _SYMMETRIC))

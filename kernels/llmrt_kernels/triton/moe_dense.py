@@ -153,7 +153,4 @@ def _variant(name: str, kernel: triton.JITFunction[Any], cut: Cut, sizes: dict[s
     )
 
 
-VARIANTS = (
-    _variant("moe_gated-bf16-many", gated_kernel, MANY, {"CHOICES": 2, "K": 4096, "SIZE": 14336}, "*bf16"),
-    _variant("moe_linear-bf16-many", linear_kernel, MANY, {"K": 14336, "SIZE": 4096}, "*fp32"),
-)
+VARIANTS = (_variant("moe_gated-bf16-many", gated_kernel, MANY, {"CHOICES": 2, "K": 4096, "SIZE": 14336}, "*bf16"),)

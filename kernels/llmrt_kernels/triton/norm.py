@@ -103,22 +103,16 @@ def mean_of(x, SIZE: tl.constexpr):
     return tl.sum(tl.sum(x, 1), 0) / SIZE
 
 
-_ROW = {"x_ptr": "*bf16", "weight_ptr": "*bf16", "eps": "fp32"}
 _CODES = {"y_ptr": "*i8", "scales_ptr": "*fp32", "sums_ptr": "*i32"}
-_OPTIONAL = ("bias_ptr", "residual_ptr", "scales_ptr", "sums_ptr")
 
 
 def _variant(name: str, groups: int, **pointers: str) -> Variant:
-    signature = _ROW | pointers
-    absent = dict.fromkeys(name for name in _OPTIONAL if name not in signature)
-    return Variant(
-        name, norm_kernel, signature, absent | {"SIZE": 4096, "GROUPS": groups, "GROUP": 4096 // groups}, num_warps=8
-    )
+    signature = {"weight_ptr": "*bf16", "eps": "fp32", **pointers}
+    sizes = {"SIZE": 4096, "GROUPS": groups, "GROUP": 4096 // groups}
+    return Variant(name, norm_kernel, signature, sizes, num_warps=8)
 
 
 VARIANTS = (
-    _variant("rms_norm-bf16", 1, y_ptr="*bf16"),
-    _variant("rms_norm-bf16-codes", 64, **_CODES),
-    _variant("layer_norm-bf16-codes", 64, bias_ptr="*bf16", **_CODES),
+    _variant("layer_norm-bf16-codes", 64, x_ptr="*bf16", bias_ptr="*bf16", **_CODES),
     _variant("rms_norm_add-fp32-bf16", 1, x_ptr="*fp32", residual_ptr="*bf16", y_ptr="*bf16"),
 )

@@ -5,8 +5,6 @@ For few tokens a program computes a head and does with it what ``rope_kv_write``
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 import triton
 import triton.language as tl
@@ -15,11 +13,10 @@ from torch import Tensor
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.fp8 import as_bytes
-from llmrt_kernels.triton.linear import CODES_POINTERS, NO_OFFSETS, WEIGHT_POINTERS, linear_as, two_at_a_time
+from llmrt_kernels.triton.linear import CODES_POINTERS, OFFSETS, WEIGHT_POINTERS, linear_as, two_at_a_time
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.rope_kv_write import (
     HEAD_NORM,
-    NO_HEAD_NORM,
     TURN_POINTERS,
     norm_arguments,
     rope_kv_write,
@@ -27,7 +24,7 @@ from llmrt_kernels.triton.rope_kv_write import (
 )
 from llmrt_kernels.triton.target import target_of
 from llmrt_kernels.triton.tiles import FEW, dot4_turn, tokens_at_once
-from llmrt_kernels.triton.variant import Variant, with_offsets
+from llmrt_kernels.triton.variant import Variant
 
 
 def rotary_linear(
@@ -211,22 +208,16 @@ def head_rows(head, D: tl.constexpr, HALF: tl.constexpr):
     return block.to(tl.int64), row
 
 
-_PLAIN = Variant(
-    "rotary_linear-int4-int8-1_token",
-    rotary_dot4_kernel,
-    CODES_POINTERS | WEIGHT_POINTERS | TURN_POINTERS | {"q_ptr": "*fp16", "tokens": "i32", "heads0": "i32"},
-    NO_OFFSETS
-    | NO_HEAD_NORM
-    | {"bias_ptr": None, "H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64, "GROUPS": 64, "GROUP": 64}
-    | {"BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8},
-    num_warps=8,
-    weights=8 * 128 * 64,
-)
-_NORM = replace(
-    _PLAIN,
-    name=f"{_PLAIN.name}-norm",
-    signature={**_PLAIN.signature, **HEAD_NORM},
-    constants={name: value for name, value in _PLAIN.constants.items() if name not in HEAD_NORM},
-)
+_POINTERS = CODES_POINTERS | WEIGHT_POINTERS | TURN_POINTERS | {"q_ptr": "*fp16", "tokens": "i32", "heads0": "i32"}
+_HEADS = {"H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64}
+_SIZES = _HEADS | {"GROUPS": 64, "GROUP": 64, "BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8}
 
-VARIANTS = (_PLAIN, with_offsets(_PLAIN), _NORM)
+
+def _variant(name: str, **more: str) -> Variant:
+    return Variant(name, rotary_dot4_kernel, _POINTERS | more, _SIZES, num_warps=8, weights=8 * 128 * 64)
+
+
+VARIANTS = (
+    _variant("rotary_linear-int4-int8-1_token"),
+    _variant("rotary_linear-int4-int8-1_token-norm-offsets", **HEAD_NORM, **OFFSETS),
+)

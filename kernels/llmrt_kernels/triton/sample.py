@@ -329,7 +329,6 @@ _SIZES = {"SIZE": 128256, "STRETCHES": 63, "PADDED": 64, "STRETCH": STRETCH}
 
 VARIANTS = (
     Variant("sample-histogram", histogram_kernel, _ROWS | {"counts_ptr": "*i32", "masses_ptr": "*i64"}, _SIZES),
-    Variant("sample-refine", refine_kernel, _ROWS | _FILTERS | {"at_p_ptr": "*i32"}, _SIZES),
     Variant(
         "sample-weigh",
         weigh_kernel,

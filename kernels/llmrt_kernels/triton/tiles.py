@@ -8,9 +8,10 @@ import torch
 import triton
 
 from llmrt_kernels.triton import tuned
-from llmrt_kernels.triton.target import INTERPRETER, TARGETS, Target
+from llmrt_kernels.triton.target import INTERPRETER, Target
 
 FEW = 4  # tokens up to which bytes are multiplied four at a time
+MANY = 64  # those of the largest tile
 MAX_THREADS = 256
 MOST_WITH_OFFSETS = 32  # tokens of a tile of a weight with offsets: for more it lacks registers
 
@@ -31,19 +32,17 @@ class Tile:
 
 # The first that holds all tokens, else the last.
 TILES = (Tile(16, 128, True, 4, 4), Tile(32, 128, True, 4, 4), Tile(64, 128, True, 4, 3))
-TILES_GFX9 = tuple(replace(tile, stages=2) for tile in TILES)  # 64 KB of local memory
+# 64 KB of local memory; with four warps the largest lacks registers where a weight has pieces of two widths.
+TILES_GFX9 = (Tile(16, 128, True, 4, 2), Tile(32, 128, True, 4, 2), Tile(64, 128, True, 8, 2))
 TILES_GFX11 = (Tile(16, 64, True, 4, 2), Tile(32, 64, True, 4, 2), Tile(64, 64, True, 8, 2))
-
-# For the list of what is shipped.
-OTHER_TILE = {"gfx1100": "its tiles are smaller"}
-ONLY_GFX11 = {target.name: "its tiles are larger" for target in TARGETS if target.asm != "gfx11"}
 
 
 def tile_for(tokens: int, target: Target, *, offsets: bool) -> Tile:
     """The tile of a product with ``tokens`` tokens, of weights with ``offsets`` or without."""
     tiles = {"gfx11": TILES_GFX11, "gfx9": TILES_GFX9}.get(target.asm, TILES)
     tile = next((tile for tile in tiles if tokens <= tile.tokens), tiles[-1])
-    tile = replace(tile, tokens=min(tile.tokens, MOST_WITH_OFFSETS)) if offsets else tile
+    if offsets and tile.tokens > MOST_WITH_OFFSETS:
+        tile = replace(tile, tokens=MOST_WITH_OFFSETS, warps=4)
     numbers = tuned.numbers_of(product_name(tile.tokens, offsets=offsets))
     return tile if numbers is None else Tile(*numbers[:2], bool(numbers[2]), *numbers[3:])
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llmrt_kernels.triton.tiles import MOST_WITH_OFFSETS
+from llmrt_kernels.triton.target import TARGETS, Target
+from llmrt_kernels.triton.tiles import Tile
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,10 @@ class Variant:
     """A kernel, the types of its arguments and the values of its constants.
 
     ``signature`` has the Triton type of each argument that is not a constexpr ("*bf16", "i32"); ``constants`` the
-    constexprs, but ``ASM``, which the target gives; ``tuned`` has, by the names of targets, the fields that are others
-    there. ``not_on`` says for a target's name why it is not shipped there.
-    ``weights`` is, for a kernel with packed weights, how many of them a thread block unpacks in one turn of its inner
-    loop; 0 for the others.
+    constexprs, but ``ASM``, which the target gives, and those that are None; ``tuned`` has, by the names of targets,
+    the fields that are others there.
+    ``weights`` is, for a kernel with packed weights of one width, how many of them a thread block unpacks in one turn
+    of its inner loop; 0 for the others.
     """
 
     name: str
@@ -26,7 +27,6 @@ class Variant:
     constants: Mapping[str, Any]
     num_warps: int = 4
     num_stages: int = 2
-    not_on: Mapping[str, str] = field(default_factory=dict[str, str])
     weights: int = 0
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
@@ -35,11 +35,13 @@ class Variant:
         return replace(self, **self.tuned.get(target, {}))
 
 
-def with_offsets(variant: Variant) -> Variant:
-    """The form for weights with offsets; of two weights, where the first alone has some."""
-    pointer = next(name for name in ("w_offsets_ptr", "w0_offsets_ptr") if name in variant.constants)
-    constants = {name: value for name, value in variant.constants.items() if name != pointer}
-    if "BM" in constants:
-        constants["BM"] = min(constants["BM"], MOST_WITH_OFFSETS)
-    signature = {**variant.signature, pointer: "*fp16"}
-    return replace(variant, name=f"{variant.name}-offsets", signature=signature, constants=constants)
+def with_tiles(variant: Variant, tile_on: Callable[[Target], Tile]) -> Variant:
+    """The form whose tile is, on each target, the one that launches have there."""
+
+    def fields(tile: Tile) -> dict[str, Any]:
+        cut = {"BM": tile.tokens, "BN": tile.rows, "SWAP": tile.swap, "STAGES": tile.stages}
+        taken = {name: value for name, value in cut.items() if name in variant.kernel.arg_names}
+        return {"constants": {**variant.constants, **taken}, "num_warps": tile.warps}
+
+    tuned = {target.name: fields(tile_on(target)) for target in TARGETS}
+    return replace(variant, **tuned["sm_80"], tuned=tuned)

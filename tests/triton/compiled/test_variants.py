@@ -21,10 +21,9 @@ def reports() -> Iterator[dict[Pair, Future[Report]]]:
     pool.shutdown(cancel_futures=True)
 
 
-def test_names_are_unique_and_exceptions_name_targets() -> None:
-    variants = shipped_variants()
-    assert len(VARIANTS) == len(variants)
-    assert all(set(variant.not_on) < set(BY_NAME) for variant in variants)
+def test_there_are_at_most_40_and_names_are_unique() -> None:
+    """Options in pairs, and not all that can be combined: see docs/kernels.md."""
+    assert len(VARIANTS) == len(shipped_variants()) <= 40
 
 
 @pytest.mark.parametrize("pair", shipped(), ids="-".join)
