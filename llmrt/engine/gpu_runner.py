@@ -1,8 +1,8 @@
 """Executes steps on a device that the host does not wait for: batch, decoder, and the choice of tokens there.
 
 A step of requests that decode is a graph; one with prompts in it is handed over operation by operation.
-Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), guesses are verified, or a
-vector is complete, the step is waited for.
+Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), guesses are verified, a
+prompt is reported on, or a vector is complete, the step is waited for.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from llmrt.engine.decode_rows import DecodeRows
 from llmrt.engine.device import Computed, Event, StepDevice
 from llmrt.engine.graphs import DecodeGraphs, rows_for
 from llmrt.engine.pooling import PooledRows, Pooler, pooled_rows, pooled_vectors
+from llmrt.engine.prompt_scores import ScoredRows, score, scored_rows
 from llmrt.engine.request import PENDING, Request
 from llmrt.engine.sampler import accept, verify
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput, StepResult
@@ -82,10 +83,10 @@ class GpuRunner:
             return self._decode(list(scheduled))
         ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
         choice = self._chooser.prepare(DecodeRows.of(ending))
-        pooled, vectors = pooled_rows(scheduled), list[Tensor]()
-        computed = self._run(scheduled, ending, choice, pooled, vectors)
+        pooled, vectors, scored = pooled_rows(scheduled), list[Tensor](), scored_rows(scheduled)
+        computed = self._run(scheduled, ending, choice, pooled, vectors, scored)
         flight = self._results(computed, ending, choice)
-        if any(part.ends for part in pooled):
+        if scored or any(part.ends for part in pooled):
             return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors)})
         return flight
 
@@ -133,6 +134,7 @@ class GpuRunner:
         choice: Choice | None,
         pooled: Sequence[PooledRows],
         vectors: list[Tensor],
+        scored: Sequence[ScoredRows],
     ) -> Computed:
         """Hand over a step of any shape. ``vectors`` has those of the ``pooled`` rows once it is computed."""
         batch, pending, places = self._upload(scheduled)
@@ -141,6 +143,7 @@ class GpuRunner:
             batch.input_ids.index_copy_(0, pending, self._inputs.chosen[places])
             stream = self._decoder.stream(batch, self._kv)
             vectors.extend(self._pooler.pool(stream, pooled))
+            score(stream, scored, self._decoder.head)
             logits = self._decoder.logits(stream, batch)
             if choice is not None and ending:
                 self._inputs.chosen[: len(ending)].copy_(self._chooser.choose(choice, logits))

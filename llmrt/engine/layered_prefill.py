@@ -11,6 +11,7 @@ from torch import Tensor
 from llmrt.engine.batch_builder import chooses_in_step, lay_out
 from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.pooling import Pooler, pooled_rows, pooled_vectors
+from llmrt.engine.prompt_scores import score, scored_rows
 from llmrt.engine.request import Request
 from llmrt.engine.sampler import choose
 from llmrt.engine.scheduler import SchedulerOutput, StepResult
@@ -36,7 +37,7 @@ class LayeredPrefill:
         rows = lay_out(scheduled, block_size)
         self._rows = dict(zip(scheduled, pairwise(rows.cu_seqlens_q), strict=True))
         self._ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
-        self._pooled = pooled_rows(scheduled)
+        self._pooled, self._scored = pooled_rows(scheduled), scored_rows(scheduled)
         self._batch = rows.batch(device)
         self._streams = decoder.streams(self._batch, kv)
         self._stream = torch.empty(0)
@@ -60,6 +61,7 @@ class LayeredPrefill:
         """See ``Prefill``."""
         pooled = [part for part in self._pooled if part.request in self.scheduled]
         vectors = pooled_vectors(pooled, self._pooler.pool(self._stream, pooled))
+        score(self._stream, [part for part in self._scored if part.request in self.scheduled], self._decoder.head)
         logits = self._decoder.logits(self._stream, self._batch)
         here = [row for row, request in enumerate(self._ending) if request in self.scheduled]
         logits, ending = logits[here], [self._ending[row] for row in here]

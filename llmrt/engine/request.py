@@ -29,7 +29,8 @@ class SamplingParams:
 
     ``temperature`` 0 is greedy. ``top_k`` 0, ``top_p`` 1 and ``min_p`` 0 leave every token in. ``seed`` None
     draws a fresh one. ``max_tokens`` None runs to the end of the context. ``logprobs`` is the number of
-    alternatives reported beside the chosen token's log-probability, None for no report.
+    alternatives reported beside the chosen token's log-probability, None for no report; ``prompt_logprobs`` is the same
+    for the tokens of the prompt.
     ``stop_token_ids`` end an answer, the model's end-of-sequence tokens among them: the caller names them all.
     Stop strings are text, so the detokenizer looks for them. ``grammar`` is what the answer must follow to its end, a
     text of ``llmrt.text.grammar``; the end is one of the model's end-of-sequence tokens.
@@ -47,6 +48,7 @@ class SamplingParams:
     max_tokens: int | None = None
     stop_token_ids: frozenset[int] = frozenset()
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     grammar: str | None = None
 
     @property
@@ -71,8 +73,9 @@ class SamplingParams:
         _in_range("top_k", self.top_k, 0, vocab_size)
         if self.max_tokens is not None and self.max_tokens < 1:
             raise RequestError(f"max_tokens is {self.max_tokens}; it must be at least 1.", param="max_tokens")
-        if self.logprobs is not None:
-            _in_range("logprobs", self.logprobs, 0, MAX_LOGPROBS)
+        for name, count in (("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)):
+            if count is not None:
+                _in_range(name, count, 0, MAX_LOGPROBS)
         for token_id, bias in self.logit_bias.items():
             if not 0 <= token_id < vocab_size:
                 raise RequestError(
@@ -103,9 +106,10 @@ class RequestOutput:
     """What one engine step gave to one request.
 
     ``token_ids`` are new since the last output (an end-of-sequence token is among them). ``logprobs`` has one
-    entry a token when they were asked for. ``num_cached_tokens`` of the prompt were not computed, of which
-    ``num_disk_tokens`` were read from the disk; at ``diverged_at`` it departs from all that is remembered, None for
-    nowhere. ``queue_seconds`` the request waited before it was begun. The last
+    entry a token when they were asked for; ``prompt_logprobs``, in a request's first output, has one for each token of
+    the prompt but the first, which nothing comes before. ``num_cached_tokens`` of the prompt were not computed, of
+    which ``num_disk_tokens`` were read from the disk; at ``diverged_at`` it departs from all that is remembered, None
+    for nowhere. ``queue_seconds`` the request waited before it was begun. The last
     output of a request has a ``finish_reason``; with "error" the ``error`` says why. ``embedding`` is a pooled vector,
     little-endian fp32, in its request's only output.
     """
@@ -114,6 +118,7 @@ class RequestOutput:
     token_ids: tuple[int, ...]
     finish_reason: FinishReason | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
     num_cached_tokens: int = 0
     num_disk_tokens: int = 0
     diverged_at: int | None = None
@@ -147,7 +152,8 @@ class Request:
     number that the scheduler sets, it ends. ``is_plain`` and ``is_plain_greedy`` are those of ``params``.
     ``constraint`` is its place in the grammar, if it has one. With ``pooling`` nothing is generated: the request ends
     when its prompt is computed, and gives a vector. All of its tokens go through the model with its ``adapter``, if it
-    has one. ``draft`` are guesses of what follows that the step which is scheduled verifies.
+    has one. ``draft`` are guesses of what follows that the step which is scheduled verifies. ``prompt_logprobs`` are
+    those of the prompt's tokens so far, from the second on, until they are given out.
     """
 
     request_id: str
@@ -171,6 +177,7 @@ class Request:
     block_keys: list[bytes] = field(default_factory=list[bytes])
     constraint: Constraint | None = None
     draft: tuple[int, ...] = ()
+    prompt_logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
 
     def __post_init__(self) -> None:
         self.num_prompt_tokens = len(self.token_ids)
@@ -187,6 +194,16 @@ class Request:
     def num_uncomputed_tokens(self) -> int:
         """Tokens whose keys and values are still to be computed: 1 while decoding."""
         return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def reports_prompt(self) -> bool:
+        """Whether log-probabilities of its prompt's tokens are still to be given out."""
+        return self.params.prompt_logprobs is not None and self.num_output_tokens == 0
+
+    @property
+    def needs_all_rows(self) -> bool:
+        """Whether something is made of every token's hidden states, which a cached prefix does not have."""
+        return self.pooling == "mean" or self.reports_prompt
 
     @property
     def is_decoding(self) -> bool:

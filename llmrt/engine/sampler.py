@@ -95,7 +95,7 @@ def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> S
     else:
         probs = truncated_distribution(adjusted, params)
         token_id = draw(probs, uniform(request.seed, request.num_output_tokens + len(accepted)))
-    logprob = None if params.logprobs is None else report(logits, token_id, params.logprobs)
+    logprob = None if params.logprobs is None else report(logits[None], [token_id], params.logprobs)[0]
     return SampledToken(token_id, logprob)
 
 
@@ -127,9 +127,10 @@ def truncated_distribution(logits: Tensor, params: SamplingParams) -> Tensor:
     return truncated(logits, params.temperature, params.top_k, params.top_p, params.min_p)
 
 
-def report(logits: Tensor, token_id: int, num_top: int) -> TokenLogprob:
-    """The log-probability of ``token_id`` and of the ``num_top`` likeliest tokens. logits [V] fp32."""
+def report(logits: Tensor, token_ids: Sequence[int], num_top: int) -> list[TokenLogprob]:
+    """The log-probability of each row's token and of the ``num_top`` likeliest ones there. logits [R, V] fp32."""
     logprobs = logits.log_softmax(-1)
+    own = logprobs.gather(1, torch.tensor(token_ids, device=logits.device)[:, None])[:, 0]
     values, tokens = torch.topk(logprobs, num_top)
-    top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
-    return TokenLogprob(token_id, float(logprobs[token_id]), top)
+    tops = [tuple(zip(*row, strict=True)) for row in zip(tokens.tolist(), values.tolist(), strict=True)]
+    return [TokenLogprob(*row) for row in zip(token_ids, own.tolist(), tops, strict=True)]

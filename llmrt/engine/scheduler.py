@@ -181,8 +181,7 @@ class Scheduler:
             needed = self.kv.peak_blocks(len(request.token_ids) + 1, self._max_num_batched_tokens)
             if self._running and needed > self.kv.num_free_blocks:
                 return
-            # A mean is over all positions; a cached prefix has keys and values, but no hidden states.
-            if request.pooling != "mean" and not self.kv.get_computed_blocks(request):
+            if not request.needs_all_rows and not self.kv.get_computed_blocks(request):
                 return
             self._waiting.popleft()
             self._running[request] = None
@@ -266,11 +265,13 @@ class Scheduler:
         elif request.constraint is not None:
             request.constraint.advance(sampled.token_id)
         gained = (*sampled.accepted, sampled)
+        of_prompt, request.prompt_logprobs = request.prompt_logprobs, []
         return RequestOutput(
             request_id=request.request_id,
             token_ids=tuple(token.token_id for token in gained),
             finish_reason=finish_reason,
             logprobs=None if sampled.logprob is None else tuple(token.logprob for token in gained if token.logprob),
+            prompt_logprobs=tuple(of_prompt),
             num_cached_tokens=request.num_cached_tokens,
             num_disk_tokens=request.num_disk_tokens,
             diverged_at=request.diverged_at,

@@ -115,6 +115,10 @@ class Decoder(nn.Module):
         """What ``forward`` gives, from the residual stream."""
         if batch.logits_index is not None:
             stream = stream[batch.logits_index]
+        return self.head(stream)
+
+    def head(self, stream: Tensor) -> Tensor:
+        """Logits of all rows. [T, hidden] -> [T, vocab_size]."""
         logits = self.lm_head(self.norm(stream))
         if self.config.logits_scale == 1 and self.config.logits_cap == 0:
             return logits

@@ -37,7 +37,8 @@ class CallDelta:
 
 
 class Delta(Struct, frozen=True, kw_only=True):
-    """What a choice gained. ``logprobs`` are those of the tokens that begin in the content given out so far.
+    """What a choice gained. ``logprobs`` are those of the tokens that begin in the content given out so far, or of all;
+    ``prompt_logprobs`` come with its first text.
 
     ``text`` is content. ``stop_reason`` is the stop string that ended the choice, None where anything else did.
     ``num_cached_tokens`` of the prompt, ``num_disk_tokens`` and ``diverged_at`` are its request's, and
@@ -50,6 +51,7 @@ class Delta(Struct, frozen=True, kw_only=True):
     calls: list[CallDelta]
     token_ids: list[int]
     logprobs: list[ReportedToken]
+    prompt_logprobs: list[TokenLogprob]
     finish_reason: FinishReason | None
     stop_reason: str | None
     num_cached_tokens: int
@@ -59,7 +61,10 @@ class Delta(Struct, frozen=True, kw_only=True):
 
 
 class Choice:
-    """The state of one answer between engine outputs. ``finished``: nothing that is computed from now on is of it."""
+    """The state of one answer between engine outputs. ``finished``: nothing that is computed from now on is of it.
+
+    With ``report_all``, all its tokens are reported, without text too, so that they can be counted.
+    """
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class Choice:
         stop: Sequence[str],
         stop_token_ids: frozenset[int],
         strip_leading_space: bool,
+        report_all: bool = False,
     ) -> None:
         self.finished = False
         self._index = index
@@ -82,6 +88,9 @@ class Choice:
         self._num_reasoning_tokens = 0
         self._token_ids: list[int] = []  # of the next delta
         self._content = _ContentText(stop)
+        self._report_all = report_all
+        self._reported: list[ReportedToken] = []
+        self._prompt_logprobs: list[TokenLogprob] = []
         self._reasoning = ""
         self._calls = _Calls(answer)
 
@@ -90,6 +99,7 @@ class Choice:
         if output.finish_reason == "error":
             raise self._failure(output.error or "The engine could not compute this request.")
         assert output.finish_reason != "abort"  # only the server aborts, and then it does not look back
+        self._prompt_logprobs += output.prompt_logprobs
         text = self._push(output)
         if output.finish_reason is not None and not self._is_cut:
             text += self._take(self._parser.push(self._detokenizer.finish()))
@@ -113,18 +123,27 @@ class Choice:
                 break
             self._num_tokens += 1
             self._token_ids.append(token_id)
-            if token_id in self._stop_token_ids and output.finish_reason == "stop":
+            ends = token_id in self._stop_token_ids and output.finish_reason == "stop"
+            piece = "" if ends else self._detokenizer.push([token_id])
+            if output.logprobs is not None:
+                self._report(output.logprobs[position], ends=ends)
+            if ends:
                 break  # like a stop string, a token that ends the answer is no part of it
-            piece = self._detokenizer.push([token_id])
-            if output.logprobs is not None and not self._tokenizer.is_special(token_id):
-                self._report(output.logprobs[position])
             text += self._take(self._parser.push(piece))
         return text
 
-    def _report(self, logprob: TokenLogprob) -> None:
+    def _report(self, logprob: TokenLogprob, *, ends: bool) -> None:
+        has_text = not ends and not self._tokenizer.is_special(logprob.token_id)
+        if not has_text and not self._report_all:
+            return
         data = self._tokenizer.token_bytes(logprob.token_id).removeprefix(self._lead)
         self._lead = b""
-        self._content.report(ReportedToken(self._detokenizer.token_offsets[-1], data, logprob))
+        offset = self._detokenizer.num_decoded if ends else self._detokenizer.token_offsets[-1]
+        token = ReportedToken(offset, data, logprob)
+        if self._report_all:
+            self._reported.append(token)
+        else:
+            self._content.report(token)
 
     def _take(self, parts: Sequence[Part]) -> str:
         """Sort ``parts``; returns the content that is certain."""
@@ -154,7 +173,8 @@ class Choice:
             reasoning=self._reasoning,
             calls=self._calls.new,
             token_ids=self._token_ids,
-            logprobs=self._content.take_reported(),
+            logprobs=self._reported if self._report_all else self._content.take_reported(),
+            prompt_logprobs=self._prompt_logprobs,
             finish_reason=finish_reason,
             stop_reason=self._content.stopped,
             num_cached_tokens=output.num_cached_tokens,
@@ -163,6 +183,7 @@ class Choice:
             num_reasoning_tokens=self._num_reasoning_tokens,
         )
         self._token_ids, self._reasoning, self._calls.new = [], "", []
+        self._reported, self._prompt_logprobs = [], []
         return delta
 
     def _failure(self, message: str) -> LlmrtError:

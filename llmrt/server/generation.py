@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from llmrt.engine.messages import Submit
-from llmrt.engine.request import SamplingParams
+from llmrt.engine.request import SamplingParams, TokenLogprob
 from llmrt.server.choice import CallDelta, Choice, Delta, ReportedToken
 from llmrt.server.engine_client import EngineClient
 from llmrt.server.responses import FinishReason
@@ -66,6 +66,7 @@ class Answer:
     calls: list[Call] = field(default_factory=list[Call])
     token_ids: list[int] = field(default_factory=list[int])
     logprobs: list[ReportedToken] = field(default_factory=list[ReportedToken])
+    prompt_logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
     finish_reason: FinishReason = "length"
     stop_reason: str | None = None
 
@@ -101,6 +102,7 @@ async def collect(deltas: AsyncIterable[Delta], num_choices: int) -> list[Answer
             add_call(answer.calls, call)
         answer.token_ids += delta.token_ids
         answer.logprobs += delta.logprobs
+        answer.prompt_logprobs += delta.prompt_logprobs
         if delta.finish_reason is not None:
             answer.finish_reason, answer.stop_reason = delta.finish_reason, delta.stop_reason
     return answers
@@ -114,6 +116,7 @@ def _choice(index: int, tokenizer: Tokenizer, job: Job) -> Choice:
         stop=job.stop,
         stop_token_ids=job.params.stop_token_ids,
         strip_leading_space=job.strip_leading_space,
+        report_all=job.params.prompt_logprobs is not None,
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from llmrt.engine.request import TokenLogprob
 from llmrt.server.choice import ReportedToken
 from llmrt.server.responses import ChatLogprobs, ChatTokenLogprob, CompletionLogprobs, TopLogprob
+from llmrt.text.detokenizer import Detokenizer
 from llmrt.text.tokenizer import Tokenizer
 
 _IMPOSSIBLE = -9999.0
@@ -21,7 +23,7 @@ def completion_logprobs(
     tokenizer: Tokenizer, tokens: Sequence[ReportedToken], first_offset: int, num_top: int
 ) -> CompletionLogprobs:
     """The completions form. ``first_offset`` is where the answer begins in the choice's text (after an echo)."""
-    tops = [
+    tops: list[dict[str, float] | None] = [
         {_name(tokenizer.token_bytes(token_id)): _finite(value) for token_id, value in token.logprob.top}
         for token in tokens
     ]
@@ -31,6 +33,40 @@ def completion_logprobs(
         top_logprobs=tops if num_top else None,
         text_offset=[first_offset + token.offset for token in tokens],
     )
+
+
+def with_prompt(
+    tokenizer: Tokenizer,
+    token_ids: Sequence[int],
+    logprobs: Sequence[TokenLogprob],
+    text: str,
+    answer: CompletionLogprobs,
+) -> CompletionLogprobs:
+    """``answer`` behind the tokens of the prompt, whose ``text`` stands before its own."""
+    offsets = _offsets(tokenizer, token_ids, text)
+    tokens = [
+        ReportedToken(offset, tokenizer.token_bytes(logprob.token_id), logprob)
+        for offset, logprob in zip(offsets[1:], logprobs, strict=True)
+    ]
+    prompt = completion_logprobs(tokenizer, tokens, 0, 1)
+    tops: list[dict[str, float] | None] | None = None
+    if answer.top_logprobs is not None:
+        tops = [None, *(prompt.top_logprobs or ()), *answer.top_logprobs]
+    return CompletionLogprobs(
+        tokens=[_name(tokenizer.token_bytes(token_ids[0])), *prompt.tokens, *answer.tokens],
+        token_logprobs=[None, *prompt.token_logprobs, *answer.token_logprobs],
+        top_logprobs=tops,
+        text_offset=offsets + answer.text_offset,
+    )
+
+
+def _offsets(tokenizer: Tokenizer, token_ids: Sequence[int], text: str) -> list[int]:
+    """Where the tokens of ``text`` begin in it. A token that was put before it, or a space, is no part of it."""
+    detokenizer = Detokenizer(tokenizer, skip_special_tokens=False)
+    detokenizer.push(token_ids)
+    detokenizer.finish()
+    excess = detokenizer.num_decoded - len(text)
+    return [max(0, offset - excess) for offset in detokenizer.token_offsets]
 
 
 def _chat_token(tokenizer: Tokenizer, token: ReportedToken) -> ChatTokenLogprob:

@@ -59,11 +59,15 @@ class ChatLogprobs(Struct, frozen=True):
 
 
 class CompletionLogprobs(Struct, frozen=True):
-    """One entry a token; ``text_offset`` counts characters from the start of the choice's text."""
+    """One entry a token; ``text_offset`` counts characters from the start of the choice's text.
+
+    With ``echo`` these are the tokens of the prompt and all of the answer, one that ends it too. The first has null for
+    its log-probabilities: nothing comes before it.
+    """
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]] | None
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None
     text_offset: list[int]
 
 

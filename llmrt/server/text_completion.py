@@ -18,8 +18,6 @@ async def admit_text(
 ) -> Reply:
     """Check the body and encode its prompts; raises ``LlmrtError`` for what cannot be answered."""
     check_body(state, body)
-    if body.echo and body.logprobs is not None:
-        raise RequestError("logprobs of the prompt (echo: true) are not supported.", param="logprobs")
     prompts = await asyncio.to_thread(_encode, state, body)
     grammar = await asyncio.to_thread(body_grammar, body)
     return admit(
@@ -30,6 +28,7 @@ async def admit_text(
         prompt_param="prompt",
         max_tokens=max_tokens,
         logprobs=body.logprobs,
+        prompt_logprobs=body.logprobs if body.echo else None,
         strip_leading_space=False,
         grammar=grammar,
         unused=unused,

@@ -45,6 +45,11 @@ class Detokenizer:
         """The stop string that ended the text."""
         return self._stop.stopped
 
+    @property
+    def num_decoded(self) -> int:
+        """Characters of all tokens so far, those that are withheld too."""
+        return self._num_decoded
+
     def push(self, token_ids: Iterable[int]) -> str:
         """The text that is certain now; "" once a stop string was found."""
         if self.stopped is not None:

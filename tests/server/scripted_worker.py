@@ -40,6 +40,7 @@ class Running:
     room: int
     num_cached: int
     sizes: random.Random
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
     given: list[int] = field(default_factory=list)
 
 
@@ -80,7 +81,8 @@ class ScriptedEngine:
         room = self.context_length - len(token_ids)
         tokens = self._answer(text, token_ids, params)
         sizes = random.Random(f"{params.seed} {text}")
-        self._running[request_id] = Running(params, tokens, room, cached, sizes)
+        of_prompt = self._logprobs(token_ids[1:], params.prompt_logprobs) or ()
+        self._running[request_id] = Running(params, tokens, room, cached, sizes, of_prompt)
 
     def load_adapter(self, name: str, folder: Path) -> None:
         if "broken" in str(folder) or (folder / "broken").exists():
@@ -133,8 +135,11 @@ class ScriptedEngine:
         if not new:
             return None
         cached = running.num_cached
-        logprobs = self._logprobs(new, running.params)
-        return RequestOutput(request_id, tuple(new), reason, logprobs, cached, cached // 2, None if cached else 0)
+        logprobs = self._logprobs(new, running.params.logprobs)
+        of_prompt, running.prompt_logprobs = running.prompt_logprobs, ()
+        return RequestOutput(
+            request_id, tuple(new), reason, logprobs, of_prompt, cached, cached // 2, None if cached else 0
+        )
 
     def _finish_reason(self, token_id: int, running: Running) -> str | None:
         if token_id in running.params.stop_token_ids:
@@ -142,17 +147,14 @@ class ScriptedEngine:
         limit = min(running.room, running.params.max_tokens or running.room)
         return "length" if len(running.given) >= limit else None
 
-    def _logprobs(self, token_ids: list[int], params: SamplingParams) -> tuple[TokenLogprob, ...] | None:
-        if params.logprobs is None:
+    def _logprobs(self, token_ids: Sequence[int], count: int | None) -> tuple[TokenLogprob, ...] | None:
+        if count is None:
             return None
         return tuple(
             TokenLogprob(
                 token_id,
                 -0.25,
-                tuple(
-                    ((token_id + i) % self.vocab_size, -0.25 - i if i < 2 else float("-inf"))
-                    for i in range(params.logprobs)
-                ),
+                tuple(((token_id + i) % self.vocab_size, -0.25 - i if i < 2 else float("-inf")) for i in range(count)),
             )
             for token_id in token_ids
         )

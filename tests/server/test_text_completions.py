@@ -62,7 +62,28 @@ def test_c41_echo(http: httpx.Client) -> None:
     assert texts(complete(http, **body)) == expected
     stream = complete(http, stream=True, **body)
     assert [streamed_text(stream, index) for index in range(4)] == expected
-    assert error_of(complete(http, prompt="x", echo=True, logprobs=1), 400)["param"] == "logprobs"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("prompt", ["he said ☃", [*b"ids"]])
+def test_c41_echo_with_logprobs_has_every_token_of_prompt_and_answer(
+    http: httpx.Client, prompt: Any, stream: bool
+) -> None:
+    body = {"prompt": prompt, "echo": True, "logprobs": 2, "stream": stream}
+    response = complete(http, **body, **({"stream_options": {"include_usage": True}} if stream else {}))
+    parts = records(response) if stream else [response.json()]
+    usage = parts[-1]["usage"]
+    choices = [choice for part in parts for choice in part["choices"]]
+    text = "".join(choice["text"] for choice in choices)
+    tokens, values, tops, offsets = (
+        [entry for choice in choices for entry in choice["logprobs"][name]]
+        for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+    )
+    assert len(tokens) == len(values) == len(tops) == len(offsets) == usage["total_tokens"]
+    assert tokens[-1] == "<|im_end|>" and offsets[-1] == len(text)  # lm-evaluation-harness counts on one that is new
+    assert (values[0], tops[0]) == (None, None) and None not in values[1:]
+    assert all(text.startswith(t, at) for t, at in zip(tokens, offsets, strict=True) if t.isascii() and t.isalpha())
+    assert offsets[usage["prompt_tokens"]] == len(text) // 2
 
 
 def test_c41_sixteen_tokens_unless_asked(http: httpx.Client) -> None:

@@ -16,7 +16,7 @@ from llmrt.server.choice import Delta
 from llmrt.server.dependencies import State
 from llmrt.server.framing import ServerSentEvents
 from llmrt.server.generation import Answer, collect
-from llmrt.server.logprobs import completion_logprobs
+from llmrt.server.logprobs import completion_logprobs, with_prompt
 from llmrt.server.reply import Reply
 from llmrt.server.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
 from llmrt.server.schemas import CompletionBody
@@ -90,7 +90,7 @@ def _choice(job: _Completions, index: int, part: Answer | Delta, *, first: bool)
     return CompletionChoice(
         index=index,
         text=job.echo(index) + part.text if first else part.text,
-        logprobs=_logprobs(job, index, part),
+        logprobs=_logprobs(job, index, part, first=first),
         finish_reason=part.finish_reason,
         stop_reason=part.stop_reason,
         token_ids=part.token_ids if ids else UNSET,
@@ -98,12 +98,17 @@ def _choice(job: _Completions, index: int, part: Answer | Delta, *, first: bool)
     )
 
 
-def _logprobs(job: _Completions, index: int, part: Answer | Delta) -> CompletionLogprobs | None:
+def _logprobs(job: _Completions, index: int, part: Answer | Delta, *, first: bool) -> CompletionLogprobs | None:
     wanted = job.reply.job.params.logprobs
     if wanted is None:
         return None
     tokenizer = job.reply.state.model.tokenizer
-    return completion_logprobs(tokenizer, part.logprobs, len(job.echo(index)), wanted)
+    text = job.echo(index)
+    answer = completion_logprobs(tokenizer, part.logprobs, len(text), wanted)
+    if not first or job.reply.job.params.prompt_logprobs is None:
+        return answer
+    prompt = job.reply.job.prompts[index // job.reply.job.n]
+    return with_prompt(tokenizer, prompt, part.prompt_logprobs, text, answer)
 
 
 def _completion(reply: Reply, choices: list[CompletionChoice], usage: Usage | UnsetType | None) -> Completion:
