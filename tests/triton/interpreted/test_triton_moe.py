@@ -12,6 +12,7 @@ from llmrt_kernels.triton import expert_tiles, moe, moe_dense
 from llmrt_kernels.triton.codes import quantize_rows
 from llmrt_kernels.triton.expert_tiles import tiles_of
 from llmrt_kernels.triton.routing import mix, route, route_codes
+from llmrt_kernels.triton.tiles import TILES
 from tests.kernels.packing import meant, random_weight
 from tests.triton.interpreted.test_triton_linear import ROUNDING, draw, random_codes, relative, weight_on
 
@@ -129,7 +130,7 @@ def test_the_second_half_is_exact(affine: bool, device: str) -> None:
     weight = weight_on(down, device)
     few = moe._few_linear(on_device, weight, experts.to(device), num_experts)
     assert relative(few.cpu(), expected) < 2e-6
-    tile = moe.TILES[0]
+    tile = TILES[0]
     tiles = tiles_of(experts.to(device), num_experts, tile.tokens)
     many = moe._many_linear(on_device, weight, tiles, tile, num_experts)
     assert relative(many.cpu(), expected) < 2e-6
