@@ -1,8 +1,9 @@
 """The records that cross the border of the engine process, one frame a record. Free of torch and of pickle.
 
 To the engine: ``Start`` once, then ``Submit`` and ``Abort``, ``LoadAdapter`` and ``UnloadAdapter``. From it: ``Ready``
-or ``Failed`` once, then one ``Outputs`` for each step that produced something or changed the engine's state, and one
-``AdaptersChanged`` for each adapter that was to come or go, in that order. Closing the socket ends the engine.
+or ``Failed`` once, then one ``Outputs`` for each step that produced something or changed the engine's state, or as a
+sign of life behind a silent one, and one ``AdaptersChanged`` for each adapter that was to come or go, in that order.
+Closing the socket ends the engine.
 """
 
 from __future__ import annotations

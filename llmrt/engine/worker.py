@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -100,6 +101,8 @@ class Engine(Protocol):
         ...
 
 
+_SILENT_SECONDS = 1.0  # after which a step that gave nothing is told of too, as a sign of life
+
 BuildEngine = Callable[[Path, EngineConfig], Engine]
 
 
@@ -138,7 +141,7 @@ def serve(channel: Channel, build: BuildEngine) -> int:
 
 def run(engine: Engine, channel: Channel) -> None:
     """Take records in, step, send outputs; sleeps only when there is nothing to compute. Ends by ``EOFError``."""
-    told, num_noticed = EngineStats(), len(engine.notices)
+    told, num_noticed, sent_at = EngineStats(), len(engine.notices), time.monotonic()
     while True:
         outputs: list[RequestOutput] = []
         for record in channel.receive(block=not engine.has_work):
@@ -149,9 +152,10 @@ def run(engine: Engine, channel: Channel) -> None:
         if engine.has_work:
             outputs += engine.step()
         stats, notices = engine.stats, engine.notices[num_noticed:]
-        if outputs or stats != told or notices:
+        now = time.monotonic()
+        if outputs or stats != told or notices or now > sent_at + _SILENT_SECONDS:
             channel.send(Outputs(outputs, None if stats == told else stats, [*notices]))
-            told, num_noticed = stats, num_noticed + len(notices)
+            told, num_noticed, sent_at = stats, num_noticed + len(notices), now
 
 
 def _change_adapters(engine: Engine, record: LoadAdapter | UnloadAdapter) -> AdaptersChanged:

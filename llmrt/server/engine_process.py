@@ -1,7 +1,7 @@
 """The HTTP process's side of one engine process: start it, send it requests, hear of its death.
 
 Outputs wait in queues here, so a slow reader never holds up the engine. One that falls too far behind is left. An
-engine that has work and does nothing is ended like one that died.
+engine that has work and does nothing, or never ends a step, is ended like one that died.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from llmrt.config import EngineConfig
 from llmrt.engine.channel import Inbox, encode_frame
@@ -45,7 +46,7 @@ from llmrt.errors import (
     RequestError,
     SlowClientError,
 )
-from llmrt.server.standstill import standstill
+from llmrt.server.standstill import processor_seconds, standstill
 
 logger = logging.getLogger("llmrt.server")
 
@@ -53,7 +54,8 @@ WORKER = (sys.executable, "-m", "llmrt.engine.worker")
 _EXIT_SECONDS = 5.0
 _LOAD_SECONDS = 2.0  # said to clients while nobody knows
 
-_HANG_SECONDS = 60.0  # without work done
+_REST_SECONDS = 60.0  # without using the processor
+_STEP_SECONDS = 300.0  # that a step may take: a layer of a prompt, or a token; on a GPU also a kernel's compilation
 _MAX_BACKLOG = 4096  # outputs that wait for one reader: those of a minute or more
 
 _Queue = asyncio.Queue[RequestOutput | LlmrtError]
@@ -74,7 +76,11 @@ class EngineProcess:
         self._ended: asyncio.Future[str] = loop.create_future()  # why
         self._ready: asyncio.Future[Ready] = loop.create_future()
         self._ready.add_done_callback(lambda future: future.exception())  # whoever awaits it hears of it
-        self._watching = asyncio.create_task(self._watch())
+        self._num_records = 0  # received
+        self._watching = [
+            asyncio.create_task(self._watch(lambda: processor_seconds(self.pid), _REST_SECONDS, "did nothing")),
+            asyncio.create_task(self._watch(lambda: self._num_records, _STEP_SECONDS, "ended no step")),
+        ]
 
     @classmethod
     async def start(
@@ -182,7 +188,8 @@ class EngineProcess:
     async def close(self, reason: str = "The server is shutting down.") -> None:
         """End the process and every open stream. Waits until the process is gone."""
         self._end(reason)
-        self._watching.cancel()
+        for watching in self._watching:
+            watching.cancel()
         self._transport.close()
         try:
             await asyncio.to_thread(self._process.wait, _EXIT_SECONDS)
@@ -221,16 +228,21 @@ class EngineProcess:
         logger.error(reason)
         self._end(reason)
 
-    async def _watch(self) -> None:
+    async def _watch(self, sign: Callable[[], float], seconds: float, complaint: str) -> None:
+        """End a process whose ``sign`` of life stays the same for so long although it has work."""
         await asyncio.wait([self._ready])
-        await standstill(self.pid, lambda: self.num_open > 0, _HANG_SECONDS)
+        try:
+            await standstill(sign, lambda: self.num_open + len(self._changes) > 0, seconds)
+        except psutil.NoSuchProcess:
+            return  # the connection tells
         if not self._ended.done():
-            reason = f"The engine process had work and did nothing for {_HANG_SECONDS:g} s, so it was ended."
+            reason = f"The engine process had work and {complaint} for {seconds:g} s, so it was ended."
             logger.error(reason)
             self._end(reason)
             self._process.kill()
 
     def _receive(self, record: FromEngine) -> None:
+        self._num_records += 1
         match record:
             case Ready():
                 self._load_seconds = time.monotonic() - self._started

@@ -1,4 +1,4 @@
-"""When a process that has work does nothing. Processor time tells it from one whose work takes long."""
+"""When a process that has work gets nowhere: signs of life tell it from one whose work takes long."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ import psutil
 _LOOKS = 4
 
 
-async def standstill(pid: int, has_work: Callable[[], bool], seconds: float) -> None:
-    """Wait until the process, with work all the while, has used no processor time for ``seconds``, or is gone."""
-    looks, before = 0, -1.0
+async def standstill(sign: Callable[[], float], has_work: Callable[[], bool], seconds: float) -> None:
+    """Wait until ``sign``, with work all the while, has stayed the same for ``seconds``."""
+    looks, before = 0, sign()
     while looks < _LOOKS:
         await asyncio.sleep(seconds / _LOOKS)
-        try:
-            used = _processor_seconds(pid)
-        except psutil.NoSuchProcess:
-            return
-        looks = looks + 1 if has_work() and used == before else 0
-        before = used
+        now = sign()
+        looks = looks + 1 if has_work() and now == before else 0
+        before = now
 
 
-def _processor_seconds(pid: int) -> float:
+def processor_seconds(pid: int) -> float:
+    """What the process has used. Raises ``psutil.NoSuchProcess``."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system

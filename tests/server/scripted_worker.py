@@ -167,6 +167,8 @@ class ScriptedEngine:
                 return spam
             case "@hang":
                 return itertools.repeat(None)
+            case "@spin":  # in a step that never ends
+                return itertools.chain(itertools.islice(spam, 5), _spin())
             case "@die":
                 return itertools.chain(itertools.islice(spam, 5), _die())
             case "@fail":
@@ -207,6 +209,12 @@ def _silence(seconds: float) -> Iterator[None]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         yield None
+
+
+def _spin() -> Iterator[int]:
+    while True:
+        pass
+    yield 0
 
 
 def _die() -> Iterator[int]:

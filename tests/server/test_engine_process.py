@@ -27,7 +27,7 @@ from serving import (
 
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError, LlmrtError
-from llmrt.server import runner
+from llmrt.server import engine_process, runner
 from llmrt.server.served_model import Offer
 
 
@@ -50,6 +50,18 @@ def test_c11_c42_an_engine_that_is_killed_ends_its_streams_and_is_followed_by_an
             client.models.list()
         eventually(lambda: http.get("/ready").status_code == 200)
         assert content(chat(http, "alive")) == "alive"
+
+
+def test_c11_c42_an_engine_whose_step_never_ends_is_followed_by_another(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_process, "_STEP_SECONDS", 2.4)
+    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+        with http.stream("POST", "/v1/completions", json={"prompt": "@spin", "stream": True}) as stream:
+            assert "ended no step for 2.4 s" in stream.read().decode()
+        error_of(http.get("/ready"), 503)
+        eventually(lambda: http.get("/ready").status_code == 200)
+        assert content(chat(http, "@pause 3.2 alive")) == "alive"  # steps that give nothing are no standstill
 
 
 def test_c8_the_openai_client_outlasts_a_restart(model_path: Path) -> None:

@@ -21,7 +21,7 @@ from llmrt.errors import EngineDeadError, EngineLoadingError, LlmrtError
 from llmrt.server import engine_process
 from llmrt.server.backoff import Backoff
 from llmrt.server.engine_client import EngineClient
-from llmrt.server.standstill import standstill
+from llmrt.server.standstill import processor_seconds, standstill
 
 
 def test_waits_double_up_to_a_bound_and_start_anew_after_a_healthy_life() -> None:
@@ -114,7 +114,7 @@ async def test_closing_while_an_engine_is_being_restarted_leaves_none(model_path
 async def test_an_engine_that_stands_still_is_followed_by_one_that_answers(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_process, "_HANG_SECONDS", 0.2)
+    monkeypatch.setattr(engine_process, "_REST_SECONDS", 0.2)
     client = await client_of(model_path, Backoff(first=0.01, healthy=0))
     stopped = client.pid
     os.kill(stopped, signal.SIGSTOP)
@@ -136,7 +136,7 @@ async def test_a_long_step_and_a_rest_are_no_standstill(doing: str, has_work: bo
     process.stdout.readline()
     try:
         async with asyncio.timeout(0.8):
-            await standstill(process.pid, lambda: has_work, 0.3)
+            await standstill(lambda: processor_seconds(process.pid), lambda: has_work, 0.3)
         seen = True
     except TimeoutError:
         seen = False
