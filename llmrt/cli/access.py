@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
@@ -15,16 +15,15 @@ from llmrt.server.foreign_pages import is_loopback
 _VARIABLE = "LLMRT_API_KEY"
 
 
-def api_keys(ctx: typer.Context, keys: Sequence[str], file: Path | None) -> tuple[str, ...]:
+def api_keys(
+    ctx: typer.Context, keys: Sequence[str], file: Path | None, warn: Callable[[str], None]
+) -> tuple[str, ...]:
     """The keys of ``--api-key`` and of the file. Raises ``ConfigError`` if one is meant, but none would be asked for.
 
     Warns of keys that others can read.
     """
     if _is_on_command_line(ctx):
-        typer.echo(
-            f"warning: all users of this machine can read --api-key KEY; {_VARIABLE} and --api-key-file hide it.",
-            err=True,
-        )
+        warn(f"all users of this machine can read --api-key KEY; {_VARIABLE} and --api-key-file hide it.")
     if not keys and _VARIABLE in os.environ:
         raise ConfigError(f"{_VARIABLE} is empty: give it a key, or unset it for a server that asks for none.")
     return (*(check_key(key, "--api-key") for key in keys), *(read_key_file(file) if file else ()))
@@ -35,16 +34,14 @@ def admin_keys(keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(check_key(key, "--admin-key") for key in keys)
 
 
-def warn_of_others(host: str, *, keys: Sequence[str], encrypted: bool) -> None:
+def warn_of_others(host: str, *, keys: Sequence[str], encrypted: bool, warn: Callable[[str], None]) -> None:
     """Say what a server that others can reach lets them do."""
     if is_loopback(host):
         return
     if not keys:
-        typer.echo(
-            f"warning: whoever can reach {host} can use this server; {_VARIABLE} or --api-key-file sets keys.", err=True
-        )
+        warn(f"whoever can reach {host} can use this server; {_VARIABLE} or --api-key-file sets keys.")
     elif not encrypted:
-        typer.echo("warning: keys and prompts travel unencrypted; --tls-cert and --tls-key encrypt them.", err=True)
+        warn("keys and prompts travel unencrypted; --tls-cert and --tls-key encrypt them.")
 
 
 def _is_on_command_line(ctx: typer.Context) -> bool:

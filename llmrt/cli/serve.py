@@ -65,10 +65,11 @@ def serve(
     from llmrt.server.tls import tls_context
 
     log_to_stderr(log_format)
-    keys = access.api_keys(context, api_key or [], api_key_file)
+    warn = warner(log_format)
+    keys = access.api_keys(context, api_key or [], api_key_file, warn)
     origins = tuple(map(check_cors_origin, cors_origin or []))
     tls = tls_context(tls_cert, tls_key)
-    access.warn_of_others(host, keys=keys, encrypted=tls is not None)
+    access.warn_of_others(host, keys=keys, encrypted=tls is not None, warn=warn)
     with runner.bind(host, port) as sock:
         settings = ServerSettings(
             keep_alive_seconds=keep_alive_seconds,
@@ -83,7 +84,8 @@ def serve(
             cors_origins=origins,
             log_prompts=log_prompts,
         )
-        offers = [_offer(*one) for one in zip(models, names, each, strict=True)]
+        note = noter(log_format)
+        offers = [_offer(*one, note) for one in zip(models, names, each, strict=True)]
         with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:
             loop.run(runner.serve(offers, sock, settings=settings, report=reporter(log_format), tls=tls))
 
@@ -93,12 +95,22 @@ def reporter(form: LogFormat) -> Callable[[str], None]:
     return typer.echo if form == LogFormat.text else logger.info
 
 
-def _offer(model: str, name: str | None, options: ServedOptions) -> Offer:
+def warner(form: LogFormat) -> Callable[[str], None]:
+    """What warns them."""
+    return (lambda line: typer.echo(f"warning: {line}", err=True)) if form == LogFormat.text else logger.warning
+
+
+def noter(form: LogFormat) -> Callable[[str], None]:
+    """What tells them how the models are found: on stderr, or in the log."""
+    return (lambda line: typer.echo(line, err=True)) if form == LogFormat.text else logger.info
+
+
+def _offer(model: str, name: str | None, options: ServedOptions, note: Callable[[str], None]) -> Offer:
     from llmrt.hub.sources import resolve
     from llmrt.server.served_model import Offer
     from llmrt.text.tokenizer import load_tokenizer
 
-    artifact = resolve(model, revision=options.revision, report=lambda line: typer.echo(line, err=True))
+    artifact = resolve(model, revision=options.revision, report=note)
     return Offer(artifact, options.served_config(lambda: load_tokenizer(artifact.path)), name)
 
 

@@ -133,7 +133,10 @@ def _check_there(folder: Path) -> None:
             f"{folder} has its adapter in adapter_model.bin only. That is a pickle, and loading a pickle can run any"
             " code it contains; save it with peft again, in safetensors."
         )
-    raise CheckpointError(f"{folder} is no LoRA adapter: it has no {FILE}.")
+    lack = f"it has no {FILE}" if folder.is_dir() else "there is no such folder"
+    raise CheckpointError(
+        f"{folder} is no LoRA adapter: {lack}; name a folder that peft saved, with {CONFIG} and {FILE}."
+    )
 
 
 def _open(file: Path) -> safe_open:

@@ -38,12 +38,14 @@ class EngineClient:
         backoff: Backoff,
         request_seconds: float | None,
         metrics: ModelMetrics,
+        name: str,
     ) -> None:
         self._model_path, self._config, self._command = model_path, config, command
         self._process = process
         self._backoff = backoff
         self._request_seconds = request_seconds
         self._metrics = metrics
+        self._name = name
         self._restart_at: float | None = None  # set from a death until the next engine is ready
         self.num_restarts = 0
         self._living = asyncio.create_task(self._live())
@@ -59,11 +61,12 @@ class EngineClient:
         backoff: Backoff | None = None,
         request_seconds: float | None = None,
         metrics: ModelMetrics | None = None,
+        name: str | None = None,
     ) -> EngineClient:
         """Start an engine that loads the model; ``ready`` waits for it.
 
         ``command`` stands in for the worker. An answer may take ``request_seconds``.
-        ``metrics`` are told of every request.
+        ``metrics`` are told of every request. The log calls the model by ``name``.
         """
         process = await EngineProcess.start(model_path, config, command)
         return cls(
@@ -74,6 +77,7 @@ class EngineClient:
             backoff or Backoff(),
             request_seconds,
             metrics or Metrics().of_model(""),
+            name or str(model_path),
         )
 
     @property
@@ -159,7 +163,7 @@ class EngineClient:
         if wait is None:
             raise LlmrtError(f"The engine ended {self._backoff.num_deaths} times in a row; the last time: {reason}")
         self._restart_at = time.monotonic() + wait
-        logger.warning("the engine is started again in %g s", wait)
+        logger.warning("the engine of %s is started again in %g s", self._name, wait)
         load_seconds = self._process.load_seconds
         await self._process.close(reason)  # all of its memory is free before the next one takes any
         await asyncio.sleep(wait)
@@ -169,11 +173,11 @@ class EngineClient:
         try:
             await self._process.ready()
         except LlmrtError as error:
-            logger.error("the engine could not be started again: %s", error)
+            logger.error("the engine of %s could not be started again: %s", self._name, error)
             return False
         await self._load_adapters_again()
         self._restart_at = None
-        logger.warning("the engine is ready again after %.1f s", self._process.load_seconds)
+        logger.warning("the engine of %s is ready again after %.1f s", self._name, self._process.load_seconds)
         return True
 
     async def _load_adapters_again(self) -> None:

@@ -202,6 +202,7 @@ class Models:
             self._command,
             request_seconds=self._settings.request_seconds or None,
             metrics=self.metrics.of_model(offer.id),
+            name=offer.id,
         )
         try:
             model = await asyncio.to_thread(load_served_model, offer)

@@ -100,5 +100,7 @@ def test_what_cannot_be_merged_leaves_nothing(tmp_path: Path, llmrt: CommandLine
     narrow = make_adapter(make_model("llama", hidden_size=64), tmp_path / "b")
     status, _, said = llmrt("merge", str(source), "--lora", str(narrow), "-o", str(tmp_path / "out"))
     assert status == 1 and "is made for [64, 64]" in said
+    status, _, said = llmrt("merge", str(source), "--lora", "nosuch", "-o", str(tmp_path / "out"))
+    assert status == 1 and "nosuch is no LoRA adapter: there is no such folder; name a folder that peft saved" in said
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "model"}
     assert llmrt("merge", str(source), "--lora", str(adapter), "-o", str(source))[0] == 1

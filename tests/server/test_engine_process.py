@@ -53,7 +53,7 @@ def test_c11_c42_an_engine_that_is_killed_ends_its_streams_and_is_followed_by_an
 
 
 def test_c11_c42_an_engine_whose_step_never_ends_is_followed_by_another(
-    model_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(engine_process, "_STEP_SECONDS", 2.4)
     with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
@@ -61,6 +61,7 @@ def test_c11_c42_an_engine_whose_step_never_ends_is_followed_by_another(
             assert "ended no step for 2.4 s" in stream.read().decode()
         error_of(http.get("/ready"), 503)
         eventually(lambda: http.get("/ready").status_code == 200)
+        assert "the engine of tiny-alias is started again in 0.5 s" in caplog.messages
         assert content(chat(http, "@pause 3.2 alive")) == "alive"  # steps that give nothing are no standstill
 
 

@@ -62,14 +62,22 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_said_at_the_start_is_json_in_a_json_log() -> None:
-    code = "import sys; from llmrt.server.logs import LogFormat, log_to_stderr; from llmrt.cli.serve import reporter;"
-    code += "form = LogFormat(sys.argv[1]); log_to_stderr(form); reporter(form)('100% ready')"
+    code = "import sys; from llmrt.server.logs import LogFormat, log_to_stderr; "
+    code += "from llmrt.cli.serve import noter, reporter, warner;"
+    code += "form = LogFormat(sys.argv[1]); log_to_stderr(form); reporter(form)('100% ready');"
+    code += "noter(form)('using a model'); warner(form)('all can read')"
     said = {
         form: subprocess.run([sys.executable, "-c", code, form], capture_output=True, text=True, check=True)
         for form in ("text", "json")
     }
     assert said["text"].stdout == "100% ready\n" and said["json"].stdout == ""
-    assert json.loads(said["json"].stderr)["message"] == "100% ready"
+    assert said["text"].stderr == "using a model\nwarning: all can read\n"
+    lines = [json.loads(line) for line in said["json"].stderr.splitlines()]
+    assert [(line["level"], line["message"]) for line in lines] == [
+        ("info", "100% ready"),
+        ("info", "using a model"),
+        ("warning", "all can read"),
+    ]
 
 
 @pytest.mark.parametrize("option", [("--served-model-name", "one"), ("--revision", "abc"), ("--draft-model", "c")])
