@@ -6,9 +6,9 @@ The contract is the reference's signature and docstring.
 from __future__ import annotations
 
 from llmrt.ops.native import native
-from llmrt.ops.triton import torch_on_gpu
+from llmrt.ops.triton import triton
 from llmrt.ops.types import Op, reference
 from llmrt_kernels.cpu import residual
 from llmrt_kernels.reference.add_scaled import add_scaled
 
-ADD_SCALED = Op("add_scaled", (torch_on_gpu(add_scaled), native(residual.add_scaled), reference(add_scaled)))
+ADD_SCALED = Op("add_scaled", (triton("scale", "add_scaled"), native(residual.add_scaled), reference(add_scaled)))

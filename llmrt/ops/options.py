@@ -33,8 +33,18 @@ NATIVE_OPTIONS = frozenset(
 # What Triton's kernels compute of it.
 TRITON_OPTIONS = frozenset(
     (
-        *(QK_NORM, UNDIVIDED_EXPERTS, SHARED_EXPERT, LAYER_NORM, POST_NORMS, BARE_INPUTS, GELU, PLAIN_MLP),
-        *(CAPPED_ATTENTION, ALIBI, SCALED_LOGITS, SCALED_EMBEDDING, EMBEDDING_NORM),
+        *(QK_NORM, ROW_QK_NORM, QK_LAYER_NORM, UNDIVIDED_EXPERTS, SHARED_EXPERT, LAYER_NORM, POST_NORMS, BARE_INPUTS),
+        *(
+            GELU,
+            PLAIN_MLP,
+            CAPPED_ATTENTION,
+            ALIBI,
+            SCALED_LOGITS,
+            SCALED_EMBEDDING,
+            EMBEDDING_NORM,
+            SCALED_RESIDUAL,
+            LEARNED_POSITIONS,
+        ),
     )
 )
 

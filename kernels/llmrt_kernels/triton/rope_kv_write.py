@@ -15,6 +15,7 @@ from llmrt_kernels.triton.fp8 import as_bytes, to_fp8
 from llmrt_kernels.triton.variant import Variant
 
 HEADS = 8  # of a token that one program turns
+READ = tl.constexpr(1024)  # values of a token that are read at a time for a mean over all heads
 
 
 def rope_kv_write(
@@ -32,7 +33,7 @@ def rope_kv_write(
 
     qkv [T, (H + 2 KVH) D]; positions, slot_mapping [T] int64; cos_sin [P, 2, D/2] fp32, row p for position p;
     k_cache, v_cache [blocks, KVH, block_size, D], with scales [blocks, KVH, block_size] fp32 if they are int8 or fp8.
-    With ``head_norm`` each head of queries and keys is normalised first.
+    With ``head_norm`` queries and keys are normalised first.
     """
     _, kv_heads, block_size, head_dim = k_cache.shape
     tokens, all_heads = qkv.shape[0], qkv.shape[1] // head_dim
@@ -48,7 +49,7 @@ def rope_kv_write(
         k_scales,
         v_scales,
         q,
-        *norm_arguments(head_norm),
+        *norm_arguments(head_norm, head_dim),
         H=heads,
         KVH=kv_heads,
         D=head_dim,
@@ -59,12 +60,15 @@ def rope_kv_write(
     return q
 
 
-def norm_arguments(head_norm: HeadNorm | None) -> tuple[Tensor | None, Tensor | None, float]:
-    """As kernels take it."""
-    return (None, None, 0.0) if head_norm is None else (head_norm.q, head_norm.k, head_norm.eps)
+def norm_arguments(head_norm: HeadNorm | None, head_dim: int) -> tuple[Tensor | None, Tensor | None, float, int, int]:
+    """As kernels take it: weights, eps, from one head's weights to the next one's, whether LayerNorm."""
+    if head_norm is None:
+        return None, None, 0.0, 0, 0
+    stride = head_dim if head_norm.q.numel() > head_dim else 0
+    return head_norm.q, head_norm.k, head_norm.eps, stride, int(head_norm.centred)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["norm_stride", "norm_centred"])
 def rope_kv_write_kernel(
     qkv_ptr,
     positions_ptr,
@@ -78,6 +82,8 @@ def rope_kv_write_kernel(
     q_norm_ptr,
     k_norm_ptr,
     norm_eps,
+    norm_stride,
+    norm_centred,
     H: tl.constexpr,
     KVH: tl.constexpr,
     D: tl.constexpr,
@@ -90,11 +96,16 @@ def rope_kv_write_kernel(
     head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)[:, None]
     i = tl.arange(0, HALF)[None, :]
     inside = (i < D // 2) & (head < H + 2 * KVH)
-    x_ptr = qkv_ptr + (t * (H + 2 * KVH) + head) * D + i
+    row_ptr = qkv_ptr + t * (H + 2 * KVH) * D
+    x_ptr = row_ptr + head * D + i
     x1 = tl.load(x_ptr, mask=inside, other=0.0).to(tl.float32)
     x2 = tl.load(x_ptr + D // 2, mask=inside, other=0.0).to(tl.float32)
     cache = (k_ptr, v_ptr, k_scales_ptr, v_scales_ptr)
-    norm = (q_norm_ptr, k_norm_ptr, norm_eps)
+    means = (0.0, 0.0)
+    if q_norm_ptr is not None:
+        of_rows = (norm_stride > 0) & (norm_centred == 0)
+        means = (mean_square(row_ptr, H * D, of_rows), mean_square(row_ptr + H * D, KVH * D, of_rows))
+    norm = (q_norm_ptr, k_norm_ptr, norm_eps, norm_stride, norm_centred, means)
     turn = (positions_ptr, cos_sin_ptr, slots_ptr)
     turn_and_store(x1, x2, t, head, i, inside, norm, turn, cache, q_ptr, H, KVH, D, PAGE)
 
@@ -120,7 +131,7 @@ def turn_and_store(
     positions_ptr, cos_sin_ptr, slots_ptr = turn
     k_ptr, v_ptr, k_scales_ptr, v_scales_ptr = cache
     is_query, is_value = head < H, head >= H + KVH
-    x1, x2 = normalised(x1, x2, is_query, is_value, i, norm, D)
+    x1, x2 = normalised(x1, x2, head, i, norm, H, KVH, D)
     angle_ptr = cos_sin_ptr + tl.load(positions_ptr + t) * D + i
     cos = tl.load(angle_ptr, mask=i < D // 2, other=0.0)
     sin = tl.load(angle_ptr + D // 2, mask=i < D // 2, other=0.0)
@@ -151,26 +162,44 @@ def turn_and_store(
 
 
 @triton.jit
-def normalised(x1, x2, is_query, is_value, i, norm, D: tl.constexpr):
-    """The heads of queries and keys by RMSNorm, if there are weights for it."""
-    q_norm_ptr, k_norm_ptr, eps = norm
+def normalised(x1, x2, head, i, norm, H: tl.constexpr, KVH: tl.constexpr, D: tl.constexpr):
+    """The heads of queries and keys normalised as ``HeadNorm`` says, if there are weights for it.
+
+    With a stride each head has weights of its own; it is LayerNorm then if centred, else RMSNorm of all heads at once,
+    whose mean squares of queries and of keys are given.
+    """
+    q_norm_ptr, k_norm_ptr, eps, stride, centred, means = norm
+    q_mean, k_mean = means
     if q_norm_ptr is not None:
-        there = i < D // 2
-        mean = tl.sum(tl.where(there, x1 * x1 + x2 * x2, 0.0), 1)[:, None] / D
+        there, is_query, is_value = i < D // 2, head < H, head >= H + KVH
+        centre = tl.where(centred != 0, tl.sum(tl.where(there, x1 + x2, 0.0), 1)[:, None] / D, 0.0)
+        z1, z2 = x1 - centre, x2 - centre
+        mean = tl.sum(tl.where(there, z1 * z1 + z2 * z2, 0.0), 1)[:, None] / D
+        mean = tl.where((stride > 0) & (centred == 0), tl.where(is_query, q_mean, k_mean), mean)
         factor = tl.div_rn(1.0, tl.sqrt_rn(mean + eps))
-        weight1 = weight_of(q_norm_ptr, k_norm_ptr, is_query, i, there)
-        weight2 = weight_of(q_norm_ptr, k_norm_ptr, is_query, i + D // 2, there)
-        x1 = tl.where(is_value, x1, x1 * factor * weight1)
-        x2 = tl.where(is_value, x2, x2 * factor * weight2)
+        q_ptr, k_ptr = q_norm_ptr + head * stride + i, k_norm_ptr + (head - H) * stride + i
+        of_q, of_k = there & is_query, there & (head >= H) & (head < H + KVH)
+        x1 = tl.where(is_value, x1, z1 * factor * weight_of(q_ptr, of_q, k_ptr, of_k))
+        x2 = tl.where(is_value, x2, z2 * factor * weight_of(q_ptr + D // 2, of_q, k_ptr + D // 2, of_k))
     return x1, x2
 
 
 @triton.jit
-def weight_of(q_norm_ptr, k_norm_ptr, is_query, i, there):
-    """Weights of the norm at ``i`` of a head, those of queries or those of keys."""
-    q = tl.load(q_norm_ptr + i, mask=there, other=0.0).to(tl.float32)
-    k = tl.load(k_norm_ptr + i, mask=there, other=0.0).to(tl.float32)
-    return tl.where(is_query, q, k)
+def mean_square(x_ptr, SIZE: tl.constexpr, wanted):
+    """The mean of SIZE squares; 0, and nothing is read, unless it is ``wanted``."""
+    squares = tl.zeros([READ], tl.float32)
+    for start in tl.range(0, tl.where(wanted, SIZE, 0), READ):
+        k = start + tl.arange(0, READ)
+        x = tl.load(x_ptr + k, mask=k < SIZE, other=0.0).to(tl.float32)
+        squares += x * x
+    return tl.sum(squares, 0) / SIZE
+
+
+@triton.jit
+def weight_of(q_ptr, of_q, k_ptr, of_k):
+    """Weights of the norm, of queries or of keys."""
+    q = tl.load(q_ptr, mask=of_q, other=0.0).to(tl.float32)
+    return q + tl.load(k_ptr, mask=of_k, other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -182,6 +211,7 @@ def store_halves(ptr, left, right, half, mask):
 
 TURN_POINTERS = {
     **{"positions_ptr": "*i64", "cos_sin_ptr": "*fp32", "slots_ptr": "*i64", "norm_eps": "fp32"},
+    **{"norm_stride": "i32", "norm_centred": "i32"},
     **{"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32"},
 }
 HEAD_NORM = {"q_norm_ptr": "*bf16", "k_norm_ptr": "*bf16"}

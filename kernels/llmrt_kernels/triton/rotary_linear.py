@@ -45,12 +45,18 @@ def rotary_linear(
     head_dim = k_cache.shape[3]
     pairs = list(two_at_a_time(weight.pieces))
     turn, cache = (positions, cos_sin, slot_mapping), (k_cache, v_cache, k_scales, v_scales)
-    if x.num_tokens > FEW or len(pairs) > 1 or any(piece.rows % head_dim for piece in pairs[0][1]):
+    apart = len(pairs) > 1 or any(piece.rows % head_dim for piece in pairs[0][1])
+    if x.num_tokens > FEW or apart or _is_of_rows(head_norm, head_dim):
         return rope_kv_write(linear_as(dtype, x, weight), *turn, *cache, head_norm)
     heads = weight.rows // head_dim - 2 * k_cache.shape[1]
     q = torch.empty(x.num_tokens, heads, head_dim, dtype=dtype, device=x.codes.device)
     _few(x, weight.bias, pairs[0][1], turn, cache, head_norm, q)
     return q
+
+
+def _is_of_rows(head_norm: HeadNorm | None, head_dim: int) -> bool:
+    """Whether the norm is of all heads at once, which a program that has one of them cannot compute."""
+    return head_norm is not None and not head_norm.centred and head_norm.q.numel() > head_dim
 
 
 def _few(
@@ -80,7 +86,7 @@ def _few(
         bias,
         *turn,
         *cache,
-        *norm_arguments(head_norm),
+        *norm_arguments(head_norm, head_dim),
         q,
         x.num_tokens,
         pieces[0].rows // head_dim,
@@ -100,7 +106,7 @@ def _few(
     )
 
 
-@triton.jit(do_not_specialize=["tokens", "heads0"])
+@triton.jit(do_not_specialize=["tokens", "heads0", "norm_stride", "norm_centred"])
 def rotary_dot4_kernel(
     x_ptr,
     x_scales_ptr,
@@ -122,6 +128,8 @@ def rotary_dot4_kernel(
     q_norm_ptr,
     k_norm_ptr,
     norm_eps,
+    norm_stride,
+    norm_centred,
     q_ptr,
     tokens,
     heads0,
@@ -144,7 +152,7 @@ def rotary_dot4_kernel(
     turn = (positions_ptr, cos_sin_ptr, slots_ptr)
     cache = (k_ptr, v_ptr, k_scales_ptr, v_scales_ptr)
     head = tl.program_id(0)
-    norm = (q_norm_ptr, k_norm_ptr, norm_eps)
+    norm = (q_norm_ptr, k_norm_ptr, norm_eps, norm_stride, norm_centred, (0.0, 0.0))
     rest = (tokens, bias_ptr, norm, turn, cache, q_ptr)
     if BITS1 == 0 or head < heads0:
         _head(x, w0, head, *rest, H, KVH, D, PAGE, HALF, GROUPS, GROUP, BITS0, TOKENS, SPAN, ASM)

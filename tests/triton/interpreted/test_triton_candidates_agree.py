@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from llmrt.ops.add_rows import ADD_ROWS
+from llmrt.ops.add_scaled import ADD_SCALED
 from llmrt.ops.argmax import ARGMAX
 from llmrt.ops.embedding_packed import EMBEDDING_PACKED
 from llmrt.ops.gate_rows import GATE_ROWS
@@ -43,8 +46,13 @@ def rope(scales: bool) -> list[Tensor | None]:
     return [random(T, (H + 2 * KVH) * D), positions, angles, SLOTS, *pages, *steps]
 
 
-def head_norm() -> HeadNorm:
-    return HeadNorm(random(D) + 1, random(D + 1)[:D], 1e-5)
+def head_norm(kind: str) -> HeadNorm:
+    q, k = (random(heads * D + heads) + 1 for heads in (H, KVH))
+    if kind == "of rows":
+        return HeadNorm(q[: H * D], k[: KVH * D], 1e-5)
+    if kind == "centred":
+        return HeadNorm(q[: H * D].view(H, D), k[: KVH * D].view(KVH, D), 1e-5, centred=True)
+    return HeadNorm(q[:D], k[:D], 1e-5)
 
 
 def attention() -> list[Any]:
@@ -86,8 +94,13 @@ CASES: dict[str, tuple[Op[..., Any], Callable[[], list[Any]], Callable[[], dict[
     "layer_norm": (LAYER_NORM, lambda: [random(T, 48), random(48), random(48), 1e-5, 0], dict),
     "rms_norm_add": (RMS_NORM_ADD, lambda: [random(T, 48), random(48), 1e-5, random(T, 48)], dict),
     "scale": (SCALE, lambda: [random(T, 48), 3.0, 2.0], dict),
+    "scale-uncapped": (SCALE, lambda: [random(T, 1030), 3.0], dict),
+    "add_scaled": (ADD_SCALED, lambda: [random(T, 48), 0.3, random(T, 48) + 1], dict),
+    "add_rows": (ADD_ROWS, lambda: [random(T, 48), random(9, 48), torch.tensor([8, 0, 3, 3, 1])], dict),
     "gate_rows": (GATE_ROWS, lambda: [random(T, 48), random(1, 48), random(T, 80)], dict),
-    "rope_kv_write-norm": (ROPE_KV_WRITE, lambda: rope(False), lambda: {"head_norm": head_norm()}),
+    "rope_kv_write-norm": (ROPE_KV_WRITE, lambda: rope(False), lambda: {"head_norm": head_norm("of heads")}),
+    "rope_kv_write-row_norm": (ROPE_KV_WRITE, lambda: rope(False), lambda: {"head_norm": head_norm("of rows")}),
+    "rope_kv_write-layer_norm": (ROPE_KV_WRITE, lambda: rope(False), lambda: {"head_norm": head_norm("centred")}),
     "paged_attention-capped": (PAGED_ATTENTION, attention, lambda: {"cap": 2.0}),
     "paged_attention-slopes": (PAGED_ATTENTION, attention, lambda: {"slopes": random(H) / 4}),
     "moe_experts-undivided": (MOE_EXPERTS, experts, lambda: {"renormalize": False}),
@@ -112,7 +125,7 @@ def moved(value: Any, device: str) -> Any:
         (piece,) = value.pieces
         return Weight((Matrix(piece.data.to(device), piece.scales.to(device), 8, piece.rows),), value.group)
     if isinstance(value, HeadNorm):
-        return HeadNorm(value.q.to(device), value.k.to(device), value.eps)
+        return replace(value, q=value.q.to(device), k=value.k.to(device))
     return value.to(device) if isinstance(value, Tensor) else value
 
 

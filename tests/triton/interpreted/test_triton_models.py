@@ -48,6 +48,8 @@ OPTIONS = {
     "gemma2": ("gemma2", {**SHAPE, **TWO_LAYERS, "head_dim": 32, "sliding_window": 16, "final_logit_softcapping": 3.0}),
     "gpt_neox": ("gpt_neox", {**SHAPE, "rope_parameters": {"partial_rotary_factor": 0.5, **ROPE}}),
     "phi": ("phi", {**SHAPE, "rope_parameters": {"partial_rotary_factor": 0.5, **ROPE}}),
+    "olmo2": ("olmo2", SHAPE),
+    "cohere": ("cohere", {**SHAPE, "use_qk_norm": True}),
     "qwen2_moe": ("qwen2_moe", {**SHAPE, **EXPERTS, "shared_expert_intermediate_size": 48}),
     "qwen3": ("qwen3", {**SHAPE, "head_dim": 32}),
 }
@@ -119,6 +121,8 @@ def test_log_probabilities_are_those_of_transformers(family: str, device: str, t
         ("phi", "int4", torch.float32),
         ("qwen2_moe", "int8", torch.float32),
         ("qwen3", "int4", torch.float32),
+        ("olmo2", "int8", torch.float32),
+        ("cohere", "int8", torch.float32),
     ],
 )
 def test_packed_weights_give_what_the_cpu_makes_of_them(
