@@ -16,6 +16,8 @@ from llmrt.engine.device import CudaDevice, StepDevice
 from llmrt.engine.disk_cache import open_disk_cache
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.grammars import Grammars
+from llmrt.engine.kv.block_pool import NULL_BLOCK
+from llmrt.engine.kv.commit_ahead import CommitAhead, Stripe
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
@@ -64,6 +66,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
             sliding_window=shape.cache_window,
             prefix_caching=config.prefix_caching,
             disk=open_disk_cache(model, config, decoder, kv, late, notices.append),
+            memory=_commit_ahead(kv, plan.num_blocks) if config.device == "cpu" else None,
         ),
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
@@ -74,6 +77,12 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), shape.vocab_size)
     speculation = make_speculation(decoder, config, draft, progress, runs_ahead=late is not None)
     return LLMEngine(scheduler, runner, notices, config, grammars, adapters, speculation)
+
+
+def _commit_ahead(kv: KVCache, num_blocks: int) -> CommitAhead:
+    memory = CommitAhead([Stripe(t.data_ptr(), t.stride(0) * t.itemsize) for t in kv.tensors], num_blocks)
+    memory.take(NULL_BLOCK)  # for the first prompt
+    return memory
 
 
 def _late_device(config: EngineConfig, attention: str) -> StepDevice | None:

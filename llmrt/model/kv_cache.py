@@ -41,7 +41,7 @@ class KVCache:
         *,
         paired: bool = False,
     ) -> KVCache:
-        """Reserve the pages. On a CPU the system commits memory as they are first written.
+        """Reserve the pages. On a CPU the system commits memory as they come into use.
 
         With ``paired`` each page of keys stands before that of its values: a CPU reads one stream of memory faster than
         two. GPU kernels take keys and values that are contiguous each.

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from llmrt.engine.kv.block_pool import NULL_BLOCK, BlockPool
+from llmrt.engine.kv.commit_ahead import CommitAhead
 from llmrt.engine.kv.disk_cache import DiskCache, NoDiskCache
 from llmrt.engine.kv.disk_loader import Place
 from llmrt.engine.kv.prefix_cache import ON_DISK, PrefixCache, extend_block_keys
@@ -51,6 +52,7 @@ class KVCacheManager:
         sliding_window: int | None = None,
         prefix_caching: bool = True,
         disk: DiskCache | None = None,
+        memory: CommitAhead | None = None,
     ) -> None:
         self.block_size = block_size
         self._window = sliding_window
@@ -58,6 +60,7 @@ class KVCacheManager:
         self._prefix_cache = PrefixCache()
         self._prefix_caching = prefix_caching
         self._disk = disk or NoDiskCache()
+        self._memory = memory
         self.num_queried_tokens = 0  # looked for in the prefix cache, of all requests
         self.num_found_tokens = 0
         self.num_disk_queried_tokens = 0  # the rest, if there is a disk
@@ -175,6 +178,8 @@ class KVCacheManager:
 
     def _take(self) -> int:
         block = self._pool.take()
+        if self._memory is not None:
+            self._memory.take(block)
         self._prefix_cache.forget(block)
         return block
 
