@@ -66,7 +66,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
             sliding_window=shape.cache_window,
             prefix_caching=config.prefix_caching,
             disk=open_disk_cache(model, config, decoder, kv, late, notices.append),
-            memory=_commit_ahead(kv, plan.num_blocks) if config.device == "cpu" else None,
+            memory=_commit_ahead(kv, plan.num_blocks) if paired else None,
         ),
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
@@ -80,7 +80,9 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
 
 
 def _commit_ahead(kv: KVCache, num_blocks: int) -> CommitAhead:
-    memory = CommitAhead([Stripe(t.data_ptr(), t.stride(0) * t.itemsize) for t in kv.tensors], num_blocks)
+    """For keys and values whose pages are neighbours."""
+    stripes = {t.untyped_storage().data_ptr(): t.stride(0) * t.itemsize for t in kv.tensors}
+    memory = CommitAhead([Stripe(address, size) for address, size in stripes.items()], num_blocks)
     memory.take(NULL_BLOCK)  # for the first prompt
     return memory
 

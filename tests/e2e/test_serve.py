@@ -94,6 +94,8 @@ def test_c47_the_same_answer_through_ollamas_client(server: tuple[subprocess.Pop
     assert whole.done_reason == last.done_reason == "stop"
     assert whole.eval_count == last.eval_count and (whole.eval_duration or 0) > 0
     jsonschema.validate(json.loads(llama.chat(**ask, format=CITY).message.content or ""), CITY)
+    details = llama.show("smollm2-135m").details
+    assert details is not None and details.quantization_level == "Q4_1"  # the file's
 
 
 def test_a_completion_of_token_ids_is_that_of_their_text(client: OpenAI) -> None:

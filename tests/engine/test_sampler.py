@@ -126,4 +126,4 @@ def test_logprobs_are_those_of_the_model_before_sampling_changes_them() -> None:
     made = request([1], temperature=0, logprobs=0, logit_bias={17: 100.0})
     (chosen,) = sample(logits(4)[None], [made])
     assert chosen.token_id == 17
-    assert chosen.logprob == report(logits(4), 17, 0)
+    assert [chosen.logprob] == report(logits(4)[None], [17], 0)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -164,3 +165,12 @@ def test_the_openai_client_sees_all_models(serve: Serve) -> None:
         client = openai.OpenAI(base_url=str(http.base_url.join("/v1")), api_key="x", _strict_response_validation=True)
         assert [model.id for model in client.models.list()] == ["a", "b"]
         assert client.models.retrieve("b").object == "model"
+
+
+def test_c46_the_anthropic_client_sees_all_models(serve: Serve) -> None:
+    with serve("auto", "auto") as http:
+        client = anthropic.Anthropic(base_url=str(http.base_url), api_key="x", _strict_response_validation=True)
+        page = client.models.list()
+        assert [model.id for model in page] == ["a", "b"] and (page.first_id, page.last_id) == ("a", "b")
+        one = client.models.retrieve("b")
+        assert (one.type, one.display_name) == ("model", "b") and one.created_at.year > 2000

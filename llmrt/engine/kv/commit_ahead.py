@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from threading import Thread
 from time import sleep
 
-_LARGE_PAGE = 2 << 20
+_AHEAD = 16  # blocks; half of them are what eight streams or a step of a prompt come to at once
 _PAUSE = 0.01  # seconds between two stripes: clearing takes a core from whoever computes, so never for long
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE of Linux 5.14 and later; others refuse it, and commit where it is written
 
 
 @dataclass(frozen=True)
 class Stripe:
-    """One layer's keys, values or scales: block i has ``size`` bytes from ``address`` + i * ``size``."""
+    """One layer's keys and values, or their scales: block i has ``size`` bytes from ``address`` + i * ``size``."""
 
     address: int
     size: int
@@ -37,14 +37,13 @@ class CommitAhead:
     def __init__(self, stripes: Sequence[Stripe], num_blocks: int, commit: Callable[[int, int], None] | None = None):
         self._stripes, self._num_blocks = stripes, num_blocks
         self._commit = commit or commit_memory
-        self._stretch = max(1, _LARGE_PAGE // max(stripe.size for stripe in stripes))
         self._end = 0  # of the blocks that were asked for
 
     def take(self, block: int) -> Thread | None:
         """``block`` is written soon. Returns the thread that asks for more, if more is needed."""
-        if min(block + self._stretch, self._num_blocks) <= self._end:
+        if min(block + _AHEAD // 2, self._num_blocks) <= self._end:
             return None
-        start, self._end = self._end, min(block + 2 * self._stretch, self._num_blocks)
+        start, self._end = self._end, min(block + _AHEAD, self._num_blocks)
         thread = Thread(target=self._ask, args=(start, self._end), name="commit-ahead", daemon=True)
         thread.start()
         return thread

@@ -1,13 +1,14 @@
-"""``GET /v1/models`` and ``GET /v1/models/{id}``."""
+"""``GET /v1/models`` and ``GET /v1/models/{id}``, which Anthropic's clients ask for under the same names."""
 
 from __future__ import annotations
 
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from msgspec import UNSET
 
 from llmrt.server.adapters import ServedAdapter
 from llmrt.server.dependencies import AllModels
+from llmrt.server.dialects.anthropic.models import model_info, model_page
 from llmrt.server.models import Models
 from llmrt.server.responses import Model, ModelList
 from llmrt.server.served_model import Offer
@@ -16,19 +17,25 @@ router = APIRouter()
 
 
 @router.get("/v1/models")
-async def list_models(models: AllModels) -> Response:
+async def list_models(request: Request, models: AllModels) -> Response:
     """All models, those too that are loaded when they are asked for. Status 503 while the server starts."""
     models.check_ready()
     adapters = [_adapter(models, adapter) for adapter in models.adapters.all()]
-    return _json(ModelList([*(_model(models, offer) for offer in models.offers), *adapters]))
+    listed = [*(_model(models, offer) for offer in models.offers), *adapters]
+    return _json(model_page(listed) if _is_anthropic(request) else ModelList(listed))
 
 
 @router.get("/v1/models/{model_id:path}")
-async def get_model(models: AllModels, model_id: str) -> Response:
+async def get_model(request: Request, models: AllModels, model_id: str) -> Response:
     """One model under any of its names."""
     models.check_ready()
     adapter = models.adapters.find(model_id)
-    return _json(_model(models, models.find(model_id)) if adapter is None else _adapter(models, adapter))
+    found = _model(models, models.find(model_id)) if adapter is None else _adapter(models, adapter)
+    return _json(model_info(found) if _is_anthropic(request) else found)
+
+
+def _is_anthropic(request: Request) -> bool:
+    return "anthropic-version" in request.headers
 
 
 def _model(models: Models, offer: Offer) -> Model:

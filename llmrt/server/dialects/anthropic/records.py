@@ -154,3 +154,22 @@ class Ping(Typed, frozen=True, tag="ping"):
 MessageEvent = (
     MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop | Ping
 )
+
+
+class ModelInfo(Typed, frozen=True, tag="model"):
+    """A model; ``created_at`` is its files' time."""
+
+    id: str
+    display_name: str
+    created_at: str
+    max_input_tokens: int | None
+    lifecycle: Literal["active"] = "active"
+
+
+class ModelPage(Struct, frozen=True):
+    """All served models, on one page."""
+
+    data: list[ModelInfo]
+    first_id: str
+    last_id: str
+    has_more: bool = False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from gguf import LlamaFileType
 
 from llmrt import __version__
 from llmrt.errors import CheckpointError
@@ -18,6 +20,7 @@ from llmrt.quant.recipe import RECIPES
 from llmrt.server.dialects.ollama.answer import time_text
 from llmrt.server.dialects.ollama.records import ModelDetails, ModelRecord, ShowRecord, Version
 from llmrt.server.served_model import Offer, ServedModel, load_served_model
+from llmrt.text.gguf_metadata import open_gguf, read_value
 
 _API = "0.13.0"  # clients ask for a least one
 _NEVER = "9999-12-31T23:59:59Z"
@@ -74,15 +77,26 @@ def _config(offer: Offer) -> ModelConfig | None:
 
 
 def _details(offer: Offer, config: ModelConfig | None) -> ModelDetails:
-    family, quant = "unknown" if config is None else config.family, offer.config.quant
+    family = "unknown" if config is None else config.family
     return ModelDetails(
         parent_model="",
         format="gguf" if offer.artifact.path.suffix == ".gguf" else "safetensors",
         family=family,
         families=[family],
         parameter_size="unknown" if config is None else _rounded(num_parameters(config)),
-        quantization_level=quant.upper() if quant in RECIPES else "unknown",
+        quantization_level=_quantization(offer),
     )
+
+
+def _quantization(offer: Offer) -> str:
+    """What was asked for or, if nothing was, what a GGUF file says of itself."""
+    path, quant = offer.artifact.path, offer.config.quant
+    if quant in RECIPES:
+        return quant.upper()
+    if path.suffix == ".gguf":
+        with suppress(CheckpointError, ValueError):  # a file without a type, or with one newer than the library
+            return LlamaFileType(read_value(open_gguf(path), "general.file_type", int)).name.removeprefix("MOSTLY_")
+    return "unknown"
 
 
 def _info(config: ModelConfig | None, served: int | None) -> dict[str, Any]:
