@@ -51,6 +51,18 @@ def client(server: tuple[subprocess.Popen[str], str]) -> OpenAI:
     return OpenAI(base_url=server[1], api_key="none", _strict_response_validation=True)
 
 
+def test_memory_is_weights_cache_and_500_mb(
+    server: tuple[subprocess.Popen[str], str], client: OpenAI, smollm2: Path
+) -> None:
+    """The first to ask: what others ask stays in the cache."""
+    prompt = [1 + i % 1000 for i in range(CONTEXT - 20)]
+    client.completions.create(model="smollm2-135m", prompt=prompt, max_tokens=4)
+    (engine,) = [p for p in psutil.Process(server[0].pid).children() if "llmrt.engine.worker" in p.cmdline()]
+    config = read_config(smollm2)
+    weights, cache = 4 * num_parameters(config), 4 * config.kv_values_per_token() * CONTEXT
+    assert engine.memory_info().rss < weights + cache + 500e6
+
+
 def test_an_answer_whole_and_streamed(client: OpenAI) -> None:
     whole = client.chat.completions.create(model="smollm2-135m", messages=QUESTION, temperature=0)
     assert whole.choices[0].message.content == CAPITAL
@@ -131,14 +143,3 @@ def test_c30_c31_a_small_model_calls_when_it_must_and_as_the_schema_says(client:
 def tool(name: str, properties: dict[str, Any]) -> dict[str, Any]:
     schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
     return {"type": "function", "function": {"name": name, "parameters": schema, "strict": True}}
-
-
-def test_memory_is_weights_cache_and_500_mb(
-    server: tuple[subprocess.Popen[str], str], client: OpenAI, smollm2: Path
-) -> None:
-    prompt = [1 + i % 1000 for i in range(CONTEXT - 20)]
-    client.completions.create(model="smollm2-135m", prompt=prompt, max_tokens=4)
-    (engine,) = [p for p in psutil.Process(server[0].pid).children() if "llmrt.engine.worker" in p.cmdline()]
-    config = read_config(smollm2)
-    weights, cache = 4 * num_parameters(config), 4 * config.kv_values_per_token() * CONTEXT
-    assert engine.memory_info().rss < weights + cache + 500e6
