@@ -20,6 +20,15 @@ _PAUSE = 0.01  # seconds between two stripes: clearing takes a core from whoever
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE of Linux 5.14 and later; others refuse it, and commit where it is written
 
 
+def commit_memory(address: int, num_bytes: int) -> None:
+    """Have the system commit this memory, if it can; what is in it stays."""
+    if sys.platform != "linux":
+        return
+    start = address // mmap.PAGESIZE * mmap.PAGESIZE
+    madvise = ctypes.CDLL(None).madvise
+    madvise(ctypes.c_void_p(start), ctypes.c_size_t(address + num_bytes - start), _POPULATE_WRITE)
+
+
 @dataclass(frozen=True)
 class Stripe:
     """One layer's keys and values, or their scales: block i has ``size`` bytes from ``address`` + i * ``size``."""
@@ -34,9 +43,10 @@ class CommitAhead:
     Blocks that were never used are taken in order, so all below the highest were asked for before.
     """
 
-    def __init__(self, stripes: Sequence[Stripe], num_blocks: int, commit: Callable[[int, int], None] | None = None):
-        self._stripes, self._num_blocks = stripes, num_blocks
-        self._commit = commit or commit_memory
+    def __init__(
+        self, stripes: Sequence[Stripe], num_blocks: int, commit: Callable[[int, int], None] = commit_memory
+    ) -> None:
+        self._stripes, self._num_blocks, self._commit = stripes, num_blocks, commit
         self._end = 0  # of the blocks that were asked for
 
     def take(self, block: int) -> Thread | None:
@@ -52,12 +62,3 @@ class CommitAhead:
         for stripe in self._stripes:
             self._commit(stripe.address + start * stripe.size, (end - start) * stripe.size)
             sleep(_PAUSE)
-
-
-def commit_memory(address: int, num_bytes: int) -> None:
-    """Have the system commit this memory, if it can; what is in it stays."""
-    if sys.platform != "linux":
-        return
-    start = address // mmap.PAGESIZE * mmap.PAGESIZE
-    madvise = ctypes.CDLL(None).madvise
-    madvise(ctypes.c_void_p(start), ctypes.c_size_t(address + num_bytes - start), _POPULATE_WRITE)
