@@ -25,5 +25,5 @@ def merge(
     artifact = resolve(model, revision=revision, report=say)
     from llmrt.engine.merged_folder import write_merged  # torch, a second or two
 
-    write_merged(artifact.path, lora, output)
+    write_merged(artifact.path, lora, output, artifact.sampling)
     say(f"{output} holds {artifact.name} with {lora} in its weights; use it as: llmrt chat {output}")

@@ -14,7 +14,7 @@ from llmrt.cli.describe_packed import evaluation_facts
 from llmrt.cli.evaluate import evaluated, save_evaluation
 from llmrt.cli.options import Model, QuantName, Revision, Threads
 from llmrt.cli.progress import progress_bar
-from llmrt.cli.session import find_model
+from llmrt.cli.session import LocalModel, find_model
 from llmrt.cli.tables import print_facts
 from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
@@ -44,7 +44,7 @@ def quantize(
     if packed_file(local.path) is not None:
         raise ConfigError(f"{model} is packed already; quantize the model that it was made from.")
     calibration = calibration_ids(calibrate, quant, local.tokenizer)
-    _write(local.path, output, EngineConfig(quant=quant, calibration=calibration, threads=threads))
+    _write(local, output, EngineConfig(quant=quant, calibration=calibration, threads=threads))
     size = sum(path.stat().st_size for path in output.iterdir())
     say(f"{output} holds {local.name} ({decimal(size)}); use it as: llmrt chat {output}")
     if evaluate is not None:
@@ -54,14 +54,14 @@ def quantize(
         print_facts(evaluation_facts(asdict(result)))
 
 
-def _write(model: Path, output: Path, config: EngineConfig) -> None:
+def _write(model: LocalModel, output: Path, config: EngineConfig) -> None:
     limit_spinning()
     with progress_bar("quantizing", "parameters") as bar:
         from llmrt.engine.quantized_folder import write_quantized
         from llmrt.model.checkpoint import open_checkpoint
 
-        checkpoint = open_checkpoint(model)
+        checkpoint = open_checkpoint(model.path)
         bar.begin(num_parameters(checkpoint.config))
-        notices = write_quantized(checkpoint, output, config, bar.advance)
+        notices = write_quantized(checkpoint, output, config, bar.advance, model.defaults)
     for notice in notices:
         say(f"note: {notice}")

@@ -12,16 +12,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llmrt.engine.quantized_folder import new_folder
+from llmrt.engine.quantized_folder import keep_sampling, new_folder
 from llmrt.errors import CheckpointError
 from llmrt.model.peft_adapter import PeftAdapter
 from llmrt.model.safetensors_headers import SafetensorsHeaders
+from llmrt.presets import UNSAID, Sampling
 
 _LEFT_OUT = ("*.bin", "*.pth", "*.pt", "*.gguf", "*.safetensors")  # weights in other forms would be those of before
 
 
-def write_merged(source: Path, adapter_folder: Path, output: Path) -> None:
+def write_merged(source: Path, adapter_folder: Path, output: Path, sampling: Sampling = UNSAID) -> None:
     """Write the folder ``output``, whole or not at all; memory holds one file of weights.
+
+    ``sampling`` is for files that do not say how to draw.
 
     Raises ``CheckpointError`` for a model or an adapter that cannot be merged, ``DownloadError`` for a full disk.
     """
@@ -33,6 +36,7 @@ def write_merged(source: Path, adapter_folder: Path, output: Path) -> None:
     left = {f"{module}.weight" for module in adapter.modules} | set(adapter.whole)
     with new_folder(output) as scratch:
         shutil.copytree(source, scratch, ignore=shutil.ignore_patterns(*_LEFT_OUT), dirs_exist_ok=True)
+        keep_sampling(scratch, sampling)
         for file in sorted({stored.file for stored in headers.inventory.values()}):
             tensors = load_file(file)
             for module in [module for module in adapter.modules if f"{module}.weight" in tensors]:

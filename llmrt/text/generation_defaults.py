@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +12,13 @@ from llmrt.text.model_files import JsonObject, read_json
 
 T = TypeVar("T", int, float)
 DRAWING = tuple(field.name for field in fields(Sampling))
+GENERATION_CONFIG = "generation_config.json"
+GGUF_DRAWING = {  # the metadata that each is in
+    "temperature": "general.sampling.temp",
+    "top_p": "general.sampling.top_p",
+    "top_k": "general.sampling.top_k",
+    "min_p": "general.sampling.min_p",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +41,21 @@ def load_generation_defaults(path: Path, otherwise: Sampling = UNSAID) -> Genera
     (``do_sample``) nor has a temperature recommends no sampling values. Raises ``CheckpointError`` that
     names the field for a value of the wrong type.
     """
-    said = _from_gguf(path) if path.suffix == ".gguf" else _from_json(path / "generation_config.json")
+    said = _said(path)
     if said.says_how_to_draw:
         return said
-    return replace(said, **asdict(otherwise))
+    return replace(said, **{name: getattr(otherwise, name) for name in DRAWING})
+
+
+def unsaid_drawing(path: Path, otherwise: Sampling) -> dict[str, float]:
+    """The values of ``otherwise``, where the files of a model do not say how to draw."""
+    if _said(path).says_how_to_draw:
+        return {}
+    return {name: value for name in DRAWING if (value := getattr(otherwise, name)) is not None}
+
+
+def _said(path: Path) -> GenerationDefaults:
+    return _from_gguf(path) if path.suffix == ".gguf" else _from_json(path / GENERATION_CONFIG)
 
 
 def _from_json(path: Path) -> GenerationDefaults:
@@ -60,10 +78,10 @@ def _from_gguf(path: Path) -> GenerationDefaults:
 
     reader = open_gguf(path)
     return GenerationDefaults(
-        temperature=read_value(reader, "general.sampling.temp", float),
-        top_p=read_value(reader, "general.sampling.top_p", float),
-        top_k=read_value(reader, "general.sampling.top_k", int),
-        min_p=read_value(reader, "general.sampling.min_p", float),
+        temperature=read_value(reader, GGUF_DRAWING["temperature"], float),
+        top_p=read_value(reader, GGUF_DRAWING["top_p"], float),
+        top_k=read_value(reader, GGUF_DRAWING["top_k"], int),
+        min_p=read_value(reader, GGUF_DRAWING["min_p"], float),
         repetition_penalty=read_value(reader, "general.sampling.penalty_repeat", float),
     )
 

@@ -19,6 +19,7 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.packed_cache import origin_of, write_packed
 from llmrt.engine.quantized_folder import write_quantized
 from llmrt.errors import CheckpointError, ConfigError, DownloadError
+from llmrt.hub.local import local_artifact
 from llmrt.hub.packed import packed_copies, packed_copy, remove_copies
 from llmrt.model.checkpoint import open_checkpoint
 from llmrt.model.packed_file import ALIGNMENT, map_decoder
@@ -28,8 +29,10 @@ from llmrt.model.random_checkpoint import RandomCheckpoint
 from llmrt.model.random_decoder import random_decoder
 from llmrt.model.source_identity import source_identity
 from llmrt.ops.types import OpSpec
+from llmrt.presets import Sampling
 from llmrt.quant.recipe import ROLES, Recipe
 from llmrt.quant.scheme import QuantScheme
+from llmrt.text.generation_defaults import load_generation_defaults
 from tests.engines import greedy, open_engine, score
 from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model, save_model
@@ -228,6 +231,17 @@ def test_a_gguf_file_becomes_a_folder_too(tmp_path: Path) -> None:
     head = tmp_path / "out" / "out.gguf"
     assert head.stat().st_size < 100_000
     assert torch.equal(score(open_engine(head), PROMPT), expected)
+
+
+@pytest.mark.parametrize("form", ["folder", "gguf"])
+def test_a_quantized_folder_keeps_what_the_alias_says_of_sampling(form: str, tmp_path: Path) -> None:
+    model = make_model("llama", tie_word_embeddings=True)
+    source = save_model(model, tmp_path / "m") if form == "folder" else write_gguf(model, tmp_path / "m.gguf")
+    said = Sampling(temperature=0.2, top_p=0.9, top_k=40)
+    write_quantized(open_checkpoint(source), tmp_path / "out", EngineConfig(quant="int8"), lambda _: None, said)
+    written = local_artifact(str(tmp_path / "out"))
+    assert written is not None
+    assert load_generation_defaults(written.path) == load_generation_defaults(source, said)
 
 
 def test_a_damaged_folder_is_refused(small: Path, tmp_path: Path) -> None:
