@@ -159,6 +159,7 @@ class EngineClient:
 
     async def _restarted(self, reason: str, life: float) -> bool:
         """Start another engine after a while; whether it has loaded its model."""
+        logger.error("the engine of %s has ended: %s", self._name, reason)
         wait = self._backoff.after(life)
         if wait is None:
             raise LlmrtError(f"The engine ended {self._backoff.num_deaths} times in a row; the last time: {reason}")

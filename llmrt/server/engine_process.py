@@ -79,7 +79,7 @@ class EngineProcess:
         self._num_records = 0  # received
         self._watching = [
             asyncio.create_task(self._watch(lambda: processor_seconds(self.pid), _REST_SECONDS, "did nothing")),
-            asyncio.create_task(self._watch(lambda: self._num_records, _STEP_SECONDS, "ended no step")),
+            asyncio.create_task(self._watch_steps()),
         ]
 
     @classmethod
@@ -117,6 +117,11 @@ class EngineProcess:
     def num_open(self) -> int:
         """Requests that are waiting or being computed."""
         return len(self._queues)
+
+    @property
+    def _has_work(self) -> bool:
+        """Whether it is loading its model, or has something to answer."""
+        return not self._ready.done() or self.num_open + len(self._changes) > 0
 
     @property
     def load_seconds(self) -> float:
@@ -224,21 +229,21 @@ class EngineProcess:
             self._exiting = asyncio.create_task(self._exit())
 
     async def _exit(self) -> None:
-        reason = f"The engine process {await self._exit_status()}."
-        logger.error(reason)
-        self._end(reason)
+        self._end(f"The engine process {await self._exit_status()}.")
+
+    async def _watch_steps(self) -> None:
+        await asyncio.wait([self._ready])  # loading has none
+        await self._watch(lambda: self._num_records, _STEP_SECONDS, "ended no step")
 
     async def _watch(self, sign: Callable[[], float], seconds: float, complaint: str) -> None:
         """End a process whose ``sign`` of life stays the same for so long although it has work."""
-        await asyncio.wait([self._ready])
         try:
-            await standstill(sign, lambda: self.num_open + len(self._changes) > 0, seconds)
+            await standstill(sign, lambda: self._has_work, seconds)
         except psutil.NoSuchProcess:
             return  # the connection tells
         if not self._ended.done():
-            reason = f"The engine process had work and {complaint} for {seconds:g} s, so it was ended."
-            logger.error(reason)
-            self._end(reason)
+            work = "had work" if self._ready.done() else "was loading its model"
+            self._end(f"The engine process {work} and {complaint} for {seconds:g} s, so it was ended.")
             self._process.kill()
 
     def _receive(self, record: FromEngine) -> None:

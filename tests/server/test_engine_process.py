@@ -62,6 +62,7 @@ def test_c11_c42_an_engine_whose_step_never_ends_is_followed_by_another(
         error_of(http.get("/ready"), 503)
         eventually(lambda: http.get("/ready").status_code == 200)
         assert "the engine of tiny-alias is started again in 0.5 s" in caplog.messages
+        assert any(line.startswith("the engine of tiny-alias has ended: The engine pr") for line in caplog.messages)
         assert content(chat(http, "@pause 3.2 alive")) == "alive"  # steps that give nothing are no standstill
 
 

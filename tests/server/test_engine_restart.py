@@ -21,6 +21,7 @@ from llmrt.errors import EngineDeadError, EngineLoadingError, LlmrtError
 from llmrt.server import engine_process
 from llmrt.server.backoff import Backoff
 from llmrt.server.engine_client import EngineClient
+from llmrt.server.engine_process import EngineProcess
 from llmrt.server.standstill import processor_seconds, standstill
 
 
@@ -114,16 +115,27 @@ async def test_closing_while_an_engine_is_being_restarted_leaves_none(model_path
 async def test_an_engine_that_stands_still_is_followed_by_one_that_answers(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_process, "_REST_SECONDS", 0.2)
+    monkeypatch.setattr(engine_process, "_REST_SECONDS", 0.8)
     client = await client_of(model_path, Backoff(first=0.01, healthy=0))
     stopped = client.pid
     os.kill(stopped, signal.SIGSTOP)
-    with pytest.raises(EngineDeadError, match=r"did nothing for 0\.2 s"):
+    with pytest.raises(EngineDeadError, match=r"did nothing for 0\.8 s"):
         await ask(client, "hello")
     await is_back(client)
     assert client.pid != stopped and not is_running(stopped)
     assert await ask(client, "hello") > 0
     await client.close()
+
+
+async def test_an_engine_that_stands_still_while_it_loads_is_ended(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_process, "_REST_SECONDS", 0.8)
+    process = await EngineProcess.start(model_path, EngineConfig(device="slow"), WORKER)
+    with pytest.raises(LlmrtError, match=r"was loading its model and did nothing for 0\.8 s"):
+        await process.ready()
+    await process.close()
+    assert not is_running(process.pid)
 
 
 @pytest.mark.parametrize(
