@@ -174,3 +174,8 @@ def test_c46_the_anthropic_client_sees_all_models(serve: Serve) -> None:
         assert [model.id for model in page] == ["a", "b"] and (page.first_id, page.last_id) == ("a", "b")
         one = client.models.retrieve("b")
         assert (one.type, one.display_name) == ("model", "b") and one.created_at.year > 2000
+        assert [model.id for model in client.models.list(limit=1)] == ["a", "b"]  # the client turns the pages
+        assert [model.id for model in client.models.list(before_id="b")] == ["a"]
+        for query in ({"limit": 0}, {"after_id": "z"}):
+            with pytest.raises(anthropic.BadRequestError, match=next(iter(query))):
+                client.models.list(**query)

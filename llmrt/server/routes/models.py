@@ -7,7 +7,9 @@ from fastapi import APIRouter, Request, Response
 from msgspec import UNSET
 
 from llmrt.server.adapters import ServedAdapter
+from llmrt.server.body import as_body
 from llmrt.server.dependencies import AllModels
+from llmrt.server.dialects.anthropic.body import PageQuery
 from llmrt.server.dialects.anthropic.models import model_info, model_page
 from llmrt.server.models import Models
 from llmrt.server.responses import Model, ModelList
@@ -22,7 +24,9 @@ async def list_models(request: Request, models: AllModels) -> Response:
     models.check_ready()
     adapters = [_adapter(models, adapter) for adapter in models.adapters.all()]
     listed = [*(_model(models, offer) for offer in models.offers), *adapters]
-    return _json(model_page(listed) if _is_anthropic(request) else ModelList(listed))
+    if _is_anthropic(request):
+        return _json(model_page(listed, as_body(PageQuery, request.query_params)))
+    return _json(ModelList(listed))
 
 
 @router.get("/v1/models/{model_id:path}")

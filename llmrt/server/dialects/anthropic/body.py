@@ -85,3 +85,13 @@ class MessagesBody(CountBody):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = Field(None, ge=0)
+
+
+class PageQuery(BaseModel):
+    """Which models a list shall have: ``limit`` of those behind ``after_id``, or of those before ``before_id``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: int = Field(20, ge=1, le=1000)
+    after_id: str | None = None
+    before_id: str | None = None

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from msgspec import UNSET
 
+from llmrt.errors import RequestError
+from llmrt.server.dialects.anthropic.body import PageQuery
 from llmrt.server.dialects.anthropic.records import ModelInfo, ModelPage
 from llmrt.server.responses import Model
 
@@ -18,7 +20,18 @@ def model_info(model: Model) -> ModelInfo:
     return ModelInfo(model.id, display_name=model.id, created_at=created, max_input_tokens=length)
 
 
-def model_page(models: Sequence[Model]) -> ModelPage:
-    """All of them."""
+def model_page(models: Sequence[Model], query: PageQuery) -> ModelPage:
+    """Those that ``query`` asks for. Raises ``RequestError`` for an id that no model has."""
     ids = [model.id for model in models]
-    return ModelPage([model_info(model) for model in models], first_id=ids[0], last_id=ids[-1])
+    start = 0 if query.after_id is None else _position(ids, query.after_id, "after_id") + 1
+    end = len(ids) if query.before_id is None else _position(ids, query.before_id, "before_id")
+    asked = models[start:end]
+    page = asked[-query.limit :] if query.before_id is not None else asked[: query.limit]
+    first, last = (page[0].id, page[-1].id) if page else (None, None)
+    return ModelPage([model_info(model) for model in page], first, last, has_more=len(page) < len(asked))
+
+
+def _position(ids: Sequence[str], model_id: str, param: str) -> int:
+    if model_id not in ids:
+        raise RequestError(f"{param} is {model_id!r}; no model has this id.", param=param)
+    return ids.index(model_id)

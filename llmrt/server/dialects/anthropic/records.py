@@ -167,9 +167,9 @@ class ModelInfo(Typed, frozen=True, tag="model"):
 
 
 class ModelPage(Struct, frozen=True):
-    """All served models, on one page."""
+    """Some of the served models. ``first_id`` and ``last_id`` are null where there are none."""
 
     data: list[ModelInfo]
-    first_id: str
-    last_id: str
-    has_more: bool = False
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
