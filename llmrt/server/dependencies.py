@@ -31,7 +31,12 @@ class _Naming(msgspec.Struct, frozen=True):
 
 
 async def _named_model(request: Request) -> str | None:
-    """The model that the body names; a body that cannot be read is refused by who needs the rest of it."""
+    """The model that the body names, or the query where there is no body.
+
+    A body that cannot be read is refused by who needs the rest of it.
+    """
+    if request.method == "GET":
+        return request.query_params.get("model")
     try:
         return msgspec.json.decode(await request.body(), type=_Naming).model
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

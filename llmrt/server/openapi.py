@@ -32,7 +32,7 @@ from llmrt.server.error_forms import form_of
 from llmrt.server.responses import ChatChunk, ChatCompletion, Completion, Model, ModelList
 from llmrt.server.routes.adapters import AdapterChange, LoadBody, UnloadBody
 from llmrt.server.routes.embeddings import EmbeddingBody, EmbeddingList
-from llmrt.server.routes.tokens import DetokenizeBody, Detokenized, Rendered, TokenizeBody, Tokenized
+from llmrt.server.routes.tokens import DetokenizeBody, Detokenized, Rendered, TokenizeBody, Tokenized, TokenizerInfo
 from llmrt.server.schemas import ChatBody, CompletionBody
 
 _JSON = "application/json"
@@ -65,6 +65,7 @@ _BODIES: Mapping[str, _Bodies] = {
     "/tokenize": _Bodies(Tokenized, TokenizeBody),
     "/detokenize": _Bodies(Detokenized, DetokenizeBody),
     "/apply-template": _Bodies(Rendered, ChatBody),
+    "/tokenizer_info": _Bodies(TokenizerInfo),
     "/api/chat": _Bodies(ChatRecord, OllamaChatBody, ChatRecord, _LINES),
     "/api/generate": _Bodies(GenerateRecord, GenerateBody, GenerateRecord, _LINES),
     "/api/embed": _Bodies(EmbedRecord, EmbedBody),

@@ -55,13 +55,14 @@ class Offer:
 class ServedModel:
     """A model's id, tokenizer, chat format (base models have none) and defaults.
 
-    ``marks`` are the special tokens around calls and thoughts.
+    ``special_tokens`` are those with a name, such as ``eos_token``, and ``marks`` those around calls and thoughts.
     """
 
     id: str
     fingerprint: str
     tokenizer: Tokenizer
     chat: ChatFormat | None
+    special_tokens: Mapping[str, str]
     marks: Mapping[str, int]
     defaults: GenerationDefaults
 
@@ -77,7 +78,7 @@ def load_served_model(offer: Offer) -> ServedModel:
     What that takes is imported here, which is when the engine has begun to load.
     """
     from llmrt.text.chat_format import chat_format, special_marks
-    from llmrt.text.chat_template import load_chat_template
+    from llmrt.text.chat_template import load_chat_template, named_tokens
     from llmrt.text.generation_defaults import load_generation_defaults
     from llmrt.text.tokenizer import load_tokenizer
 
@@ -90,6 +91,7 @@ def load_served_model(offer: Offer) -> ServedModel:
         fingerprint=offer.fingerprint,
         tokenizer=tokenizer,
         chat=chat,
+        special_tokens=named_tokens(path),
         marks={} if chat is None else special_marks(tokenizer, chat.marks),
         defaults=load_generation_defaults(path, offer.artifact.sampling),
     )

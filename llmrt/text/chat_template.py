@@ -17,16 +17,16 @@ from llmrt.text.tokenizer import TEKKEN_TOKENS, tokenizer_file
 class ChatTemplate:
     """A template. ``tool_use`` is the one for requests with tools, where a model has two.
 
-    ``source`` is the text of both, ``variables`` the names that they look up.
+    ``default`` is the text of the one, ``source`` that of both, and ``variables`` the names that they look up.
     ``bos_token`` and ``eos_token`` are "" for a model without one. Raises ``TemplateError`` where a source
     cannot be compiled.
     """
 
     def __init__(self, source: str, *, bos_token: str, eos_token: str, tool_use: str | None = None) -> None:
         self.source = source if tool_use is None else f"{source}\n{tool_use}"
-        self._default = source
+        self.default = source
         self._tool_use = source if tool_use is None else tool_use
-        self.variables = TEMPLATES.variables(self._default) | TEMPLATES.variables(self._tool_use)
+        self.variables = TEMPLATES.variables(self.default) | TEMPLATES.variables(self._tool_use)
         tokens = {"bos_token": bos_token, "eos_token": eos_token}
         # A template asks whether such a token is defined, so a missing one is left out.
         self._tokens = {name: text for name, text in tokens.items() if text}
@@ -49,7 +49,7 @@ class ChatTemplate:
         ``extra`` are further variables of the template. Raises ``TemplateError`` with the template's own
         words where it refuses, ``RequestError`` for messages that ``normalize_messages`` refuses.
         """
-        template = self._tool_use if tools else self._default
+        template = self._tool_use if tools else self.default
         normal = normalize_messages(messages, keep_developer=self.knows_developer)
         variables = {"documents": None, **self._tokens, **extra, "messages": normal}
         variables |= {"tools": tools, "add_generation_prompt": add_generation_prompt}
@@ -62,19 +62,23 @@ def load_chat_template(path: Path) -> ChatTemplate | None:
     In a directory chat_template.jinja goes before tokenizer_config.json, and that before chat_template.json; one with
     tekken.json and none of them has the template of its version.
     """
-    is_gguf = path.suffix == ".gguf"
-    sources = _gguf_sources(path) if is_gguf else _directory_sources(path)
+    sources = _gguf_sources(path) if path.suffix == ".gguf" else _directory_sources(path)
     if not sources:
         return None
     if "default" not in sources:
         raise TemplateError(f"{path} has no chat template named 'default', only {', '.join(sources)}.")
-    names = _gguf_tokens(path) if is_gguf else _directory_tokens(path)
+    names = named_tokens(path)
     return ChatTemplate(
         sources["default"],
         bos_token=names.get("bos_token", ""),
         eos_token=names.get("eos_token", ""),
         tool_use=sources.get("tool_use"),
     )
+
+
+def named_tokens(path: Path) -> Mapping[str, str]:
+    """``{"bos_token": "<s>", ...}``: the special tokens that a model directory or a .gguf file names."""
+    return _gguf_tokens(path) if path.suffix == ".gguf" else _directory_tokens(path)
 
 
 def _directory_sources(directory: Path) -> Mapping[str, str]:
@@ -131,5 +135,6 @@ def _gguf_sources(path: Path) -> Mapping[str, str]:
 def _gguf_tokens(path: Path) -> Mapping[str, str]:
     reader = open_gguf(path)
     tokens = read_list(reader, "tokenizer.ggml.tokens", str) or []
-    ids = {name: read_value(reader, f"tokenizer.ggml.{name}_id", int) for name in ("bos_token", "eos_token")}
+    names = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}
+    ids = {name: read_value(reader, f"tokenizer.ggml.{key}_token_id", int) for name, key in names.items()}
     return {name: tokens[i] for name, i in ids.items() if i is not None and 0 <= i < len(tokens)}

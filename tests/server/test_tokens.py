@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import chat, content, error_of
+from serving import CHATML, chat, content, error_of
 
 USER = [{"role": "user", "content": "hello ☃"}]
 
@@ -25,6 +25,13 @@ def test_a_text_and_back(http: httpx.Client) -> None:
         back = post(http, "/detokenize", {"tokens": answer["tokens"]})
         assert back == {"prompt": text, "content": text}
         assert post(http, "/tokenize", {"content": text})["tokens"] == answer["tokens"]
+
+
+def test_the_tokenizer_is_told_as_its_configuration_says(http: httpx.Client) -> None:
+    info = http.get("/tokenizer_info").json()
+    assert info.pop("chat_template") == CHATML and info.pop("eos_token") == "<|im_end|>"
+    assert info == {"bos_token": None, "pad_token": None, "unk_token": None}
+    assert error_of(http.get("/tokenizer_info", params={"model": "other"}), 404)["code"] == "model_not_found"
 
 
 def test_token_strs_are_the_vocabularys(http: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""``POST /tokenize``, ``/detokenize`` and ``/apply-template``: what a prompt is in tokens and in text.
+"""``/tokenize``, ``/detokenize``, ``/apply-template`` and ``/tokenizer_info``: what a prompt is in tokens and in text.
 
 Fields and answers are vLLM's; llmrt reads llama.cpp's names too, and answers under both.
 """
@@ -75,6 +75,16 @@ class Rendered(Struct, frozen=True):
     prompt: str
 
 
+class TokenizerInfo(Struct, frozen=True):
+    """What programs that make prompts themselves read in tokenizer_config.json; None for what is not there."""
+
+    bos_token: str | None
+    eos_token: str | None
+    pad_token: str | None
+    unk_token: str | None
+    chat_template: str | None
+
+
 @router.post("/tokenize")
 async def tokenize(state: State, body: Annotated[TokenizeBody, Depends(json_body(TokenizeBody))]) -> Response:
     """The token ids of a text or of a conversation."""
@@ -99,6 +109,20 @@ async def apply_template(state: State, body: Annotated[ChatBody, Depends(json_bo
     ignored = check_extra_fields(body)
     prompt = await asyncio.to_thread(chat_text, state.model, body, tool_use(body))
     return _json(Rendered(prompt.text), [*unknown_variables(state.model, body), *ignored])
+
+
+@router.get("/tokenizer_info")
+async def tokenizer_info(state: State) -> Response:
+    """The special tokens by name, and the chat template."""
+    names, chat = state.model.special_tokens, state.model.chat
+    info = TokenizerInfo(
+        bos_token=names.get("bos_token"),
+        eos_token=names.get("eos_token"),
+        pad_token=names.get("pad_token"),
+        unk_token=names.get("unk_token"),
+        chat_template=None if chat is None else chat.template.default,
+    )
+    return _json(info, [])
 
 
 def _encode(model: ServedModel, body: TokenizeBody) -> tuple[list[int], list[str]]:
