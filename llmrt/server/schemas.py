@@ -168,8 +168,9 @@ class ChatBody(GenerationBody):
 
 
 class CompletionBody(GenerationBody):
-    """``POST /v1/completions``. ``max_tokens`` is 16 unless it is sent, as in OpenAI's API."""
+    """``POST /v1/completions``. ``max_tokens`` is OpenAI's 16 unless it is sent; with ``echo`` it may be 0."""
 
     prompt: Prompts
+    max_tokens: int | None = Field(None, ge=0)
     echo: bool | None = None
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)

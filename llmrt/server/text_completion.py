@@ -18,6 +18,8 @@ async def admit_text(
 ) -> Reply:
     """Check the body and encode its prompts; raises ``LlmrtError`` for what cannot be answered."""
     check_body(state, body)
+    if max_tokens == 0 and not body.echo:
+        raise RequestError("max_tokens is 0; without echo it must be at least 1.", param="max_tokens")
     prompts = await asyncio.to_thread(_encode, state, body)
     grammar = await asyncio.to_thread(body_grammar, body)
     return admit(

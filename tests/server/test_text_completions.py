@@ -86,6 +86,20 @@ def test_c41_echo_with_logprobs_has_every_token_of_prompt_and_answer(
     assert offsets[usage["prompt_tokens"]] == len(text) // 2
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_c41_echo_of_no_tokens_scores_the_prompt_alone(http: httpx.Client, stream: bool) -> None:
+    body = {"prompt": "he said", "echo": True, "logprobs": 2}
+    more = complete(http, **body).json()["choices"][0]["logprobs"]
+    response = complete(http, **body, max_tokens=0, stream=stream)
+    (answer, *usage) = records(response) if stream else [response.json()]
+    (choice,) = answer["choices"]
+    assert (choice["text"], choice["finish_reason"], usage) == ("he said", "length", [])
+    num_tokens = len(choice["logprobs"]["tokens"])
+    assert choice["logprobs"] == {name: entries[:num_tokens] for name, entries in more.items()}
+    assert stream or (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (num_tokens, 0)
+    assert texts(complete(http, prompt=["a", "b"], echo=True, max_tokens=0)) == ["a", "b"]
+
+
 def test_c41_sixteen_tokens_unless_asked(http: httpx.Client) -> None:
     answer = http.post("/v1/completions", json={"prompt": "@forever"}).json()
     assert answer["usage"]["completion_tokens"] == 16
