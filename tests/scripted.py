@@ -199,6 +199,9 @@ class Oracle:
     def __init__(self, rng: random.Random, right: float = 0.8) -> None:
         self.rng, self.right = rng, right
 
+    def reach(self, request: Request) -> int:
+        return request.max_length
+
     def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
         return [self.guess(request, most) for request, most in zip(requests, counts, strict=True)]
 
@@ -218,6 +221,9 @@ class Remembered:
     def __init__(self, answers: dict[str, list[int]]) -> None:
         self.answers = answers
         self.rng = random.Random(0)
+
+    def reach(self, request: Request) -> int:
+        return request.max_length
 
     def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
         return [self.guess(request, most) for request, most in zip(requests, counts, strict=True)]

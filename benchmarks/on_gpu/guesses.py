@@ -32,6 +32,10 @@ class Remembered:
     def __init__(self, answer: Sequence[int]) -> None:
         self._answer = list(answer)
 
+    def reach(self, request: Request) -> int:
+        """See ``Proposer``."""
+        return len(self._answer) - request.num_output_tokens
+
     def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
         """See ``Proposer``."""
         return [

@@ -10,11 +10,10 @@ import torch
 from llmrt.config import EngineConfig
 from llmrt.engine.adapter_weights import AdapterWeights
 from llmrt.engine.adapters import Adapters
+from llmrt.engine.build_runner import make_runner
 from llmrt.engine.build_speculation import make_speculation, plan_draft
-from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.device import CudaDevice, StepDevice
 from llmrt.engine.disk_cache import open_disk_cache
-from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.grammars import Grammars
 from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.kv.commit_ahead import CommitAhead, Stripe
@@ -22,7 +21,6 @@ from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
 from llmrt.engine.memory import budget_of, plan_memory
-from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.placement import free_memory, unused_memory
 from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
@@ -72,10 +70,10 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
         context_length=plan.context_length,
     )
-    runner = _runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size), late)
+    runner = make_runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size), late)
     adapters = _adapters(decoder, runner, config)
     grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), shape.vocab_size)
-    speculation = make_speculation(decoder, config, draft, progress, runs_ahead=late is not None)
+    speculation = make_speculation(decoder, config, draft, progress, late)
     return LLMEngine(scheduler, runner, notices, config, grammars, adapters, speculation)
 
 
@@ -93,18 +91,6 @@ def _late_device(config: EngineConfig, attention: str) -> StepDevice | None:
         return None
     # The reference implementations ask the device for numbers, which a graph cannot.
     return CudaDevice(graphs=config.graphs and attention != "reference")
-
-
-def _runner(
-    decoder: Decoder, kv: KVCache, config: EngineConfig, max_blocks: int, late: StepDevice | None
-) -> ModelRunner | LateRunner:
-    """``max_blocks`` is the widest block table; ``late`` see ``_late_device``."""
-    block_size, max_num_seqs = config.block_size, config.max_num_seqs
-    if late is not None:
-        return GpuRunner(decoder, kv, late, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
-    natively = choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
-    tapes = DecodeTapes(decoder, kv, max_blocks, block_size) if natively else None
-    return TorchModelRunner(decoder, kv, block_size, torch.device("cpu"), tapes)
 
 
 def _adapters(decoder: Decoder, runner: ModelRunner | LateRunner, config: EngineConfig) -> Adapters:

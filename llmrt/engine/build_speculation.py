@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 
 from llmrt.config import STORED, EngineConfig
-from llmrt.engine.decode_tape import DecodeTapes
+from llmrt.engine.build_runner import make_runner
+from llmrt.engine.device import StepDevice
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
-from llmrt.engine.memory import MemoryBudget, MemoryPlan, kv_bytes_per_token, plan_memory
+from llmrt.engine.memory import MemoryPlan, budget_of, kv_bytes_per_token, plan_memory, step_bytes
 from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.settle import loaded_bytes
+from llmrt.engine.speculation.at_once import AtOnce
 from llmrt.engine.speculation.draft_model import DraftModel
 from llmrt.engine.speculation.ngram import PromptLookup
 from llmrt.engine.speculation.speculation import Speculation
@@ -26,7 +28,6 @@ from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import choose
 from llmrt.text.tokenizer import load_tokenizer
 
-_CPU = torch.device("cpu")
 _KV_SHARE = 0.1  # of what its weights leave, beyond one full context
 
 
@@ -39,38 +40,39 @@ class PlannedDraft:
     plan: MemoryPlan
     num_bytes: int
 
-    def load(self, progress: Progress) -> DraftModel:
-        """Raises ``LlmrtError``."""
+    def load(self, progress: Progress, late: StepDevice | None) -> DraftModel:
+        """For the processor, or for ``late``. Raises ``LlmrtError``."""
         config, shape, plan = self.config, self.model.config, self.plan
         decoder = load_model(self.model, config, plan.context_length, progress).decoder
-        if choose(PAGED_ATTENTION, decoder.spec).backend != "cpu":
+        if late is None and not _is_native(decoder):
             raise ConfigError(f"--draft-model {self.model.path} is none that the native kernels of a processor serve.")
-        dtype, block_size = kv_torch_dtype(self.model, config), config.block_size
-        pages = KVCache.allocate(shape, plan.num_blocks, block_size, dtype, _CPU, paired=True)
-        tapes = DecodeTapes(decoder, pages, blocks_for(plan.context_length, block_size), block_size)
+        dtype, block_size, paired = kv_torch_dtype(self.model, config), config.block_size, _is_native(decoder)
+        device = torch.device(config.device)
+        pages = KVCache.allocate(shape, plan.num_blocks, block_size, dtype, device, paired=paired)
+        runner = make_runner(decoder, pages, config, blocks_for(plan.context_length, block_size), late)
+        sender = AtOnce(runner) if isinstance(runner, TorchModelRunner) else runner
         kv = KVCacheManager(plan.num_blocks, block_size, sliding_window=shape.cache_window)
-        runner = TorchModelRunner(decoder, pages, block_size, _CPU, tapes)
-        return DraftModel(runner, kv, chunk=config.max_num_batched_tokens, context_length=plan.context_length)
+        return DraftModel(sender, kv, chunk=config.max_num_batched_tokens, context_length=plan.context_length)
 
 
 def make_speculation(
-    decoder: Decoder, config: EngineConfig, draft: PlannedDraft | None, progress: Progress, *, runs_ahead: bool
+    decoder: Decoder, config: EngineConfig, draft: PlannedDraft | None, progress: Progress, late: StepDevice | None
 ) -> Speculation | None:
     """None where there is to be none. Raises ``ConfigError`` where guesses are asked for and cannot be verified.
 
-    On a device that ``runs_ahead`` there are some only when they are asked for: several rows are rounded in another way
-    there than one, so that an answer may depend on how long steps took.
+    On a device whose steps are ``late`` there are some only when they are asked for: several rows are rounded in
+    another way there than one, so that an answer may depend on how long steps took.
     """
-    if config.speculate == "off":
+    if config.speculate == "off" or (config.speculate == "auto" and not draft and not _is_native(decoder)):
         return None
-    if choose(PAGED_ATTENTION, decoder.spec).backend == "cpu":
-        return Speculation(PromptLookup() if draft is None else draft.load(progress))
-    if config.speculate == "auto" and draft is None:
-        return None
-    if runs_ahead and draft is None:
-        return Speculation(PromptLookup())
-    option = "--draft-model" if draft else f"--speculate {config.speculate}"
-    raise ConfigError(f"{option} is for models that the native kernels of a processor serve; leave it out.")
+    if late is None and not _is_native(decoder):
+        option = "--draft-model" if draft else f"--speculate {config.speculate}"
+        raise ConfigError(f"{option} is for models that the native kernels of a processor serve; leave it out.")
+    return Speculation(PromptLookup() if draft is None else draft.load(progress, late))
+
+
+def _is_native(decoder: Decoder) -> bool:
+    return choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
 
 
 def plan_draft(target: Model, config: EngineConfig, available: int) -> PlannedDraft | None:
@@ -86,14 +88,15 @@ def plan_draft(target: Model, config: EngineConfig, available: int) -> PlannedDr
     model = open_model(Path(config.draft_model))
     _check_vocabulary(target, model)
     context = min(model.config.context_length, config.context_length or target.config.context_length)
-    asked = replace(config, device="cpu", calibration=None, context_length=context, adapters=())
+    asked = replace(config, calibration=None, context_length=context, adapters=())
     if isinstance(model, PackedCheckpoint):
         asked = replace(asked, quant=STORED, dtype="auto")
     own, _ = settle(model, asked)
-    weights, budget = loaded_bytes(model, own), MemoryBudget(available, kv_share=_KV_SHARE)
+    weights, budget = loaded_bytes(model, own), replace(budget_of(model.config, own, available), kv_share=_KV_SHARE)
     plan = plan_memory(model.config, own, weights=weights, kv_dtype=own.kv_dtype, budget=budget)
     kv_bytes = plan.num_blocks * own.block_size * kv_bytes_per_token(model.config, own.kv_dtype)
-    return PlannedDraft(model, own, plan, weights + kv_bytes)
+    activations = 0 if own.device == "cpu" else step_bytes(model.config, own)  # graphs keep theirs
+    return PlannedDraft(model, own, plan, weights + kv_bytes + activations)
 
 
 def _check_vocabulary(target: Model, draft: Model) -> None:

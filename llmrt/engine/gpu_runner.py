@@ -22,8 +22,9 @@ from llmrt.engine.graphs import DecodeGraphs, rows_for
 from llmrt.engine.pooling import PooledRows, Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.prompt_scores import ScoredRows, score, scored_rows
 from llmrt.engine.request import PENDING, Request
+from llmrt.engine.runner import KnownResults
 from llmrt.engine.sampler import accept, verify
-from llmrt.engine.scheduler import SampledToken, SchedulerOutput, StepResult
+from llmrt.engine.scheduler import SampledToken, SchedulerOutput
 from llmrt.engine.speculation.draft_lengths import LADDER
 from llmrt.model.decoder import Decoder
 from llmrt.model.forward_batch import ForwardBatch
@@ -43,18 +44,6 @@ class LateTokens:
         """See ``Flight``."""
         self.event.wait()
         return dict(zip(self.requests, map(SampledToken, self.tokens.tolist()), strict=True))
-
-
-@dataclass(frozen=True)
-class KnownResults:
-    """Tokens that the host chose, and vectors."""
-
-    results: Mapping[Request, StepResult]
-    is_late: bool = False
-
-    def wait(self) -> Mapping[Request, StepResult]:
-        """See ``Flight``."""
-        return self.results
 
 
 class GpuRunner:

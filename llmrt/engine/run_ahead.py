@@ -66,7 +66,7 @@ class RunAhead:
         return outputs
 
     def _draft(self) -> None:
-        if self._speculation is not None and self._in_flight is None:
+        if self._speculation is not None and self._in_flight is None and not self._scheduler.has_prompts:
             self._speculation.draft(self._scheduler.decoding)
 
     def _launch(self) -> _Sent | None:
@@ -101,7 +101,8 @@ class RunAhead:
     def _foresee(self) -> None:
         """Guess what the step that is on its way gives, and whether it would pay to wait for it and verify the rest."""
         if self._speculation is not None:
-            self._guesses_pay = self._speculation.foresee(self._scheduler.decoding)
+            pay = self._speculation.foresee(self._scheduler.decoding)
+            self._guesses_pay = pay and not self._scheduler.has_prompts
 
 
 def _forget_drafts(scheduled: SchedulerOutput) -> None:

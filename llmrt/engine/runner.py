@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from llmrt.engine.request import Request
@@ -83,9 +84,22 @@ class Flight(Protocol):
         ...
 
 
-@runtime_checkable
-class LateRunner(Runner, Protocol):
-    """A runner whose steps follow each other on a device, in the order in which they were launched."""
+@dataclass(frozen=True)
+class KnownResults:
+    """A flight that has landed."""
+
+    results: Mapping[Request, StepResult]
+    is_late: bool = False
+
+    def wait(self) -> Mapping[Request, StepResult]:
+        """See ``Flight``."""
+        return self.results
+
+
+class StepSender(Protocol):
+    """What sends off steps, which follow each other in that order."""
+
+    vocab_size: int
 
     def launch(self, scheduled: SchedulerOutput) -> Flight:
         """Send off a step. A request's pending token is the one that the step launched last chose for it.
@@ -93,3 +107,8 @@ class LateRunner(Runner, Protocol):
         Where all requests decode, some may have drafts; that flight is not late.
         """
         ...
+
+
+@runtime_checkable
+class LateRunner(Runner, StepSender, Protocol):
+    """A runner whose steps are computed on a device while the host goes on."""

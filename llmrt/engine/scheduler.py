@@ -83,6 +83,11 @@ class Scheduler:
         """Requests that take part in steps and whose prompts are computed."""
         return [request for request in self._running if request.is_decoding]
 
+    @property
+    def has_prompts(self) -> bool:
+        """Whether some of the requests that take part in steps have more of their prompts to compute."""
+        return not all(request.is_decoding or request.is_loading for request in self._running)
+
     def add(self, request: Request) -> None:
         """Queue ``request``."""
         assert request.request_id not in self._by_id

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmrt.config import EngineConfig
+from llmrt.engine import build
+from llmrt.engine.build_speculation import plan_draft
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.load_model import open_model
+from llmrt.engine.memory import kv_bytes_per_token, step_bytes
 from llmrt.engine.request import SamplingParams
+from llmrt.engine.settle import loaded_bytes
+from llmrt.engine.speculation.draft_lengths import LADDER
 from llmrt.engine.speculation.draft_model import DraftModel
-from llmrt.errors import ConfigError
+from llmrt.errors import ConfigError, MemoryFitError
+from tests.adapters import make_adapter
 from tests.engine.test_properties import prompt, shrink_pool
 from tests.engine.test_verified_tokens import SHAPE, answer, generated
-from tests.engines import greedy, open_engine
+from tests.engines import greedy, open_engine, run, tokens
 from tests.scripted import verify_all_guesses
+from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
 from tests.tiny_vocabulary import write_vocabulary
 
@@ -52,11 +62,15 @@ def check_integrity(engine: LLMEngine) -> None:
     draft._kv.check_integrity(follower.request for follower in draft._followers.values())
 
 
-def test_the_same_model_guesses_every_greedy_token(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+def test_the_same_model_guesses_every_greedy_token(target: Path, late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     verify_all_guesses(monkeypatch)
+    plain = open_engine(target, dtype="fp32")
+    if late:
+        monkeypatch.setattr(build, "_late_device", lambda config, attention: ScriptedDevice(random.Random(0)))
     engine = with_draft(target, target)
     for length in (5, 40, 100):  # more than a chunk, which is 32 tokens
-        assert greedy(engine, prompt(length), 50) == greedy(open_engine(target, dtype="fp32"), prompt(length), 50)
+        assert greedy(engine, prompt(length), 50) == greedy(plain, prompt(length), 50)
     stats = engine.stats
     assert stats.num_accepted_tokens == stats.num_draft_tokens > 100
     check_integrity(engine)
@@ -83,6 +97,85 @@ def test_answers_do_not_depend_on_the_draft(
     assert generated(answer(engine, requests)) == plain
     assert engine.stats.num_draft_tokens > 0
     check_integrity(engine)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_on_a_device_answers_do_not_depend_on_the_draft(
+    target: Path, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those of adapters nor those that end within a draft; requests are preempted, and so are their guesses."""
+    rng = random.Random(seed)
+
+    def lengths(chances: Sequence[Sequence[float]], seconds: object) -> list[int]:
+        return [rng.randrange(min(len(own), LADDER[-1] // len(chances) - 1) + 1) for own in chances]
+
+    monkeypatch.setattr("llmrt.engine.speculation.speculation.draft_lengths", lengths)
+    adapter = make_adapter(make_model("llama", **SHAPE), tmp_path, seed=seed)
+    settings = {"adapters": (("a", str(adapter)),), "context_length": 64, "max_num_seqs": 4}
+    shared = prompt(40)
+    requests = [
+        (
+            [*shared[: rng.randrange(40)], *prompt(rng.randrange(1, 12), seed=i)],
+            SamplingParams(
+                temperature=rng.choice([0, 0, 0.8]),
+                seed=i,
+                max_tokens=rng.randrange(1, 30),
+                stop_token_ids=frozenset(rng.sample(range(SHAPE["vocab_size"]), rng.choice([0, 20]))),
+            ),
+            rng.choice([None, None, "a"]),
+        )
+        for i in range(12)
+    ]
+    plain = open_engine(target, dtype="fp32", **settings)
+    device = ScriptedDevice(rng)
+    monkeypatch.setattr(build, "_late_device", lambda config, attention: device)
+    engine = with_draft(target, target, prefix_caching=True, **settings)
+    shrink_pool(engine)
+    assert answered(engine, requests) == answered(plain, requests)
+    assert 0 < engine.stats.num_accepted_tokens < engine.stats.num_draft_tokens
+    assert engine.stats.num_preemptions > 0 < device.num_replayed
+    check_integrity(engine)
+
+
+def answered(
+    engine: LLMEngine, requests: Sequence[tuple[list[int], SamplingParams, str | None]]
+) -> list[tuple[list[int], str | None]]:
+    for i, (token_ids, params, adapter) in enumerate(requests):
+        engine.add(str(i), token_ids, params, adapter)
+    outputs = run(engine)
+    return [(tokens(outputs[str(i)]), outputs[str(i)][-1].finish_reason) for i in range(len(requests))]
+
+
+def test_a_draft_on_a_gpu_is_part_of_what_must_fit(target: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmrt.engine.load_model.choose_device", lambda asked: ("cuda", []))
+    config = EngineConfig(
+        device="cuda", quant="none", dtype="bf16", kv_dtype="bf16", speculate="auto", draft_model=str(other)
+    )
+    draft = plan_draft(open_model(target), config, 1 << 30)
+    assert draft is not None and draft.config.device == "cuda"
+    shape, own = draft.model.config, draft.config
+    pages = draft.plan.num_blocks * own.block_size * kv_bytes_per_token(shape, own.kv_dtype)
+    assert draft.plan.num_blocks * own.block_size > draft.plan.context_length
+    assert draft.num_bytes == loaded_bytes(draft.model, own) + pages + step_bytes(shape, own)
+    with pytest.raises(MemoryFitError, match="Not enough GPU memory"):
+        plan_draft(open_model(target), config, draft.num_bytes // 2)
+
+
+def test_requests_that_there_are_no_blocks_for_are_guessed_for_when_others_have_gone(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify_all_guesses(monkeypatch)
+    engine = with_draft(target, target, context_length=64, max_num_seqs=4)
+    draft = draft_of(engine)
+    for block in list(draft._kv._pool._free)[5:]:
+        del draft._kv._pool._free[block]
+    for i, count in enumerate((8, 30, 30)):
+        engine.add(str(i), prompt(33, seed=i), SamplingParams(temperature=0, max_tokens=count))
+    guessed = list[set[str]]()
+    while engine.has_work:
+        engine.step()
+        guessed.append({request.request_id for request in draft._followers})
+    assert {"0"} in guessed and {"1"} in guessed and not any(len(each) > 1 for each in guessed)
 
 
 def test_a_draft_with_a_shorter_context_stops_guessing(target: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
@@ -171,6 +172,8 @@ def late_pace(machine: Machine, proposer: Oracle | None, host_seconds: float) ->
     """Tokens a second where steps run ahead, one request without an end that is counted."""
     runner = LateScriptedRunner(16, None, decode_seconds=machine.step, row_seconds=machine.row)
     runner.host_seconds = host_seconds
+    if isinstance(proposer, Costly):
+        proposer.runner, proposer.made = runner, []
     scheduler = Scheduler(KVCacheManager(400, 16), max_num_seqs=8, max_num_batched_tokens=64, context_length=2048)
     steps = RunAhead(scheduler, runner, runner.clock, None if proposer is None else Speculation(proposer))
     answers = dict[str, list[int]]()
@@ -190,6 +193,30 @@ def test_steps_run_ahead_where_guesses_would_not_pay_and_wait_where_they_do(mach
     for right in (0.0, 0.1):
         assert late_pace(machine, Oracle(random.Random(0), right), host) >= 0.97 * plain
     assert late_pace(machine, Oracle(random.Random(0), 0.98), host) >= 3 * plain
+
+
+class Costly(Oracle):
+    """Takes a tenth of a step for each guess, and so is asked for none that are not verified, nor beside prompts."""
+
+    seconds_per_token = 0.1
+    runner: LateScriptedRunner
+    made: list[int]
+
+    def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
+        if any(counts):
+            assert self.runner.now >= self.runner.device_now
+            self.made.append(sum(counts))
+            self.runner.now += self.seconds_per_token * sum(counts)
+        return super().propose(requests, counts)
+
+
+@pytest.mark.parametrize("right", [0.0, 0.98])
+def test_guesses_that_cost_something_are_made_where_they_are_verified(right: float) -> None:
+    proposer = Costly(random.Random(0), right)
+    plain, fast = late_pace(MACHINES[0], None, 0.5), late_pace(MACHINES[0], proposer, 0.5)
+    assert fast >= (3 if right else 0.97) * plain
+    verified = [step["r"] - 1 for step in proposer.runner.steps if step["r"] > 1]
+    assert proposer.made == verified[1:]  # the prompt is the first
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -16,8 +16,8 @@ from time import perf_counter
 
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.request import Request, SamplingParams
-from llmrt.engine.runner import ModelRunner
-from llmrt.engine.scheduler import SampledToken
+from llmrt.engine.runner import StepSender
+from llmrt.engine.speculation.continuation import Continuation, complete
 
 _GREEDY = SamplingParams(temperature=0)
 _SAMPLES = 9  # of which the median is what a guess takes
@@ -41,10 +41,11 @@ class _Follower:
 class DraftModel:
     """See ``Proposer``. ``chunk`` tokens of a prompt are computed at once, and requests of up to ``context_length``."""
 
-    def __init__(self, runner: ModelRunner, kv: KVCacheManager, *, chunk: int, context_length: int) -> None:
+    def __init__(self, runner: StepSender, kv: KVCacheManager, *, chunk: int, context_length: int) -> None:
         self._runner, self._kv = runner, kv
         self._chunk, self._context_length = chunk, context_length
         self._followers: dict[Request, _Follower] = {}
+        self._left_out = set[Request]()  # until another one's blocks come back
         self._seconds = deque[float]([0.0], maxlen=_SAMPLES)
 
     @property
@@ -52,16 +53,44 @@ class DraftModel:
         """See ``Proposer``. At least what is worth measuring: guesses are made where they may pay."""
         return max(1e-6, median(self._seconds))
 
+    def reach(self, request: Request) -> int:
+        """See ``Proposer``."""
+        return 0 if request in self._left_out else self._context_length - len(request.token_ids)
+
     def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
         """See ``Proposer``."""
         self._forget_all_but(requests)
-        ready: dict[Request, int] = {}
-        for request, count in zip(requests, counts, strict=True):
-            fits = len(request.token_ids) + count <= self._context_length
-            if count and fits and self._knows(request) and self._catch_up(request, count):
-                ready[request] = count
+        ready = {r: count for r, count in zip(requests, counts, strict=True) if count and self._is_ready(r, count)}
         self._guess(ready)
         return [self._followers[request].guesses if request in ready else [] for request in requests]
+
+    def _forget_all_but(self, requests: Collection[Request]) -> None:
+        self._left_out.intersection_update(requests)
+        for gone in self._followers.keys() - set(requests):
+            self._forget(gone)
+            self._left_out.clear()
+
+    def _forget(self, request: Request) -> None:
+        if follower := self._followers.pop(request, None):
+            self._kv.free(follower.request)
+
+    def _is_ready(self, request: Request, count: int) -> bool:
+        """Whether it can go on by so many guesses at once; at most a chunk of what is missing for that is computed.
+
+        One that there are no blocks for, or that has tokens of no text, is left out.
+        """
+        if not self._knows(request) or not self._has_blocks(request, count):
+            self._forget(request)
+            self._left_out.add(request)
+            return False
+        own = self._followers[request].request
+        missing = own.num_uncomputed_tokens - 1
+        if missing <= 1:  # which is computed on the way to the guesses
+            return True
+        num_tokens = min(missing, self._chunk)
+        self._runner.launch({own: num_tokens}).wait()
+        self._kv.mark_computed(own, num_tokens)
+        return num_tokens == missing
 
     def _knows(self, request: Request) -> bool:
         """Whether its table has all of the tokens: that of a larger model may have more rows, of no text."""
@@ -69,21 +98,12 @@ class DraftModel:
         known = len(follower.request.token_ids) if follower else 0
         return max(request.token_ids[known:], default=0) < self._runner.vocab_size
 
-    def _forget_all_but(self, requests: Collection[Request]) -> None:
-        for gone in self._followers.keys() - set(requests):
-            self._kv.free(self._followers.pop(gone).request)
-
-    def _catch_up(self, request: Request, count: int) -> bool:
-        """Compute what is known, a chunk at most; whether only the last token is left, with blocks for the guesses."""
+    def _has_blocks(self, request: Request, count: int) -> bool:
+        """Whether there are some for a chunk of what is known, and as many guesses."""
         follower = self._followers.get(request) or self._begin(request)
         own = follower.request
         self._kv.mark_computed(own, follower.follow(request.token_ids))
-        missing = min(own.num_uncomputed_tokens - 1, self._chunk)
-        if not self._kv.allocate_slots(own, missing + count):
-            return False
-        if missing:
-            self._compute(own, missing)
-        return own.num_uncomputed_tokens == 1
+        return self._kv.allocate_slots(own, min(own.num_uncomputed_tokens - 1, self._chunk) + count)
 
     def _begin(self, request: Request) -> _Follower:
         own = Request(request.request_id, list(request.token_ids), _GREEDY)
@@ -91,29 +111,15 @@ class DraftModel:
         follower = self._followers[request] = _Follower(own)
         return follower
 
-    def _compute(self, own: Request, num_tokens: int) -> None:
-        prefill = self._runner.begin({own: num_tokens})
-        while not prefill.advance():
-            pass
-        self._kv.mark_computed(own, num_tokens)
-
     def _guess(self, counts: Mapping[Request, int]) -> None:
-        """Let all go on side by side, by the likeliest token each time; what is known stays as it is."""
-        followers = {self._followers[request]: count for request, count in counts.items()}
-        while going := [follower for follower, count in followers.items() if len(follower.guesses) < count]:
-            self._step(going)
-        for follower in followers:
-            own, count = follower.request, len(follower.guesses)
-            del own.token_ids[-count:]
-            own.num_computed_tokens -= count
-
-    def _step(self, followers: Sequence[_Follower]) -> None:
+        """Let all go on side by side; what is known stays as it is."""
+        if not counts:
+            return
         start = perf_counter()
-        results = self._runner.execute({follower.request: 1 for follower in followers})
-        for follower in followers:
-            token, own = results[follower.request], follower.request
-            assert isinstance(token, SampledToken)
-            own.num_computed_tokens += 1
-            own.token_ids.append(token.token_id)
-            follower.guesses.append(token.token_id)
-        self._seconds.append((perf_counter() - start) / len(followers))
+        going = {self._followers[request]: count for request, count in counts.items()}
+        continuations = [Continuation(follower.request, count) for follower, count in going.items()]
+        complete(continuations, self._runner)
+        for follower, continuation in zip(going, continuations, strict=True):
+            follower.guesses = continuation.take_guesses()
+            self._kv.mark_computed(follower.request, follower.request.num_uncomputed_tokens - 1)
+        self._seconds.append((perf_counter() - start) / sum(counts.values()))

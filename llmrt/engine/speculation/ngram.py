@@ -27,6 +27,10 @@ class PromptLookup:
     def __init__(self) -> None:
         self._histories = WeakKeyDictionary[Request, History]()
 
+    def reach(self, request: Request) -> int:
+        """See ``Proposer``. What repeats may repeat for ever."""
+        return request.max_length
+
     def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
         """See ``Proposer``. None where there is nothing to go by."""
         return [self._history(request).continuation(most) for request, most in zip(requests, counts, strict=True)]

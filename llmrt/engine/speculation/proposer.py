@@ -16,6 +16,10 @@ class Proposer(Protocol):
         """What a guess takes; 0 where that is next to nothing."""
         ...
 
+    def reach(self, request: Request) -> int:
+        """How many tokens it may guess at most, 0 or less for a request that it cannot guess for now."""
+        ...
+
     def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
-        """For each of ``requests``, all that decode, up to so many tokens that may follow its own."""
+        """For each of ``requests``, that decode and whose tokens are known, up to so many that may follow."""
         ...

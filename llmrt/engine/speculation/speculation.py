@@ -46,19 +46,29 @@ class Speculation:
 
     def draft(self, requests: Sequence[Request]) -> None:
         """Give each of ``requests``, all that decode, the guesses that its next step verifies."""
-        lengths = self._guess(requests)
+        lengths = self._guess(requests, self._counts(requests))
         for (request, guess), length in zip(self._guesses.items(), lengths, strict=True):
             request.draft = tuple(guess.token_ids[:length])
 
     def foresee(self, requests: Sequence[Request]) -> bool:
-        """Whether ``draft`` would give them some; what comes tells how good they were, as of those that it gives."""
-        return any(self._guess(requests))
+        """Whether ``draft`` would give them some.
 
-    def _guess(self, requests: Sequence[Request]) -> list[int]:
-        """Make guesses for each; returns how many of them pay."""
-        counts = [min(_MOST, request.max_length - len(request.token_ids) - 1) for request in requests]
-        if cost := self._proposer.seconds_per_token:  # no more are made than will be verified
-            counts = self._lengths(requests, counts, cost)
+        Guesses that cost nothing are made for that: what comes tells how good they were, as of those that it gives.
+        """
+        counts = self._counts(requests)
+        if self._proposer.seconds_per_token and any(counts):
+            return True
+        return any(self._guess(requests, counts))
+
+    def _counts(self, requests: Sequence[Request]) -> list[int]:
+        """How many guesses to make for each: where they cost something no more than will be verified."""
+        ends = [min(r.max_length - len(r.token_ids) - 1, self._proposer.reach(r)) for r in requests]
+        counts = [max(0, min(_MOST, end)) for end in ends]
+        cost = self._proposer.seconds_per_token
+        return self._lengths(requests, counts, cost) if cost else counts
+
+    def _guess(self, requests: Sequence[Request], counts: Sequence[int]) -> list[int]:
+        """Make so many guesses for each; returns how many of them pay."""
         proposals = map(_before_stop, requests, self._proposer.propose(requests, counts))
         self._guesses = {r: _Guess(own, len(r.token_ids)) for r, own in zip(requests, proposals, strict=True)}
         return self._lengths(requests, [len(guess.token_ids) for guess in self._guesses.values()])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmrt.engine import build
+from llmrt.engine import build, build_speculation
 from llmrt.engine.batch_builder import lay_out
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import Adapter, Request, RequestOutput, SamplingParams
@@ -29,6 +29,7 @@ from llmrt.ops.rules import native_library
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES
 from tests.engines import open_engine, run, tokens
+from tests.scripted import verify_all_guesses
 from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
 
@@ -165,6 +166,17 @@ def test_packed_weights_take_adapters(device: str, tmp_path: Path) -> None:
     errors = (got - expected).norm(dim=1) / expected.norm(dim=1)
     assert errors.max() < (1e-5 if native_library() is not None else 0.1)
     assert (expected - plain).norm() > 0.1 * plain.norm()
+
+
+def test_a_draft_model_changes_no_token(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verify_all_guesses(monkeypatch)
+    monkeypatch.setattr(build_speculation, "_check_vocabulary", lambda target, draft: None)  # they have no text
+    folder = saved("llama", tmp_path)
+    guessing = open_on(device, folder, speculate="auto", draft_model=str(folder))
+    params = SamplingParams(temperature=0, max_tokens=NEW_TOKENS)
+    expected = answers(open_on(device, folder), params)
+    assert list(map(tokens, answers(guessing, params))) == list(map(tokens, expected))
+    assert guessing.stats.num_accepted_tokens > 0
 
 
 def logits_of(
