@@ -83,6 +83,7 @@ def call(name: str, arguments: object = TRICKY) -> Call:
         (f"I look.\n\n{hermes('f', TRICKY)}\n{hermes('g', {})}\nDone. ", "I look.Done. ", [call("f"), call("g", {})]),
         (f"{hermes('f', {})}{hermes('f', {})}", "", [call("f", {})] * 2),
         ('<tool_call>{"name":"f","arguments":{"x":1}}', "", [("f", '{"x":1}', True)]),
+        ('<tool_call>{"name":"f","arguments":{"x":1}}\n</tool_c', "", [("f", '{"x":1}', True)]),
         ('<tool_call>{"arguments": {"x": 1}, "name": "f"}</tool_call>', "", [call("f", {"x": 1})]),
         ('<tool_call>{"name": "f"}</tool_call>', "", [call("f", {})]),
         ('<tool_call>{"name": "f", "arguments": null}</tool_call>ok', "ok", [call("f", {})]),

@@ -45,7 +45,7 @@ class HermesFormat:
         """See ``ToolFormat.parse``; a tag around something that is no call is text."""
         while mark := (yield from text_until(source, [_BEGIN])):
             if (yield from call_object(source)):
-                yield from taken_prefix(source, _END)
+                yield from _closing_tag(source)
                 source.skip_space()
             else:
                 yield no_marker(source, mark)
@@ -62,6 +62,12 @@ class HermesFormat:
     def history(self, messages: Sequence[Message]) -> list[Message]:
         """See ``ToolFormat.history``."""
         return list(messages)
+
+
+def _closing_tag(source: Source) -> Parse[None]:
+    """Take the tag, or what the answer's end left of it."""
+    if not (yield from taken_prefix(source, _END)) and source.closed and _END.startswith(source.text.strip()):
+        source.take(len(source.text))
 
 
 def _call_head(name: str) -> str:
