@@ -91,7 +91,7 @@ class GenerationBody(BaseModel):
     ``model`` may be left out: one model is served. From ``top_k`` on, the fields go beyond OpenAI's, named as
     in vLLM: ``top_k`` 0 or -1 leaves every token in, ``ignore_eos`` goes on after an end-of-sequence token,
     ``return_token_ids`` adds the ids of the prompt and of the answer. From ``response_format`` on they say what the
-    answer must look like, one of them: OpenAI's, vLLM's new and older names, and last llama.cpp's.
+    answer must look like: OpenAI's, vLLM's new and older names, llama.cpp's, and last SGLang's.
     """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
@@ -123,8 +123,10 @@ class GenerationBody(BaseModel):
     guided_regex: str | None = None
     guided_choice: list[str] | None = None
     guided_grammar: str | None = None
-    json_schema: dict[str, Any] | None = None
+    json_schema: dict[str, Any] | str | None = None
     grammar: str | None = None
+    regex: str | None = None
+    ebnf: str | None = None
 
 
 class FunctionSpec(BaseModel):

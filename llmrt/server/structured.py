@@ -23,23 +23,25 @@ _Asked = tuple[str, Callable[[], str]]
 def body_grammar(body: GenerationBody) -> str | None:
     """The grammar that ``body`` asks for, if any. Compiles, which may take a second for large ones.
 
-    Raises ``RequestError`` naming the field that cannot be followed, or the second one of two.
+    Raises ``RequestError`` naming the field that cannot be followed, or one that says something else than another.
     """
     asked = [
         *_response_format(body.response_format),
         *_structured_outputs(body.structured_outputs),
         *_guided(body),
         *_llama_cpp(body),
+        *_sglang(body),
     ]
     if not asked:
         return None
-    if len(asked) > 1:
-        first, second = asked[0][0], asked[1][0]
-        raise RequestError(f"{second} and {first} cannot both say what the answer looks like.", param=second)
+    (first, compiled), *others = asked
     if body.ignore_eos:
-        name = asked[0][0]
-        raise RequestError(f"ignore_eos cannot go with {name}, which says where the answer ends.", param="ignore_eos")
-    return asked[0][1]()
+        raise RequestError(f"ignore_eos cannot go with {first}, which says where the answer ends.", param="ignore_eos")
+    grammar = compiled()
+    for name, compiled in others:  # some clients say the same in the fields of several servers
+        if compiled() != grammar:
+            raise RequestError(f"{name} and {first} cannot both say what the answer looks like.", param=name)
+    return grammar
 
 
 def _response_format(asked: Mapping[str, Any] | None) -> Iterator[_Asked]:
@@ -93,6 +95,11 @@ def _guided(body: GenerationBody) -> Iterator[_Asked]:
 def _llama_cpp(body: GenerationBody) -> Iterator[_Asked]:
     yield from _json("json_schema", body.json_schema)
     yield from _written("grammar", body.grammar or None)  # clients send "" for none
+
+
+def _sglang(body: GenerationBody) -> Iterator[_Asked]:
+    yield from _regex("regex", body.regex)
+    yield from _written("ebnf", body.ebnf)
 
 
 def _json(name: str, schema: object) -> Iterator[_Asked]:

@@ -32,6 +32,8 @@ _PLAIN = {
     "Default retriever does not fetch resources": "it leads out of the schema, and nothing is fetched",
 }
 _CODE_POINT = re.compile(r"(?<!\\)\\(?:u([0-9A-Fa-f]{4})|U(000[0-9A-Fa-f]{5}|0010[0-9A-Fa-f]{4}))")
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_DIGITS = {"d": "[0-9]", "D": "[^0-9]"}
 _INLINE_SCHEMA = re.compile(r"%json\s*")
 _WITHOUT_EFFECT = {
     r"%llguidance\s*\{\s*[^}\s]": "options of %llguidance are",
@@ -69,11 +71,15 @@ def json_object_grammar() -> str:
 
 
 def regex_grammar(regex: str, *, param: str) -> str:
-    """The texts that ``regex`` matches as a whole. Raises ``RequestError`` that names ``param``."""
+    r"""The texts that ``regex`` matches as a whole, in which ``\d`` is 0 to 9 and no digit of another script.
+
+    Raises ``RequestError`` that names ``param``.
+    """
     from llguidance import LLMatcher
 
     _check_length(regex, MAX_REGEX_CHARS, param)
-    return _checked(LLMatcher.grammar_from_regex(regex), param)
+    ascii_digits = _ESCAPED.sub(lambda escaped: _DIGITS.get(escaped[1], escaped[0]), regex)
+    return _checked(LLMatcher.grammar_from_regex(ascii_digits), param)
 
 
 def choice_grammar(choices: Sequence[str], *, param: str) -> str:

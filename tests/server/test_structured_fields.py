@@ -42,7 +42,11 @@ GBNF = 'root ::= "yes" | no\nno ::= "no" [0-9]*'
         ({"guided_choice": ["left", "right"]}, "left", "up"),
         ({"guided_grammar": 'start: "a"+'}, "aaa", "b"),
         ({"json_schema": SCHEMA}, '{"n": 1}', "{}"),
+        ({"json_schema": json.dumps(SCHEMA)}, '{"n": 1}', "{}"),
         ({"grammar": GBNF}, "yes", "no!"),
+        ({"regex": "[a-c]{2}"}, "ac", "abc"),
+        ({"ebnf": GBNF}, "yes", "no!"),
+        ({"guided_grammar": GBNF, "structured_outputs": {"grammar": GBNF}}, "yes", "no!"),
     ],
 )
 def test_c32_every_way_to_ask_reaches_the_engine(

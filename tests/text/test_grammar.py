@@ -23,6 +23,7 @@ from llmrt.text.json_schema import schema_text
 EXPRESSIONS = [
     r"[a-c]+x?",
     r"\d{2,4}",
+    r"[\d.]{2}\\d",
     r"(foo|bar|日本)+",
     r"[^\n]{3}",
     r"a.b",
@@ -38,6 +39,7 @@ def test_texts_of_a_regular_expression_match_it_as_a_whole(regex: str) -> None:
     for seed in range(10):
         text = byte_walker().walk(grammar, random.Random(seed)).text
         assert text is not None and re.fullmatch(regex, text), text
+        assert all(c.isascii() for c in text if c.isdigit())
 
 
 def test_choices_are_taken_as_they_are_written() -> None:
