@@ -56,7 +56,7 @@ def test_activations_are_rounded_to_127_steps_of_their_group(tokens: int, column
 
 
 @pytest.mark.parametrize(("rows", "columns"), ROWS_AND_COLUMNS)
-@pytest.mark.parametrize("tokens", [1, 2, 5, 8, 9, 13])
+@pytest.mark.parametrize("tokens", [1, 2, 5, 8, 9, 23])
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("group", [32, 64])
 @pytest.mark.parametrize("affine", [False, True])

@@ -36,7 +36,7 @@ from tests.kernels.packing import float_weight, meant, random_weight
 
 pytestmark = pytest.mark.usefixtures("isa")
 
-MOST = 17  # rows
+MOST = 19  # rows, of which more than 16 are many
 COLUMNS = 112  # no whole groups
 Op = Callable[[Codes | Rows, Tensor], tuple[Tensor, ...]]
 

@@ -13,14 +13,15 @@ namespace llmrt::LLMRT_ISA {
 
 inline void activated_group(const llmrt_activated_linear_args& a, int64_t g) {
   const int64_t first = g * a.y.group, count = std::min(a.y.group, a.weight.rows - first);
-  for_tiles(a.tokens, [&]<int kTokens>(int64_t token) {
+  for_token_tiles(0, a.tokens, [&]<int kTokens, int kBlocks>(int64_t token) {
     float values[kTokens][kMaxGroup];
-    for (int64_t i = 0; i < count; i += 16) {
-      Float result[kTokens];
-      product(a.x, token, a.weight, first + i, result);
-      add_delta(a.delta, a.weight.rows, token, first + i, result);
-      for (int t = 0; t < kTokens; ++t) store(values[t] + i, activated(result[t], a.activation));
-    }
+    for_tiles<kBlocks>(count / 16, [&]<int kNow>(int64_t block) {
+      Float result[kNow][kTokens];
+      product<kNow>(a.x, token, a.weight, first + 16 * block, result);
+      add_delta<kNow>(a.delta, a.weight.rows, token, first + 16 * block, result);
+      for (int b = 0; b < kNow; ++b)
+        for (int t = 0; t < kTokens; ++t) store(values[t] + 16 * (block + b), activated(result[b][t], a.activation));
+    });
     for (int t = 0; t < kTokens; ++t) write_group(values[t], count, a.y, token + t, g);
   });
 }

@@ -40,49 +40,58 @@ struct Codes<8> {
   static Int dot(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
 };
 
-// kTokens tokens from `token` on, the 16 rows of `block`.
-template <int kBits, bool kAffine, int kTokens>
+// kTokens tokens from `token` on, kBlocks blocks of 16 rows from `block` on.
+template <int kBits, bool kAffine, int kBlocks, int kTokens>
 inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix, int64_t block,
-                         Float (&result)[kTokens]) {
+                       Float (*result)[kTokens]) {
   using C = Codes<kBits>;
   const int64_t groups = groups_of(codes), stride = stride_of<int8_t>(codes);
-  const uint8_t* w = matrix.data + block * codes.columns * C::kBytesPerColumn;
-  const uint16_t* scales = matrix.scales + block * groups * 16;
+  const int64_t next_block = codes.columns * C::kBytesPerColumn;
+  const uint8_t* w = matrix.data + block * next_block;
   const int8_t* x = row_of<int8_t>(codes, token);
   const float* x_scales = codes.scales + token * groups;
   const int32_t* x_sums = codes.sums + token * groups;
-  for (Float& r : result) r = set1(0.0f);
+  for (int b = 0; b < kBlocks; ++b)
+    for (Float& r : result[b]) r = set1(0.0f);
   for (int64_t g = 0; g < groups; ++g) {
-    Int acc[kTokens];
-    for (int t = 0; t < kTokens; ++t) acc[t] = iset1(-C::kZero * x_sums[t * groups + g]);
+    Int acc[kBlocks][kTokens];
+    for (auto& row : acc)
+      for (int t = 0; t < kTokens; ++t) row[t] = iset1(-C::kZero * x_sums[t * groups + g]);
     for (int64_t k = 0; k < codes.group; k += 8, w += 8 * C::kBytesPerColumn, x += 8) {
-      ask_ahead(w, 8 * C::kBytesPerColumn);
-      Bytes first, second;
-      C::read(w, first, second);
-      for (int t = 0; t < kTokens; ++t) acc[t] = C::dot(acc[t], first, x + t * stride);
-      for (int t = 0; t < kTokens; ++t) acc[t] = C::dot(acc[t], second, x + t * stride + 4);
-    }
-    const Float scale = load_fp16(scales + g * 16);
-    if constexpr (kAffine) {
-      const Float offset = load_fp16(matrix.offsets + (block * groups + g) * 16);
-      for (int t = 0; t < kTokens; ++t) {
-        const int64_t at = t * groups + g;
-        const Float sum = fma(offset, to_float(iset1(x_sums[at])), mul(scale, to_float(acc[t])));
-        result[t] = fma(sum, set1(x_scales[at]), result[t]);
+      Bytes first[kBlocks], second[kBlocks];
+      for (int b = 0; b < kBlocks; ++b) {
+        ask_ahead(w + b * next_block, 8 * C::kBytesPerColumn);
+        C::read(w + b * next_block, first[b], second[b]);
       }
-    } else {
       for (int t = 0; t < kTokens; ++t)
-        result[t] = fma(to_float(acc[t]), mul(scale, set1(x_scales[t * groups + g])), result[t]);
+        for (int b = 0; b < kBlocks; ++b) acc[b][t] = C::dot(acc[b][t], first[b], x + t * stride);
+      for (int t = 0; t < kTokens; ++t)
+        for (int b = 0; b < kBlocks; ++b) acc[b][t] = C::dot(acc[b][t], second[b], x + t * stride + 4);
+    }
+    for (int b = 0; b < kBlocks; ++b) {
+      const int64_t of_group = ((block + b) * groups + g) * 16;
+      const Float scale = load_fp16(matrix.scales + of_group);
+      if constexpr (kAffine) {
+        const Float offset = load_fp16(matrix.offsets + of_group);
+        for (int t = 0; t < kTokens; ++t) {
+          const int64_t at = t * groups + g;
+          const Float sum = fma(offset, to_float(iset1(x_sums[at])), mul(scale, to_float(acc[b][t])));
+          result[b][t] = fma(sum, set1(x_scales[at]), result[b][t]);
+        }
+      } else {
+        for (int t = 0; t < kTokens; ++t)
+          result[b][t] = fma(to_float(acc[b][t]), mul(scale, set1(x_scales[t * groups + g])), result[b][t]);
+      }
     }
   }
 }
 
 // The same, with offsets if the weight has them.
-template <int kBits, int kTokens>
+template <int kBits, int kBlocks, int kTokens>
 inline void codes_tiles(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix, int64_t block,
-                        Float (&result)[kTokens]) {
-  matrix.offsets == nullptr ? codes_tile<kBits, false>(codes, token, matrix, block, result)
-                            : codes_tile<kBits, true>(codes, token, matrix, block, result);
+                        Float (*result)[kTokens]) {
+  matrix.offsets == nullptr ? codes_tile<kBits, false, kBlocks>(codes, token, matrix, block, result)
+                            : codes_tile<kBits, true, kBlocks>(codes, token, matrix, block, result);
 }
 
 }  // namespace llmrt::LLMRT_ISA

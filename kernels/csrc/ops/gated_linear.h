@@ -16,23 +16,27 @@ inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, 
                         const llmrt_activations& y, int64_t g, int64_t token, int64_t end,
                         int64_t activation = LLMRT_SILU, const float* delta = nullptr) {
   const int64_t first = g * y.group, count = std::min(y.group, size - first), row = first_row + 2 * first;
-  const auto tile = [&]<int kTokens>(int64_t at) {
+  for_token_tiles(token, end, [&]<int kTokens, int kBlocks>(int64_t at) {
     float values[kTokens][kMaxGroup];
-    for (int64_t i = 0; i < count; i += 16) {
-      Float gate[kTokens];
-      product(x, at, weight, row + i, gate);
-      add_delta(delta, 2 * size, at, first + i, gate);
-      for (int t = 0; t < kTokens; ++t) store(values[t] + i, activated(gate[t], activation));
-    }
-    for (int64_t i = 0; i < count; i += 16) {
-      Float up[kTokens];
-      product(x, at, weight, row + count + i, up);
-      add_delta(delta, 2 * size, at, size + first + i, up);
-      for (int t = 0; t < kTokens; ++t) store(values[t] + i, mul(load(values[t] + i), up[t]));
-    }
+    for_tiles<kBlocks>(count / 16, [&]<int kNow>(int64_t block) {
+      Float gate[kNow][kTokens];
+      product<kNow>(x, at, weight, row + 16 * block, gate);
+      add_delta<kNow>(delta, 2 * size, at, first + 16 * block, gate);
+      for (int b = 0; b < kNow; ++b)
+        for (int t = 0; t < kTokens; ++t) store(values[t] + 16 * (block + b), activated(gate[b][t], activation));
+    });
+    for_tiles<kBlocks>(count / 16, [&]<int kNow>(int64_t block) {
+      Float up[kNow][kTokens];
+      product<kNow>(x, at, weight, row + count + 16 * block, up);
+      add_delta<kNow>(delta, 2 * size, at, size + first + 16 * block, up);
+      for (int b = 0; b < kNow; ++b)
+        for (int t = 0; t < kTokens; ++t) {
+          float* value = values[t] + 16 * (block + b);
+          store(value, mul(load(value), up[b][t]));
+        }
+    });
     for (int t = 0; t < kTokens; ++t) write_group(values[t], count, y, at + t, g);
-  };
-  for_tiles(end, tile, token);
+  });
 }
 
 inline void gated_linear(const llmrt_gated_linear_args& a, Context& context) {

@@ -85,9 +85,9 @@ inline void lora(const llmrt_lora_args& a, Context& context) {
     const llmrt_activations h = shrunk_by(a, adapted, i, p);
     const int64_t first = adapted.starts[i];
     const auto tile = [&]<int kTokens>(int64_t row) {
-      Float result[kTokens];
-      product_tile(a.wide, row, a.table[i].pieces[p].a, block, result);
-      for (int t = 0; t < kTokens; ++t) store(row_of<float>(h, row - first + t) + 16 * block, result[t]);
+      Float result[1][kTokens];
+      product_tile<1>(a.wide, row, a.table[i].pieces[p].a, block, result);
+      for (int t = 0; t < kTokens; ++t) store(row_of<float>(h, row - first + t) + 16 * block, result[0][t]);
     };
     for_tiles(adapted.starts[i + 1], tile, first);
   });
@@ -97,11 +97,11 @@ inline void lora(const llmrt_lora_args& a, Context& context) {
     const llmrt_low_rank& piece = a.table[i].pieces[p];
     const int64_t* tokens = adapted.tokens.data() + adapted.starts[i];
     const auto tile = [&]<int kTokens>(int64_t row) {
-      Float result[kTokens];
-      product_tile(h, row, piece.b, block, result);
+      Float result[1][kTokens];
+      product_tile<1>(h, row, piece.b, block, result);
       for (int t = 0; t < kTokens; ++t) {
         float* y = a.y + tokens[row + t] * a.rows + piece.start + 16 * block;
-        store(y, add(load(y), result[t]));
+        store(y, add(load(y), result[0][t]));
       }
     };
     for_tiles(adapted.starts[i + 1] - adapted.starts[i], tile);

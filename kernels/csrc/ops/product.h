@@ -1,5 +1,6 @@
 // x W^T, the core of every op with a weight. A tile keeps kTileTokens x 16 results in registers. It is one block of rows
-// wide, so that a weight is one stream of memory: two streams side by side read a third slower.
+// wide, so that a weight is one stream of memory: two streams side by side read a third slower. Tiles of many tokens are
+// kWideTokens x 16 kWideBlocks.
 #pragma once
 
 #include <utility>
@@ -18,36 +19,46 @@ inline const llmrt_matrix& piece_of(const llmrt_weight& weight, int64_t& row) {
 }
 
 // The types that go together: int8 with int4 and int8, bf16 with bf16, fp32 with every float type.
-template <int kTokens>
+template <int kBlocks, int kTokens>
 inline void product_tile(const llmrt_activations& x, int64_t token, const llmrt_matrix& matrix, int64_t block,
-                         Float (&result)[kTokens]) {
-  if (matrix.dtype == LLMRT_INT4) codes_tiles<4>(x, token, matrix, block, result);
-  if (matrix.dtype == LLMRT_INT8) codes_tiles<8>(x, token, matrix, block, result);
-  if (matrix.dtype == LLMRT_FP32) float_tiles<Fp32, Fp32, kTokens>(x, token, matrix, block, result);
-  if (matrix.dtype == LLMRT_FP16) float_tiles<Fp32, Fp16, kTokens>(x, token, matrix, block, result);
-  if (matrix.dtype == LLMRT_BF16)
-    x.dtype == LLMRT_BF16 ? float_tiles<Bf16, Bf16, kTokens>(x, token, matrix, block, result)
-                          : float_tiles<Fp32, Bf16, kTokens>(x, token, matrix, block, result);
+                         Float (*result)[kTokens]) {
+  if (matrix.dtype == LLMRT_INT4) return codes_tiles<4, kBlocks>(x, token, matrix, block, result);
+  if (matrix.dtype == LLMRT_INT8) return codes_tiles<8, kBlocks>(x, token, matrix, block, result);
+  for (int b = 0; b < kBlocks; ++b) {
+    if (matrix.dtype == LLMRT_FP32) float_tiles<Fp32, Fp32, kTokens>(x, token, matrix, block + b, result[b]);
+    if (matrix.dtype == LLMRT_FP16) float_tiles<Fp32, Fp16, kTokens>(x, token, matrix, block + b, result[b]);
+    if (matrix.dtype == LLMRT_BF16)
+      x.dtype == LLMRT_BF16 ? float_tiles<Bf16, Bf16, kTokens>(x, token, matrix, block + b, result[b])
+                            : float_tiles<Fp32, Bf16, kTokens>(x, token, matrix, block + b, result[b]);
+  }
 }
 
-// Results of kTokens tokens for the 16 rows from `row` on, bias included. Rows past the weight's last are 0.
-template <int kTokens>
+// Results of kTokens tokens for kBlocks blocks of 16 rows from `row` on, bias included. Rows past the weight's last are 0.
+template <int kBlocks, int kTokens>
 inline void product(const llmrt_activations& x, int64_t token, const llmrt_weight& weight, int64_t row,
-                    Float (&result)[kTokens]) {
+                    Float (*result)[kTokens]) {
   int64_t at = row;
   const llmrt_matrix& piece = piece_of(weight, at);
-  product_tile(x, token, piece, at / 16, result);
+  if (kBlocks > 1 && at + 16 * (kBlocks - 1) >= piece.rows) {  // the blocks are of two pieces
+    for (int b = 0; b < kBlocks; ++b) product<1>(x, token, weight, row + 16 * b, result + b);
+    return;
+  }
+  product_tile<kBlocks>(x, token, piece, at / 16, result);
   if (weight.bias == nullptr) return;
-  float bias[16] = {};
-  for (int64_t i = 0; i < 16 && row + i < weight.rows; ++i) bias[i] = weight.bias[row + i];
-  for (Float& r : result) r = add(r, load(bias));
+  for (int b = 0; b < kBlocks; ++b) {
+    float bias[16] = {};
+    for (int64_t i = 0, from = row + 16 * b; i < 16 && from + i < weight.rows; ++i) bias[i] = weight.bias[from + i];
+    for (Float& r : result[b]) r = add(r, load(bias));
+  }
 }
 
-// Adds the 16 columns from `column` on of `delta` [T, columns], if there is one.
-template <int kTokens>
-inline void add_delta(const float* delta, int64_t columns, int64_t token, int64_t column, Float (&result)[kTokens]) {
+// Adds the columns from `column` on, 16 a block, of `delta` [T, columns], if there is one.
+template <int kBlocks, int kTokens>
+inline void add_delta(const float* delta, int64_t columns, int64_t token, int64_t column, Float (*result)[kTokens]) {
   if (delta == nullptr) return;
-  for (int t = 0; t < kTokens; ++t) result[t] = add(result[t], load(delta + (token + t) * columns + column));
+  for (int b = 0; b < kBlocks; ++b)
+    for (int t = 0; t < kTokens; ++t)
+      result[b][t] = add(result[b][t], load(delta + (token + t) * columns + column + 16 * b));
 }
 
 // Calls body.operator()<kTokens>(first token) for tiles that cover all tokens: whole ones, then what is left.
@@ -55,6 +66,19 @@ template <int kTokens = kTileTokens, class Body>
 inline void for_tiles(int64_t tokens, Body&& body, int64_t token = 0) {
   for (; token + kTokens <= tokens; token += kTokens) body.template operator()<kTokens>(token);
   if constexpr (kTokens > 1) for_tiles<kTokens - 1>(tokens, std::forward<Body>(body), token);
+}
+
+// Most tiles of so many tokens find their weights in the cache, where it counts how few loads a product takes.
+inline bool are_many(int64_t tokens) { return kWideBlocks > 1 && tokens > 2 * kTileTokens; }
+
+// Calls body.operator()<kTokens, kBlocks>(first token) for tiles of the tokens [token, end); kBlocks blocks of rows are to
+// be computed at a time.
+template <class Body>
+inline void for_token_tiles(int64_t token, int64_t end, Body&& body) {
+  if (are_many(end - token))
+    for_tiles<kWideTokens>(end, [&]<int kTokens>(int64_t t) { body.template operator()<kTokens, kWideBlocks>(t); }, token);
+  else
+    for_tiles<kTileTokens>(end, [&]<int kTokens>(int64_t t) { body.template operator()<kTokens, 1>(t); }, token);
 }
 
 }  // namespace llmrt::LLMRT_ISA

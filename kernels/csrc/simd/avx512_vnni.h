@@ -14,6 +14,8 @@ using Bytes = __m512i;  // 64 bytes
 
 // Tokens that one tile of the matrix product keeps in registers.
 constexpr int kTileTokens = 8;
+// The same where there are many: tokens, and blocks of 16 rows.
+constexpr int kWideTokens = 6, kWideBlocks = 2;
 // Those whose sums are floats, two of them a token.
 constexpr int kFloatTokens = 8;
 // The same for the products of attention: rows, and vectors of 16 columns.

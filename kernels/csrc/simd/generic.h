@@ -21,6 +21,7 @@ struct Bytes {
 };
 
 constexpr int kTileTokens = 1;
+constexpr int kWideTokens = kTileTokens, kWideBlocks = 1;  // of many tokens
 constexpr int kFloatTokens = 1;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;

@@ -21,6 +21,7 @@ struct Bytes {
 };
 
 constexpr int kTileTokens = 4;
+constexpr int kWideTokens = kTileTokens, kWideBlocks = 1;  // of many tokens
 constexpr int kFloatTokens = 2;
 constexpr int kMatmulRows = 5;
 constexpr int kMatmulVectors = 1;
