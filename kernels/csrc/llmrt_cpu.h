@@ -1,9 +1,9 @@
 // The C ABI of llmrt's CPU kernels.
 //
 // A call is a function and the address of its arguments. llmrt_run executes a list of calls on the thread pool, one
-// after the other: every thread enters every call, takes its share, and meets the others at a barrier. A list that is
-// kept and run again is a tape: it is to the CPU what a captured graph is to a GPU. Arguments are plain structs that
-// the caller owns; pointers in them must stay valid as long as the list is run.
+// after the other: its threads enter every call, take their shares, and meet at its end. A list that is kept and run
+// again is a tape: it is to the CPU what a captured graph is to a GPU. Arguments are plain structs that the caller
+// owns; pointers in them must stay valid as long as the list is run.
 //
 // Letters in shapes: T tokens, B requests, H query heads, KVH key/value heads, D head dimension, N rows and K columns
 // of a weight, G values that share a scale, E experts. Tensors are contiguous, activations fp32, indices int64.
