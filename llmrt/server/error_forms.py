@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 from fastapi import FastAPI, Request, Response
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from starlette.exceptions import HTTPException
 
 from llmrt.errors import LlmrtError
 from llmrt.server.errors import INVALID_REQUEST, ErrorBody, HttpError, describe
+
+THREAD = "thread"  # a conversation that the server keeps, a field of /v1/messages
 
 
 class OpenAIError(Struct, frozen=True):
@@ -19,11 +21,18 @@ class OpenAIError(Struct, frozen=True):
     error: ErrorBody
 
 
+class ThreadDetails(Struct, frozen=True):
+    """By these a client knows that it has to send conversations whole."""
+
+    error_code: str = "thread_unsupported_request"
+
+
 class AnthropicErrorBody(Struct, frozen=True):
     """What Anthropic's clients read out of ``error``."""
 
     type: str
     message: str
+    details: ThreadDetails | UnsetType = UNSET
 
 
 class AnthropicError(Struct, frozen=True, tag_field="type", tag="error"):
@@ -57,7 +66,8 @@ def openai_error(error: HttpError) -> OpenAIError:
 def anthropic_error(error: HttpError) -> AnthropicError:
     """The same for ``/v1/messages``, where the status decides the type."""
     kind = _ANTHROPIC_TYPES.get(error.status, INVALID_REQUEST if error.status < 500 else "api_error")
-    return AnthropicError(AnthropicErrorBody(kind, error.body.message))
+    details = ThreadDetails() if error.body.param == THREAD else UNSET
+    return AnthropicError(AnthropicErrorBody(kind, error.body.message, details))
 
 
 def ollama_error(error: HttpError) -> OllamaError:

@@ -182,6 +182,22 @@ def test_c46_what_the_model_reads(claude: anthropic.Anthropic) -> None:
     )
 
 
+def test_c46_the_tool_runner_sends_conversations_whole(claude: anthropic.Anthropic) -> None:
+    """It asks for one that the server keeps, and is told that there are none."""
+
+    @anthropic.beta_tool
+    def f(x: int) -> str:
+        """Twice a number."""
+        return f"that is {2 * x}"
+
+    ask: Any = {**asked(hermes("f", {"x": 3})), "tools": [f]}
+    first, last = claude.beta.messages.tool_runner(**ask, max_iterations=2)
+    seen = [turn.usage.input_tokens + (turn.usage.cache_read_input_tokens or 0) for turn in (first, last)]
+    assert seen[1] > seen[0] + first.usage.output_tokens
+    with pytest.raises(anthropic.BadRequestError, match="keeps no conversations"):
+        claude.beta.messages.create(**asked("hi"), thread={"type": "create"})
+
+
 def test_c46_the_last_message_of_the_assistant_is_continued(claude: anthropic.Anthropic) -> None:
     user = {"role": "user", "content": "@prompt"}
     assert prompt(claude, messages=[user, {"role": "assistant", "content": "So"}]).endswith("assistant\nSo")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmrt.server.error_forms import THREAD
 from llmrt.server.extra_fields import FieldPolicy
 from llmrt.server.schemas import ToolName
 
@@ -13,8 +14,14 @@ FIELDS = FieldPolicy(
     harmless=frozenset(
         {"cache_control", "diagnostics", "inference_geo", "metadata", "service_tier", "user_profile_id", "workspace_id"}
     ),
-    unsupported={"container": (), "context_management": (), "mcp_servers": ([],), "speed": ("standard",)},
-    instead={},
+    unsupported={
+        "container": (),
+        "context_management": (),
+        "mcp_servers": ([],),
+        "speed": ("standard",),
+        THREAD: (),
+    },
+    instead={THREAD: "is not supported by this server, which keeps no conversations; send all messages without it"},
 )
 
 
