@@ -1,4 +1,7 @@
-"""Commands that say of a value they cannot take where it is from: a flag, a variable or a line of a file."""
+"""Commands that say of a value they cannot take where it is from: a flag, a variable or a line of a file.
+
+Requests have some of the same values as fields, whose names are spelt otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand
+
+from llmrt.errors import RequestError
 
 
 class Command(TyperCommand):
@@ -20,6 +25,22 @@ class Command(TyperCommand):
             if error.param is not None and error.param_hint is None:
                 error.param_hint = _source(ctx, error.param)
             raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """Raises ``RequestError`` that calls a field of requests by the name that it has here."""
+        try:
+            return super().invoke(ctx)
+        except RequestError as error:
+            raise RequestError(_as_typed(ctx, self, error)) from error
+
+
+def _as_typed(ctx: typer.Context, command: Any, error: RequestError) -> str:
+    """The message, which may begin with the field."""
+    message = str(error)
+    for param in command.params:
+        if error.param == param.name and message.startswith(f"{param.name} "):
+            return f"{_source(ctx, param) or param.opts[0]}{message.removeprefix(param.name)}"
+    return message
 
 
 def reason(error: typer.BadParameter) -> str:

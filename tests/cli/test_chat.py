@@ -352,7 +352,7 @@ def test_a_single_message_leaves_the_answer_alone_on_stdout(tiny: Path, piped: b
         ((), b"", "The message is empty"),
         (("--prompt", " "), b"", "The message is empty"),
         ((), b"\xff\xfe", "not UTF-8"),
-        (("--prompt", "hi", "--temperature", "9"), b"", "temperature is 9.0"),
+        (("--prompt", "hi", "--temperature", "9"), b"", "--temperature is 9.0"),
         (("--prompt", "hi", "--ctx", "100000"), b"", "--ctx is 100000"),
         (("--prompt", "hi" * 600), b"", "maximum context length is 512"),
     ],

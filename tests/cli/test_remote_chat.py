@@ -104,7 +104,7 @@ def test_a_wrong_model_a_wrong_place_and_options_of_another_kind(served: Served,
         (("--url", "http://127.0.0.1:9"), "no server answers at http://127.0.0.1:9/v1"),
         (("--url", "127.0.0.1:8080"), "--url is '127.0.0.1:8080'; it must be an address such as"),
         (("--url", served.url, "--quant", "int4"), "--quant is for a model in this process; leave it out with --url."),
-        (("--url", served.url, "--temperature", "9"), "temperature is 9"),
+        (("--url", served.url, "--temperature", "9"), "--temperature is 9"),
         ((), "chat needs a MODEL, or the --url of a server that has one."),
     ):
         status, _, err = llmrt("chat", *arguments, "--prompt", "x")
