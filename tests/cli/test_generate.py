@@ -95,8 +95,8 @@ def test_characters_that_stdout_lacks_are_shown_as_escapes(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("hi", "--stop", ""), "stop holds an empty string"),
-        (("hi", "--top-k", "271"), "top_k is 271"),
+        (("hi", "--stop", ""), "--stop holds an empty string"),
+        (("hi", "--top-k", "271"), "--top-k is 271"),
         (("hi", "--max-tokens", "0"), "--max-tokens is 0"),
         (("",), "The prompt is empty"),
         ((PROMPT * 100,), "maximum context length is 512"),
