@@ -4,7 +4,7 @@
     PYTHONPATH=.:kernels python -m benchmarks.gpu --part engine --json engine.json
 
 It needs torch, triton, numpy, safetensors, pytest and transformers, and no installation. A section that fails is
-recorded and the next one runs; what is measured is on disk after each.
+recorded and the next one runs; each row is on disk as soon as it is measured. What matters most comes first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.on_gpu import adapters, engine, guesses, kernels, machine, profile
+from benchmarks.on_gpu import adapters, compiled, engine, guesses, kernels, machine, peer, profile
 from benchmarks.on_gpu.sections import Sections
 
 PARTS = {
@@ -27,13 +27,15 @@ PARTS = {
     },
     "engine": {
         "machine": machine.machine,
-        "parity": kernels.parity,
+        "compiled": compiled.models,
         "7b-int4": engine.mistral_int4,
         "7b-bf16": engine.mistral_bf16,
+        "parity": kernels.parity,
+        "mixtral-int4": engine.mixtral_int4,
+        "7b-int8": engine.mistral_int8,
+        "transformers-7b-bf16": peer.mistral_bf16,
         "adapters": adapters.mistral_int4,
         "guesses": guesses.mistral_int4,
-        "7b-int8": engine.mistral_int8,
-        "mixtral-int4": engine.mixtral_int4,
         "mixtral-int8": engine.mixtral_int8,
         "mixtral-bf16": engine.mixtral_bf16,
         "profile-int4": profile.mistral_int4,
@@ -47,7 +49,7 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help="else both")
     parser.add_argument("--sections", nargs="*", help="by name; else all of the part")
     parser.add_argument("--seconds", type=float, default=540.0, help="that all of it may take")
-    parser.add_argument("--json", type=Path, help="where the results go, after each section")
+    parser.add_argument("--json", type=Path, help="where the results go, as they come")
     parser.add_argument("--list", action="store_true", help="print the names of the sections")
     options = parser.parse_args()
     chosen = {name: run for part, runs in PARTS.items() if options.part in (None, part) for name, run in runs.items()}

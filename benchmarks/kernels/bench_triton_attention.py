@@ -10,8 +10,9 @@ with as many heads of keys as of queries (which they read from that cache), and 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -94,18 +95,19 @@ def sdpa_seconds(keys: int, backend: SDPBackend) -> float | None:
         return None
 
 
-def best_sdpa(keys: int) -> tuple[str, float]:
-    """The fastest of torch's backends and its time."""
+def best_sdpa(keys: int) -> tuple[str, float] | None:
+    """The fastest of torch's backends and its time; None if there is none."""
     times = {name: sdpa_seconds(keys, backend) for name, backend in BACKENDS.items()}
-    return min(((name, time) for name, time in times.items() if time is not None), key=lambda pair: pair[1])
+    known = ((name, time) for name, time in times.items() if time is not None)
+    return min(known, key=lambda pair: pair[1], default=None)
 
 
-def prompt_row(arena: Arena, keys: int, group: int, best: tuple[str, float]) -> Row:
+def prompt_row(arena: Arena, keys: int, group: int, best: tuple[str, float] | None) -> Row:
     """Attention of a whole prompt."""
     seconds = arena.seconds(1, keys, keys, group)
     rate = 2 * HEADS * DIM * keys * (keys + 1) / seconds / 1e12
-    name, theirs = best
-    return Row("prefill", arena.name, group > 0, 1, keys, seconds * 1e6, rate, name, theirs / seconds)
+    name, over = (None, None) if best is None else (best[0], best[1] / seconds)
+    return Row("prefill", arena.name, group > 0, 1, keys, seconds * 1e6, rate, name, over)
 
 
 def decode_row(arena: Arena, requests: int, keys: int, group: int) -> Row:
@@ -116,18 +118,16 @@ def decode_row(arena: Arena, requests: int, keys: int, group: int) -> Row:
     return Row("decode", arena.name, group > 0, requests, keys, seconds * 1e6, rate, copy=copy)
 
 
-def measure() -> list[dict[str, Any]]:
+def measure() -> Iterator[Row]:
     """All rows, printed as they come."""
     print("op      cache  codes requests   keys        us  TFLOP/s    best  x best   copy")
     best = {keys: best_sdpa(keys) for keys in PROMPTS}
-    rows: list[Row] = []
     for cache, group in (("bf16", 0), ("int8", GROUP)):
         arena = Arena(cache)
-        for keys in PROMPTS:
-            rows.append(shown(prompt_row(arena, keys, group, best[keys])))
         for requests, keys in DECODE:
-            rows.append(shown(decode_row(arena, requests, keys, group)))
-    return [asdict(row) for row in rows]
+            yield shown(decode_row(arena, requests, keys, group))
+        for keys in PROMPTS:
+            yield shown(prompt_row(arena, keys, group, best[keys]))
 
 
 def shown(row: Row) -> Row:
@@ -143,7 +143,7 @@ def shown(row: Row) -> Row:
 def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit(f"torch {torch.__version__} sees no GPU; this measures one.")
-    measure()
+    deque(measure(), maxlen=0)
 
 
 if __name__ == "__main__":

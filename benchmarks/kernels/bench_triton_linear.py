@@ -10,10 +10,10 @@ and ``x int4`` torch's time over ours; ``--threads`` measures few tokens with ea
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,16 +52,15 @@ class Row:
     over_int4: float | None
 
 
-def measure() -> list[dict[str, Any]]:
+def measure() -> Iterator[Row]:
     """All rows, printed as they come."""
     print("op           shape       scheme    tokens       us   copy   TOP/s  x bf16  x int4")
-    rows = [*dense_rows(FEW + SOME + MANY), *moe_rows()]
-    return [asdict(row) for row in rows]
+    yield from dense_rows(FEW + SOME + MANY)
+    yield from moe_rows()
 
 
-def dense_rows(tokens: Sequence[int]) -> list[Row]:
+def dense_rows(tokens: Sequence[int]) -> Iterator[Row]:
     """``linear``, and ``gated_linear`` where the matrix is a gate's."""
-    rows: list[Row] = []
     for name, shape in SHAPES.items():
         packed = {scheme: cold_weights(shape, *scheme) for scheme in SCHEMES}
         op = gated_linear if name.endswith("gate_up") else linear
@@ -70,8 +69,7 @@ def dense_rows(tokens: Sequence[int]) -> list[Row]:
             for scheme, weights in packed.items():
                 x = random_codes(count, shape[1], scheme[1])
                 seconds = graph_seconds([lambda w=w, x=x, op=op: op(x, w) for w in weights])
-                rows.append(row_of(op.__name__, name, shape, scheme, count, seconds, bf16, int4))
-    return rows
+                yield row_of(op.__name__, name, shape, scheme, count, seconds, bf16, int4)
 
 
 def row_of(
@@ -104,10 +102,9 @@ def row_of(
     return row
 
 
-def moe_rows() -> list[Row]:
+def moe_rows() -> Iterator[Row]:
     """Mixtral's experts; the bytes are those of the experts that ``tokens`` tokens are sent to, all from 16 on."""
     num_experts, num_active, hidden, inner = MIXTRAL
-    rows: list[Row] = []
     for bits, group in SCHEMES:
         gate_up = random_weight((num_experts * 2 * inner, hidden), bits, group)
         down = random_weight((num_experts * hidden, inner), bits, group)
@@ -119,9 +116,7 @@ def moe_rows() -> list[Row]:
             seconds = graph_seconds([call])
             busy = min(num_active * tokens, num_experts)
             shape = (3 * inner * busy, hidden)
-            row = row_of("moe_experts", "Mixtral", shape, (bits, group), tokens, seconds, None, None)
-            rows.append(row)
-    return rows
+            yield row_of("moe_experts", "Mixtral", shape, (bits, group), tokens, seconds, None, None)
 
 
 def sweep(threads: Sequence[int]) -> None:
@@ -129,7 +124,7 @@ def sweep(threads: Sequence[int]) -> None:
     for limit in threads:
         tiles.MAX_THREADS = limit
         print(f"{limit} threads")
-        dense_rows(FEW)
+        deque(dense_rows(FEW), maxlen=0)
 
 
 def packed_bytes(shape: tuple[int, int], bits: int, group: int) -> float:
@@ -176,8 +171,11 @@ def int4_seconds(shape: tuple[int, int], tokens: int) -> float | None:
         return None
     x = torch.randn(tokens, columns, device="cuda", dtype=torch.bfloat16)
     scales = torch.ones(columns // 64, rows, 2, device="cuda", dtype=torch.bfloat16)
-    weights = [_int4_weight(rows, columns) for _ in range(copies(rows * columns / 2))]
-    return graph_seconds([lambda w=w: torch.ops.aten._weight_int4pack_mm(x, w, 64, scales) for w in weights])
+    try:
+        weights = [_int4_weight(rows, columns) for _ in range(copies(rows * columns / 2))]
+        return graph_seconds([lambda w=w: torch.ops.aten._weight_int4pack_mm(x, w, 64, scales) for w in weights])
+    except RuntimeError:  # a build without it
+        return None
 
 
 def _int4_weight(rows: int, columns: int) -> Tensor:
@@ -194,7 +192,7 @@ def main() -> None:
     if options.threads:
         sweep(options.threads)
     else:
-        measure()
+        deque(measure(), maxlen=0)
 
 
 if __name__ == "__main__":

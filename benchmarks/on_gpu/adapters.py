@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from benchmarks.on_gpu.engine import MISTRAL, random_engine
+from benchmarks.on_gpu.sections import Rows
 from benchmarks.random_adapter import compare, write_adapter
 from llmrt.model.config import ModelConfig
 
@@ -14,20 +14,18 @@ ADAPTERS, TOKENS, ROUNDS = 8, 96, 3
 RANKS = (16, 64)
 
 
-def mistral_int4() -> dict[str, Any]:
-    return measured(MISTRAL, "int4")
+def mistral_int4() -> Rows:
+    yield from measured(MISTRAL, "int4")
 
 
-def measured(shape: ModelConfig, quant: str) -> dict[str, Any]:
+def measured(shape: ModelConfig, quant: str) -> Rows:
     """By the adapters' rank, of queries, keys, values and the output of attention."""
     engine, _ = random_engine(shape, quant)
-    rows: dict[str, Any] = {}
     for rank in RANKS:
         names = [f"{rank}-{i}" for i in range(ADAPTERS)]
         with tempfile.TemporaryDirectory() as folder:
             for name in names:
                 engine.load_adapter(name, write_adapter(shape, Path(folder) / name, rank))
-        rows[f"rank_{rank}"] = compare(engine, names, TOKENS, ROUNDS)
+        yield f"rank_{rank}", compare(engine, names, TOKENS, ROUNDS)
         for name in names:
             engine.unload_adapter(name)
-    return rows

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.on_gpu.limits import copy_bandwidth
+from benchmarks.on_gpu.limits import copy_bandwidth, matmul_rate
+from benchmarks.on_gpu.sections import Rows
 from llmrt.cli.measure import Workload, run_once
 from llmrt.config import EngineConfig
 from llmrt.engine.build import assemble_engine
@@ -24,6 +25,7 @@ from llmrt.engine.settle import loaded_bytes
 from llmrt.model.config import ModelConfig, MoeConfig, RopeConfig
 from llmrt.model.headers import AssumedHeaders
 from llmrt.model.random_checkpoint import RandomCheckpoint
+from llmrt.model.tensor_slots import num_active_parameters
 
 MISTRAL = ModelConfig(
     family="mistral",
@@ -53,47 +55,47 @@ class Bar:
     advance: Any = field(default=lambda _: None)
 
 
-def mistral_bf16() -> dict[str, Any]:
-    return measured(MISTRAL, "none")
+def mistral_bf16() -> Rows:
+    yield from measured(MISTRAL, "none")
 
 
-def mistral_int8() -> dict[str, Any]:
-    return measured(MISTRAL, "int8")
+def mistral_int8() -> Rows:
+    yield from measured(MISTRAL, "int8")
 
 
-def mistral_int4() -> dict[str, Any]:
-    return measured(MISTRAL, "int4")
+def mistral_int4() -> Rows:
+    yield from measured(MISTRAL, "int4")
 
 
-def mixtral_bf16() -> dict[str, Any]:
-    return measured(MIXTRAL, "none")
+def mixtral_bf16() -> Rows:
+    yield from measured(MIXTRAL, "none")
 
 
-def mixtral_int8() -> dict[str, Any]:
-    return measured(MIXTRAL, "int8")
+def mixtral_int8() -> Rows:
+    yield from measured(MIXTRAL, "int8")
 
 
-def mixtral_int4() -> dict[str, Any]:
-    return measured(MIXTRAL, "int4")
+def mixtral_int4() -> Rows:
+    yield from measured(MIXTRAL, "int4")
 
 
-def measured(shape: ModelConfig, quant: str) -> dict[str, Any]:
+def measured(shape: ModelConfig, quant: str, **settings: Any) -> Rows:
     """All figures of one model. Raises ``MemoryFitError`` where it does not fit."""
-    engine, load_seconds = random_engine(shape, quant)
+    copy_bandwidth(), matmul_rate()  # while there is memory for that
+    engine, load_seconds = random_engine(shape, quant, **settings)
     draw = random.Random(0)
     short = Workload(512, 128)
     run_once(engine, Workload(16, 4), draw, Bar())  # compiles
-    rows: dict[str, Any] = {"load_seconds": round(load_seconds, 2), "kv_dtype": engine.config.kv_dtype}
+    yield "load_seconds", round(load_seconds, 2)
+    yield "kv_dtype", engine.config.kv_dtype
     for streams in STREAMS:
         workload = replace(short, batch=streams)
         run_once(engine, replace(workload, num_output_tokens=4), draw, Bar())  # records the graph
-        rows[f"decode_{streams}"] = _decode(engine, shape, workload, draw)
-    rows["decode_at_32k"] = _decode(engine, shape, Workload(64, 64, depth=DEPTH), draw)
+        yield f"decode_{streams}", _decode(engine, shape, workload, draw)
+    yield "decode_at_32k", _decode(engine, shape, Workload(64, 64, depth=DEPTH), draw)
     for length in (512, CHUNK, DEPTH):
-        run = run_once(engine, Workload(length, 1), draw, Bar())
-        rows[f"prefill_{length}_tokens_per_second"] = round(run.prefill_rate)
-    rows["peak_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
-    return rows
+        yield f"prefill_{length}", _prefill(engine, shape, length, draw)
+    yield "peak_memory_gb", round(torch.cuda.max_memory_allocated() / 1e9, 2)
 
 
 def random_engine(shape: ModelConfig, quant: str, **settings: Any) -> tuple[LLMEngine, float]:
@@ -132,6 +134,17 @@ def _decode(engine: LLMEngine, shape: ModelConfig, workload: Workload, draw: ran
         "step_ms": round(1000 / steps_per_second, 3),
         "share_of_copy_bandwidth": round(bytes_read * steps_per_second / copy_bandwidth(), 3),
         "host_ms_per_step": round(1000 * host / len(waits), 3),
+    }
+
+
+def _prefill(engine: LLMEngine, shape: ModelConfig, length: int, draw: random.Random) -> dict[str, Any]:
+    """Rate, and the share of the rate of bf16 products that those with its weights alone come to."""
+    run_once(engine, Workload(length, 1), draw, Bar())  # compiles
+    run = run_once(engine, Workload(length, 1), draw, Bar())
+    weights = num_active_parameters(shape) - shape.vocab_size * shape.hidden_size  # the head is for the last token
+    return {
+        "tokens_per_second": round(run.prefill_rate),
+        "share_of_matmul_rate": round(2 * weights * run.prefill_rate / matmul_rate(), 3),
     }
 
 

@@ -10,9 +10,9 @@ import random
 import time
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 from benchmarks.on_gpu.engine import MISTRAL, random_engine
+from benchmarks.on_gpu.sections import Rows
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import Request, SamplingParams
@@ -43,11 +43,11 @@ class Remembered:
         ]
 
 
-def mistral_int4() -> dict[str, Any]:
-    return measured(MISTRAL, "int4")
+def mistral_int4() -> Rows:
+    yield from measured(MISTRAL, "int4")
 
 
-def measured(shape: ModelConfig, quant: str) -> dict[str, Any]:
+def measured(shape: ModelConfig, quant: str) -> Rows:
     """Tokens a second of a single request without guesses, and over them the ratios with."""
     engine, _ = random_engine(shape, quant)
     token_ids = random.Random(0).choices(range(engine.vocab_size), k=PROMPT)
@@ -56,11 +56,9 @@ def measured(shape: ModelConfig, quant: str) -> dict[str, Any]:
     ways = {"plain": None, "guesses_that_come_true": right, "prompt_lookup": lookup}
     rounds = [{name: answered(engine, token_ids, way)[1] for name, way in ways.items()} for _ in range(ROUNDS + 1)]
     ratios = {name: median(each[name] / each["plain"] for each in rounds[1:]) for name in ways if name != "plain"}
-    return {
-        "tokens_per_second": round(median(each["plain"] for each in rounds[1:]), 1),
-        "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
-        "accepted": round(right.num_accepted_tokens / max(1, right.num_draft_tokens), 3),
-    }
+    yield "tokens_per_second", round(median(each["plain"] for each in rounds[1:]), 1)
+    yield "ratios", {name: round(ratio, 3) for name, ratio in ratios.items()}
+    yield "accepted", round(right.num_accepted_tokens / max(1, right.num_draft_tokens), 3)
 
 
 def answered(engine: LLMEngine, token_ids: list[int], speculation: Speculation | None) -> tuple[list[int], float]:

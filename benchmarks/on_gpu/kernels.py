@@ -6,47 +6,49 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from benchmarks.on_gpu.limits import copy_bandwidth, matmul_rate
+from benchmarks.on_gpu.sections import Rows
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests/triton/interpreted"
 MODELS = TESTS / "test_triton_models.py"
-FAMILIES = ("llama", "mistral", "mixtral")
+FAMILIES = ("llama", "mistral", "mixtral", "gemma2", "qwen", "cohere or olmo2")
 PROCESSES = 8  # side by side, for most of their time goes into compiling
 
 
-def limits() -> dict[str, Any]:
+def limits() -> Rows:
     """The device's own rates."""
-    return {
-        "copy_gb_per_second": round(copy_bandwidth() / 1e9),
-        "bf16_tflops": round(matmul_rate() / 1e12),
-    }
+    yield "copy_gb_per_second", round(copy_bandwidth() / 1e9)
+    yield "bf16_tflops", round(matmul_rate() / 1e12)
 
 
-def tests() -> dict[str, Any]:
+def tests() -> Rows:
     """The tests that CI interprets, on the device."""
     files = sorted(set(TESTS.glob("test_*.py")) - {MODELS})
-    return _pytest({file.stem: [str(file)] for file in files})
+    yield from _pytest({file.stem: [str(file)] for file in files})
 
 
-def parity() -> dict[str, Any]:
+def parity() -> Rows:
     """Tiny models beside transformers, and graphs beside single launches."""
-    others = " and ".join(f"not {family}" for family in FAMILIES)
-    return _pytest({name: [str(MODELS), "-k", name] for name in FAMILIES} | {"others": [str(MODELS), "-k", others]})
+    others = f"not ({' or '.join(FAMILIES)})"
+    yield from _pytest({name: [str(MODELS), "-k", name] for name in (*FAMILIES, others)})
 
 
-def _pytest(runs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The last line of each run. Raises ``RuntimeError`` if a test fails."""
+def _pytest(runs: Mapping[str, Sequence[str]]) -> Rows:
+    """The last line of each run. Raises ``RuntimeError`` in the end if a test failed."""
+    failed: list[str] = []
     with ThreadPoolExecutor(PROCESSES) as pool:
-        done = dict(zip(runs, pool.map(_run_pytest, runs.values()), strict=True))
-    failed = [lines for lines, passed in done.values() if not passed]
+        names = {pool.submit(_run_pytest, arguments): name for name, arguments in runs.items()}
+        for future in as_completed(names):
+            lines, passed = future.result()
+            failed += [] if passed else lines
+            yield names[future], lines[-1]
     if failed:
-        raise RuntimeError("\n".join(line for lines in failed for line in lines))
-    return {name: lines[-1] for name, (lines, _) in done.items()}
+        raise RuntimeError("\n".join(failed))
 
 
 def _run_pytest(arguments: Sequence[str]) -> tuple[list[str], bool]:
@@ -59,15 +61,18 @@ def _run_pytest(arguments: Sequence[str]) -> tuple[list[str], bool]:
     return lines, done.returncode == 0
 
 
-def attention() -> Any:
+def attention() -> Rows:
     """Prefill beside SDPA, decode beside the bandwidth."""
     from benchmarks.kernels import bench_triton_attention
 
-    return bench_triton_attention.measure()
+    for row in bench_triton_attention.measure():
+        codes = "-codes" if row.codes else ""
+        yield f"{row.op}-{row.cache}{codes}-{row.requests}x{row.keys}", asdict(row)
 
 
-def linear() -> Any:
+def linear() -> Rows:
     """Packed products beside cuBLAS and the bandwidth."""
     from benchmarks.kernels import bench_triton_linear
 
-    return bench_triton_linear.measure()
+    for row in bench_triton_linear.measure():
+        yield f"{row.op}-{row.shape}-int{row.bits}-{row.tokens}", asdict(row)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
 
 import torch
 import triton
 
+from benchmarks.on_gpu.sections import Rows
 
-def machine() -> dict[str, Any]:
+
+def machine() -> Rows:
     """The GPU and the versions of what drives it."""
     properties = torch.cuda.get_device_properties(0)
-    return {
+    rows = {
         "gpu": properties.name,
         "capability": f"{properties.major}.{properties.minor}",
         "memory_bytes": properties.total_memory,
@@ -25,6 +26,7 @@ def machine() -> dict[str, Any]:
         "triton": triton.__version__,
         "python": sys.version.split()[0],
     }
+    yield from rows.items()
 
 
 def _driver() -> str | None:

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -19,14 +19,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-Section = Callable[[], Any]
+Rows = Iterator[tuple[str, Any]]  # each with its name, as it is measured
+Section = Callable[[], Rows]
 Outcome = dict[str, Any]
 
 SECTION_SECONDS = 240.0  # that one may take
 
 
 class Sections:
-    """``num_failed`` of them gave no rows. After ``seconds`` none is under way; the results go to ``file``."""
+    """``num_failed`` of them did not end well. After ``seconds`` none is under way; the results go to ``file``."""
 
     def __init__(self, file: Path | None, seconds: float) -> None:
         self.num_failed = 0
@@ -35,7 +36,7 @@ class Sections:
         self.outcomes: dict[str, Outcome] = {}
 
     def run(self, sections: Mapping[str, Section]) -> None:
-        """Run all, print what they return, and write the report after each."""
+        """Run all, print what they give, and write the report after each row."""
         left = dict(sections)
         while left and time.monotonic() < self._end:
             self._run_until_one_fails(left)
@@ -51,43 +52,60 @@ class Sections:
         results_of_child.close()
         try:
             for name in list(left):
-                start = time.monotonic()
-                outcome = self._next(results)
                 del left[name]
-                self._record(name, outcome, time.monotonic() - start)
-                if "rows" not in outcome:
+                if not self._has_ended_well(name, results):
                     return
         finally:
             _end(child)
 
-    def _next(self, results: Connection) -> Outcome:
-        seconds = max(0.0, min(SECTION_SECONDS, self._end - time.monotonic()))
-        if not results.poll(seconds):
-            return {"error": f"not ready after {seconds:.0f} seconds"}
-        try:
-            return results.recv()
-        except EOFError:
-            return {"error": "its process died"}
+    def _has_ended_well(self, name: str, results: Connection) -> bool:
+        """Take the rows of a section as they come, up to its end."""
+        start, rows = time.monotonic(), dict[str, Any]()
+        end = min(start + SECTION_SECONDS, self._end)
+        while isinstance(message := _next(results, end), tuple):
+            row, value = message
+            rows[row] = value
+            self._write(name, {"seconds": round(time.monotonic() - start, 1), "rows": rows, "error": "not ended"})
+        self._record(name, {**({"rows": rows} if rows else {}), **message}, time.monotonic() - start)
+        return not message
 
     def _record(self, name: str, outcome: Outcome, seconds: float) -> None:
-        self.num_failed += "rows" not in outcome
-        self.outcomes[name] = {"seconds": round(seconds, 1), **outcome}
+        self.num_failed += "error" in outcome or "skipped" in outcome
+        self._write(name, {"seconds": round(seconds, 1), **outcome})
         print(f"== {name}", json.dumps(self.outcomes[name], indent=1), sep="\n", flush=True)
+
+    def _write(self, name: str, outcome: Outcome) -> None:
+        self.outcomes[name] = outcome
         if self._file is not None:
             self._file.write_text(json.dumps({"sections": self.outcomes}, indent=1) + "\n")
+
+
+Message = tuple[str, Any] | dict[str, Any]  # a row, or how a section ended: {} for well
+
+
+def _next(results: Connection, end: float) -> Message:
+    seconds = max(0.0, end - time.monotonic())
+    if not results.poll(seconds):
+        return {"error": "not ready in time"}
+    try:
+        return results.recv()
+    except EOFError:
+        return {"error": "its process died"}
 
 
 def _run_all(sections: list[Section], results: Connection) -> None:
     os.setsid()  # so that what a section starts can be ended with it
     for section in sections:
-        results.send(_outcome(section))
+        results.send(_ended(section, results))
 
 
-def _outcome(section: Section) -> Outcome:
+def _ended(section: Section, results: Connection) -> Outcome:
     try:
-        return {"rows": section()}
+        for row in section():
+            results.send(row)
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc().splitlines()[-12:]}
+    return {}
 
 
 def _end(child: BaseProcess) -> None:

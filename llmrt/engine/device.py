@@ -105,7 +105,7 @@ class _CudaGraph:
     def __init__(self, work: Work, pool: Any) -> None:
         self.result = work()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
+        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):  # other threads go on
             self._recorded = work()
 
     def replay(self) -> None:

@@ -156,11 +156,15 @@ class GpuRunner:
         return replace(batch, **uploaded), pending_rows, places
 
     def _copied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``tensors`` of int64 on the device, by one copy."""
-        sizes = [tensor.numel() for tensor in tensors.values()]
-        host = self._device.host_buffer(sum(sizes), torch.int64)
-        torch.cat([tensor.flatten() for tensor in tensors.values()], out=host)
-        words = torch.empty(sum(sizes), dtype=torch.int64, device=self._device.device)
+        """``tensors`` of int64 on the device, by one copy.
+
+        Each begins at a multiple of 16 bytes, for kernels are compiled once for such places and once for others.
+        """
+        rooms = [tensor.numel() + tensor.numel() % 2 for tensor in tensors.values()]
+        host = self._device.host_buffer(sum(rooms), torch.int64)
+        for room, tensor in zip(host.split(rooms), tensors.values(), strict=True):
+            room[: tensor.numel()] = tensor.flatten()
+        words = torch.empty(sum(rooms), dtype=torch.int64, device=self._device.device)
         self._device.copy(words, host)
-        parts = words.split(sizes)
-        return {name: part.view(tensor.shape) for (name, tensor), part in zip(tensors.items(), parts, strict=True)}
+        parts = zip(tensors.items(), words.split(rooms), strict=True)
+        return {name: part[: tensor.numel()].view(tensor.shape) for (name, tensor), part in parts}

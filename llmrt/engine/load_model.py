@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -92,6 +93,8 @@ def load_model(
 def _tuned(spec: OpSpec) -> list[str]:
     """Use what `llmrt tune` measured, if Triton's kernels run; returns what the person should know."""
     if spec.device != "cuda" or triton_refusal(spec.case) is not None:
+        return []
+    if not all(map(find_spec, ("msgspec", "platformdirs"))):  # on a machine that only measures a GPU
         return []
     from llmrt.engine.tuned_kernels import use_tuned  # and with it Triton
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.on_gpu import adapters, engine, guesses, sections
+from benchmarks.on_gpu import adapters, compiled, engine, guesses, kernels, peer, sections
 from llmrt.engine import build
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.model.config import ModelConfig, MoeConfig
@@ -46,12 +48,11 @@ TINY = ModelConfig(
 
 def test_it_imports_nothing_that_such_a_machine_may_lack() -> None:
     code = (
-        "import sys, importlib.abc\n"
-        "class Absent(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        f"        if name.split('.')[0] in {ABSENT.split()!r}: raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
-        "import benchmarks.gpu\n"
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({ABSENT.split()!r}))\n"
+        "import benchmarks.gpu, torch\n"
+        "from llmrt.engine import load_model\n"
+        "assert load_model._tuned(load_model.OpSpec('cuda', torch.bfloat16)) == []\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": ".:kernels"}, check=True)
 
@@ -63,7 +64,8 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "DEVICE", "cpu")
     monkeypatch.setattr(engine, "DEPTH", 1024)
     monkeypatch.setattr(engine, "STREAMS", (1, 3))
-    monkeypatch.setattr(engine, "copy_bandwidth", lambda: 1e9)
+    for name in ("copy_bandwidth", "matmul_rate"):
+        monkeypatch.setattr(engine, name, lambda: 1e9)
     for name in ("reset_peak_memory_stats", "synchronize", "empty_cache"):
         monkeypatch.setattr(torch.cuda, name, lambda: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
@@ -71,13 +73,13 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("pretended")
 def test_a_model_is_measured() -> None:
-    rows = engine.measured(TINY, "none")
+    rows = dict(engine.measured(TINY, "none"))
     for name in ("decode_1", "decode_3", "decode_at_32k"):
         row = rows[name]
         assert row["tokens_per_second"] > 0
         assert 0 < row["host_ms_per_step"] < row["step_ms"] * 2
         assert row["share_of_copy_bandwidth"] > 0
-    assert rows["prefill_512_tokens_per_second"] > 0
+    assert rows["prefill_512"]["tokens_per_second"] > 0 < rows["prefill_512"]["share_of_matmul_rate"]
 
 
 @pytest.mark.usefixtures("pretended")
@@ -106,7 +108,7 @@ def test_a_model_is_gone_when_the_next_one_asks_for_memory(monkeypatch: pytest.M
     monkeypatch.setattr(engine, "assemble_engine", watched)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: there.append(sum(cache() is not None for cache in caches)))
     for _ in range(2):
-        engine.measured(TINY, "none")
+        dict(engine.measured(TINY, "none"))
     assert there == [0, 0]
 
 
@@ -116,11 +118,38 @@ def test_adapters_and_guesses_are_compared_with_steps_without(monkeypatch: pytes
         monkeypatch.setattr(module, "TOKENS", tokens)
     monkeypatch.setattr(adapters, "ADAPTERS", 3)
     monkeypatch.setattr(adapters, "ROUNDS", 1)
-    kept = adapters.measured(TINY, "none")["rank_64"]["kept"]
+    kept = dict(adapters.measured(TINY, "none"))["rank_64"]["kept"]
     assert kept["an_adapter_each"] > 0 < kept["one_adapter_for_all"]
-    rows = guesses.measured(TINY, "none")
+    rows = dict(guesses.measured(TINY, "none"))
     assert set(rows["ratios"]) == {"guesses_that_come_true", "prompt_lookup"}
     assert rows["accepted"] == 1  # on the processor rows are rounded alike
+
+
+@pytest.mark.usefixtures("pretended")
+def test_kernels_are_compiled_by_measuring_without_keeping_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "SHARE", None)
+    monkeypatch.setattr(compiled, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count))
+    assert list(dict(compiled.compiled({"tiny": (TINY, "none")}))) == ["tiny"]
+
+
+@pytest.mark.usefixtures("pretended")
+def test_transformers_decodes_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "TOKENS", 8)
+    assert dict(peer.measured(TINY))["tokens_per_second"] > 0
+
+
+def test_of_tests_that_fail_the_others_are_recorded(tmp_path: Path) -> None:
+    (tmp_path / "test_good.py").write_text("def test_it(): pass\n")
+    (tmp_path / "test_bad.py").write_text("def test_it(): assert 1 == 2\n")
+    rows = kernels._pytest({name: [str(tmp_path / f"test_{name}.py")] for name in ("good", "bad")})
+    assert {next(rows)[0], next(rows)[0]} == {"good", "bad"}
+    with pytest.raises(RuntimeError, match="assert 1 == 2"):
+        next(rows)
+
+
+def numbers(count: int, then: Callable[[], object]) -> sections.Rows:
+    yield from ((str(i), i) for i in range(count))
+    then()
 
 
 def test_a_section_that_fails_dies_or_hangs_is_recorded_and_the_others_run(
@@ -128,14 +157,20 @@ def test_a_section_that_fails_dies_or_hangs_is_recorded_and_the_others_run(
 ) -> None:
     monkeypatch.setattr(sections, "SECTION_SECONDS", 3.0)
     running = sections.Sections(file := tmp_path / "gpu.json", 60)
-    kinds = {"fails": partial(int, "x"), "dies": partial(os._exit, 3), "hangs": partial(time.sleep, 60)}
-    running.run({"first": partial(list, range(2)), **kinds, "last": partial(list, range(3))})
+    ends = {"fails": partial(int, "x"), "dies": partial(os._exit, 3), "hangs": partial(time.sleep, 60)}
+    kinds = {name: partial(numbers, 1, end) for name, end in ends.items()}
+    running.run({"first": partial(numbers, 2, dict), **kinds, "last": partial(numbers, 3, dict)})
     late = sections.Sections(None, -1)
-    late.run({"third": dict})
+    late.run({"third": partial(numbers, 1, dict)})
     outcomes = json.loads(file.read_text())["sections"]
     assert running.num_failed == 3
     assert outcomes["fails"]["error"] == "ValueError: invalid literal for int() with base 10: 'x'"
     assert outcomes["dies"]["error"] == "its process died"
-    assert outcomes["hangs"]["error"] == "not ready after 3 seconds"
-    assert (outcomes["first"]["rows"], outcomes["last"]["rows"]) == ([0, 1], [0, 1, 2])
+    assert outcomes["hangs"]["error"] == "not ready in time"
+    assert {name: list(outcome["rows"].values()) for name, outcome in outcomes.items()} == {
+        "first": [0, 1],
+        **{name: [0] for name in kinds},
+        "last": [0, 1, 2],
+    }
+    assert "error" not in outcomes["first"] and "error" not in outcomes["last"]
     assert late.outcomes["third"]["skipped"] == "out of time"

@@ -208,6 +208,15 @@ def test_a_steady_decode_is_one_graph_replayed(waiting: LLMEngine) -> None:
     assert (device.num_run, device.num_captured, device.num_replayed) == (1, 1, 48)
 
 
+def test_what_is_uploaded_lies_where_kernels_are_compiled_for(waiting: LLMEngine) -> None:
+    engine = on_device(waiting, device := ScriptedDevice(random.Random(0)), block_size=16, extra_blocks=0)
+    tensors = {str(size): torch.arange(size).view(shape) for size, shape in ((3, (3,)), (6, (2, 3)), (0, (0,)))}
+    copied = engine._runner._copied(tensors)
+    device.event().wait()
+    assert all(torch.equal(copied[name], tensor) for name, tensor in tensors.items())
+    assert all(tensor.data_ptr() % 16 == 0 for tensor in copied.values())
+
+
 def test_graphs_serve_a_few_numbers_of_rows() -> None:
     assert sorted({rows_for(count) for count in range(1, 41)}) == [1, 2, 4, 8, 16, 24, 32, 40]
     assert all(rows_for(count) >= count for count in range(1, 200))
