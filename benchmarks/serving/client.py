@@ -1,6 +1,6 @@
 """An HTTP client that costs next to nothing: one socket a request, and a time stamp for each event of a stream.
 
-What it costs is taken from the server on the same cores, so streams are read where they arrive.
+What it costs is taken from the server on the same cores, so what comes is kept, with its time, and read afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ class Reply:
     status: int | None = None
     times: list[float] = field(default_factory=list[float])
     events: list[bytes] = field(default_factory=list[bytes])
-    end: float = 0.0
     is_whole: bool = False
 
     def records(self) -> list[Any]:
@@ -73,12 +72,12 @@ def request_bytes(body: dict[str, Any] | bytes, path: str = "/v1/completions", m
 async def stream(port: int, body: dict[str, Any], into: Reply | None = None) -> Reply:
     """Ask for a completion and read it to its end. A connection that breaks leaves a reply that is not whole.
 
-    The caller may look at what came so far in ``into``.
+    When it is cancelled, what came so far is in ``into``.
     """
     reply = into or Reply()
     reply.begin = time.perf_counter()
     try:
-        transport, listener = await asyncio.get_running_loop().create_connection(lambda: _Listener(reply), HOST, port)
+        transport, listener = await asyncio.get_running_loop().create_connection(_Listener, HOST, port)
     except OSError:
         listener = None
     if listener is not None:
@@ -87,7 +86,7 @@ async def stream(port: int, body: dict[str, Any], into: Reply | None = None) -> 
             await listener.ended
         finally:
             transport.close()
-    reply.end = time.perf_counter()
+            _fill(reply, listener.arrivals)
     return reply
 
 
@@ -102,24 +101,30 @@ async def read_status(reader: asyncio.StreamReader) -> int:
 
 
 class _Listener(asyncio.Protocol):
-    """Notes what comes in ``reply``. Lines that begin no event are sizes of chunks, comments, and what is between."""
+    """Keeps what comes, and when."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._reply = reply
-        self._rest = b""
+        self.arrivals: list[tuple[float, bytes]] = []
 
     def data_received(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if self._reply.status is None:
-                self._reply.status = int(line.split()[1])
-            elif line.startswith(_DONE):
-                self._reply.is_whole = True
-            elif line.startswith(_DATA):
-                self._reply.times.append(time.perf_counter())
-                self._reply.events.append(line.strip())
+        self.arrivals.append((time.perf_counter(), data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
+
+
+def _fill(reply: Reply, arrivals: list[tuple[float, bytes]]) -> None:
+    """Lines that begin no event are sizes of chunks, comments, and what is between."""
+    rest = b""
+    for moment, data in arrivals:
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if reply.status is None:
+                reply.status = int(line.split()[1])
+            elif line.startswith(_DONE):
+                reply.is_whole = True
+            elif line.startswith(_DATA):
+                reply.times.append(moment)
+                reply.events.append(line.strip())

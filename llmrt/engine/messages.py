@@ -80,7 +80,7 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
 
 
 class Outputs(msgspec.Struct, tag=True, frozen=True):
-    """What one step gave to each request that got something, the engine's state if it has changed, and new notices."""
+    """What one step gave to each request that got something; now and then the engine's state and new notices."""
 
     outputs: list[RequestOutput]
     stats: EngineStats | None = None

@@ -20,7 +20,6 @@ from llmrt.engine.scheduler import SampledToken
 from llmrt_kernels.reference.sample import draw, truncated, uniform
 
 
-@torch.inference_mode()
 def sample(logits: Tensor, requests: Sequence[Request]) -> list[SampledToken]:
     """Choose a token for each row. logits [R, V], row r for ``requests[r]``."""
     return [_choose(row, request) for row, request in zip(logits.float(), requests, strict=True)]
@@ -35,7 +34,6 @@ def choose(
     return dict(zip(requests, sample(logits, requests), strict=True))
 
 
-@torch.inference_mode()
 def verify(
     logits: Tensor, requests: Sequence[Request], likeliest: Callable[[], list[int]]
 ) -> dict[Request, SampledToken]:
@@ -83,6 +81,7 @@ def _follow_draft(request: Request, logits: Tensor, likeliest: Sequence[int]) ->
     return token._replace(accepted=tuple(accepted))
 
 
+@torch.inference_mode()
 def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> SampledToken:
     """The token behind those of ``request`` and the ``accepted`` ones of its draft. logits [V] fp32."""
     params = request.params

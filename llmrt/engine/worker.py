@@ -101,7 +101,7 @@ class Engine(Protocol):
         ...
 
 
-_SILENT_SECONDS = 1.0  # after which a step that gave nothing is told of too, as a sign of life
+_STATE_SECONDS = 0.1  # after which the state is told although no request came: also a sign of life
 
 BuildEngine = Callable[[Path, EngineConfig], Engine]
 
@@ -141,21 +141,24 @@ def serve(channel: Channel, build: BuildEngine) -> int:
 
 def run(engine: Engine, channel: Channel) -> None:
     """Take records in, step, send outputs; sleeps only when there is nothing to compute. Ends by ``EOFError``."""
-    told, num_noticed, sent_at = EngineStats(), len(engine.notices), time.monotonic()
+    num_noticed, told_at = len(engine.notices), 0.0
     while True:
         outputs: list[RequestOutput] = []
-        for record in channel.receive(block=not engine.has_work):
+        records = channel.receive(block=not engine.has_work)
+        for record in records:
             if isinstance(record, LoadAdapter | UnloadAdapter):
                 channel.send(_change_adapters(engine, record))
             else:
                 outputs += _apply(engine, record)
         if engine.has_work:
             outputs += engine.step()
-        stats, notices = engine.stats, engine.notices[num_noticed:]
         now = time.monotonic()
-        if outputs or stats != told or notices or now > sent_at + _SILENT_SECONDS:
-            channel.send(Outputs(outputs, None if stats == told else stats, [*notices]))
-            told, num_noticed, sent_at = stats, num_noticed + len(notices), now
+        if records or not engine.has_work or now > told_at + _STATE_SECONDS:
+            notices = [*engine.notices[num_noticed:]]
+            channel.send(Outputs(outputs, engine.stats, notices))
+            num_noticed, told_at = num_noticed + len(notices), now
+        elif outputs:
+            channel.send(Outputs(outputs))
 
 
 def _change_adapters(engine: Engine, record: LoadAdapter | UnloadAdapter) -> AdaptersChanged:

@@ -38,6 +38,7 @@ _HISTOGRAMS = {
     "request_prompt_tokens": (_TOKENS, "Tokens of a prompt."),
     "request_generation_tokens": (_TOKENS, "Tokens of an answer."),
 }
+_TELL_SECONDS = 0.1  # so long tokens are only noted: a step sweeps the caches, so that one by one they cost much
 _REASONS: tuple[FinishReason, ...] = ("stop", "length", "abort", "error")
 
 
@@ -114,6 +115,8 @@ class _Life:
     first_token: float = 0.0
     last_token: float = 0.0
     num_tokens: int = 0
+    told_at: float = 0.0
+    untold: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])  # seconds for so many tokens
 
 
 @dataclass
@@ -148,19 +151,29 @@ class Watch:
 
     def _see_tokens(self, life: _Life, num_tokens: int, queue_seconds: float) -> None:
         now = time.monotonic()
-        self.metrics.count("generation_tokens", num_tokens)
         if life.num_tokens == 0:
             life.queue_seconds, life.first_token = queue_seconds, now
             self.metrics.count("prompt_tokens", life.num_prompt_tokens)
+            self.metrics.count("generation_tokens", num_tokens)
             self.metrics.observe("time_to_first_token_seconds", now - life.began)
         else:
-            for _ in range(num_tokens):
-                self.metrics.observe("inter_token_latency_seconds", (now - life.last_token) / num_tokens)
-                self.metrics.observe("time_per_output_token_seconds", (now - life.last_token) / num_tokens)
+            life.untold.append((now - life.last_token, num_tokens))
         life.last_token = now
         life.num_tokens += num_tokens
+        if now > life.told_at + _TELL_SECONDS:
+            self._tell_tokens(life)
+            life.told_at = now
+
+    def _tell_tokens(self, life: _Life) -> None:
+        for seconds, num_tokens in life.untold:
+            self.metrics.count("generation_tokens", num_tokens)
+            for _ in range(num_tokens):
+                self.metrics.observe("inter_token_latency_seconds", seconds / num_tokens)
+                self.metrics.observe("time_per_output_token_seconds", seconds / num_tokens)
+        life.untold.clear()
 
     def _end(self, life: _Life, reason: FinishReason) -> None:
+        self._tell_tokens(life)
         self.metrics.count_end(reason)
         self.metrics.observe("e2e_request_latency_seconds", time.monotonic() - life.began)
         self.metrics.observe("request_prompt_tokens", life.num_prompt_tokens)
