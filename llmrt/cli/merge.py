@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -26,4 +27,4 @@ def merge(
     from llmrt.engine.merged_folder import write_merged  # torch, a second or two
 
     write_merged(artifact.path, lora, output, artifact.sampling)
-    say(f"{output} holds {artifact.name} with {lora} in its weights; use it as: llmrt chat {output}")
+    say(f"{output} holds {artifact.name} with {lora} in its weights; use it as: llmrt chat {quote(str(output))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -46,7 +47,7 @@ def quantize(
     calibration = calibration_ids(calibrate, quant, local.tokenizer)
     _write(local, output, EngineConfig(quant=quant, calibration=calibration, threads=threads))
     size = sum(path.stat().st_size for path in output.iterdir())
-    say(f"{output} holds {local.name} ({decimal(size)}); use it as: llmrt chat {output}")
+    say(f"{output} holds {local.name} ({decimal(size)}); use it as: llmrt chat {quote(str(output))}")
     if evaluate is not None:
         written = find_model(str(output))
         result = evaluated(written, local.path, EngineConfig(threads=threads), evaluate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from llmrt.errors import CheckpointError, ModelNotFoundError
@@ -21,11 +22,13 @@ def local_artifact(model: str) -> ModelArtifact | None:
     """The folder or file at ``model``; None when there is none and it may be a name instead.
 
     Raises ModelNotFoundError for a missing path that can be nothing else, and CheckpointError for a folder or
-    file that is not a model.
+    file that is not a model, or has a name that is no text.
     """
     if not model:  # Path("") would be the current folder
         return None
     path = Path(model).expanduser()
+    if path.exists():
+        _check_text(path.absolute())
     if path.is_dir():
         return _folder_artifact(model, path.absolute())
     if path.is_file():
@@ -48,6 +51,15 @@ def check_weights(folder: Path) -> None:
             f"{folder} has "
             + (PICKLE_REFUSAL if pickled else "no safetensors and no GGUF file: its weights are missing")
         )
+
+
+def _check_text(path: Path) -> None:
+    """The libraries that open weights and vocabularies take paths as text."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode("ascii", "backslashreplace")
+        raise CheckpointError(f"{shown} is no text in this locale; rename the folder or file, or use UTF-8") from error
 
 
 def _check_shards(index: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants, scan_cache_dir
 
-from llmrt.errors import ConfigError, DownloadError, ModelNotFoundError
+from llmrt.errors import CheckpointError, ConfigError, DownloadError, ModelNotFoundError
 from llmrt.hub import store
+from llmrt.hub.local import local_artifact
 from llmrt.hub.remove import pulled, remove, sharers
 from llmrt.hub.sources import resolve
 from tests.hub.conftest import Serve
@@ -100,3 +102,10 @@ def test_a_model_whose_files_are_gone_can_be_removed(serve: Serve, said: list[st
     store.save(manifest("mistral-7b", tmp_path / "gone"))
     remove(pulled("mistral-7b"))
     assert store.load_all() == []
+
+
+def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xf6del.gguf"))
+    path.touch()
+    with pytest.raises(CheckpointError, match=r"m\\xf6del.gguf is no text"):
+        local_artifact(str(path))
