@@ -86,6 +86,7 @@ def _root(  # pyright: ignore[reportUnusedFunction] - typer keeps it
 
 def main() -> None:
     """Run the command line: exit 0 on success, 1 on an error of one line, 2 on bad usage, 130 on Ctrl-C."""
+    _open_closed_streams()
     try:
         app()
     except LlmrtError as error:
@@ -95,6 +96,13 @@ def main() -> None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes what is left at its exit
         _leave(f"the output cannot be written: {error.strerror}")
+
+
+def _open_closed_streams() -> None:
+    """Whoever starts us may have closed stdin, stdout or stderr: then there is nothing to read, and nobody to tell."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open as long as the process
 
 
 def _leave(message: str) -> None:

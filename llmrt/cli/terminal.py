@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -15,8 +16,8 @@ def say(line: str) -> None:
 
 
 def complain(error: Exception) -> None:
-    """Print an error that does not end the program."""
-    typer.secho(f"error: {error}", fg="red", err=True)
+    """Print an error that does not end the program; NO_COLOR (https://no-color.org) leaves it without colour."""
+    typer.secho(f"error: {error}", fg=None if os.environ.get("NO_COLOR") else "red", err=True)
 
 
 def write(text: str) -> None:

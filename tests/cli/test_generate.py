@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from llmrt.cli.generate import generate
+from llmrt.cli.main import main
 from llmrt.cli.terminal import write
 from llmrt.config import EngineConfig
 from llmrt.engine.build import build_engine
@@ -115,3 +116,14 @@ def test_no_prompt_and_no_pipe(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     with pytest.raises(RequestError, match="PROMPT is missing"):
         generate(str(tiny))
+
+
+def test_a_stdin_that_is_closed_holds_nothing(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["llmrt", "generate", str(tiny)])
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit):
+        main()
+    assert "error: The prompt is empty" in capsys.readouterr().err
+    sys.stdin.close()
