@@ -63,12 +63,15 @@ def origin_of(model: Path, recipe: Recipe, calibration: Calibration) -> Origin:
     return Origin(recipe=recipe, calibration=calibration.identity, source=source_identity(model), source_path=model)
 
 
-def write_packed(path: Path, decoder: Decoder, origin: Origin) -> None:
-    """Write the packed weights of ``decoder``. Raises ``DownloadError`` of one line if the disk does not take them."""
+def write_packed(path: Path, decoder: Decoder, origin: Origin, *, hint: str = HINT) -> None:
+    """Write the packed weights of ``decoder``.
+
+    Raises ``DownloadError`` of one line, which ends with ``hint``, if the disk does not take them.
+    """
     header = describe_decoder(decoder, origin)
-    with disk_errors(path.parent, hint=HINT):
+    with disk_errors(path.parent, hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
-        require_space(path.parent, packed_bytes(decoder, header), hint=HINT)
+        require_space(path.parent, packed_bytes(decoder, header), hint=hint)
         save_decoder(path, decoder, header)
 
 

