@@ -27,7 +27,8 @@ head dimensions, caps, slopes, norms, activations) are spread over the rows, the
 options whose code is apart share a row, such as codes of 4 and of 8 bits in the two pieces of a weight. A kernel whose
 body is a part of another's has no row: RMSNorm beside LayerNorm, rounding alone beside norms that round, an activation
 alone beside the products that end in it, of dense experts the second product beside the two of the first, of sampling's
-passes the one that counts again, what an adapter expands for one token beside what it shrinks.
+passes the one that counts again, what an adapter expands for one token beside what it shrinks. On sm_90 and sm_120
+kernels that may begin while the one before them ends are compiled so (`kernels/llmrt_kernels/triton/overlap.py`).
 
 ## Registers of a thread / KB of shared memory of a block, rounded up
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.on_gpu import adapters, compiled, engine, guesses, kernels, peer, sections
+from benchmarks.on_gpu import adapters, compiled, engine, guesses, kernels, overlap, peer, sections
 from llmrt.engine import build
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.model.config import ModelConfig, MoeConfig
@@ -113,7 +113,8 @@ def test_a_model_is_gone_when_the_next_one_asks_for_memory(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("pretended")
-def test_adapters_and_guesses_are_compared_with_steps_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adapters_guesses_and_overlap_are_compared_with_steps_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "PROMPT", 8)
     for module, tokens in ((adapters, 6), (guesses, 60)):
         monkeypatch.setattr(module, "TOKENS", tokens)
     monkeypatch.setattr(adapters, "ADAPTERS", 3)
@@ -123,6 +124,7 @@ def test_adapters_and_guesses_are_compared_with_steps_without(monkeypatch: pytes
     rows = dict(guesses.measured(TINY, "none"))
     assert set(rows["ratios"]) == {"guesses_that_come_true", "prompt_lookup"}
     assert rows["accepted"] == 1  # on the processor rows are rounded alike
+    assert dict(overlap.measured(TINY, "none"))["same_tokens"]
 
 
 @pytest.mark.usefixtures("pretended")

@@ -17,6 +17,7 @@ import triton.language as tl
 from llmrt_kernels.packed import Codes, Weight
 from llmrt_kernels.triton.activation import activated
 from llmrt_kernels.triton.codes import empty_codes, store_codes
+from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.target import target_of
@@ -62,6 +63,7 @@ def _few(x: Codes, weight: Weight, y: Codes, programs: int, **constants: int | s
         TOKENS=tokens_at_once(x.num_tokens),
         SPAN=span,
         ASM=target.asm,
+        **overlap(target),
         num_warps=warps,
         **constants,
     )
@@ -113,13 +115,15 @@ def activated_dot4_kernel(
     TOKENS: tl.constexpr,
     SPAN: tl.constexpr,
     ASM: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """A program computes a group of outputs of all tokens, or two without a gate."""
+    begin(OVERLAP)
     program = tl.program_id(0)
     block, row, inside = program_rows(program, SIZE, GROUP, GATED)
     last = tl.zeros([], tl.int64) + tokens - 1
     x, w = (x_ptr, x_scales_ptr, x_sums_ptr), (w_ptr, w_scales_ptr, w_offsets_ptr)
-    results = product_dot4(x, last * 0, last, w, block, row, GROUPS, GROUP, BITS, TOKENS, SPAN, ASM)
+    results = product_dot4(x, last * 0, last, w, block, row, GROUPS, GROUP, BITS, TOKENS, SPAN, ASM, OVERLAP)
     y = (y_ptr, y_scales_ptr, y_sums_ptr)
     for t in tl.static_range(TOKENS):
         token = tl.minimum(t, last) + tl.zeros([1], tl.int64)  # past the last one it is that once more

@@ -20,6 +20,7 @@ from llmrt_kernels.triton.attention_decode import decode_kernel
 from llmrt_kernels.triton.attention_prefill import prefill_kernel
 from llmrt_kernels.triton.codes import empty_codes, quantize_rows
 from llmrt_kernels.triton.fp8 import as_bytes
+from llmrt_kernels.triton.overlap import overlap
 from llmrt_kernels.triton.target import target_of
 
 LOG2_E = math.log2(math.e)
@@ -162,6 +163,7 @@ class _Call:
             self.q, *self.cache, *self.batch, *self.out, *parts,
             self.table_width, self.kv_heads, *self.scores, self.window, splits, max_queries,
             BLOCK_M=rows, **join_sizes(rows_used, self.sizes["DIM_PADDED"]), **self.launch_constants(tiles),
+            **overlap(target_of(self.q.device)),
         )  # fmt: skip
 
     def parts(self, splits: int, rows: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,6 +18,7 @@ import triton.language as tl
 
 from llmrt_kernels.triton.attention_output import store_heads
 from llmrt_kernels.triton.attention_tiles import LOWEST, attend, query_factor, rows_of
+from llmrt_kernels.triton.overlap import begin, wait
 
 
 @triton.jit(
@@ -30,9 +31,11 @@ def decode_kernel(
     table_width, kv_heads, scale_log2, bend, slopes_ptr, window, splits, max_queries,
     HEADS: tl.constexpr, DIM: tl.constexpr, DIM_PADDED: tl.constexpr, PAGE: tl.constexpr, CODE_GROUP: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, ROWS: tl.constexpr, PARTS: tl.constexpr, STAGES: tl.constexpr,
-    ASM: tl.constexpr,
+    ASM: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """Requests of more than max_queries new tokens are left out. With one split the result goes to ``out`` at once."""
+    begin(OVERLAP)
+    wait(OVERLAP)
     split = tl.program_id(0)
     kv_head = tl.program_id(1)
     b = tl.program_id(2)

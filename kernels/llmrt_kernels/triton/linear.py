@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Matrix, Weight
+from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.target import target_of
@@ -80,6 +81,7 @@ def _few(
         TOKENS=tokens_at_once(x.num_tokens),
         SPAN=span,
         ASM=target.asm,
+        **overlap(target),
         num_warps=warps,
     )
 
@@ -156,17 +158,19 @@ def linear_dot4_kernel(
     TOKENS: tl.constexpr,
     SPAN: tl.constexpr,
     ASM: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """A program computes 16 rows, those of the second piece in the programs from ``blocks0`` on."""
+    begin(OVERLAP)
     x = (x_ptr, x_scales_ptr, x_sums_ptr)
     w0, w1 = (w0_ptr, w0_scales_ptr, w0_offsets_ptr), (w1_ptr, w1_scales_ptr, w1_offsets_ptr)
     out = (bias_ptr, residual_ptr, y_ptr)
     block = tl.program_id(0).to(tl.int64)
     first = first_row + tl.program_id(0) * BLOCK
     if BITS1 == 0 or block < blocks0:
-        _block(x, w0, block, first, out, tokens, rows, GROUPS, GROUP, BITS0, TOKENS, SPAN, ASM)
+        _block(x, w0, block, first, out, tokens, rows, GROUPS, GROUP, BITS0, TOKENS, SPAN, ASM, OVERLAP)
     else:
-        _block(x, w1, block - blocks0, first, out, tokens, rows, GROUPS, GROUP, BITS1, TOKENS, SPAN, ASM)
+        _block(x, w1, block - blocks0, first, out, tokens, rows, GROUPS, GROUP, BITS1, TOKENS, SPAN, ASM, OVERLAP)
 
 
 @triton.jit
@@ -184,11 +188,13 @@ def _block(
     TOKENS: tl.constexpr,
     SPAN: tl.constexpr,
     ASM: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     row = tl.arange(0, BLOCK)
     first = tl.zeros([], tl.int64)
     blocks = block + row // BLOCK
-    results = product_dot4(x, first, first + tokens - 1, w, blocks, row, GROUPS, GROUP, BITS, TOKENS, SPAN, ASM)
+    last = first + tokens - 1
+    results = product_dot4(x, first, last, w, blocks, row, GROUPS, GROUP, BITS, TOKENS, SPAN, ASM, OVERLAP)
     for t in tl.static_range(TOKENS):
         inside = (row < rows - first_row) & (t < tokens)
         store_rows(results[t], out, first, t, first_row, row, rows, inside)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.codes import empty_codes, store_codes
+from llmrt_kernels.triton.overlap import begin, overlap, wait
+from llmrt_kernels.triton.target import target_of
 from llmrt_kernels.triton.variant import Variant
 
 VALUES_A_WARP = 512
@@ -60,7 +62,8 @@ def _launch(
     groups = triton.next_power_of_2(triton.cdiv(size, group)) if group else 1
     width = group or triton.next_power_of_2(size)
     warps = min(max(groups * width // VALUES_A_WARP, 1), 16)
-    norm_kernel[(tokens,)](x, weight, bias, residual, *y, eps, SIZE=size, GROUPS=groups, GROUP=width, num_warps=warps)
+    sizes = {"SIZE": size, "GROUPS": groups, "GROUP": width}
+    norm_kernel[(tokens,)](x, weight, bias, residual, *y, eps, **sizes, **overlap(target_of(x.device)), num_warps=warps)
 
 
 @triton.jit
@@ -76,14 +79,17 @@ def norm_kernel(
     SIZE: tl.constexpr,
     GROUPS: tl.constexpr,
     GROUP: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """LayerNorm if there is a bias. ``y_ptr`` is the tensor's, or the codes' if there are scales."""
+    begin(OVERLAP)
     t = tl.program_id(0).to(tl.int64)
     g = tl.arange(0, GROUPS)
     at = g[:, None] * GROUP + tl.arange(0, GROUP)[None, :]
     inside = at < SIZE
-    x = tl.load(x_ptr + t * SIZE + at, mask=inside, other=0.0).to(tl.float32)
     weight = tl.load(weight_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    wait(OVERLAP)
+    x = tl.load(x_ptr + t * SIZE + at, mask=inside, other=0.0).to(tl.float32)
     if bias_ptr is not None:
         x = tl.where(inside, x - mean_of(x, SIZE), 0.0)
     y = x * tl.div_rn(1.0, tl.sqrt_rn(mean_of(x * x, SIZE) + eps)) * weight

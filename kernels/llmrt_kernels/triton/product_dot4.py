@@ -7,7 +7,8 @@ Weights are lines of 16 rows (``reference/linear_packed.py``), read as words: wo
 (int4) or 4 (int8) columns of row r. A thread has all lines of a group for four rows, so the inner sums stay in its
 registers and the scales are applied once a group. A thread block walks through the columns, SPAN groups a turn: it
 asks for all of the turn's weights, then multiplies. How many bytes are on their way is what a large card's speed
-depends on, so a barrier keeps the compiler from asking for a line only where it is used.
+depends on, so a barrier keeps the compiler from asking for a line only where it is used. With OVERLAP the first turn's
+are asked for before the kernel in front has ended.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import triton.language as tl
 
 from llmrt_kernels.triton.codes import PAD
 from llmrt_kernels.triton.dot4 import dot4
+from llmrt_kernels.triton.overlap import wait
 
 NIBBLES = tl.constexpr(0x0F0F0F0F)
 ZEROS = tl.constexpr(-0x7F7F7F80)  # 0x80808080: a code of 8 bits with its zero 128 taken off is  code ^ 0x80
@@ -38,6 +40,7 @@ def product_dot4(
     TOKENS: tl.constexpr,
     SPAN: tl.constexpr,
     ASM: tl.constexpr,
+    OVERLAP: tl.constexpr = False,
 ):
     """Results [R] fp32 of each of the tokens first, ..., first + TOKENS - 1; what follows ``last`` (int64) repeats it.
 
@@ -62,6 +65,7 @@ def product_dot4(
         w_scale = tl.load(w_scales_ptr + g[:, None] * BLOCK).to(tl.float32)
         if w_offsets_ptr is not None:
             w_offset = tl.load(w_offsets_ptr + g[:, None] * BLOCK).to(tl.float32)
+        wait(OVERLAP)
         x_scales = [tl.load(x_scales_ptr + token * GROUPS + g, mask=inside, other=0.0) for token in tokens]
         if BITS == 4 or w_offsets_ptr is not None:
             x_sums = [tl.load(x_sums_ptr + token * GROUPS + g) for token in tokens]

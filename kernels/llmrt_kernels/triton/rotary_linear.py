@@ -14,6 +14,7 @@ from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.fp8 import as_bytes
 from llmrt_kernels.triton.linear import CODES_POINTERS, OFFSETS, WEIGHT_POINTERS, linear_as, two_at_a_time
+from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.rope_kv_write import (
     HEAD_NORM,
@@ -102,6 +103,7 @@ def _few(
         TOKENS=tokens_at_once(x.num_tokens),
         SPAN=span,
         ASM=target.asm,
+        **overlap(target),
         num_warps=warps,
     )
 
@@ -145,8 +147,10 @@ def rotary_dot4_kernel(
     TOKENS: tl.constexpr,
     SPAN: tl.constexpr,
     ASM: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """A program computes one head of all tokens, those of the second piece in the programs from ``heads0`` on."""
+    begin(OVERLAP)
     x = (x_ptr, x_scales_ptr, x_sums_ptr)
     w0, w1 = (w0_ptr, w0_scales_ptr, w0_offsets_ptr), (w1_ptr, w1_scales_ptr, w1_offsets_ptr)
     turn = (positions_ptr, cos_sin_ptr, slots_ptr)
@@ -155,9 +159,9 @@ def rotary_dot4_kernel(
     norm = (q_norm_ptr, k_norm_ptr, norm_eps, norm_stride, norm_centred, (0.0, 0.0))
     rest = (tokens, bias_ptr, norm, turn, cache, q_ptr)
     if BITS1 == 0 or head < heads0:
-        _head(x, w0, head, *rest, H, KVH, D, PAGE, HALF, GROUPS, GROUP, BITS0, TOKENS, SPAN, ASM)
+        _head(x, w0, head, *rest, H, KVH, D, PAGE, HALF, GROUPS, GROUP, BITS0, TOKENS, SPAN, ASM, OVERLAP)
     else:
-        _head(x, w1, head - heads0, *rest, H, KVH, D, PAGE, HALF, GROUPS, GROUP, BITS1, TOKENS, SPAN, ASM)
+        _head(x, w1, head - heads0, *rest, H, KVH, D, PAGE, HALF, GROUPS, GROUP, BITS1, TOKENS, SPAN, ASM, OVERLAP)
 
 
 @triton.jit
@@ -182,11 +186,12 @@ def _head(
     TOKENS: tl.constexpr,
     SPAN: tl.constexpr,
     ASM: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Head ``piece_head`` of a piece, as two halves of HALF rows, of which D / 2 are there."""
     block, row = head_rows(piece_head, D, HALF)
     last = tl.zeros([], tl.int64) + tokens - 1
-    results = product_dot4(x, last * 0, last, w, block, row, GROUPS, GROUP, BITS, TOKENS, SPAN, ASM)
+    results = product_dot4(x, last * 0, last, w, block, row, GROUPS, GROUP, BITS, TOKENS, SPAN, ASM, OVERLAP)
     i = tl.arange(0, HALF)[None, :]
     head = tl.program_id(0) + tl.zeros([1, 1], tl.int32)
     for t in tl.static_range(TOKENS):

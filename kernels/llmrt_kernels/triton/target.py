@@ -37,6 +37,11 @@ class Target:
         """As its maker calls it: sm_86, gfx1100."""
         return f"sm_{self.arch}" if self.backend == "cuda" else str(self.arch)
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether a launch may begin before the one in front of it has ended: see ``overlap``."""
+        return isinstance(self.arch, int) and self.arch >= 90
+
 
 TARGETS = (
     Target("cuda", 80, 32, 163 * KB, "cuda"),  # A100

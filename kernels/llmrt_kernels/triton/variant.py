@@ -15,8 +15,8 @@ class Variant:
     """A kernel, the types of its arguments and the values of its constants.
 
     ``signature`` has the Triton type of each argument that is not a constexpr ("*bf16", "i32"); ``constants`` the
-    constexprs, but ``ASM``, which the target gives, and those that are None; ``tuned`` has, by the names of targets,
-    the fields that are others there.
+    constexprs, but ``ASM`` and ``OVERLAP``, which the target gives, and those that are None; ``tuned`` has, by the
+    names of targets, the fields that are others there.
     ``weights`` is, for a kernel with packed weights of one width, how many of them a thread block unpacks in one turn
     of its inner loop; 0 for the others.
     """
