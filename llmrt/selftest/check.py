@@ -68,6 +68,6 @@ def run_check(one: Check, server: Server) -> Result:
         return Result(one.number, one.summary, "fail", str(error))
     except LlmrtError as error:
         return Result(one.number, one.summary, "fail", str(error))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, StopIteration) as error:
         seen = f"the answer has another form ({type(error).__name__}: {error})"
         return Result(one.number, one.summary, "fail", seen)

