@@ -18,6 +18,7 @@ from llmrt.engine.calibration import calibration_for
 from llmrt.engine.load_model import load_model, settle
 from llmrt.engine.packed_cache import origin_of, write_packed
 from llmrt.engine.settle import recipe_of
+from llmrt.errors import ConfigError
 from llmrt.hub.disk import disk_errors
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.families.gguf_head import write_gguf_head
@@ -47,7 +48,7 @@ def write_quantized(
     config, notices = settle(checkpoint, replace(config, device="cpu"))  # what is packed is the same for every device
     recipe = recipe_of(config)
     if recipe is None:
-        return [*notices, "Nothing is written."]
+        raise ConfigError(f"--quant auto leaves {source} as it is; use int8 or int4.")
     origin = origin_of(source, recipe, calibration_for(checkpoint, config.calibration))
     loaded = load_model(checkpoint, config, context_length=1, progress=progress, keep=False)
     with new_folder(output) as scratch:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from gguf import GGMLQuantizationType
 from safetensors.torch import load_file
 
 from llmrt.config import EngineConfig
@@ -231,6 +232,13 @@ def test_a_gguf_file_becomes_a_folder_too(tmp_path: Path) -> None:
     head = tmp_path / "out" / "out.gguf"
     assert head.stat().st_size < 100_000
     assert torch.equal(score(open_engine(head), PROMPT), expected)
+
+
+def test_what_auto_leaves_as_it_is_makes_no_folder(tmp_path: Path) -> None:
+    source = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", GGMLQuantizationType.Q8_0)
+    with pytest.raises(ConfigError, match=r"leaves .*tiny.gguf as it is; use int8 or int4"):
+        write_quantized(open_checkpoint(source), tmp_path / "out", EngineConfig(quant="auto"), lambda _: None)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("form", ["folder", "gguf"])
