@@ -5,12 +5,13 @@
 Weights are cold: int4 and int8 with int8 activations, ``+`` with offsets, and bf16 with activations rounded to bf16 or
 in fp32. ``memory`` is the bytes of the weight a second over the read bandwidth, ``peak`` the operations a second over
 those of the instructions that multiply such activations alone, ``x bf16`` and ``x int4`` torch's time over ours,
-``x one`` our time over that of one token. The activations are rounded in each call. LLMRT_ISA chooses the instruction
-set.
+``x one`` our time over that of one token. Ours stand on a tape, as in a decode step, and activations are rounded for
+each product. LLMRT_ISA chooses the instruction set.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +21,10 @@ from torch import Tensor
 from benchmarks.kernels.cold import arena, cold_copies, seconds_each
 from benchmarks.kernels.session import Session
 from llmrt_kernels.cpu.library import load
-from llmrt_kernels.cpu.linear import linear, quantize_rows, round_rows
+from llmrt_kernels.cpu.linear import empty_activations
 from llmrt_kernels.cpu.measure import dot_peak
+from llmrt_kernels.cpu.structs import ActivationsArgs, LinearArgs, RoundRowsArgs, WeightArgs, address, tensors_of
+from llmrt_kernels.cpu.tape import Tape
 from llmrt_kernels.packed import BLOCK, Matrix, Weight
 
 SHAPES = {
@@ -85,24 +88,41 @@ class Row:
 def float_seconds(memory: Tensor, shape: tuple[int, int], tokens: int, activations: torch.dtype) -> float:
     """Our product with bf16 weights."""
     rows, columns = shape
-    x = torch.randn(tokens, columns)
-    data = cold_copies(memory, (rows // BLOCK, columns // 2, BLOCK, 2))
+    data = cold_copies(memory, (rows // BLOCK, columns // 2, BLOCK, 2), most_copies(tokens))
     weights = [Weight((Matrix(d, None, 16, rows),), BLOCK) for d in data]
-    return seconds_each([lambda w=w: linear(round_rows(x, activations), w) for w in weights])
+    return taped_seconds(tokens, columns, weights, 0, activations)
 
 
 def codes_seconds(memory: Tensor, halves: Tensor, shape: tuple[int, int], tokens: int, scheme: Scheme) -> float:
     """Our product with quantized weights; offsets lie behind the scales."""
     (rows, columns), group = shape, scheme.group
-    x = torch.randn(tokens, columns)
-    codes = cold_copies(memory, (rows // 16, columns * scheme.bits // 32, 64))
-    by_group = cold_copies(halves, (1 + scheme.affine, rows // 16, columns // group, 16))
+    most = most_copies(tokens)
+    codes = cold_copies(memory, (rows // 16, columns * scheme.bits // 32, 64), most)
+    by_group = cold_copies(halves, (1 + scheme.affine, rows // 16, columns // group, 16), most)
     matrices = [
         Matrix(data, scales, scheme.bits, rows, *offsets)
         for data, (scales, *offsets) in zip(codes, by_group, strict=False)
     ]
-    weights = [Weight((matrix,), group) for matrix in matrices]
-    return seconds_each([lambda w=w: linear(quantize_rows(x, group), w) for w in weights])
+    return taped_seconds(tokens, columns, [Weight((matrix,), group) for matrix in matrices], group, torch.float32)
+
+
+def most_copies(tokens: int) -> int:
+    """So many that no cache holds them, and few where it is arithmetic that takes the time."""
+    return max(4, 512 // tokens)
+
+
+def taped_seconds(tokens: int, columns: int, weights: Sequence[Weight], group: int, dtype: torch.dtype) -> float:
+    """A product with one of ``weights``, of a tape with all of them."""
+    x, y = torch.randn(tokens, columns), torch.empty(tokens, weights[0].rows)
+    rounded = empty_activations(tokens, columns, group, dtype)
+    library, tape = load(), Tape()
+    assert library is not None
+    rows = ActivationsArgs.of(rounded)
+    for weight in weights:
+        tape.append(library.find("round_rows"), RoundRowsArgs(address(x), rows, *x.shape), tensors_of(x, rounded))
+        args = LinearArgs(rows, WeightArgs.of(weight), address(None), address(y), tokens)
+        tape.append(library.find("linear"), args, tensors_of(rounded, weight, y))
+    return seconds_each([tape.run]) / len(weights)
 
 
 def bf16_seconds(memory: Tensor, shape: tuple[int, int], tokens: int) -> float:

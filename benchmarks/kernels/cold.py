@@ -20,11 +20,11 @@ def arena(dtype: torch.dtype) -> Tensor:
     return block.repeat(ARENA_BYTES // block.nbytes)
 
 
-def cold_copies(memory: Tensor, shape: Sequence[int]) -> list[Tensor]:
+def cold_copies(memory: Tensor, shape: Sequence[int], most: int = MAX_RUNS) -> list[Tensor]:
     """Tensors of ``shape``, one after the other in ``memory``."""
     size = torch.Size(shape).numel()
     assert size <= memory.numel()
-    return [memory[i * size : (i + 1) * size].view(*shape) for i in range(min(MAX_RUNS, memory.numel() // size))]
+    return [memory[i * size : (i + 1) * size].view(*shape) for i in range(min(most, memory.numel() // size))]
 
 
 def seconds_each(calls: Sequence[Callable[[], object]]) -> float:

@@ -11,6 +11,7 @@ thread_local int32_t own = 0;  // the number of this thread
 
 void Team::resize(int32_t threads) {
   seats_ = std::vector<Seat>(threads);
+  taken_ = std::vector<Counter>(threads);
   cores_.resize(threads);
   is_dissolved_ = false;
 }
@@ -53,7 +54,7 @@ void Team::meet() {
 bool Team::arrives_last(int32_t members) {
   if (members > 1 && arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < members) return false;
   arrived_.store(0, std::memory_order_relaxed);
-  next_.store(0, std::memory_order_relaxed);
+  for (Counter& counter : taken_) counter.value.store(0, std::memory_order_relaxed);
   return true;
 }
 

@@ -26,8 +26,8 @@ class Team {
   void end_call(bool is_last);
   // By every member, within a call, for everything before it to be visible to all after it.
   void meet();
-  // The next of the numbers that members take since they met.
-  int64_t take(int64_t count) { return next_.fetch_add(count, std::memory_order_relaxed); }
+  // The next of the numbers of a member's part that all of them take since they met.
+  int64_t take(int32_t part, int64_t count) { return taken_[part].value.fetch_add(count, std::memory_order_relaxed); }
 
   // By another thread: returns when it is a member, or false when the team is dissolved.
   bool join(int32_t thread);
@@ -52,6 +52,10 @@ class Team {
     int32_t number = 0;  // among the members
   };
 
+  struct alignas(64) Counter {
+    std::atomic<int64_t> value{0};
+  };
+
   bool arrives_last(int32_t members);
   void wait_for_others(uint32_t meeting);
   void choose(Admit whom);
@@ -60,6 +64,7 @@ class Team {
   int64_t elapsed() const;
 
   std::vector<Seat> seats_;
+  std::vector<Counter> taken_;
   Cores cores_;
   std::chrono::steady_clock::time_point begin_;
   int64_t call_ = 0;
@@ -69,8 +74,7 @@ class Team {
   Signal admitted_;
   Signal met_;
   alignas(64) std::atomic<int32_t> arrived_{0};
-  alignas(64) std::atomic<int64_t> next_{0};
-  std::atomic<int64_t> waited_{0};
+  alignas(64) std::atomic<int64_t> waited_{0};
 };
 
 }  // namespace llmrt

@@ -21,20 +21,25 @@ class Context {
   // Every thread must call it, for everything before it to be visible to all after it.
   void barrier() { team_.meet(); }
 
-  // Work that costs the same everywhere: each thread has a stretch of [0, total) of its own, so that it reads one
-  // stretch of memory, and an eighth is left for whoever is done first, `grain` at a time.
+  // Work that costs the same everywhere: each thread has a part of [0, total), so that it reads one stretch of memory.
+  // Seven eighths are its own; the rest it takes `grain` at a time, as others do who are done before.
   template <class Body>
   void share(int64_t total, int64_t grain, Body body) {
-    const int64_t own = std::max(grain, total * 7 / 8 / threads / grain * grain);
-    if (thread * own < total) body(thread * own, std::min(total, (thread + 1) * own));
-    for (int64_t begin = threads * own + team_.take(grain); begin < total; begin = threads * own + team_.take(grain))
-      body(begin, std::min(total, begin + grain));
+    const int64_t grains = (total + grain - 1) / grain, part = (grains + threads - 1) / threads * grain;
+    const int64_t own = std::max(grain, part * 7 / 8 / grain * grain);
+    if (thread * part < total) body(thread * part, std::min(total, thread * part + own));
+    for (int32_t i = 0; i < threads; ++i) {
+      const int32_t whose = (thread + i) % threads;
+      const int64_t rest = whose * part + own, end = std::min(total, (whose + 1) * part);
+      for (int64_t at = rest + team_.take(whose, grain); at < end; at = rest + team_.take(whose, grain))
+        body(at, std::min(end, at + grain));
+    }
   }
 
   // Work whose parts differ: calls body(i) for each i below `total`, in order, whoever is free.
   template <class Body>
   void deal(int64_t total, Body body) {
-    for (int64_t i = team_.take(1); i < total; i = team_.take(1)) body(i);
+    for (int64_t i = team_.take(0, 1); i < total; i = team_.take(0, 1)) body(i);
   }
 
   const int32_t thread;
