@@ -91,6 +91,10 @@ def main() -> None:
         app()
     except LlmrtError as error:
         _leave(str(error))
+    except PermissionError as error:  # a folder that may not be entered, of whichever file
+        if error.filename is None:
+            raise
+        _leave(f"{error.filename} cannot be used: {error.strerror}")
     except OSError as error:
         if error.errno not in _UNWRITABLE or error.filename is not None:
             raise

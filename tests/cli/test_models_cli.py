@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ from rich.console import Console
 from llmrt import __version__
 from llmrt.cli import tables
 from llmrt.cli.main import COMMANDS, main
+from llmrt.hub import store
 from llmrt.hub.prompts import model_key, prompts_folder
 from tests.hub.hub_server import HubServer
 from tests.hub.samples import REPO, WEIGHTS, tiny_gguf, tiny_repo
@@ -259,3 +261,12 @@ def test_a_narrow_terminal_folds_what_is_long_and_cuts_nothing(
     facts, rows = capsys.readouterr().out.split("NAME")
     assert "".join(facts.split()) == f"path{path}"
     assert path in "".join(rows.split()).replace("tiny1MB", "")
+
+
+def test_a_store_that_may_not_be_entered_is_named(llmrt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", f"/closed/{name}.json")
+
+    monkeypatch.setattr(store, "load", refuse)
+    status, _, said = llmrt("generate", "smollm2-135m", "hi")
+    assert (status, said) == (1, "error: /closed/smollm2-135m.json cannot be used: Permission denied\n")
