@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.on_gpu import adapters, compiled, engine, guesses, kernels, machine, overlap, peer, profile
+from benchmarks.on_gpu import adapters, batches, compiled, engine, guesses, kernels, machine, overlap, peer, profile
 from benchmarks.on_gpu.sections import Sections
 
 PARTS = {
@@ -36,6 +36,8 @@ PARTS = {
         "transformers-7b-bf16": peer.mistral_bf16,
         "overlap-int4": overlap.mistral_int4,
         "overlap-bf16": overlap.mistral_bf16,
+        "batches-int4": batches.mistral_int4,
+        "batches-bf16": batches.mistral_bf16,
         "adapters": adapters.mistral_int4,
         "guesses": guesses.mistral_int4,
         "mixtral-int8": engine.mixtral_int8,

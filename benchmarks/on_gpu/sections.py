@@ -51,6 +51,7 @@ class Sections:
         child.start()
         results_of_child.close()
         try:
+            _next(results, self._end)  # it has begun
             for name in list(left):
                 del left[name]
                 if not self._has_ended_well(name, results):
@@ -95,6 +96,7 @@ def _next(results: Connection, end: float) -> Message:
 
 def _run_all(sections: list[Section], results: Connection) -> None:
     os.setsid()  # so that what a section starts can be ended with it
+    results.send({})
     for section in sections:
         results.send(_ended(section, results))
 

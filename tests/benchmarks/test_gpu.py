@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,11 +17,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.on_gpu import adapters, compiled, engine, guesses, kernels, overlap, peer, sections
+from benchmarks.on_gpu import adapters, batches, compiled, engine, guesses, kernels, overlap, peer, sections
 from llmrt.engine import build
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.model.config import ModelConfig, MoeConfig
 from llmrt.model.kv_cache import KVCache
+from tests.benchmarks.numbered_rows import numbers
 from tests.scripted_device import ScriptedDevice
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +135,14 @@ def test_kernels_are_compiled_by_measuring_without_keeping_it(monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("pretended")
+def test_an_answer_is_compared_with_itself_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "TOKENS", 6)
+    rows = dict(batches.measured(TINY, "none"))
+    assert rows["largest_difference"] < 1e-4
+    assert rows["same_tokens"] == 6 or rows["gap_where_they_part"] < 1e-4
+
+
+@pytest.mark.usefixtures("pretended")
 def test_transformers_decodes_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer, "TOKENS", 8)
     assert dict(peer.measured(TINY))["tokens_per_second"] > 0
@@ -149,15 +157,10 @@ def test_of_tests_that_fail_the_others_are_recorded(tmp_path: Path) -> None:
         next(rows)
 
 
-def numbers(count: int, then: Callable[[], object]) -> sections.Rows:
-    yield from ((str(i), i) for i in range(count))
-    then()
-
-
 def test_a_section_that_fails_dies_or_hangs_is_recorded_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sections, "SECTION_SECONDS", 3.0)
+    monkeypatch.setattr(sections, "SECTION_SECONDS", 1.0)
     running = sections.Sections(file := tmp_path / "gpu.json", 60)
     ends = {"fails": partial(int, "x"), "dies": partial(os._exit, 3), "hangs": partial(time.sleep, 60)}
     kinds = {name: partial(numbers, 1, end) for name, end in ends.items()}

@@ -60,7 +60,7 @@ class DraftModel:
     def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
         """See ``Proposer``."""
         self._forget_all_but(requests)
-        ready = {r: count for r, count in zip(requests, counts, strict=True) if count and self._is_ready(r, count)}
+        ready = {r: count for r, count in zip(requests, counts, strict=True) if count and self._catches_up(r, count)}
         self._guess(ready)
         return [self._followers[request].guesses if request in ready else [] for request in requests]
 
@@ -74,7 +74,7 @@ class DraftModel:
         if follower := self._followers.pop(request, None):
             self._kv.free(follower.request)
 
-    def _is_ready(self, request: Request, count: int) -> bool:
+    def _catches_up(self, request: Request, count: int) -> bool:
         """Whether it can go on by so many guesses at once; at most a chunk of what is missing for that is computed.
 
         One that there are no blocks for, or that has tokens of no text, is left out.
