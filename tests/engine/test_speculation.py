@@ -13,13 +13,23 @@ from llmrt.engine.kv.manager import KVCacheManager, peak_blocks
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import Request, SamplingParams
 from llmrt.engine.run_ahead import RunAhead
-from llmrt.engine.scheduler import Scheduler
+from llmrt.engine.scheduler import Scheduler, SchedulerOutput
 from llmrt.engine.speculation.acceptance import Acceptance
 from llmrt.engine.speculation.draft_lengths import draft_lengths
+from llmrt.engine.speculation.draft_model import DraftModel
 from llmrt.engine.speculation.ngram import GRAM, PromptLookup
 from llmrt.engine.speculation.speculation import Speculation
 from tests.engine.test_run_ahead import random_params, run
-from tests.scripted import CONTEXT, VOCAB, LateScriptedRunner, Oracle, ScriptedRunner, collect, expected_answer
+from tests.scripted import (
+    CONTEXT,
+    VOCAB,
+    LateScriptedRunner,
+    Oracle,
+    ScriptedFlight,
+    ScriptedRunner,
+    collect,
+    expected_answer,
+)
 
 
 def guess(token_ids: list[int], most: int = 8) -> list[int]:
@@ -217,6 +227,31 @@ def test_guesses_that_cost_something_are_made_where_they_are_verified(right: flo
     assert fast >= (3 if right else 0.97) * plain
     verified = [step["r"] - 1 for step in proposer.runner.steps if step["r"] > 1]
     assert proposer.made == verified[1:]  # the prompt is the first
+
+
+class SlowAtFirst(LateScriptedRunner):
+    """Records its first step of each number of rows, which takes a thousand times as long."""
+
+    recorded: set[int]
+
+    def launch(self, scheduled: SchedulerOutput) -> ScriptedFlight:
+        self.now += 0 if len(scheduled) in self.recorded else 1000 * self.decode_seconds
+        self.recorded.add(len(scheduled))
+        return super().launch(scheduled)
+
+
+def test_what_a_guess_takes_is_not_what_recording_its_first_step_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = SlowAtFirst(16, None, decode_seconds=0.25)
+    runner.recorded = set()
+    monkeypatch.setattr("llmrt.engine.speculation.continuation.perf_counter", runner.clock)
+    draft = DraftModel(runner, KVCacheManager(400, 16), chunk=64, context_length=64)
+    request = Request("r", [1, 2, 3], SamplingParams())
+    for _ in range(5):
+        (guesses,) = draft.propose([request], [1])
+        assert guesses == expected_answer(request.token_ids, 1)
+        assert draft.seconds_per_token <= 0.25
+        request.token_ids += guesses
+    assert draft.seconds_per_token == 0.25
 
 
 @pytest.mark.parametrize("seed", range(20))

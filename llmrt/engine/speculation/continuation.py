@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
+from time import perf_counter
+from typing import NamedTuple
 
 from llmrt.engine.request import PENDING, Request
 from llmrt.engine.runner import Flight, StepSender
@@ -44,23 +47,34 @@ class Continuation:
         return guesses
 
 
-def complete(continuations: Sequence[Continuation], runner: StepSender) -> None:
-    """Let all go on, side by side, until they have their guesses."""
-    flights = deque[Flight]()
+class Step(NamedTuple):
+    """One of ``rows`` requests, and the ``seconds`` that it took."""
+
+    rows: int
+    seconds: float
+
+
+def complete(continuations: Sequence[Continuation], runner: StepSender) -> list[Step]:
+    """Let all go on, side by side, until they have their guesses; returns the steps of that."""
+    flights, rows, times = deque[Flight](), list[int](), [perf_counter()]
     while going := [each for each in continuations if each.goes_on]:
         flight = runner.launch({each.request: 1 for each in going})
-        _settle(flights)
+        _settle(flights, times)
         for each in going:
             each.advance()
         flights.append(flight)
+        rows.append(len(going))
         if not flight.is_late:
-            _settle(flights)
-    _settle(flights)
+            _settle(flights, times)
+    _settle(flights, times)
+    return [Step(count, end - start) for count, (start, end) in zip(rows, pairwise(times), strict=True)]
 
 
-def _settle(flights: deque[Flight]) -> None:
+def _settle(flights: deque[Flight], times: list[float]) -> None:
+    """Take what came of ``flights``, and when."""
     while flights:
         for request, result in flights.popleft().wait().items():
             assert isinstance(result, SampledToken)
             if request.token_ids[-1] == PENDING:
                 request.token_ids[-1] = result.token_id
+        times.append(perf_counter())

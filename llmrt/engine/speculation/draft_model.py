@@ -12,12 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from statistics import median
-from time import perf_counter
 
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.request import Request, SamplingParams
 from llmrt.engine.runner import StepSender
-from llmrt.engine.speculation.continuation import Continuation, complete
+from llmrt.engine.speculation.continuation import Continuation, Step, complete
 
 _GREEDY = SamplingParams(temperature=0)
 _SAMPLES = 9  # of which the median is what a guess takes
@@ -47,6 +46,7 @@ class DraftModel:
         self._followers: dict[Request, _Follower] = {}
         self._left_out = set[Request]()  # until another one's blocks come back
         self._seconds = deque[float]([0.0], maxlen=_SAMPLES)
+        self._begun = set[int]()
 
     @property
     def seconds_per_token(self) -> float:
@@ -113,13 +113,16 @@ class DraftModel:
 
     def _guess(self, counts: Mapping[Request, int]) -> None:
         """Let all go on side by side; what is known stays as it is."""
-        if not counts:
-            return
-        start = perf_counter()
         going = {self._followers[request]: count for request, count in counts.items()}
         continuations = [Continuation(follower.request, count) for follower, count in going.items()]
-        complete(continuations, self._runner)
+        for step in complete(continuations, self._runner):
+            self._measured(step)
         for follower, continuation in zip(going, continuations, strict=True):
             follower.guesses = continuation.take_guesses()
             self._kv.mark_computed(follower.request, follower.request.num_uncomputed_tokens - 1)
-        self._seconds.append((perf_counter() - start) / sum(counts.values()))
+
+    def _measured(self, step: Step) -> None:
+        """The first step of so many rows is recorded or compiled, which no other is."""
+        if step.rows in self._begun:
+            self._seconds.append(step.seconds / step.rows)
+        self._begun.add(step.rows)
