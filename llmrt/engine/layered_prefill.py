@@ -39,7 +39,9 @@ class LayeredPrefill:
         self._ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
         self._pooled, self._scored = pooled_rows(scheduled), scored_rows(scheduled)
         self._batch = rows.batch(device)
-        self._streams = decoder.streams(self._batch, kv)
+        whole = self._pooled or self._scored
+        self._rows_wanted = None if whole else self._batch.logits_index  # behind the last layer
+        self._streams = decoder.streams(self._batch, kv, self._rows_wanted)
         self._stream = torch.empty(0)
         self._layers_left = decoder.config.num_layers
 
@@ -62,7 +64,12 @@ class LayeredPrefill:
         pooled = [part for part in self._pooled if part.request in self.scheduled]
         vectors = pooled_vectors(pooled, self._pooler.pool(self._stream, pooled))
         score(self._stream, [part for part in self._scored if part.request in self.scheduled], self._decoder.head)
-        logits = self._decoder.logits(self._stream, self._batch)
+        logits = self._logits()
         here = [row for row, request in enumerate(self._ending) if request in self.scheduled]
         logits, ending = logits[here], [self._ending[row] for row in here]
         return {**vectors, **choose(logits, ending, lambda: self._likeliest(logits))}
+
+    def _logits(self) -> Tensor:
+        if self._rows_wanted is None:
+            return self._decoder.logits(self._stream, self._batch)
+        return self._decoder.head(self._stream)

@@ -19,7 +19,7 @@ from llmrt.model.norm import EmbeddingNorm, NoNorm, PostNorm, Scaled, stream_nor
 from llmrt.model.rope import cos_sin_table
 from llmrt.ops.registry import resolve
 from llmrt.ops.scale import SCALE
-from llmrt.ops.types import OpSpec
+from llmrt.ops.types import Activations, OpSpec
 
 
 class DecoderLayer(nn.Module):
@@ -37,15 +37,30 @@ class DecoderLayer(nn.Module):
         self.mlp_join = _join(config, spec)
         self._parallel = config.parallel_residual
 
-    def forward(self, stream: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
-        """The residual stream before this layer, and after it. [T, hidden] -> [T, hidden]."""
+    def forward(
+        self, stream: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache, rows: Tensor | None = None
+    ) -> Tensor:
+        """The residual stream before this layer, and after it, of ``rows`` [R] alone if they are given.
+
+        [T, hidden] -> [T, hidden] or [R, hidden]. Keys and values of all T tokens are in ``kv`` then.
+        """
         x = self.attention_norm(stream)
-        attended = self._attend(x, stream, batch, cos_sin, kv)
-        if self.mlp_norm is not None:
-            x = self.mlp_norm(stream if self._parallel else attended)
+        attended, adapters = self._attend(x, stream, batch, cos_sin, kv), batch.adapters
+        if self.mlp_norm is None:
+            after = self._feed_forward(x, attended, adapters)
+            return after if rows is None else after[rows]
+        read = stream if self._parallel else attended
+        if rows is not None:
+            read, attended = read[rows], attended[rows]
+            adapters = None if adapters is None else adapters[rows]
+            if len(rows) == 0:
+                return attended
+        return self._feed_forward(self.mlp_norm(read), attended, adapters)
+
+    def _feed_forward(self, x: Activations, attended: Tensor, adapters: Tensor | None) -> Tensor:
         if self.mlp_join is None:
-            return self.mlp(x, attended, batch.adapters)
-        return self.mlp_join(self.mlp(x, None, batch.adapters), attended)
+            return self.mlp(x, attended, adapters)
+        return self.mlp_join(self.mlp(x, None, adapters), attended)
 
     def _attend(self, x: Tensor, stream: Tensor, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache) -> Tensor:
         if self.attention_join is None:
@@ -95,11 +110,15 @@ class Decoder(nn.Module):
         """The residual stream behind the last layer, [T, hidden]."""
         return deque(self.streams(batch, kv), maxlen=1).pop()
 
-    def streams(self, batch: ForwardBatch, kv: KVCache) -> Generator[Tensor]:
-        """The residual stream behind each layer, [T, hidden]. A layer is computed when it is asked for."""
+    def streams(self, batch: ForwardBatch, kv: KVCache, rows: Tensor | None = None) -> Generator[Tensor]:
+        """The residual stream behind each layer, [T, hidden]; behind the last of ``rows`` alone if they are given.
+
+        A layer is computed when it is asked for.
+        """
         stream = self.embed(batch)
         for i, (layer, layer_kv) in enumerate(zip(self.layers, kv.layers, strict=True)):
-            stream = layer(stream, batch, self.rotations.of(i), layer_kv)
+            is_last = i == self.config.num_layers - 1
+            stream = layer(stream, batch, self.rotations.of(i), layer_kv, rows if is_last else None)
             yield stream
 
     def embed(self, batch: ForwardBatch) -> Tensor:
