@@ -42,6 +42,6 @@ def _kernels(engine: LLMEngine) -> Rows:
     while engine.has_work:
         engine.step()
     events = sorted(profiler.key_averages(), key=lambda event: -event.self_device_time_total)
-    for event in events[:16]:
+    for rank, event in enumerate(events[:16], 1):
         times = {"us_per_step": event.self_device_time_total / STEPS, "launches_per_step": event.count / STEPS}
-        yield event.key[:80], {name: round(value, 2) for name, value in times.items()}
+        yield f"{rank}: {event.key[:76]}", {name: round(value, 2) for name, value in times.items()}

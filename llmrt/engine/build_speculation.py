@@ -46,6 +46,8 @@ class PlannedDraft:
         decoder = load_model(self.model, config, plan.context_length, progress).decoder
         if late is None and not _is_native(decoder):
             raise ConfigError(f"--draft-model {self.model.path} is none that the native kernels of a processor serve.")
+        if config.device != "cpu" and choose(PAGED_ATTENTION, decoder.spec).backend == "reference":
+            raise ConfigError(f"--draft-model {self.model.path} is none that the kernels of a GPU serve.")
         dtype, block_size, paired = kv_torch_dtype(self.model, config), config.block_size, _is_native(decoder)
         device = torch.device(config.device)
         pages = KVCache.allocate(shape, plan.num_blocks, block_size, dtype, device, paired=paired)

@@ -85,7 +85,7 @@ class Scheduler:
 
     @property
     def has_prompts(self) -> bool:
-        """Whether some of the requests that take part in steps have more of their prompts to compute."""
+        """Whether prompts or vectors are computed for some of the requests that take part in steps."""
         return not all(request.is_decoding or request.is_loading for request in self._running)
 
     def add(self, request: Request) -> None:

@@ -32,7 +32,9 @@ _PLAIN = {
     "Default retriever does not fetch resources": "it leads out of the schema, and nothing is fetched",
 }
 _CODE_POINT = re.compile(r"(?<!\\)\\(?:u([0-9A-Fa-f]{4})|U(000[0-9A-Fa-f]{5}|0010[0-9A-Fa-f]{4}))")
+_CLASS_OR_ESCAPED = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\\.", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_RANGE_TO_DIGITS = re.compile(r"[^\\\[^]-\\[dD]")
 _DIGITS = {"d": "[0-9]", "D": "[^0-9]"}
 _INLINE_SCHEMA = re.compile(r"%json\s*")
 _WITHOUT_EFFECT = {
@@ -78,8 +80,20 @@ def regex_grammar(regex: str, *, param: str) -> str:
     from llguidance import LLMatcher
 
     _check_length(regex, MAX_REGEX_CHARS, param)
-    ascii_digits = _ESCAPED.sub(lambda escaped: _DIGITS.get(escaped[1], escaped[0]), regex)
-    return _checked(LLMatcher.grammar_from_regex(ascii_digits), param)
+    return _checked(LLMatcher.grammar_from_regex(_with_ascii_digits(regex, param)), param)
+
+
+def _with_ascii_digits(regex: str, param: str) -> str:
+    """A class within a class is part of it, but behind a ``-`` its bracket would be the end of a range."""
+
+    def spelled(part: re.Match[str]) -> str:
+        if part[0].startswith("[") and (found := _RANGE_TO_DIGITS.search(part[0])):
+            raise RequestError(
+                rf"{param}: {found[0]} in brackets would be a range; write \- for the character -.", param=param
+            )
+        return _ESCAPED.sub(lambda escaped: _DIGITS.get(escaped[1], escaped[0]), part[0])
+
+    return _CLASS_OR_ESCAPED.sub(spelled, regex)
 
 
 def choice_grammar(choices: Sequence[str], *, param: str) -> str:

@@ -160,7 +160,7 @@ def test_of_tests_that_fail_the_others_are_recorded(tmp_path: Path) -> None:
 def test_a_section_that_fails_dies_or_hangs_is_recorded_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sections, "SECTION_SECONDS", 1.0)
+    monkeypatch.setattr(sections, "SECTION_SECONDS", 3.0)
     running = sections.Sections(file := tmp_path / "gpu.json", 60)
     ends = {"fails": partial(int, "x"), "dies": partial(os._exit, 3), "hangs": partial(time.sleep, 60)}
     kinds = {name: partial(numbers, 1, end) for name, end in ends.items()}

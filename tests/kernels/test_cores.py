@@ -1,8 +1,9 @@
-"""Where the threads of the pool run."""
+"""Where the threads of the pool run, and what becomes of one that comes late."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -16,6 +17,7 @@ from llmrt_kernels.cpu.linear import rms_norm
 CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
 _PROCESSOR = 36  # in /proc/.../stat, behind the name: the core that the thread was last on
 _RUNS = 1000  # at most: others' processes move threads too
+SOURCES = Path(__file__).parents[2] / "kernels" / "csrc"
 
 
 @pytest.mark.skipif(len(CORES) < 2, reason="threads part where there is a second core")
@@ -34,6 +36,15 @@ def test_threads_that_came_to_one_core_part_and_may_still_use_all() -> None:
         assert all(os.sched_getaffinity(thread) == set(CORES) for thread in pool)
     finally:
         _allow(pool, CORES)
+
+
+def test_a_thread_that_comes_late_to_a_tape_joins_it(tmp_path: Path) -> None:
+    program = tmp_path / "late_thread"
+    parts = ["tests/late_thread.cpp", "thread_pool.cpp", "team.cpp", "waiting.cpp", "cores.cpp"]
+    command = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", f"-I{SOURCES}", *(SOURCES / part for part in parts)]
+    subprocess.run([*command, "-pthread", "-o", program], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def _run() -> None:

@@ -24,6 +24,7 @@ EXPRESSIONS = [
     r"[a-c]+x?",
     r"\d{2,4}",
     r"[\d.]{2}\\d",
+    r"[+\-\d]-\d[^-\D]",
     r"(foo|bar|日本)+",
     r"[^\n]{3}",
     r"a.b",
@@ -40,6 +41,13 @@ def test_texts_of_a_regular_expression_match_it_as_a_whole(regex: str) -> None:
         text = byte_walker().walk(grammar, random.Random(seed)).text
         assert text is not None and re.fullmatch(regex, text), text
         assert all(c.isascii() for c in text if c.isdigit())
+
+
+def test_a_range_that_ends_in_digits_is_refused() -> None:
+    """It is one nowhere, and ``-`` before the brackets that digits are spelled with would begin another."""
+    for regex in (r"[+-\d]", r"x[^ab-\D]"):
+        with pytest.raises(RequestError, match="in brackets would be a range"):
+            regex_grammar(regex, param="field")
 
 
 def test_choices_are_taken_as_they_are_written() -> None:

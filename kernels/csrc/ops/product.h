@@ -1,6 +1,6 @@
 // x W^T, the core of every op with a weight. A tile keeps kTileTokens x 16 results in registers. It is one block of rows
-// wide, so that a weight is one stream of memory: two streams side by side read a third slower. Tiles of many tokens are
-// kWideTokens x 16 kWideBlocks.
+// wide, so that a weight is one stream of memory: two streams side by side read a third slower. With many tokens a weight is
+// read from the caches, and loads there are what bounds: then tiles are kWideTokens x 16 kWideBlocks, which loads less.
 #pragma once
 
 #include <utility>

@@ -9,7 +9,7 @@
 namespace llmrt::LLMRT_ISA {
 
 constexpr int kTileTokens = 3;
-constexpr int kWideTokens = kTileTokens, kWideBlocks = 1;  // of many tokens
+constexpr int kWideTokens = kTileTokens, kWideBlocks = 1;  // many tokens have the same tiles
 constexpr int kFloatTokens = 2;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;
