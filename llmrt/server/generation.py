@@ -51,7 +51,7 @@ class Job:
     def _computed(self, prompt: int) -> int | None:
         """The least that an engine answers to a prompt is one token, which ``Choice`` drops where none is wanted."""
         limit = self.max_tokens[prompt]
-        return limit and max(1, limit)
+        return None if limit is None else max(1, limit)
 
 
 @dataclass

@@ -68,6 +68,7 @@ class ScriptedEngine:
     def add(
         self, request_id: str, token_ids: Sequence[int], params: SamplingParams, adapter: str | None = None
     ) -> None:
+        params.validate(self.vocab_size)
         self._check_adapter(adapter)
         prompt = self._tokenizer.decode(token_ids, skip_special_tokens=False)
         user = _LAST_USER.match(prompt)
@@ -144,7 +145,8 @@ class ScriptedEngine:
     def _finish_reason(self, token_id: int, running: Running) -> str | None:
         if token_id in running.params.stop_token_ids:
             return "stop"
-        limit = min(running.room, running.params.max_tokens or running.room)
+        asked = running.params.max_tokens
+        limit = running.room if asked is None else min(running.room, asked)
         return "length" if len(running.given) >= limit else None
 
     def _logprobs(self, token_ids: Sequence[int], count: int | None) -> tuple[TokenLogprob, ...] | None:
