@@ -127,3 +127,13 @@ def test_a_stdin_that_is_closed_holds_nothing(
         main()
     assert "error: The prompt is empty" in capsys.readouterr().err
     sys.stdin.close()
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_goes_to_a_stream_that_is_closed_goes_nowhere(
+    name: str, tiny: Path, llmrt: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, name, None)
+    status, *said = llmrt("generate", str(tiny), PROMPT, *OPTIONS)
+    getattr(sys, name).close()
+    assert (status, [bool(text) for text in said]) == (0, [name != "stdout", name != "stderr"])
