@@ -173,9 +173,8 @@ class EngineClient:
         self._process = await EngineProcess.start(self._model_path, bare, self._command, load_seconds)
         try:
             await self._process.ready()
-        except LlmrtError as error:
-            logger.error("the engine of %s could not be started again: %s", self._name, error)
-            return False
+        except LlmrtError:
+            return False  # why it has ended is logged like any other end
         await self._load_adapters_again()
         self._restart_at = None
         logger.warning("the engine of %s is ready again after %.1f s", self._name, self._process.load_seconds)

@@ -212,7 +212,15 @@ class Models:
         return ServerState(engine, model, self._settings)
 
     async def _load(self, offer: Offer) -> ServerState:
-        """The model with its engine ready; idle ones make room for it."""
+        """The model with its engine ready. Who waits for it hears why there is none, and so does the log."""
+        try:
+            return await self._load_in_turn(offer)
+        except LlmrtError as error:
+            logger.warning("%s could not be loaded: %s", offer.id, error)
+            raise
+
+    async def _load_in_turn(self, offer: Offer) -> ServerState:
+        """Idle models make room for it."""
         async with self._one_by_one:
             await self._others_are_ready()
             while True:

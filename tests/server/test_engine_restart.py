@@ -86,7 +86,9 @@ async def test_an_engine_that_dies_again_and_again_is_given_up_with_the_reason(m
     await client.close()
 
 
-async def test_a_second_start_that_fails_is_tried_again(model_path: Path, tmp_path: Path) -> None:
+async def test_a_second_start_that_fails_is_tried_again(
+    model_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     moved = tmp_path / "model"
     moved.symlink_to(model_path)
     client = await client_of(moved, Backoff(first=0.3, most=0.3))
@@ -97,6 +99,8 @@ async def test_a_second_start_that_fails_is_tried_again(model_path: Path, tmp_pa
     moved.symlink_to(model_path)
     await is_back(client)
     assert await ask(client, "well") == 20
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == client.num_restarts  # each end once
     await client.close()
 
 

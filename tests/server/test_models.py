@@ -146,11 +146,14 @@ def test_a_model_that_is_asked_for_while_it_leaves_is_loaded_behind_itself(
             assert content(chat(http, "hi")) == "hi"
 
 
-def test_a_model_that_cannot_be_loaded_is_an_error_of_its_own_requests(serve: Serve) -> None:
+def test_a_model_that_cannot_be_loaded_is_an_error_of_its_own_requests(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     with serve("auto", "broken") as http:
         for _ in range(2):  # each tries
             error = error_of(chat(http, "hi", model="b"), 500)
             assert error["message"] == "the weights are not there"
+        assert caplog.messages.count("b could not be loaded: the weights are not there") == 2
         assert content(chat(http, "hi", model="a")) == "hi"
 
 
