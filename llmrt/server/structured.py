@@ -34,12 +34,12 @@ def body_grammar(body: GenerationBody) -> str | None:
     ]
     if not asked:
         return None
-    (first, compiled), *others = asked
+    (first, compile_first), *others = asked
     if body.ignore_eos:
         raise RequestError(f"ignore_eos cannot go with {first}, which says where the answer ends.", param="ignore_eos")
-    grammar = compiled()
-    for name, compiled in others:  # some clients say the same in the fields of several servers
-        if compiled() != grammar:
+    grammar = compile_first()
+    for name, compile_other in others:  # some clients say the same in the fields of several servers
+        if compile_other() != grammar:
             raise RequestError(f"{name} and {first} cannot both say what the answer looks like.", param=name)
     return grammar
 
