@@ -22,6 +22,9 @@ from llmrt.errors import LlmrtError
 # What a full or failing disk behind stdout says; typer itself ends quietly when nobody reads on.
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
+# Of a path, whichever command came to it: in a folder that may not be entered, or longer than a file system's names.
+_UNUSABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+
 # name -> (module:function, the line that `llmrt --help` shows)
 COMMANDS = {
     "serve": ("llmrt.cli.serve:serve", "Serve a model over an OpenAI-compatible HTTP API."),
@@ -91,11 +94,9 @@ def main() -> None:
         app()
     except LlmrtError as error:
         _leave(str(error))
-    except PermissionError as error:  # a folder that may not be entered, of whichever file
-        if error.filename is None:
-            raise
-        _leave(f"{error.filename} cannot be used: {error.strerror}")
     except OSError as error:
+        if error.errno in _UNUSABLE and error.filename is not None:
+            _leave(f"{error.filename} cannot be used: {error.strerror}")
         if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes what is left at its exit

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from llmrt.cli.options import Model, Revision
+from llmrt.cli.output_folder import check_output
 from llmrt.cli.terminal import say
-from llmrt.errors import ConfigError
 from llmrt.hub.sources import resolve
 
 
@@ -21,8 +21,7 @@ def merge(
     revision: Revision = None,
 ) -> None:
     """Write a model that answers as MODEL does with an adapter, to a folder that every command takes as MODEL."""
-    if output.exists():
-        raise ConfigError(f"--output {output} exists already; name a folder that does not.")
+    check_output(output)
     artifact = resolve(model, revision=revision, report=say)
     from llmrt.engine.merged_folder import write_merged  # torch, a second or two
 

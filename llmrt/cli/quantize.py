@@ -14,6 +14,7 @@ from llmrt.cli.calibration import Calibrate, calibration_ids
 from llmrt.cli.describe_packed import evaluation_facts
 from llmrt.cli.evaluate import evaluated, save_evaluation
 from llmrt.cli.options import Model, QuantName, Revision, Threads
+from llmrt.cli.output_folder import check_output
 from llmrt.cli.progress import progress_bar
 from llmrt.cli.session import LocalModel, find_model
 from llmrt.cli.tables import print_facts
@@ -39,8 +40,7 @@ def quantize(
     """Write a model with packed weights and its tokenizer to a folder that every command takes as MODEL."""
     if quant in (QuantName.none, QuantName.stored):
         raise ConfigError(f"--quant {quant} leaves the model as it is; use int8, int4 or auto.")
-    if output.exists():
-        raise ConfigError(f"--output {output} exists already; name a folder that does not.")
+    check_output(output)
     local = find_model(model, revision)
     if packed_file(local.path) is not None:
         raise ConfigError(f"{model} is packed already; quantize the model that it was made from.")

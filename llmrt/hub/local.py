@@ -28,7 +28,7 @@ def local_artifact(model: str) -> ModelArtifact | None:
         return None
     path = Path(model).expanduser()
     if path.exists():
-        _check_text(path.absolute())
+        check_text(path.absolute())
     if path.is_dir():
         return _folder_artifact(model, path.absolute())
     if path.is_file():
@@ -53,8 +53,8 @@ def check_weights(folder: Path) -> None:
         )
 
 
-def _check_text(path: Path) -> None:
-    """The libraries that open weights and vocabularies take paths as text."""
+def check_text(path: Path) -> None:
+    """Raise CheckpointError for a name that is no text: libraries that open weights and vocabularies take no other."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError as error:

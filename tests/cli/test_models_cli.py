@@ -270,3 +270,10 @@ def test_a_store_that_may_not_be_entered_is_named(llmrt, monkeypatch: pytest.Mon
     monkeypatch.setattr(store, "load", refuse)
     status, _, said = llmrt("generate", "smollm2-135m", "hi")
     assert (status, said) == (1, "error: /closed/smollm2-135m.json cannot be used: Permission denied\n")
+
+
+@pytest.mark.parametrize("command", [("show",), ("quantize", "tiny", "-o")])
+def test_a_name_longer_than_a_file_may_have_is_one_line(llmrt, command: tuple[str, ...]) -> None:
+    name = "a" * 300
+    status, _, said = llmrt(*command, name)
+    assert (status, said) == (1, f"error: {name} cannot be used: {os.strerror(errno.ENAMETOOLONG)}\n")

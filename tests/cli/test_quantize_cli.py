@@ -74,6 +74,8 @@ def test_what_cannot_be_compared_or_written_is_one_line(
     assert "cannot be read" in llmrt("eval", str(model), "--quant", "int4", "--text", str(tmp_path / "none"))[2]
     assert "--quant none leaves the model as it is" in llmrt("quantize", str(model), "--quant", "none", "-o", "x")[2]
     assert "exists already" in llmrt("quantize", str(model), "-o", str(model))[2]
+    for command in (("quantize", str(model)), ("merge", str(model), "--lora", str(model))):
+        assert r"no\xff is no text" in llmrt(*command, "-o", str(tmp_path / "no\udcff"))[2]
     assert llmrt("quantize", str(model), "-o", str(out))[0] == 0
     assert "is packed already" in llmrt("quantize", str(out), "-o", str(tmp_path / "twice"))[2]
     model.rename(tmp_path / "moved")
