@@ -117,6 +117,13 @@ def test_c6_unknown_fields_are_named_and_known_ones_without_effect_are_not(think
     assert response.headers["x-llmrt-ignored"] == "new_field, tools.0.input_examples"
 
 
+def test_old_thoughts_are_kept_as_claude_code_asks_and_never_cleared(thinker: httpx.Client) -> None:
+    for keep, status in (("all", 200), ({"type": "thinking_turns", "value": 1}, 400)):
+        edits = [{"type": "clear_thinking_20251015", "keep": keep}]
+        response = thinker.post("/v1/messages", json=asked("hi", context_management={"edits": edits}))
+        assert response.status_code == status and "x-llmrt-ignored" not in response.headers
+
+
 def test_c18_a_clamp_is_named(thinker: httpx.Client) -> None:
     response = thinker.post("/v1/messages", json=asked("hi", max_tokens=100_000))
     assert response.headers["x-llmrt-clamped"].startswith("max_tokens=40")

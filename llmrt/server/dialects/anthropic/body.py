@@ -10,13 +10,15 @@ from llmrt.server.error_forms import THREAD
 from llmrt.server.extra_fields import FieldPolicy
 from llmrt.server.schemas import ToolName
 
+_KEEP_THOUGHTS = {"type": "clear_thinking_20251015", "keep": "all"}  # Claude Code's, which clears nothing
+
 FIELDS = FieldPolicy(
     harmless=frozenset(
         {"cache_control", "diagnostics", "inference_geo", "metadata", "service_tier", "user_profile_id", "workspace_id"}
     ),
     unsupported={
         "container": (),
-        "context_management": (),
+        "context_management": ({"edits": []}, {"edits": [_KEEP_THOUGHTS]}),
         "mcp_servers": ([],),
         "speed": ("standard",),
         THREAD: (),
