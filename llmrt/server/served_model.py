@@ -84,14 +84,15 @@ def load_served_model(offer: Offer) -> ServedModel:
 
     path = offer.artifact.path
     tokenizer = load_tokenizer(path)
-    template = load_chat_template(path)
+    special_tokens = named_tokens(path)
+    template = load_chat_template(path, special_tokens)
     chat = None if template is None else chat_format(template)
     return ServedModel(
         id=offer.id,
         fingerprint=offer.fingerprint,
         tokenizer=tokenizer,
         chat=chat,
-        special_tokens=named_tokens(path),
+        special_tokens=special_tokens,
         marks={} if chat is None else special_marks(tokenizer, chat.marks),
         defaults=load_generation_defaults(path, offer.artifact.sampling),
     )

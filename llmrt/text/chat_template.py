@@ -56,18 +56,19 @@ class ChatTemplate:
         return TEMPLATES.render(template, variables)
 
 
-def load_chat_template(path: Path) -> ChatTemplate | None:
+def load_chat_template(path: Path, names: Mapping[str, str] | None = None) -> ChatTemplate | None:
     """The chat template of a model directory or a .gguf file, None where it has none.
 
     In a directory chat_template.jinja goes before tokenizer_config.json, and that before chat_template.json; one with
-    tekken.json and none of them has the template of its version.
+    tekken.json and none of them has the template of its version. ``names`` are its ``named_tokens`` where they have
+    been read already, which takes long in a .gguf file.
     """
     sources = _gguf_sources(path) if path.suffix == ".gguf" else _directory_sources(path)
     if not sources:
         return None
     if "default" not in sources:
         raise TemplateError(f"{path} has no chat template named 'default', only {', '.join(sources)}.")
-    names = named_tokens(path)
+    names = named_tokens(path) if names is None else names
     return ChatTemplate(
         sources["default"],
         bos_token=names.get("bos_token", ""),

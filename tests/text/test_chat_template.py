@@ -171,6 +171,8 @@ def test_a_gguf_file_has_its_template_in_the_metadata(
     assert load_chat_template(write_gguf(sp_fields)) is None
     template = {"tokenizer.chat_template": "{{ bos_token }} {{ eos_token }}"}
     assert shown(write_gguf(sp_fields | template)) == "<s> </s>"
+    template_of_known = load_chat_template(write_gguf(sp_fields | template), {"bos_token": "known"})
+    assert template_of_known is not None and template_of_known.render([USER]) == "known "
     more = {"tokenizer.chat_templates": ["tool_use"], "tokenizer.chat_template.tool_use": "with tools"}
     path = write_gguf(sp_fields | template | more)
     assert (shown(path), shown(path, TOOLS)) == ("<s> </s>", "with tools")
