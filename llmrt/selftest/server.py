@@ -125,16 +125,33 @@ def find_server(url: str, model: str | None, api_key: str | None) -> Server:
     response = server.get("/v1/models")
     if response.status_code == 401:
         raise ConfigError(f"{root} asks for a key that it knows; give it in LLMRT_API_KEY or with --api-key")
+    models = _listed(response)
     if model is not None:
-        if server.post(CHAT, server.body("hi", max_tokens=1)).status_code == 404:
-            raise ModelNotFoundError(f"{root} serves no model {model}; name another with --model")
+        _check_chat(server, models)
         return server
     if response.status_code != 200:
         raise ConfigError(f"{root}/v1/models answers {response.status_code}: {response.text[:200]}")
+    if not models:
+        raise ModelNotFoundError(f"{root} does not say which models it serves; name one with --model")
+    return Server(root, models[0], api_key)
+
+
+def _listed(response: httpx2.Response) -> list[str]:
+    """The models of ``/v1/models``, none where the answer has another form."""
     try:
-        return Server(root, response.json()["data"][0]["id"], api_key)
-    except (ValueError, KeyError, IndexError, TypeError):
-        raise ModelNotFoundError(f"{root} does not say which models it serves; name one with --model") from None
+        return [model["id"] for model in response.json()["data"]]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _check_chat(server: Server, models: Sequence[str]) -> None:
+    """Names that are not listed may be known too. A 404 speaks of the model or of the route, which no code tells."""
+    response = server.post(CHAT, server.body("hi", max_tokens=1))
+    if response.status_code != 404:
+        return
+    if models and server.model not in models:
+        raise ModelNotFoundError(f"{server.url} serves no model {server.model}; name another with --model")
+    raise ConfigError(f"{server.url}{CHAT} answers 404: {response.text[:200]}")
 
 
 @contextmanager

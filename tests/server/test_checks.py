@@ -137,3 +137,5 @@ def test_a_model_that_is_not_served(http: httpx.Client) -> None:
     with pytest.raises(LlmrtError, match="serves no model nope"):
         find_server(str(http.base_url), "nope", None)
     assert find_server(str(http.base_url), "tiny-alias", None).model == "tiny-alias"
+    with pytest.raises(LlmrtError, match="/elsewhere/v1/chat/completions answers 404"):
+        find_server(str(http.base_url.join("/elsewhere")), "tiny-alias", None)
