@@ -7,7 +7,9 @@ from typing import Annotated
 
 import msgspec
 from fastapi import Depends, FastAPI, Request
+from pydantic import BaseModel
 
+from llmrt.server.body import as_body
 from llmrt.server.models import Models
 from llmrt.server.state import ServerState
 
@@ -26,6 +28,12 @@ def _all_models(request: Request) -> Models:
 AllModels = Annotated[Models, Depends(_all_models)]
 
 
+class ModelQuery(BaseModel):
+    """The ``model`` that is asked about, the first one unless it is sent."""
+
+    model: str | None = None
+
+
 class _Naming(msgspec.Struct, frozen=True):
     model: str | None = None
 
@@ -36,7 +44,7 @@ async def _named_model(request: Request) -> str | None:
     A body that cannot be read is refused by who needs the rest of it.
     """
     if request.method == "GET":
-        return request.query_params.get("model")
+        return as_body(ModelQuery, request.query_params).model
     try:
         return msgspec.json.decode(await request.body(), type=_Naming).model
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from llmrt import __version__
-from llmrt.server.dialects.anthropic.body import CountBody, MessagesBody
+from llmrt.server.dependencies import ModelQuery
+from llmrt.server.dialects.anthropic.body import CountBody, MessagesBody, PageQuery
 from llmrt.server.dialects.anthropic.records import AnthropicMessage, MessageEvent, TokenCount
 from llmrt.server.dialects.ollama.body import EmbedBody, EmbeddingsBody, GenerateBody, ModelBody, OllamaChatBody
 from llmrt.server.dialects.ollama.records import (
@@ -49,6 +50,7 @@ class _Bodies:
     body: type[BaseModel] | None = None
     part: object = None
     stream_type: str = _EVENTS
+    query: type[BaseModel] | None = None
 
 
 _BODIES: Mapping[str, _Bodies] = {
@@ -57,7 +59,7 @@ _BODIES: Mapping[str, _Bodies] = {
     "/v1/embeddings": _Bodies(EmbeddingList, EmbeddingBody),
     "/v1/load_lora_adapter": _Bodies(AdapterChange, LoadBody),
     "/v1/unload_lora_adapter": _Bodies(AdapterChange, UnloadBody),
-    "/v1/models": _Bodies(ModelList),
+    "/v1/models": _Bodies(ModelList, query=PageQuery),
     "/v1/models/{model_id}": _Bodies(Model),
     "/v1/responses": _Bodies(ResponseObject, ResponsesBody, ResponseStreamEvent),
     "/v1/messages": _Bodies(AnthropicMessage, MessagesBody, MessageEvent),
@@ -65,7 +67,7 @@ _BODIES: Mapping[str, _Bodies] = {
     "/tokenize": _Bodies(Tokenized, TokenizeBody),
     "/detokenize": _Bodies(Detokenized, DetokenizeBody),
     "/apply-template": _Bodies(Rendered, ChatBody),
-    "/tokenizer_info": _Bodies(TokenizerInfo),
+    "/tokenizer_info": _Bodies(TokenizerInfo, query=ModelQuery),
     "/api/chat": _Bodies(ChatRecord, OllamaChatBody, ChatRecord, _LINES),
     "/api/generate": _Bodies(GenerateRecord, GenerateBody, GenerateRecord, _LINES),
     "/api/embed": _Bodies(EmbedRecord, EmbedBody),
@@ -113,11 +115,22 @@ def _operation(path: str, bodies: _Bodies, schema_of: Mapping[str, Any]) -> dict
     if bodies.part is not None:
         content[bodies.stream_type] = {"schema": _streamed(schema_of[repr(bodies.part)], bodies.stream_type)}
     failed = {"description": "An error", "content": {_JSON: {"schema": schema_of[repr(_error_type(path))]}}}
-    answers = {"responses": {"200": {"description": "The answer", "content": content}, "4XX": failed, "5XX": failed}}
-    if bodies.body is None:
-        return answers
-    schema = {"$ref": _REFERENCE.format(bodies.body.__name__)}
-    return answers | {"requestBody": {"required": True, "content": {_JSON: {"schema": schema}}}}
+    answered = {"description": "The answer", "content": content}
+    operation: dict[str, Any] = {"responses": {"200": answered, "4XX": failed, "5XX": failed}}
+    if bodies.query is not None:
+        operation["parameters"] = _parameters(bodies.query)
+    if bodies.body is not None:
+        schema = {"$ref": _REFERENCE.format(bodies.body.__name__)}
+        operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
+    return operation
+
+
+def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
+    schema = query.model_json_schema()
+    return [
+        {"name": name, "in": "query", "description": schema["description"], "schema": of}
+        for name, of in schema["properties"].items()
+    ]
 
 
 def _streamed(part: Mapping[str, Any], stream_type: str) -> Mapping[str, Any]:

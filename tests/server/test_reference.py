@@ -51,6 +51,15 @@ def test_every_route_that_takes_a_body_says_which(described: dict[str, Any]) -> 
             assert operation["responses"]["4XX"]["content"]["application/json"]["schema"]["$ref"], path
 
 
+def test_what_is_read_of_a_query_is_described(http: httpx.Client, described: dict[str, Any]) -> None:
+    page = http.get("/docs").text
+    read = {"/v1/models": {"limit", "after_id", "before_id"}, "/tokenizer_info": {"model"}}
+    for path, operations in described["paths"].items():
+        parameters = [of for operation in operations.values() for of in operation.get("parameters", [])]
+        assert {of["name"] for of in parameters if of["in"] == "query"} == read.get(path, set()), path
+        assert all(f"{of['name']}, in the {of['in']}" in page for of in parameters)
+
+
 def test_every_reference_is_known(described: dict[str, Any]) -> None:
     names = set(re.findall(r'"\$ref": "([^"]+)"', str(described).replace("'", '"')))
     assert names and names <= {f"#/components/schemas/{name}" for name in described["components"]["schemas"]}

@@ -36,6 +36,8 @@ def render(described: _Schema) -> str:
 def _bodies(operation: _Schema) -> dict[str, Markup]:
     """What goes in, what comes out, and what the parts of a stream are."""
     shown: dict[str, Markup] = {}
+    for parameter in operation.get("parameters", ()):
+        shown[f"{parameter['name']}, in the {parameter['in']}"] = _type_of(parameter["schema"])
     if "requestBody" in operation:
         shown["Request"] = _type_of(operation["requestBody"]["content"][_JSON]["schema"])
     for media_type, content in operation["responses"]["200"].get("content", {}).items():

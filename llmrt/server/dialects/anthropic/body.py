@@ -97,7 +97,10 @@ class MessagesBody(CountBody):
 
 
 class PageQuery(BaseModel):
-    """Which models a list shall have: ``limit`` of those behind ``after_id``, or of those before ``before_id``."""
+    """Which models a list shall have: ``limit`` of those behind ``after_id``, or of those before ``before_id``.
+
+    They are read where the header ``anthropic-version`` asks for Anthropic's form of the list.
+    """
 
     model_config = ConfigDict(frozen=True)
 
