@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from llmrt.errors import RequestError
 
 Body = TypeVar("Body", bound=BaseModel)
-_FORM = re.compile(r"str|int|float|bool|(list|dict)\[.*\]")  # how pydantic calls the forms of a field that has several
+# How pydantic calls the forms of a field that has several; those in angles are tags of ours.
+_FORM = re.compile(r"str|int|float|bool|(list|dict)\[.*\]|<.*>")
 
 
 def json_body(schema: type[Body], *, of_any_type: bool = False) -> Callable[[Request], Awaitable[Body]]:

@@ -248,6 +248,10 @@ def test_c33_fields_without_effect(thinker: httpx.Client) -> None:
     named = {"include": ["reasoning.encrypted_content"], "truncation": "auto", "new_field": 1}
     response = thinker.post("/v1/responses", json=asked("hi", **named, reasoning={"summary": "auto"}))
     assert response.headers["x-llmrt-ignored"] == "new_field, reasoning.summary, include, truncation"
+    others = [{"type": "web_search", "external_web_access": False}, {"type": "namespace", "name": "n", "tools": []}]
+    response = thinker.post("/v1/responses", json=asked("hi", tools=[*others, FUNCTIONS[0]]))
+    assert response.headers["x-llmrt-ignored"] == "tools.0, tools.1"
+    assert [tool["name"] for tool in response.json()["tools"]] == [FUNCTIONS[0]["name"]]
 
 
 def test_c18_a_clamp_is_named(thinker: httpx.Client) -> None:
@@ -306,7 +310,8 @@ def test_c11_a_stream_that_fails_ends_with_an_error_event(gpt: openai.OpenAI) ->
         ({"prompt": {"id": "p"}}, "prompt"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"top_logprobs": 1000, "include": ["message.output_text.logprobs"]}, "top_logprobs"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"name": "f"}]}, "tools[0].type"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [{**FUNCTIONS[0], "strict": True, "parameters": {"not": {}}}]}, "tools[0].parameters"),
         ({"tools": FUNCTIONS, "tool_choice": {"type": "file_search"}}, "tool_choice"),

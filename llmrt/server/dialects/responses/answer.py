@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llmrt.server.blocks import Block, Blocks, whole_answer
 from llmrt.server.choice import ReportedToken
-from llmrt.server.dialects.responses.body import FunctionTool, ResponsesBody
+from llmrt.server.dialects.responses.body import AnyTool, FunctionTool, ResponsesBody
 from llmrt.server.dialects.responses.records import (
     FunctionCallItem,
     IncompleteDetails,
@@ -126,5 +126,6 @@ async def whole_response(body: ResponsesBody, reply: Reply) -> ResponseObject:
     return answer.response("incomplete" if answer.is_cut else "completed")
 
 
-def _shown(tools: Sequence[FunctionTool]) -> list[ToolShown]:
-    return [ToolShown(tool.name, tool.description, tool.parameters, tool.strict) for tool in tools]
+def _shown(tools: Sequence[AnyTool]) -> list[ToolShown]:
+    functions = [tool for tool in tools if isinstance(tool, FunctionTool)]
+    return [ToolShown(tool.name, tool.description, tool.parameters, tool.strict) for tool in functions]

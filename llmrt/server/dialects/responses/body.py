@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from llmrt.engine.request import MAX_LOGPROBS
 from llmrt.server.extra_fields import FieldPolicy
@@ -38,13 +38,30 @@ class _Part(BaseModel):
 
 
 class FunctionTool(_Part):
-    """A tool that the client has; built-in ones are refused by their ``type``."""
+    """A tool that the client has."""
 
     type: Literal["function"]
     name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+
+
+class OtherTool(BaseModel):
+    """A tool that OpenAI's servers have, or a kind that no chat template shows: the model is not told of it."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    type: str
+
+
+def _kind(tool: object) -> str:
+    return "<function>" if isinstance(tool, dict) and tool.get("type") == "function" else "<other>"
+
+
+AnyTool = Annotated[
+    Annotated[FunctionTool, Tag("<function>")] | Annotated[OtherTool, Tag("<other>")], Discriminator(_kind)
+]
 
 
 class ReasoningOptions(_Part):
@@ -75,7 +92,7 @@ class ResponsesBody(BaseModel):
     top_p: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    tools: list[FunctionTool] | None = None
+    tools: list[AnyTool] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None

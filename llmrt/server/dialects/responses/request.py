@@ -8,7 +8,7 @@ from typing import Any
 from llmrt.errors import RequestError
 from llmrt.server.body import as_body
 from llmrt.server.dialects.field_names import FieldNames
-from llmrt.server.dialects.responses.body import FunctionTool, ResponsesBody
+from llmrt.server.dialects.responses.body import FunctionTool, OtherTool, ResponsesBody
 from llmrt.server.dialects.responses.items import chat_messages
 from llmrt.server.schemas import ChatBody
 
@@ -43,7 +43,7 @@ def chat_body(body: ResponsesBody) -> ChatBody:
             "presence_penalty": body.presence_penalty,
             "logprobs": logprobs,
             "top_logprobs": body.top_logprobs if logprobs else None,
-            "tools": [_tool(tool) for tool in body.tools or []],
+            "tools": [_tool(tool) for tool in body.tools or [] if isinstance(tool, FunctionTool)],
             "tool_choice": _tool_choice(body.tool_choice),
             "parallel_tool_calls": body.parallel_tool_calls,
             "response_format": None if body.text is None else body.text.format,
@@ -58,6 +58,7 @@ def unused_fields(body: ResponsesBody) -> Iterator[str]:
         yield "include"
     if body.truncation == "auto":
         yield "truncation"
+    yield from (f"tools.{i}" for i, tool in enumerate(body.tools or []) if isinstance(tool, OtherTool))
 
 
 def _tool(tool: FunctionTool) -> dict[str, Any]:
