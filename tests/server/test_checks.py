@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -86,13 +87,26 @@ class Careless(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def careless() -> Iterator[Server]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Careless)
+class Chatless(Careless):
+    """Lists a model and has no route for chats."""
+
+    def do_POST(self) -> None:
+        self.send_error(404)
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield find_server(f"http://127.0.0.1:{server.server_port}", None, None)
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def careless() -> Iterator[Server]:
+    with listening(Careless) as url:
+        yield find_server(url, None, None)
 
 
 # Where its answers are as good as any: it has no key, takes every field and role, and says the same again and again.
@@ -137,5 +151,10 @@ def test_a_model_that_is_not_served(http: httpx.Client) -> None:
     with pytest.raises(LlmrtError, match="serves no model nope"):
         find_server(str(http.base_url), "nope", None)
     assert find_server(str(http.base_url), "tiny-alias", None).model == "tiny-alias"
-    with pytest.raises(LlmrtError, match="/elsewhere/v1/chat/completions answers 404"):
-        find_server(str(http.base_url.join("/elsewhere")), "tiny-alias", None)
+
+
+def test_a_server_without_chats_is_not_said_to_lack_a_model(http: httpx.Client) -> None:
+    with listening(Chatless) as listed:
+        for url, model in ((listed, "m"), (str(http.base_url.join("/elsewhere")), "tiny-alias")):
+            with pytest.raises(LlmrtError, match="/v1/chat/completions answers 404"):
+                find_server(url, model, None)
