@@ -51,39 +51,39 @@ inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmr
   const int8_t* x = row_of<int8_t>(codes, token);
   const float* x_scales = codes.scales + token * groups;
   const int32_t* x_sums = codes.sums + token * groups;
-  for (int b = 0; b < kBlocks; ++b)
-    for (Float& r : result[b]) r = set1(0.0f);
+  // Sums of a token stand together. Loops are not nested, or GCC 12 keeps them in memory where registers are 256 bits.
+  constexpr int kSums = kTokens * kBlocks;
+  Float total[kSums];
+  for (Float& sum : total) sum = set1(0.0f);
   for (int64_t g = 0; g < groups; ++g) {
-    Int acc[kBlocks][kTokens];
-    for (auto& row : acc)
-      for (int t = 0; t < kTokens; ++t) row[t] = iset1(-C::kZero * x_sums[t * groups + g]);
+    Int acc[kSums];
+    for (int i = 0; i < kSums; ++i) acc[i] = iset1(-C::kZero * x_sums[i / kBlocks * groups + g]);
     for (int64_t k = 0; k < codes.group; k += 8, w += 8 * C::kBytesPerColumn, x += 8) {
       Bytes first[kBlocks], second[kBlocks];
       for (int b = 0; b < kBlocks; ++b) {
         ask_ahead(w + b * next_block, 8 * C::kBytesPerColumn);
         C::read(w + b * next_block, first[b], second[b]);
       }
-      for (int t = 0; t < kTokens; ++t)
-        for (int b = 0; b < kBlocks; ++b) acc[b][t] = C::dot(acc[b][t], first[b], x + t * stride);
-      for (int t = 0; t < kTokens; ++t)
-        for (int b = 0; b < kBlocks; ++b) acc[b][t] = C::dot(acc[b][t], second[b], x + t * stride + 4);
+      for (int i = 0; i < kSums; ++i) acc[i] = C::dot(acc[i], first[i % kBlocks], x + i / kBlocks * stride);
+      for (int i = 0; i < kSums; ++i) acc[i] = C::dot(acc[i], second[i % kBlocks], x + i / kBlocks * stride + 4);
     }
+    Float scales[kBlocks], offsets[kBlocks];
     for (int b = 0; b < kBlocks; ++b) {
       const int64_t of_group = ((block + b) * groups + g) * 16;
-      const Float scale = load_fp16(matrix.scales + of_group);
+      scales[b] = load_fp16(matrix.scales + of_group);
+      if constexpr (kAffine) offsets[b] = load_fp16(matrix.offsets + of_group);
+    }
+    for (int i = 0; i < kSums; ++i) {
+      const int64_t at = i / kBlocks * groups + g;
       if constexpr (kAffine) {
-        const Float offset = load_fp16(matrix.offsets + of_group);
-        for (int t = 0; t < kTokens; ++t) {
-          const int64_t at = t * groups + g;
-          const Float sum = fma(offset, to_float(iset1(x_sums[at])), mul(scale, to_float(acc[b][t])));
-          result[b][t] = fma(sum, set1(x_scales[at]), result[b][t]);
-        }
+        const Float sum = fma(offsets[i % kBlocks], to_float(iset1(x_sums[at])), mul(scales[i % kBlocks], to_float(acc[i])));
+        total[i] = fma(sum, set1(x_scales[at]), total[i]);
       } else {
-        for (int t = 0; t < kTokens; ++t)
-          result[b][t] = fma(to_float(acc[b][t]), mul(scale, set1(x_scales[t * groups + g])), result[b][t]);
+        total[i] = fma(to_float(acc[i]), mul(scales[i % kBlocks], set1(x_scales[at])), total[i]);
       }
     }
   }
+  for (int i = 0; i < kSums; ++i) result[i % kBlocks][i / kBlocks] = total[i];
 }
 
 // The same, with offsets if the weight has them.
