@@ -22,6 +22,10 @@ def make_runner(
     block_size, max_num_seqs = config.block_size, config.max_num_seqs
     if late is not None:
         return GpuRunner(decoder, kv, late, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
-    natively = choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
-    tapes = DecodeTapes(decoder, kv, max_blocks, block_size) if natively else None
+    tapes = DecodeTapes(decoder, kv, max_blocks, block_size) if is_native(decoder) else None
     return TorchModelRunner(decoder, kv, block_size, torch.device("cpu"), tapes)
+
+
+def is_native(decoder: Decoder) -> bool:
+    """Whether the native kernels of a processor serve it."""
+    return choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"

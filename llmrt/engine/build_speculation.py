@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from llmrt.config import STORED, EngineConfig
-from llmrt.engine.build_runner import make_runner
+from llmrt.engine.build_runner import is_native, make_runner
 from llmrt.engine.device import StepDevice
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
@@ -44,11 +44,11 @@ class PlannedDraft:
         """For the processor, or for ``late``. Raises ``LlmrtError``."""
         config, shape, plan = self.config, self.model.config, self.plan
         decoder = load_model(self.model, config, plan.context_length, progress).decoder
-        if late is None and not _is_native(decoder):
+        if late is None and not is_native(decoder):
             raise ConfigError(f"--draft-model {self.model.path} is none that the native kernels of a processor serve.")
         if config.device != "cpu" and choose(PAGED_ATTENTION, decoder.spec).backend == "reference":
             raise ConfigError(f"--draft-model {self.model.path} is none that the kernels of a GPU serve.")
-        dtype, block_size, paired = kv_torch_dtype(self.model, config), config.block_size, _is_native(decoder)
+        dtype, block_size, paired = kv_torch_dtype(self.model, config), config.block_size, is_native(decoder)
         device = torch.device(config.device)
         pages = KVCache.allocate(shape, plan.num_blocks, block_size, dtype, device, paired=paired)
         runner = make_runner(decoder, pages, config, blocks_for(plan.context_length, block_size), late)
@@ -65,16 +65,12 @@ def make_speculation(
     On a device whose steps are ``late`` there are some only when they are asked for: several rows are rounded in
     another way there than one, so that an answer may depend on how long steps took.
     """
-    if config.speculate == "off" or (config.speculate == "auto" and not draft and not _is_native(decoder)):
+    if config.speculate == "off" or (config.speculate == "auto" and not draft and not is_native(decoder)):
         return None
-    if late is None and not _is_native(decoder):
+    if late is None and not is_native(decoder):
         option = "--draft-model" if draft else f"--speculate {config.speculate}"
         raise ConfigError(f"{option} is for models that the native kernels of a processor serve; leave it out.")
     return Speculation(PromptLookup() if draft is None else draft.load(progress, late))
-
-
-def _is_native(decoder: Decoder) -> bool:
-    return choose(PAGED_ATTENTION, decoder.spec).backend == "cpu"
 
 
 def plan_draft(target: Model, config: EngineConfig, available: int) -> PlannedDraft | None:
