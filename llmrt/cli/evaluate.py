@@ -16,7 +16,7 @@ from llmrt.cli.session import LocalModel, find_model
 from llmrt.cli.tables import print_facts, print_json
 from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
-from llmrt.engine.threads import limit_spinning
+from llmrt.engine.threads import importing_torch
 from llmrt.errors import ConfigError
 from llmrt.hub.sources import resolve
 from llmrt.model.headers import PackedHeaders, open_headers
@@ -107,11 +107,10 @@ def evaluated(
 ) -> Evaluation:
     """Compare the model under ``config`` with ``full`` on the file ``text``. Raises ``LlmrtError``."""
     token_ids = local.tokenizer.encode(read_text(text), add_special_tokens=False)[:tokens]
-    limit_spinning()
     with progress_bar("evaluating", "tokens") as bar:
-        from llmrt.engine.evaluate import evaluate, windows_of
-        from llmrt.engine.load_model import open_model
-
+        with importing_torch():
+            from llmrt.engine.evaluate import evaluate, windows_of
+            from llmrt.engine.load_model import open_model
         quantized = open_model(local.path)
         # What the model expects before a text; a window without it is predicted worse than the model can.
         windows = windows_of(token_ids, min(window, quantized.config.context_length), local.tokenizer.encode("")[:1])

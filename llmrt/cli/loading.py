@@ -9,7 +9,7 @@ from llmrt.cli.progress import progress_bar
 from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.threads import limit_spinning
+from llmrt.engine.threads import importing_torch
 from llmrt.model.tensor_slots import num_parameters
 
 if TYPE_CHECKING:
@@ -21,10 +21,9 @@ def load_engine(open_model: Callable[[], Model], config: EngineConfig) -> LLMEng
 
     Raises ``LlmrtError`` for a checkpoint or a setting that cannot work.
     """
-    limit_spinning()
     with progress_bar("loading", "parameters") as bar:
-        from llmrt.engine.build import assemble_engine  # torch, a second or two
-
+        with importing_torch():
+            from llmrt.engine.build import assemble_engine  # a second or two
         model = open_model()
         bar.begin(num_parameters(model.config))
         engine = assemble_engine(model, config, bar.advance)

@@ -7,7 +7,6 @@ be refused is refused at once. The process ends when the other side of the socke
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import select
 import signal
@@ -37,7 +36,7 @@ from llmrt.engine.messages import (
 from llmrt.engine.read_ahead import read_ahead
 from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
 from llmrt.engine.stats import EngineStats
-from llmrt.engine.threads import limit_spinning
+from llmrt.engine.threads import importing_torch
 from llmrt.errors import LlmrtError, MemoryFitError, RequestError
 
 
@@ -188,13 +187,9 @@ def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
 
 
 def _build_engine(path: Path, config: EngineConfig) -> Engine:
-    limit_spinning()
     read_ahead(path, config)
-    gc.disable()  # torch is very many objects, none of which is garbage
-    from llmrt.engine.build import build_engine
-
-    gc.freeze()
-    gc.enable()
+    with importing_torch():
+        from llmrt.engine.build import build_engine
     engine = build_engine(path, config)
     give_back_freed_memory()  # what loading took beside the weights
     return engine
