@@ -20,6 +20,14 @@ _SIDE_BY_SIDE = 64  # texts of one request that the engine's queue holds, at mos
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
+def check_dimensions(state: ServerState, dimensions: int | None) -> None:
+    """Raise ``RequestError`` for vectors of another size than the model's own."""
+    size = state.engine.info.embedding_size
+    if dimensions not in (None, size):
+        message = f"dimensions is {dimensions}; this model's vectors have {size} numbers."
+        raise RequestError(message, param="dimensions")
+
+
 def encode_texts(
     state: ServerState, inputs: Sequence[str | list[int]], *, add_special_tokens: bool = True
 ) -> list[list[int]]:

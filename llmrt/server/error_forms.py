@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import msgspec
 from fastapi import FastAPI, Request, Response
 from msgspec import UNSET, Struct, UnsetType
 from starlette.exceptions import HTTPException
 
 from llmrt.errors import LlmrtError
 from llmrt.server.errors import INVALID_REQUEST, ErrorBody, HttpError, describe
+from llmrt.server.json_response import json_response
 
 THREAD = "thread"  # a conversation that the server keeps, a field of /v1/messages
 
@@ -85,8 +85,7 @@ def form_of(path: str) -> Callable[[HttpError], Struct]:
 
 def respond(error: HttpError, path: str) -> Response:
     """The response to a request for ``path``."""
-    content = msgspec.json.encode(form_of(path)(error))
-    return Response(content, error.status, error.headers, media_type="application/json")
+    return json_response(form_of(path)(error), error.headers, error.status)
 
 
 def install(app: FastAPI) -> None:

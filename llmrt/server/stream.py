@@ -18,6 +18,7 @@ from llmrt.server.errors import describe
 from llmrt.server.exchange import current_exchange
 from llmrt.server.framing import Framing
 from llmrt.server.http_protocol import write_of
+from llmrt.server.json_response import json_response
 from llmrt.server.logs import logger
 
 T = TypeVar("T")
@@ -90,9 +91,14 @@ async def frames(records: AsyncGenerator[RecordT, None], framing: Framing[Record
             yield framing.end
 
 
-async def until_disconnect(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
+async def until_disconnect(
+    request: Request, answer: Coroutine[Any, Any, Struct], headers: Mapping[str, str]
+) -> Response:
     """Wait for ``answer``, or cancel it when the client goes. The body of ``request`` must have been read."""
-    return await _first_of(answer, _disconnect(request.receive)) or Response(status_code=499)  # nobody will read it
+    record = await _first_of(answer, _disconnect(request.receive))
+    if record is None:
+        return Response(status_code=499)  # nobody will read it
+    return json_response(record, headers)
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Response
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from llmrt.server.body import json_body
 from llmrt.server.dependencies import AllModels
 from llmrt.server.guard import check_admin
+from llmrt.server.json_response import json_response
 
 router = APIRouter(dependencies=[Depends(check_admin)])
 
@@ -45,15 +45,11 @@ class AdapterChange(Struct, frozen=True):
 async def load(models: AllModels, body: Annotated[LoadBody, Depends(json_body(LoadBody))]) -> Response:
     """Load an adapter; requests that name it as their model are answered with it from then on."""
     await models.load_adapter(body.lora_name, body.lora_path, body.model)
-    return _done(f"The LoRA adapter {body.lora_name!r} is loaded.")
+    return json_response(AdapterChange(f"The LoRA adapter {body.lora_name!r} is loaded."))
 
 
 @router.post("/v1/unload_lora_adapter")
 async def unload(models: AllModels, body: Annotated[UnloadBody, Depends(json_body(UnloadBody))]) -> Response:
     """Take no more requests for an adapter. Those under way go on to their end; then its memory is free."""
     await models.unload_adapter(body.lora_name)
-    return _done(f"The LoRA adapter {body.lora_name!r} takes no more requests.")
-
-
-def _done(message: str) -> Response:
-    return Response(msgspec.json.encode(AdapterChange(message)), media_type="application/json")
+    return json_response(AdapterChange(f"The LoRA adapter {body.lora_name!r} takes no more requests."))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from llmrt.server.body import json_body
 from llmrt.server.chat import admit_chat, chat_chunks, chat_completion
 from llmrt.server.dependencies import State
 from llmrt.server.framing import ServerSentEvents
-from llmrt.server.reply import Reply
 from llmrt.server.schemas import ChatBody
 from llmrt.server.stream import RecordStream, until_disconnect
 
@@ -27,9 +25,4 @@ async def chat_completions(
     if body.stream:
         chunks, seconds = chat_chunks(reply), state.settings.ping_seconds
         return RecordStream(chunks, ServerSentEvents(), reply.headers, ping_seconds=seconds)
-    return await until_disconnect(request, _respond(reply))
-
-
-async def _respond(reply: Reply) -> Response:
-    body = msgspec.json.encode(await chat_completion(reply))
-    return Response(body, headers=reply.headers, media_type="application/json")
+    return await until_disconnect(request, chat_completion(reply), reply.headers)

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import UNSET, UnsetType
 
@@ -50,8 +49,8 @@ async def completions(
     job = _Completions(reply, [_echo(state, body, prompt) for prompt in body.prompt])
     if body.stream:
         chunks, seconds = _chunks(job), state.settings.ping_seconds
-        return RecordStream(chunks, ServerSentEvents(), job.reply.headers, ping_seconds=seconds)
-    return await until_disconnect(request, _respond(job))
+        return RecordStream(chunks, ServerSentEvents(), reply.headers, ping_seconds=seconds)
+    return await until_disconnect(request, _whole(job), reply.headers)
 
 
 def _echo(state: ServerState, body: CompletionBody, prompt: str | list[int]) -> str:
@@ -62,12 +61,11 @@ def _echo(state: ServerState, body: CompletionBody, prompt: str | list[int]) -> 
     return state.model.tokenizer.decode(prompt, skip_special_tokens=False)
 
 
-async def _respond(job: _Completions) -> Response:
+async def _whole(job: _Completions) -> Completion:
     reply = job.reply
     answers = await collect(reply.deltas(), reply.job.num_choices)
     choices = [_choice(job, index, answer, first=True) for index, answer in enumerate(answers)]
-    body = msgspec.json.encode(_completion(reply, choices, reply.count.usage))
-    return Response(body, headers=reply.headers, media_type="application/json")
+    return _completion(reply, choices, reply.count.usage)
 
 
 async def _chunks(job: _Completions) -> AsyncGenerator[Completion, None]:

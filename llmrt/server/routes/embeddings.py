@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
 from llmrt.engine.request import Pooling
-from llmrt.errors import RequestError
 from llmrt.server.body import json_body
 from llmrt.server.dependencies import State
-from llmrt.server.embedding import Vector, admit_texts, embed_texts, encode_texts
+from llmrt.server.embedding import Vector, admit_texts, check_dimensions, embed_texts, encode_texts
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.schemas import Prompts
 from llmrt.server.state import ServerState
@@ -72,30 +70,24 @@ async def embeddings(
     request: Request, state: State, body: Annotated[EmbeddingBody, Depends(json_body(EmbeddingBody))]
 ) -> Response:
     """Embed one text or several."""
-    engine = state.engine.info
     ignored = check_extra_fields(body)
-    if body.dimensions not in (None, engine.embedding_size):
-        message = f"dimensions is {body.dimensions}; this model's vectors have {engine.embedding_size} numbers."
-        raise RequestError(message, param="dimensions")
+    check_dimensions(state, body.dimensions)
     texts = await asyncio.to_thread(
         encode_texts, state, body.input, add_special_tokens=body.add_special_tokens is not False
     )
     admit_texts(state, texts)
-    return await until_disconnect(request, _respond(state, body, texts, ignored_header(ignored)))
+    return await until_disconnect(request, _embedded(state, body, texts), ignored_header(ignored))
 
 
-async def _respond(
-    state: ServerState, body: EmbeddingBody, texts: Sequence[list[int]], headers: Mapping[str, str]
-) -> Response:
+async def _embedded(state: ServerState, body: EmbeddingBody, texts: Sequence[list[int]]) -> EmbeddingList:
     vectors = await embed_texts(state, texts, body.pooling or "mean", normalize=body.normalize is not False)
     num_tokens = sum(map(len, texts))
     as_text = body.encoding_format == "base64"
-    answer = EmbeddingList(
+    return EmbeddingList(
         model=state.model.id,
         data=[Embedding(i, _base64(vector) if as_text else vector.tolist()) for i, vector in enumerate(vectors)],
         usage=EmbeddingUsage(num_tokens, num_tokens),
     )
-    return Response(msgspec.json.encode(answer), headers=headers, media_type="application/json")
 
 
 def _base64(vector: Vector) -> str:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from llmrt.errors import ContextLengthError, RequestError
@@ -19,6 +18,7 @@ from llmrt.server.dialects.anthropic.body import FIELDS, CountBody, MessagesBody
 from llmrt.server.dialects.anthropic.records import TokenCount
 from llmrt.server.dialects.anthropic.request import NAMES, chat_body, unused_fields
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.json_response import json_response
 from llmrt.server.reply import Reply
 from llmrt.server.schemas import ChatBody
 from llmrt.server.served_model import ServedModel
@@ -40,7 +40,7 @@ async def messages(
     headers = NAMES.headers(reply.headers)
     if body.stream:
         return RecordStream(message_events(reply), AnthropicEvents(), headers, ping_seconds=state.settings.ping_seconds)
-    return await until_disconnect(request, _respond(reply, headers))
+    return await until_disconnect(request, whole_message(reply), headers)
 
 
 @router.post("/v1/messages/count_tokens")
@@ -51,7 +51,7 @@ async def count_tokens(state: State, body: Annotated[CountBody, Depends(json_bod
         chat = chat_body(state.model, body)
         count = await asyncio.to_thread(_count, state.model, chat)
     headers = NAMES.headers(ignored_header([*unused, *unknown_variables(state.model, chat)]))
-    return Response(msgspec.json.encode(count), headers=headers, media_type="application/json")
+    return json_response(count, headers)
 
 
 async def _admit(state: ServerState, chat: ChatBody, unused: Sequence[str]) -> Reply:
@@ -60,11 +60,6 @@ async def _admit(state: ServerState, chat: ChatBody, unused: Sequence[str]) -> R
     except ContextLengthError as error:  # in the words that clients look for
         message = f"prompt is too long: {error.num_tokens} tokens > {error.context_length} maximum"
         raise RequestError(message, param="messages", code=error.code) from error
-
-
-async def _respond(reply: Reply, headers: dict[str, str]) -> Response:
-    body = msgspec.json.encode(await whole_message(reply))
-    return Response(body, headers=headers, media_type="application/json")
 
 
 def _count(model: ServedModel, chat: ChatBody) -> TokenCount:

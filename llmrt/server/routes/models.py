@@ -11,6 +11,7 @@ from llmrt.server.body import as_body
 from llmrt.server.dependencies import AllModels
 from llmrt.server.dialects.anthropic.body import PageQuery
 from llmrt.server.dialects.anthropic.models import model_info, model_page
+from llmrt.server.json_response import json_response
 from llmrt.server.models import Models
 from llmrt.server.responses import Model, ModelList
 from llmrt.server.served_model import Offer
@@ -25,8 +26,8 @@ async def list_models(request: Request, models: AllModels) -> Response:
     adapters = [_adapter(models, adapter) for adapter in models.adapters.all()]
     listed = [*(_model(models, offer) for offer in models.offers), *adapters]
     if _is_anthropic(request):
-        return _json(model_page(listed, as_body(PageQuery, request.query_params)))
-    return _json(ModelList(listed))
+        return json_response(model_page(listed, as_body(PageQuery, request.query_params)))
+    return json_response(ModelList(listed))
 
 
 @router.get("/v1/models/{model_id:path}")
@@ -35,7 +36,7 @@ async def get_model(request: Request, models: AllModels, model_id: str) -> Respo
     models.check_ready()
     adapter = models.adapters.find(model_id)
     found = _model(models, models.find(model_id)) if adapter is None else _adapter(models, adapter)
-    return _json(model_info(found) if _is_anthropic(request) else found)
+    return json_response(model_info(found) if _is_anthropic(request) else found)
 
 
 def _is_anthropic(request: Request) -> bool:
@@ -51,7 +52,3 @@ def _model(models: Models, offer: Offer) -> Model:
 def _adapter(models: Models, adapter: ServedAdapter) -> Model:
     base = _model(models, adapter.base)
     return msgspec.structs.replace(base, id=adapter.name, created=adapter.created, parent=base.id)
-
-
-def _json(record: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(record), media_type="application/json")

@@ -7,10 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
-from llmrt.errors import RequestError
 from llmrt.server.chat import admit_chat
 from llmrt.server.dependencies import AllModels, State
 from llmrt.server.dialects.ollama.answer import ChatAnswer, GenerateAnswer, OllamaAnswer, now
@@ -39,8 +37,9 @@ from llmrt.server.dialects.ollama.request import (
     unused_fields,
     unused_options,
 )
-from llmrt.server.embedding import Vector, admit_texts, embed_texts, encode_texts
+from llmrt.server.embedding import Vector, admit_texts, check_dimensions, embed_texts, encode_texts
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.json_response import json_response
 from llmrt.server.models import Models
 from llmrt.server.reply import Reply
 from llmrt.server.state import ServerState
@@ -62,7 +61,7 @@ async def chat(
         unused = _check(state, body)
         _keep(models, body)
         if not body.messages:
-            return _json(ChatRecord(message=OllamaMessage(""), **_loaded(state, body)), ignored_header(unused))
+            return json_response(ChatRecord(message=OllamaMessage(""), **_loaded(state, body)), ignored_header(unused))
         reply = await admit_chat(state, chat_body(state.model, body), unused=unused)
     return await _answer(request, body, reply, ChatAnswer(reply))
 
@@ -79,7 +78,7 @@ async def generate(
         unused = _check(state, body)
         _keep(models, body)
         if not body.prompt:
-            return _json(GenerateRecord(response="", **_loaded(state, body)), ignored_header(unused))
+            return json_response(GenerateRecord(response="", **_loaded(state, body)), ignored_header(unused))
         if body.raw or state.model.chat is None:
             text = text_body(body)
             reply = await admit_text(state, text, max_tokens=text.max_tokens, unused=unused)
@@ -95,24 +94,9 @@ async def embed(
     """The vectors of texts, of length 1."""
     unused = [*_check_embedding(body), *(["truncate"] if body.truncate else [])]
     _keep(models, body)
-    size = state.engine.info.embedding_size
-    if body.dimensions not in (None, size):
-        message = f"dimensions is {body.dimensions}; this model's vectors have {size} numbers."
-        raise RequestError(message, param="dimensions")
+    check_dimensions(state, body.dimensions)
     texts = [body.input] if isinstance(body.input, str) else body.input
-
-    async def respond() -> Response:
-        began = time.perf_counter_ns()
-        vectors, num_tokens = await _embed(state, texts, normalize=True)
-        record = EmbedRecord(
-            model=state.model.id,
-            embeddings=[vector.tolist() for vector in vectors],
-            total_duration=time.perf_counter_ns() - began,
-            prompt_eval_count=num_tokens,
-        )
-        return _json(record, ignored_header(unused))
-
-    return await until_disconnect(request, respond())
+    return await until_disconnect(request, _embedded(state, texts), ignored_header(unused))
 
 
 @router.post("/api/embeddings")
@@ -125,12 +109,7 @@ async def embeddings(
     """The vector of one text, as the model gives it."""
     unused = _check_embedding(body)
     _keep(models, body)
-
-    async def respond() -> Response:
-        (vector,), _ = await _embed(state, [body.prompt], normalize=False)
-        return _json(EmbeddingRecord(vector.tolist()), ignored_header(unused))
-
-    return await until_disconnect(request, respond())
+    return await until_disconnect(request, _embedded_as_is(state, body.prompt), ignored_header(unused))
 
 
 def _check(state: ServerState, body: AnswerBody) -> list[str]:
@@ -149,6 +128,22 @@ def _keep(models: Models, body: AnswerBody | EmbedBody | EmbeddingsBody) -> None
         models.keep(body.model, seconds_of(body.keep_alive))
 
 
+async def _embedded(state: ServerState, texts: Sequence[str]) -> EmbedRecord:
+    began = time.perf_counter_ns()
+    vectors, num_tokens = await _embed(state, texts, normalize=True)
+    return EmbedRecord(
+        model=state.model.id,
+        embeddings=[vector.tolist() for vector in vectors],
+        total_duration=time.perf_counter_ns() - began,
+        prompt_eval_count=num_tokens,
+    )
+
+
+async def _embedded_as_is(state: ServerState, text: str) -> EmbeddingRecord:
+    (vector,), _ = await _embed(state, [text], normalize=False)
+    return EmbeddingRecord(vector.tolist())
+
+
 async def _embed(state: ServerState, texts: Sequence[str], *, normalize: bool) -> tuple[list[Vector], int]:
     token_ids = await asyncio.to_thread(encode_texts, state, texts)
     admit_texts(state, token_ids)
@@ -158,12 +153,8 @@ async def _embed(state: ServerState, texts: Sequence[str], *, normalize: bool) -
 async def _answer(request: Request, body: AnswerBody, reply: Reply, answer: OllamaAnswer) -> Response:
     headers = NAMES.headers(reply.headers)
     if body.stream is False:
-        return await until_disconnect(request, _respond(answer, headers))
+        return await until_disconnect(request, answer.whole(), headers)
     return RecordStream(answer.parts(), answer, headers, ping_seconds=reply.state.settings.ping_seconds)
-
-
-async def _respond(answer: OllamaAnswer, headers: dict[str, str]) -> Response:
-    return _json(await answer.whole(), headers)
 
 
 def _loaded(state: ServerState, body: AnswerBody) -> dict[str, Any]:
@@ -172,7 +163,3 @@ def _loaded(state: ServerState, body: AnswerBody) -> dict[str, Any]:
     leaves = body.keep_alive is not None and seconds_of(body.keep_alive) == 0
     reason = "unload" if leaves else "load"
     return {"model": state.model.id, "created_at": now(), "done": True, "done_reason": reason}
-
-
-def _json(record: msgspec.Struct, headers: dict[str, str]) -> Response:
-    return Response(msgspec.json.encode(record), headers=headers, media_type="application/json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Response
 
 from llmrt.server.dependencies import AllModels
@@ -13,6 +12,7 @@ from llmrt.server.dialects.ollama.body import ModelBody, ollama_body
 from llmrt.server.dialects.ollama.models import loaded_record, model_record, show_record, version
 from llmrt.server.dialects.ollama.records import ModelRecords
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.json_response import json_response
 
 router = APIRouter()
 
@@ -21,7 +21,8 @@ router = APIRouter()
 async def tags(models: AllModels) -> Response:
     """All models, those too that are loaded when they are asked for."""
     models.check_ready()
-    return _json(ModelRecords(await asyncio.to_thread(lambda: [model_record(offer) for offer in models.offers])))
+    records = await asyncio.to_thread(lambda: [model_record(offer) for offer in models.offers])
+    return json_response(ModelRecords(records))
 
 
 @router.get("/api/ps")
@@ -34,7 +35,7 @@ async def loaded(models: AllModels) -> Response:
         for offer, length, keep_seconds in here
         if length is not None
     ]
-    return _json(ModelRecords(records))
+    return json_response(ModelRecords(records))
 
 
 @router.post("/api/show")
@@ -45,14 +46,10 @@ async def show(models: AllModels, body: Annotated[ModelBody, Depends(ollama_body
     state = models.loaded.get(offer)
     model = None if state is None else state.model
     record = await asyncio.to_thread(show_record, offer, model, models.context_length(offer))
-    return _json(record, ignored_header(check_extra_fields(body)))
+    return json_response(record, ignored_header(check_extra_fields(body)))
 
 
 @router.get("/api/version")
 async def api_version() -> Response:
     """The version of the API."""
-    return _json(version())
-
-
-def _json(record: msgspec.Struct, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(record), headers=headers, media_type="application/json")
+    return json_response(version())

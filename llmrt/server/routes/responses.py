@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from llmrt.server.body import json_body
@@ -15,7 +14,6 @@ from llmrt.server.dialects.responses.body import FIELDS, ResponsesBody
 from llmrt.server.dialects.responses.request import NAMES, chat_body, unused_fields
 from llmrt.server.dialects.responses.stream import ResponseStream
 from llmrt.server.extra_fields import check_extra_fields
-from llmrt.server.reply import Reply
 from llmrt.server.stream import RecordStream, until_disconnect
 
 router = APIRouter()
@@ -33,9 +31,4 @@ async def responses(
     if body.stream:
         stream = ResponseStream(body, reply)
         return RecordStream(stream.events(), stream, headers, ping_seconds=state.settings.ping_seconds)
-    return await until_disconnect(request, _respond(body, reply, headers))
-
-
-async def _respond(body: ResponsesBody, reply: Reply, headers: dict[str, str]) -> Response:
-    answer = msgspec.json.encode(await whole_response(body, reply))
-    return Response(answer, headers=headers, media_type="application/json")
+    return await until_disconnect(request, whole_response(body, reply), headers)

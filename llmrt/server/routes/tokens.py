@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Response
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +17,7 @@ from llmrt.server.body import as_body, json_body
 from llmrt.server.chat_prompt import chat_prompt, chat_text, unknown_variables
 from llmrt.server.dependencies import State
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.json_response import json_response
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import ChatBody
 from llmrt.server.served_model import ServedModel
@@ -91,7 +91,7 @@ async def tokenize(state: State, body: Annotated[TokenizeBody, Depends(json_body
     context_length = state.engine.info.context_length
     token_ids, ignored = await asyncio.to_thread(_encode, state.model, body)
     strs = [state.model.tokenizer.token_text(i) for i in token_ids] if body.return_token_strs else None
-    return _json(Tokenized(len(token_ids), context_length, token_ids, strs), ignored)
+    return json_response(Tokenized(len(token_ids), context_length, token_ids, strs), ignored_header(ignored))
 
 
 @router.post("/detokenize")
@@ -100,7 +100,7 @@ async def detokenize(state: State, body: Annotated[DetokenizeBody, Depends(json_
     tokenizer = state.model.tokenizer
     check_ids(body.tokens, tokenizer.vocab_size, "tokens")
     text = await asyncio.to_thread(tokenizer.decode, body.tokens, skip_special_tokens=False)
-    return _json(Detokenized(text, text), check_extra_fields(body))
+    return json_response(Detokenized(text, text), ignored_header(check_extra_fields(body)))
 
 
 @router.post("/apply-template")
@@ -108,7 +108,7 @@ async def apply_template(state: State, body: Annotated[ChatBody, Depends(json_bo
     """The prompt that a chat request with this body would have."""
     ignored = check_extra_fields(body)
     prompt = await asyncio.to_thread(chat_text, state.model, body, tool_use(body))
-    return _json(Rendered(prompt.text), [*unknown_variables(state.model, body), *ignored])
+    return json_response(Rendered(prompt.text), ignored_header([*unknown_variables(state.model, body), *ignored]))
 
 
 @router.get("/tokenizer_info")
@@ -122,7 +122,7 @@ async def tokenizer_info(state: State) -> Response:
         unk_token=names.get("unk_token"),
         chat_template=None if chat is None else chat.template.default,
     )
-    return _json(info, [])
+    return json_response(info)
 
 
 def _encode(model: ServedModel, body: TokenizeBody) -> tuple[list[int], list[str]]:
@@ -143,7 +143,3 @@ def _encode(model: ServedModel, body: TokenizeBody) -> tuple[list[int], list[str
 
 def _has(body: TokenizeBody, name: str) -> bool:
     return getattr(body, name, None) is not None
-
-
-def _json(record: Struct, ignored: list[str]) -> Response:
-    return Response(msgspec.json.encode(record), headers=ignored_header(ignored), media_type="application/json")
