@@ -147,7 +147,7 @@ def _shape_facts(config: ModelConfig) -> list[tuple[str, str | None]]:
 
 def _on_a_cpu(config: ModelConfig) -> str:
     """What computes the model once its weights are packed."""
-    reason = native_refusal(Case("cpu", "fp32", granule=config.granule_on("cpu"), options=config.options))
+    reason = native_refusal(Case("cpu", "fp32", granule=config.granule_on("cpu")))
     return "native kernels" if reason is None else f"torch, slower, for {reason}"
 
 

@@ -120,4 +120,4 @@ def set_threads(wanted: int | None, spec: OpSpec) -> list[str]:
 
 def _spec(model: Model, config: EngineConfig) -> OpSpec:
     case = case_of(model, config)
-    return OpSpec(case.device, DTYPES[case.dtype], case.group, case.granule, case.in_blocks, case.options)
+    return OpSpec(case.device, DTYPES[case.dtype], case.group, case.granule, case.in_blocks)

@@ -83,9 +83,7 @@ def case_of(model: Headers | PackedHeaders, config: EngineConfig) -> Case:
     Weights that are not quantized go in blocks where the native kernels serve the model.
     """
     shape, group = model.config, _group(model, config)
-    case = Case(
-        config.device, config.dtype, group=group, granule=shape.granule_on(config.device), options=shape.options
-    )
+    case = Case(config.device, config.dtype, group=group, granule=shape.granule_on(config.device))
     return case if group or native_refusal(case) else replace(case, in_blocks=True)
 
 

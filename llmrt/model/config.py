@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from llmrt.ops import options
-
 
 @dataclass(frozen=True)
 class LinearScaling:
@@ -204,31 +202,6 @@ class ModelConfig:
     def moe_of(self, layer: int) -> MoeConfig | None:
         """The experts of a layer, None if it has the plain MLP."""
         return None if self.moe is None or layer in self.moe.dense_layers else self.moe
-
-    @property
-    def options(self) -> frozenset[str]:
-        """What this decoder has and not every kernel computes: see ``OpSpec``."""
-        moe = self.moe
-        wanted = {
-            options.QK_NORM: self.qk_norm,
-            options.ROW_QK_NORM: self.qk_norm_of_rows,
-            options.QK_LAYER_NORM: self.qk_layer_norm,
-            options.UNDIVIDED_EXPERTS: moe is not None and not moe.renormalize,
-            options.SHARED_EXPERT: moe is not None and moe.shared_size > 0,
-            options.LAYER_NORM: self.layer_norm,
-            options.POST_NORMS: self.post_norms,
-            options.BARE_INPUTS: not self.pre_norms,
-            options.GELU: self.activation != "silu",
-            options.PLAIN_MLP: not self.gated_mlp,
-            options.CAPPED_ATTENTION: self.attention_cap > 0,
-            options.SCALED_LOGITS: self.logits_scale != 1 or self.logits_cap > 0,
-            options.SCALED_EMBEDDING: self.embedding_scale != 1,
-            options.SCALED_RESIDUAL: self.residual_scale != 1,
-            options.LEARNED_POSITIONS: self.learned_positions,
-            options.EMBEDDING_NORM: self.embedding_norm,
-            options.ALIBI: len(self.alibi_slopes) > 0,
-        }
-        return frozenset(name for name, there in wanted.items() if there)
 
     def kv_values_per_token(self) -> int:
         """Numbers that one token adds to the KV cache, over all layers."""

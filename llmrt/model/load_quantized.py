@@ -84,7 +84,7 @@ class QuantizedLoad:
         torch adds up in another order on more threads, and the same model shall be quantized to the same codes.
         """
         config = self._decoder.config
-        layer = DecoderLayer(config, int(name.removeprefix("layers.")), replace(FULL_PRECISION, options=config.options))
+        layer = DecoderLayer(config, int(name.removeprefix("layers.")), FULL_PRECISION)
         layer.load_state_dict(_within(name, tensors), assign=True, strict=True)
         modules = {_module(parameter).removeprefix(f"{name}."): parameter for parameter in self._plan(name)}
         with torch_threads(1):

@@ -15,18 +15,12 @@ from llmrt.ops.activated_linear_packed import ACTIVATED_LINEAR_PACKED
 from llmrt.ops.embedding_packed import EMBEDDING_PACKED
 from llmrt.ops.gated_linear_packed import GATED_LINEAR_PACKED
 from llmrt.ops.linear_packed import LINEAR_PACKED
-from llmrt.ops.options import LORA
 from llmrt.ops.registry import resolve
 from llmrt.ops.rotary_linear_packed import ROTARY_LINEAR_PACKED
 from llmrt.ops.types import Activations, OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Weight
-
-
-def adapted(spec: OpSpec) -> OpSpec:
-    """Of products that adapters add to before what follows."""
-    return replace(spec, options=spec.options | {LORA})
 
 
 class PackedModule(nn.Module):
@@ -69,7 +63,7 @@ class PackedGatedLinear(PackedModule):
         super().__init__(pieces, bias, spec)
         by_name = {} if activation == "silu" else {"name": activation}
         self._gated_linear = partial(resolve(GATED_LINEAR_PACKED, spec), **by_name)
-        self._adapted_linear = partial(resolve(GATED_LINEAR_PACKED, adapted(spec)), **by_name)
+        self._adapted_linear = partial(resolve(GATED_LINEAR_PACKED, replace(spec, adapted=True)), **by_name)
 
     def forward(self, x: Activations, **delta: Tensor) -> Activations:
         """activation(gate) * up. x [T, in_features] -> [T, inner_features]; ``delta`` is added to the product."""
@@ -86,7 +80,7 @@ class PackedActivatedLinear(PackedModule):
         super().__init__(pieces, bias, spec)
         self._activation = activation
         self._activated_linear = resolve(ACTIVATED_LINEAR_PACKED, spec)
-        self._adapted_linear = resolve(ACTIVATED_LINEAR_PACKED, adapted(spec))
+        self._adapted_linear = resolve(ACTIVATED_LINEAR_PACKED, replace(spec, adapted=True))
 
     def forward(self, x: Activations, **delta: Tensor) -> Activations:
         """activation(x W^T + b + delta). x [T, in_features] -> [T, inner_features]."""
@@ -100,7 +94,7 @@ class PackedRotaryLinear(PackedModule):
     def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__(pieces, bias, spec)
         self._rotary_linear = resolve(ROTARY_LINEAR_PACKED, spec)
-        self._adapted_linear = resolve(ROTARY_LINEAR_PACKED, adapted(spec))
+        self._adapted_linear = resolve(ROTARY_LINEAR_PACKED, replace(spec, adapted=True))
 
     def forward(
         self,

@@ -6,7 +6,6 @@ The contract is the reference's signature and docstring.
 from __future__ import annotations
 
 from llmrt.ops.native import native
-from llmrt.ops.options import LORA
 from llmrt.ops.triton import triton
 from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import linear
@@ -15,7 +14,7 @@ from llmrt_kernels.reference.linear_packed import activated_linear_packed
 ACTIVATED_LINEAR_PACKED = Op[..., Activations](
     "activated_linear_packed",
     (
-        triton("activated_linear", "activated_linear", lacks=(LORA,)),
+        triton("activated_linear", "activated_linear", takes_delta=False),
         triton("adapted_linear", "activated_linear"),
         native(linear.activated_linear),
         reference(activated_linear_packed),

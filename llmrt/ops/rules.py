@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from llmrt.errors import ConfigError
-from llmrt.ops.options import NATIVE_OPTIONS, options_refusal
 from llmrt_kernels.cpu.library import Library, load
 
 BACKENDS = ("triton", "cpu", "reference")
@@ -26,7 +25,6 @@ class Case:
     group: int = 0
     granule: int = 16
     in_blocks: bool = False
-    options: frozenset[str] = frozenset()
 
     @property
     def packed(self) -> bool:
@@ -71,7 +69,7 @@ def native_kernel_refusal(case: Case) -> str | None:
         return f"the model's sizes are multiples of {case.granule} alone; these kernels take multiples of {GRANULE}"
     if not case.packed:
         return "the weights are not packed, so torch multiplies, and its threads would fight with these"
-    return options_refusal(case.options - NATIVE_OPTIONS)
+    return None
 
 
 def triton_refusal(case: Case) -> str | None:

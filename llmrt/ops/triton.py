@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Any
 
-from llmrt.ops.options import options_refusal
 from llmrt.ops.rules import triton_refusal
 from llmrt.ops.types import Implementation, OpSpec, P, R
 
 
-def triton(module: str, name: str, lacks: Iterable[str] = ()) -> Implementation[..., Any]:
-    """The launcher ``name`` in ``llmrt_kernels/triton/<module>.py``; it ``lacks`` those options."""
+def triton(module: str, name: str, *, takes_delta: bool = True) -> Implementation[..., Any]:
+    """The launcher ``name`` in ``llmrt_kernels/triton/<module>.py``, of a fused kernel that may take no delta."""
 
     def load() -> Callable[..., Any]:
         return getattr(import_module(f"llmrt_kernels.triton.{module}"), name)
 
     def supports(spec: OpSpec) -> str | None:
-        return refusal(spec) or options_refusal(spec.options.intersection(lacks))
+        return refusal(spec) or ("it takes no LoRA adapters" if spec.adapted and not takes_delta else None)
 
     return Implementation("triton", load, supports)
 

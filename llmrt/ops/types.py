@@ -27,8 +27,8 @@ class OpSpec:
     ``group`` activations share a scale where matrices are quantized and products take int8; 0 where nothing is.
     ``granule`` divides every size of the model, and half of its head dimension on a CPU. ``in_blocks`` says that
     matrices which are not quantized are packed as well, in blocks of rows for the native kernels; ``dtype`` is then
-    that of a product's inputs, and everything else is fp32. ``options`` are what the model has and not every kernel
-    computes, see ``options.py``.
+    that of a product's inputs, and everything else is fp32. ``adapted`` is a product to which LoRA adapters add a delta
+    before what follows it.
     """
 
     device: str
@@ -36,7 +36,7 @@ class OpSpec:
     group: int = 0
     granule: int = 16
     in_blocks: bool = False
-    options: frozenset[str] = frozenset()
+    adapted: bool = False
 
     @property
     def packed(self) -> bool:
@@ -47,7 +47,7 @@ class OpSpec:
     def case(self) -> Case:
         """The same without torch."""
         names = (name for name, dtype in DTYPES.items() if dtype == self.dtype)
-        return Case(self.device, next(names, str(self.dtype)), self.group, self.granule, self.in_blocks, self.options)
+        return Case(self.device, next(names, str(self.dtype)), self.group, self.granule, self.in_blocks)
 
     @property
     def stream(self) -> torch.dtype:

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.request import SamplingParams
-from llmrt.ops.options import NATIVE_OPTIONS
 from tests.engines import greedy, open_engine, score
 from tests.tiny import make_model, save_model
 
@@ -145,11 +144,11 @@ def check_parity(model: PreTrainedModel, folder: Path) -> None:
 
 
 def check_tapes(engine: LLMEngine) -> None:
-    """Where a model's options and sizes are the native kernels', all of a decode step is on a tape."""
+    """Where a model's sizes are the native kernels', all of a decode step is on a tape."""
     runner = engine._runner
     assert isinstance(runner, TorchModelRunner)
     config, tapes = runner._decoder.config, runner._tapes
-    assert (tapes is not None) == (config.options <= NATIVE_OPTIONS and config.granule_on("cpu") % 16 == 0)
+    assert (tapes is not None) == (config.granule_on("cpu") % 16 == 0)
     assert tapes is None or tapes.possible
 
 

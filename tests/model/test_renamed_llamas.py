@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
@@ -98,15 +99,19 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {
 }
 
 
+# What a Llama does as every decoder does unless its family says otherwise.
+USUAL = {f.name: f.default for f in fields(ModelConfig) if f.default is not MISSING and f.name not in ("rope", "dtype")}
+
+
 def facts(config: ModelConfig) -> dict[str, Any]:
     return {**vars(config), "theta": config.rope.theta, "scaling": config.rope.scaling}
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_llama_by_another_name_reads_as_it_is(name: str) -> None:
-    fields, expected, billions = MODELS[name]
-    config = read_model_config(Fields({"model_type": "llama", **fields}, name))
+    said, expected, billions = MODELS[name]
+    config = read_model_config(Fields({"model_type": "llama", **said}, name))
     found = facts(config)
     assert {key: found[key] for key in expected} == expected
     assert num_parameters(config) / 1e9 == pytest.approx(billions, rel=5e-3)
-    assert config.options == frozenset()
+    assert {key: found[key] for key in USUAL} == USUAL

@@ -1,4 +1,4 @@
-"""docs/models.md says what the families and the kernels are."""
+"""docs/models.md says what the families are."""
 
 from __future__ import annotations
 
