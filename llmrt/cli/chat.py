@@ -14,7 +14,18 @@ from llmrt.cli.conversation import Conversation, length_note
 from llmrt.cli.engine_options import SessionOptions
 from llmrt.cli.options import MODEL_HELP, complete_model
 from llmrt.cli.remote import RemoteSession
-from llmrt.cli.sampling import CHAT_FALLBACK, MaxTokens, MinP, Seed, Temperature, TopK, TopP, override, recommended
+from llmrt.cli.sampling import (
+    CHAT_FALLBACK,
+    MaxTokens,
+    MinP,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+    check,
+    override,
+    recommended,
+)
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.terminal import complain, end_line, read_stdin, say, write
 from llmrt.errors import ConfigError, ContextLengthError, LlmrtError, RequestError
@@ -63,7 +74,7 @@ def chat(
         _refuse_local_options(context)
         remote = RemoteSession(url, model, api_key)
         params = override(CHAT_FALLBACK, **chosen)
-        params.validate(remote.vocab_size)
+        check(params, remote.vocab_size)
         say(f"talking to {remote.model} at {remote.url}")
         _begin(Conversation(remote, params, system), message)
         return
@@ -72,7 +83,7 @@ def chat(
     local = find_model(model, options.revision)
     _ = local.chat_template  # a model without one is refused before its weights load
     params = override(recommended(local.defaults), **chosen, stop_token_ids=local.tokenizer.eos_token_ids)
-    params.validate(local.tokenizer.vocab_size)
+    check(params, local.tokenizer.vocab_size)
     _begin(Conversation(Session.open(local, options.session_config(local.tokenizer)), params, system), message)
 
 

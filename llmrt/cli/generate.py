@@ -12,7 +12,7 @@ import typer
 from llmrt.cli.conversation import length_note
 from llmrt.cli.engine_options import SessionOptions
 from llmrt.cli.options import Model
-from llmrt.cli.sampling import MinP, Seed, TopK, TopP, override
+from llmrt.cli.sampling import MinP, Seed, TopK, TopP, check, override
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.tables import print_json
 from llmrt.cli.terminal import end_line, read_stdin, say, write
@@ -45,7 +45,7 @@ def generate(
         min_p=min_p,
         seed=seed,
     )
-    params.validate(local.tokenizer.vocab_size)
+    check(params, local.tokenizer.vocab_size)
     session = Session.open(local, options.session_config(local.tokenizer))
     if as_json:
         print_json(completion(session, text, params, stop or ()))

@@ -49,13 +49,20 @@ def override(params: SamplingParams, **options: Any) -> SamplingParams:
     return replace(params, **{name: value for name, value in options.items() if value is not None})
 
 
+def check(params: SamplingParams, vocab_size: int) -> None:
+    """Raise ``RequestError`` for values that cannot be served, and for an answer of no tokens."""
+    if params.max_tokens == 0:
+        raise RequestError("max_tokens is 0; it must be at least 1.", param="max_tokens")
+    params.validate(vocab_size)
+
+
 def set_value(params: SamplingParams, name: str, text: str, vocab_size: int) -> SamplingParams:
     """``params`` with the value that a user typed. Raises ``RequestError`` naming what is wrong with it."""
     name = name.replace("-", "_")
     if name not in _SETTABLE:
         raise RequestError(f"There is no setting {name!r}; the settings are {', '.join(_SETTABLE)}.")
     changed = replace(params, **{name: _value(name, text)})
-    changed.validate(vocab_size)
+    check(changed, vocab_size)
     return changed
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.request import Request
-from llmrt.engine.scheduler import SchedulerOutput
+from llmrt.engine.scheduler import PromptEnd, SchedulerOutput
 from llmrt.model.forward_batch import ForwardBatch
 
 
@@ -71,7 +71,16 @@ def ends_in_step(request: Request, num_tokens: int) -> bool:
 
 def chooses_in_step(request: Request, num_tokens: int) -> bool:
     """Whether the step chooses a token for the request."""
-    return num_tokens == request.num_uncomputed_tokens and request.pooling is None
+    return ends_in_step(request, num_tokens) and not request.ends_with_prompt
+
+
+def prompt_ends(scheduled: SchedulerOutput) -> dict[Request, PromptEnd]:
+    """What a step gives the requests that end with their prompts and have no vector."""
+    return {
+        request: PromptEnd()
+        for request, num_tokens in scheduled.items()
+        if request.ends_with_prompt and request.pooling is None and ends_in_step(request, num_tokens)
+    }
 
 
 def lay_out(scheduled: SchedulerOutput, block_size: int) -> BatchRows:

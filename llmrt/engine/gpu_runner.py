@@ -2,7 +2,7 @@
 
 A step of requests that decode is a graph; one with prompts in it is handed over operation by operation.
 Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), guesses are verified, a
-prompt is reported on, or a vector is complete, the step is waited for.
+prompt is reported on, or a request ends with its prompt, the step is waited for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from llmrt.engine.batch_builder import chooses_in_step, ends_in_step, lay_out
+from llmrt.engine.batch_builder import chooses_in_step, ends_in_step, lay_out, prompt_ends
 from llmrt.engine.choice import GREEDY, Choice, Chooser
 from llmrt.engine.decode_inputs import DecodeInputs
 from llmrt.engine.decode_rows import DecodeRows
@@ -75,8 +75,9 @@ class GpuRunner:
         pooled, vectors, scored = pooled_rows(scheduled), list[Tensor](), scored_rows(scheduled)
         computed = self._run(scheduled, ending, choice, pooled, vectors, scored)
         flight = self._results(computed, ending, choice)
-        if scored or any(part.ends for part in pooled):
-            return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors)})
+        ends = prompt_ends(scheduled)
+        if scored or ends or any(part.ends for part in pooled):
+            return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors), **ends})
         return flight
 
     def forget_adapters(self) -> None:

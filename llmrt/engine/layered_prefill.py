@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from llmrt.engine.batch_builder import chooses_in_step, lay_out
+from llmrt.engine.batch_builder import chooses_in_step, lay_out, prompt_ends
 from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.pooling import Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.prompt_scores import score, scored_rows
@@ -67,7 +67,8 @@ class LayeredPrefill:
         logits = self._logits()
         here = [row for row, request in enumerate(self._ending) if request in self.scheduled]
         logits, ending = logits[here], [self._ending[row] for row in here]
-        return {**vectors, **choose(logits, ending, lambda: self._likeliest(logits))}
+        chosen = choose(logits, ending, lambda: self._likeliest(logits))
+        return {**vectors, **prompt_ends(self.scheduled), **chosen}
 
     def _logits(self) -> Tensor:
         if self._rows_wanted is None:

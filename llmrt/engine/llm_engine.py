@@ -186,7 +186,7 @@ class LLMEngine:
 def check_request(token_ids: Sequence[int], params: SamplingParams, vocab_size: int, context_length: int) -> None:
     """Raise ``RequestError`` if an engine of this vocabulary and context cannot serve the request."""
     _check_tokens(token_ids, vocab_size)
-    if len(token_ids) >= context_length:
+    if len(token_ids) + (params.max_tokens != 0) > context_length:
         raise ContextLengthError(len(token_ids), context_length)
     params.validate(vocab_size)
 

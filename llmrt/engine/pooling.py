@@ -17,7 +17,7 @@ from torch import Tensor
 
 from llmrt.engine.batch_builder import ends_in_step
 from llmrt.engine.request import Request
-from llmrt.engine.scheduler import PooledVector, SchedulerOutput
+from llmrt.engine.scheduler import PromptEnd, SchedulerOutput
 from llmrt.model.norm import LayerNorm, RMSNorm
 
 
@@ -67,10 +67,10 @@ class Pooler:
         return (total / request.num_prompt_tokens).float()
 
 
-def pooled_vectors(rows: Sequence[PooledRows], vectors: Sequence[Tensor]) -> dict[Request, PooledVector]:
+def pooled_vectors(rows: Sequence[PooledRows], vectors: Sequence[Tensor]) -> dict[Request, PromptEnd]:
     """What ``Pooler.pool`` gave, for the scheduler. Waits for the device."""
     ending = [part.request for part in rows if part.ends]
     if not ending:
         return {}
     table = torch.stack(list(vectors)).cpu().numpy().astype("<f4")
-    return {request: PooledVector(row.tobytes()) for request, row in zip(ending, table, strict=True)}
+    return {request: PromptEnd(row.tobytes()) for request, row in zip(ending, table, strict=True)}

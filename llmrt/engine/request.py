@@ -28,9 +28,9 @@ class SamplingParams:
     """How the next token is chosen, and when to stop.
 
     ``temperature`` 0 is greedy. ``top_k`` 0, ``top_p`` 1 and ``min_p`` 0 leave every token in. ``seed`` None
-    draws a fresh one. ``max_tokens`` None runs to the end of the context. ``logprobs`` is the number of
-    alternatives reported beside the chosen token's log-probability, None for no report; ``prompt_logprobs`` is the same
-    for the tokens of the prompt.
+    draws a fresh one. ``max_tokens`` None runs to the end of the context, and with 0 the prompt alone is computed.
+    ``logprobs`` is the number of alternatives reported beside the chosen token's log-probability, None for no report;
+    ``prompt_logprobs`` is the same for the tokens of the prompt.
     ``stop_token_ids`` end an answer, the model's end-of-sequence tokens among them: the caller names them all.
     Stop strings are text, so the detokenizer looks for them. ``grammar`` is what the answer must follow to its end, a
     text of ``llmrt.text.grammar``; the end is one of the model's end-of-sequence tokens.
@@ -71,8 +71,8 @@ class SamplingParams:
         _in_range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
         _in_range("presence_penalty", self.presence_penalty, -2.0, 2.0)
         _in_range("top_k", self.top_k, 0, vocab_size)
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise RequestError(f"max_tokens is {self.max_tokens}; it must be at least 1.", param="max_tokens")
+        if self.max_tokens is not None and self.max_tokens < 0:
+            raise RequestError(f"max_tokens is {self.max_tokens}; it must be at least 0.", param="max_tokens")
         for name, count in (("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)):
             if count is not None:
                 _in_range(name, count, 0, MAX_LOGPROBS)
@@ -206,9 +206,14 @@ class Request:
         return self.pooling == "mean" or self.reports_prompt
 
     @property
+    def ends_with_prompt(self) -> bool:
+        """Whether nothing is generated: it is over when its prompt is computed."""
+        return self.pooling is not None or self.params.max_tokens == 0
+
+    @property
     def is_decoding(self) -> bool:
         """Whether its next step is one token, behind which another is chosen."""
-        return self.num_uncomputed_tokens == 1 and self.pooling is None
+        return self.num_uncomputed_tokens == 1 and not self.ends_with_prompt
 
     @property
     def num_output_tokens(self) -> int:

@@ -11,7 +11,7 @@ from llmrt.engine.scheduler import SchedulerOutput, StepResult
 
 
 class Runner(Protocol):
-    """The scheduled tokens go through the model, and a token is chosen where a sequence ends, or its vector pooled."""
+    """The scheduled tokens go through the model, and a token is chosen where a sequence ends, if it goes on."""
 
     vocab_size: int
     hidden_size: int
@@ -47,7 +47,7 @@ class Prefill(Protocol):
         ...
 
     def results(self) -> Mapping[Request, StepResult]:
-        """Behind the last layer: a token, or the vector, of each request whose last known token is in the step."""
+        """Behind the last layer: a token, or the end, of each request whose last known token is in the step."""
         ...
 
 
@@ -77,9 +77,9 @@ class Flight(Protocol):
         ...
 
     def wait(self) -> Mapping[Request, StepResult]:
-        """The token, or the vector, of each request whose last token was in the step; blocks until they are there.
+        """The token, or the end, of each request whose last token was in the step; blocks until they are there.
 
-        A flight with vectors is not late.
+        A flight with ends is not late.
         """
         ...
 

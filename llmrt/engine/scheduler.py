@@ -33,13 +33,13 @@ class SampledToken(NamedTuple):
     accepted: tuple[SampledToken, ...] = ()
 
 
-class PooledVector(NamedTuple):
-    """The vector of a request whose prompt a step completed, little-endian fp32."""
+class PromptEnd(NamedTuple):
+    """A step completed a request that ends with its prompt; the ``vector`` of one with pooling, little-endian fp32."""
 
-    data: bytes
+    vector: bytes | None = None
 
 
-StepResult = SampledToken | PooledVector
+StepResult = SampledToken | PromptEnd
 
 
 SchedulerOutput = dict[Request, int]
@@ -91,7 +91,7 @@ class Scheduler:
     def add(self, request: Request) -> None:
         """Queue ``request``."""
         assert request.request_id not in self._by_id
-        assert request.num_prompt_tokens < self.context_length + (request.pooling is not None)
+        assert request.num_prompt_tokens < self.context_length + request.ends_with_prompt
         most, room = request.params.max_tokens, self.context_length - request.num_prompt_tokens
         request.max_length = request.num_prompt_tokens + (room if most is None else min(most, room))
         self._by_id[request.request_id] = request
@@ -152,7 +152,7 @@ class Scheduler:
         for request, num_tokens in scheduled.items():
             if self._is_here(request):
                 self._mark_computed(request, num_tokens)
-                if request.num_uncomputed_tokens == 0 and request.pooling is None:
+                if request.num_uncomputed_tokens == 0 and not request.ends_with_prompt:
                     request.token_ids.append(PENDING)
 
     def settle(self, results: Mapping[Request, StepResult]) -> list[RequestOutput]:
@@ -165,8 +165,8 @@ class Scheduler:
         for request, result in results.items():
             if not self._is_here(request):
                 continue
-            if isinstance(result, PooledVector):
-                outputs.append(self._embedded(request, result))
+            if isinstance(result, PromptEnd):
+                outputs.append(self._end_with_prompt(request, result))
             else:
                 assert request.token_ids[-1] == PENDING
                 request.token_ids[-1] = result.token_id
@@ -242,21 +242,23 @@ class Scheduler:
 
     def _append(self, request: Request, result: StepResult) -> RequestOutput:
         assert request.num_uncomputed_tokens == 0, "a token is chosen when all before it are computed"
-        if isinstance(result, PooledVector):
-            return self._embedded(request, result)
+        if isinstance(result, PromptEnd):
+            return self._end_with_prompt(request, result)
         request.token_ids.append(result.token_id)
         return self._output(request, result)
 
-    def _embedded(self, request: Request, vector: PooledVector) -> RequestOutput:
+    def _end_with_prompt(self, request: Request, end: PromptEnd) -> RequestOutput:
         self._remove(request)
         return RequestOutput(
             request_id=request.request_id,
             token_ids=(),
-            finish_reason="stop",
+            finish_reason="length" if end.vector is None else "stop",
+            prompt_logprobs=tuple(request.prompt_logprobs),
             num_cached_tokens=request.num_cached_tokens,
             num_disk_tokens=request.num_disk_tokens,
+            diverged_at=request.diverged_at,
             queue_seconds=request.queue_seconds,
-            embedding=vector.data,
+            embedding=end.vector,
         )
 
     def _output(self, request: Request, sampled: SampledToken) -> RequestOutput:

@@ -63,8 +63,7 @@ class Delta(Struct, frozen=True, kw_only=True):
 class Choice:
     """The state of one answer between engine outputs. ``finished``: nothing that is computed from now on is of it.
 
-    With ``report_all``, all its tokens are reported, without text too, so that they can be counted. One with
-    ``prompt_only`` has none.
+    With ``report_all``, all its tokens are reported, without text too, so that they can be counted.
     """
 
     def __init__(
@@ -77,7 +76,6 @@ class Choice:
         stop_token_ids: frozenset[int],
         strip_leading_space: bool,
         report_all: bool = False,
-        prompt_only: bool = False,
     ) -> None:
         self.finished = False
         self._index = index
@@ -91,7 +89,6 @@ class Choice:
         self._token_ids: list[int] = []  # of the next delta
         self._content = _ContentText(stop)
         self._report_all = report_all
-        self._prompt_only = prompt_only
         self._reported: list[ReportedToken] = []
         self._prompt_logprobs: list[TokenLogprob] = []
         self._reasoning = ""
@@ -103,9 +100,6 @@ class Choice:
             raise self._failure(output.error or "The engine could not compute this request.")
         assert output.finish_reason != "abort"  # only the server aborts, and then it does not look back
         self._prompt_logprobs += output.prompt_logprobs
-        if self._prompt_only:
-            self.finished = True
-            return self._delta("", "length", output)
         text = self._push(output)
         if output.finish_reason is not None and not self._is_cut:
             text += self._take(self._parser.push(self._detokenizer.finish()))

@@ -44,14 +44,9 @@ class Job:
         return [
             Submit(f"{self.id}-{prompt * self.n + i}", token_ids, with_seed(params, i), adapter=self.adapter)
             for prompt, token_ids in enumerate(self.prompts)
-            for params in [replace(self.params, max_tokens=self._computed(prompt))]
+            for params in [replace(self.params, max_tokens=self.max_tokens[prompt])]
             for i in range(self.n)
         ]
-
-    def _computed(self, prompt: int) -> int | None:
-        """The least that an engine answers to a prompt is one token, which ``Choice`` drops where none is wanted."""
-        limit = self.max_tokens[prompt]
-        return None if limit is None else max(1, limit)
 
 
 @dataclass
@@ -123,7 +118,6 @@ def _choice(index: int, tokenizer: Tokenizer, job: Job) -> Choice:
         stop_token_ids=job.params.stop_token_ids,
         strip_leading_space=job.strip_leading_space,
         report_all=job.params.prompt_logprobs is not None,
-        prompt_only=job.max_tokens[index // job.n] == 0,
     )
 
 

@@ -134,10 +134,10 @@ class Watch:
     def see(self, output: RequestOutput) -> None:
         """Count an output as it is taken."""
         life = self._open[output.request_id]
-        if output.embedding is not None:
-            self.metrics.count("prompt_tokens", life.num_prompt_tokens)
         if output.token_ids:
             self._see_tokens(life, len(output.token_ids), output.queue_seconds)
+        elif output.finish_reason in ("stop", "length"):  # its prompt was all that was computed
+            self.metrics.count("prompt_tokens", life.num_prompt_tokens)
         if output.finish_reason is not None:
             del self._open[output.request_id]
             # The server itself ends an answer whose text is over, by aborting the rest of it.

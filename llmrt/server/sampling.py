@@ -40,12 +40,12 @@ def sampling_params(body: GenerationBody, model: ServedModel, engine: Ready, *, 
 
 
 def fit_max_tokens(num_prompt_tokens: int, max_tokens: int | None, context_length: int, *, param: str) -> int | None:
-    """``max_tokens``, reduced to what the context leaves; ``ContextLengthError`` if it leaves nothing.
+    """``max_tokens``, reduced to what the context leaves; ``ContextLengthError`` if it leaves nothing to be answered.
 
     ``param`` is the field that the prompt came from.
     """
     room = context_length - num_prompt_tokens
-    if room < 1:
+    if room < (max_tokens != 0):
         raise ContextLengthError(num_prompt_tokens, context_length, param=param)
     return None if max_tokens is None else min(max_tokens, room)
 

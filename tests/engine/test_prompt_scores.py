@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from transformers import AutoModelForCausalLM
 
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams, TokenLogprob
-from tests.engines import open_engine, run
+from llmrt.errors import ContextLengthError
+from tests.engines import open_engine, run, tokens
 from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
 
 SCORE = SamplingParams(temperature=0, max_tokens=3, logprobs=2, prompt_logprobs=2)
+ALONE = SamplingParams(max_tokens=0, prompt_logprobs=2)
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +81,22 @@ def test_on_a_device_that_is_not_waited_for(folder: Path, seed: int) -> None:
     for got, expected in zip(scores(device, 1, 20, 77), scores(waiting, 1, 20, 77), strict=True):
         assert [entry.token_id for entry in got] == [entry.token_id for entry in expected]
         assert [e.logprob for e in got] == pytest.approx([e.logprob for e in expected], abs=1e-4)
+
+
+def test_a_prompt_alone_may_fill_the_context(folder: Path) -> None:
+    waiting = open_engine(folder, context_length=48, prefix_caching=True)
+    device = on_device(waiting, ScriptedDevice(random.Random(0)), block_size=16, extra_blocks=2)
+    (scored,) = scores(open_engine(folder), 48)
+    for engine in (waiting, device):
+        engine.add("scored", prompt(48), ALONE)
+        engine.add("beside", prompt(20), SamplingParams(temperature=0, max_tokens=9))
+        engine.add("one", prompt(1), replace(ALONE, prompt_logprobs=None))
+        outputs = run(engine)
+        assert len(tokens(outputs["beside"])) == 9
+        for name in ("scored", "one"):
+            (end,) = outputs[name]
+            assert (end.token_ids, end.finish_reason) == ((), "length")
+        got = outputs["scored"][0].prompt_logprobs
+        assert [entry.logprob for entry in got] == pytest.approx([entry.logprob for entry in scored], abs=1e-4)
+    with pytest.raises(ContextLengthError, match="48 tokens"):
+        waiting.add("long", prompt(49), ALONE)

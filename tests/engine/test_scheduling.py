@@ -216,7 +216,7 @@ def test_context_and_length_limits() -> None:
         ("top_p", 0.0),
         ("top_k", -1),
         ("min_p", 1.5),
-        ("max_tokens", 0),
+        ("max_tokens", -1),
         ("repetition_penalty", 0.0),
         ("presence_penalty", 3.0),
         ("logprobs", 21),

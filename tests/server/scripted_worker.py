@@ -123,7 +123,7 @@ class ScriptedEngine:
 
     def _advance(self, request_id: str, running: Running) -> RequestOutput | None:
         new: list[int] = []
-        reason = None
+        reason = "length" if running.params.max_tokens == 0 else None
         while reason is None and len(new) < running.sizes.randint(1, 3):
             token_id = next(running.tokens)
             if token_id is None:
@@ -133,7 +133,7 @@ class ScriptedEngine:
             new.append(token_id)
             running.given.append(token_id)
             reason = self._finish_reason(token_id, running)
-        if not new:
+        if not new and reason is None:
             return None
         cached = running.num_cached
         logprobs = self._logprobs(new, running.params.logprobs)

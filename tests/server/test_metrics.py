@@ -82,13 +82,14 @@ def test_tokens_and_ends_are_those_of_the_answers(http: httpx.Client) -> None:
     ]
     several = chat(http, "xy", n=2).json()["usage"]
     embedded = http.post("/v1/embeddings", json={"input": ["abc", "de"]}).json()["usage"]
+    scored = http.post("/v1/completions", json={"prompt": "pq", "echo": True, "max_tokens": 0}).json()["usage"]
     error_of(chat(http, "@fail"), 500)
     error_of(http.post("/v1/completions", json={"prompt": "@reject"}), 400)
     values = read(http)
     ends = {reason: values[f"vllm:request_success_total {reason}"] for reason in ("stop", "length", "abort", "error")}
-    assert ends == {"stop": 1 + 1 + 2 + 2, "length": 1, "abort": 0, "error": 2}
+    assert ends == {"stop": 1 + 1 + 2 + 2, "length": 1 + 1, "abort": 0, "error": 2}
     failed_prompt = values["vllm:prompt_tokens_total"] - sum(usage["prompt_tokens"] for usage in usages)
-    failed_prompt -= 2 * several["prompt_tokens"] + embedded["prompt_tokens"]
+    failed_prompt -= scored["prompt_tokens"] + 2 * several["prompt_tokens"] + embedded["prompt_tokens"]
     assert 0 < failed_prompt < 60  # that of the answer that failed midway
     num_tokens = values["vllm:generation_tokens_total"]
     assert num_tokens >= sum(usage["completion_tokens"] for usage in [*usages, several])

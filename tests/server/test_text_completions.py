@@ -100,6 +100,13 @@ def test_c41_echo_of_no_tokens_scores_the_prompt_alone(http: httpx.Client, strea
     assert texts(complete(http, prompt=["a", "b"], echo=True, max_tokens=0)) == ["a", "b"]
 
 
+def test_c16_a_prompt_alone_may_fill_the_context(http: httpx.Client) -> None:
+    body = {"echo": True, "max_tokens": 0, "logprobs": 0}
+    assert texts(complete(http, prompt="x" * 512, **body)) == ["x" * 512]
+    for more in ({"prompt": "x" * 513, **body}, {"prompt": "x" * 512}):
+        assert error_of(complete(http, **more), 400)["code"] == "context_length_exceeded"
+
+
 def test_c41_sixteen_tokens_unless_asked(http: httpx.Client) -> None:
     answer = http.post("/v1/completions", json={"prompt": "@forever"}).json()
     assert answer["usage"]["completion_tokens"] == 16
