@@ -58,8 +58,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._readable = select.poll()
-        self._readable.register(sock, select.POLLIN)
+        self._poll = select.poll()
         self._inbox = Inbox(msgspec.msgpack.Decoder(ToEngine))
         self._outgoing = bytearray()
 
@@ -73,14 +72,15 @@ class Channel:
         self._flush()
         records = self._read()
         while block and not records:
-            self._wait()
+            self._is_ready(select.POLLIN | select.POLLOUT if self._outgoing else select.POLLIN, None)
             self._flush()
             records = self._read()
         return records
 
-    def _wait(self) -> None:
-        writers = [self._sock] if self._outgoing else []
-        select.select([self._sock], writers, [])
+    def _is_ready(self, events: int, milliseconds: int | None) -> bool:
+        """Whether it can be read from, or written to; waits so long for that, None for as long as it takes."""
+        self._poll.register(self._sock, events)
+        return bool(self._poll.poll(milliseconds))
 
     def _flush(self) -> None:
         while self._outgoing:
@@ -92,7 +92,7 @@ class Channel:
 
     def _read(self) -> list[ToEngine]:
         records: list[ToEngine] = []
-        while self._readable.poll(0):  # costs less than the error that reading nothing is
+        while self._is_ready(select.POLLIN, 0):  # costs less than the error that reading nothing is
             data = self._sock.recv(_READ_SIZE)
             if not data:
                 raise EOFError("The other side of the channel is closed.")
