@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.engine.messages import Submit
 from llmrt.engine.request import SamplingParams
-from llmrt.errors import SlowClientError
+from llmrt.errors import OverloadedError, SlowClientError
 from llmrt.server import engine_process
 from llmrt.server.client_limits import ClientLimits
 from llmrt.server.engine_process import EngineProcess
@@ -100,15 +100,24 @@ def test_a_body_that_does_not_go_on_is_refused(strict: Served) -> None:
         assert response.startswith("HTTP/1.1 408") and "client_too_slow" in response
 
 
-def test_many_large_bodies_at_once_are_refused_until_there_is_room(strict: Served, to_strict: httpx.Client) -> None:
-    waiting = [connect(strict) for _ in range(17)]
-    for sock in waiting:
-        sock.sendall(f"{HEAD}content-length: {MAX_BODY}\r\n\r\n".encode() + b" " * (MAX_BODY - 1))
-    refused = [read_response(sock) for sock in waiting]
-    assert sum("queue_full" in response for response in refused) >= 1
-    for sock in waiting:
-        sock.close()
-    assert content(chat(to_strict, "hi")) == "hi"
+async def test_many_large_bodies_at_once_are_refused_until_there_is_room() -> None:
+    answered = asyncio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await answered.wait()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b" " * MAX_BODY}
+
+    limits = ClientLimits(application, ServerSettings(max_body_mb=MAX_BODY / 1e6))
+    scope = {"type": "http", "headers": []}
+    requests = [asyncio.create_task(limits(scope, receive, _nothing)) for _ in range(17)]
+    refused, others = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+    assert [type(request.exception()) for request in refused] == [OverloadedError]
+    answered.set()
+    await asyncio.gather(*others)
+    await limits(scope, receive, _nothing)
 
 
 def test_c8_an_answer_that_takes_too_long_ends_with_an_error_and_frees_the_engine(to_strict: httpx.Client) -> None:
@@ -142,7 +151,7 @@ async def test_a_client_that_does_not_read_is_left_as_if_it_were_gone() -> None:
     assert left == ["sent 0", "sent 1", "sent 2", "left"]
 
 
-async def _nothing() -> Message:
+async def _nothing(message: Message | None = None) -> Message:
     raise AssertionError
 
 
