@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel
 
-from llmrt.server.body import as_body
+from llmrt.server.fields import as_body
 from llmrt.server.models import Models
 from llmrt.server.state import ServerState
 

@@ -1,22 +1,51 @@
-"""Texts that the model continues, without a chat template: from a checked body to a reply."""
+"""Texts that the model continues, without a chat template: from a checked body to a reply, and to OpenAI's records."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from msgspec import UNSET, UnsetType
 
 from llmrt.errors import RequestError
+from llmrt.server.choice import Delta
+from llmrt.server.generation import Answer, collect
+from llmrt.server.logprobs import completion_logprobs, with_prompt
 from llmrt.server.reply import Reply, admit, check_body
+from llmrt.server.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import CompletionBody
 from llmrt.server.state import ServerState
 from llmrt.server.structured import body_grammar
 
+_DEFAULT_MAX_TOKENS = 16  # OpenAI's
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A reply, and the text that the answers to each prompt begin with."""
+
+    reply: Reply
+    echoes: list[str]
+
+    def echo(self, index: int) -> str:
+        """What the choice ``index`` begins with."""
+        return self.echoes[index // self.reply.job.n]
+
+
+async def admit_completion(state: ServerState, body: CompletionBody) -> Texts:
+    """Check the body and encode its prompts; raises ``LlmrtError`` for what cannot be answered."""
+    max_tokens = _DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
+    reply = await admit_text(state, body, max_tokens=max_tokens)
+    return Texts(reply, [_echo(state, body, prompt) for prompt in body.prompt])
+
 
 async def admit_text(
     state: ServerState, body: CompletionBody, *, max_tokens: int | None, unused: Sequence[str] = ()
 ) -> Reply:
-    """Check the body and encode its prompts; raises ``LlmrtError`` for what cannot be answered."""
+    """The same for another dialect, which has no text that answers begin with."""
     check_body(state, body)
     if max_tokens == 0 and not body.echo:
         raise RequestError("max_tokens is 0; without echo it must be at least 1.", param="max_tokens")
@@ -37,6 +66,28 @@ async def admit_text(
     )
 
 
+async def whole_completion(texts: Texts) -> Completion:
+    """Wait for the whole answer."""
+    reply = texts.reply
+    answers = await collect(reply.deltas(), reply.job.num_choices)
+    choices = [_choice(texts, index, answer, first=True) for index, answer in enumerate(answers)]
+    return _completion(reply, choices, reply.count.usage)
+
+
+async def completion_chunks(texts: Texts) -> AsyncGenerator[Completion, None]:
+    """The answer in chunks; the usage comes last."""
+    reply = texts.reply
+    usage = None if reply.include_usage else UNSET
+    started: set[int] = set()
+    async with aclosing(reply.deltas()) as deltas:
+        async for delta in deltas:
+            choice = _choice(texts, delta.index, delta, first=delta.index not in started)
+            started.add(delta.index)
+            yield _completion(reply, [choice], usage)
+    if reply.include_usage:
+        yield _completion(reply, [], reply.count.usage)
+
+
 def _encode(state: ServerState, body: CompletionBody) -> list[list[int]]:
     prompts: list[list[int]] = []
     for prompt in body.prompt:
@@ -49,3 +100,50 @@ def _encode(state: ServerState, body: CompletionBody) -> list[list[int]]:
     if not all(prompts):
         raise RequestError("The prompt is empty: it has no tokens.", param="prompt")
     return prompts
+
+
+def _echo(state: ServerState, body: CompletionBody, prompt: str | list[int]) -> str:
+    if not body.echo:
+        return ""
+    if isinstance(prompt, str):
+        return prompt
+    return state.model.tokenizer.decode(prompt, skip_special_tokens=False)
+
+
+def _choice(texts: Texts, index: int, part: Answer | Delta, *, first: bool) -> CompletionChoice:
+    """One choice from the whole answer, or from a delta; the ``first`` one has what comes before the answer."""
+    ids = bool(texts.reply.body.return_token_ids)
+    prompt = texts.reply.job.prompts[index // texts.reply.job.n]
+    return CompletionChoice(
+        index=index,
+        text=texts.echo(index) + part.text if first else part.text,
+        logprobs=_logprobs(texts, index, part, first=first),
+        finish_reason=part.finish_reason,
+        stop_reason=part.stop_reason,
+        token_ids=part.token_ids if ids else UNSET,
+        prompt_token_ids=prompt if ids and first else UNSET,
+    )
+
+
+def _logprobs(texts: Texts, index: int, part: Answer | Delta, *, first: bool) -> CompletionLogprobs | None:
+    wanted = texts.reply.job.params.logprobs
+    if wanted is None:
+        return None
+    tokenizer = texts.reply.state.model.tokenizer
+    text = texts.echo(index)
+    answer = completion_logprobs(tokenizer, part.logprobs, len(text), wanted)
+    if not first or texts.reply.job.params.prompt_logprobs is None:
+        return answer
+    prompt = texts.reply.job.prompts[index // texts.reply.job.n]
+    return with_prompt(tokenizer, prompt, part.prompt_logprobs, text, answer)
+
+
+def _completion(reply: Reply, choices: list[CompletionChoice], usage: Usage | UnsetType | None) -> Completion:
+    return Completion(
+        id=reply.job.id,
+        created=reply.created,
+        model=reply.state.model.id,
+        system_fingerprint=reply.state.model.fingerprint,
+        choices=choices,
+        usage=usage,
+    )

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request, Response
 from msgspec import UNSET
 
 from llmrt.server.adapters import ServedAdapter
-from llmrt.server.body import as_body
 from llmrt.server.dependencies import AllModels
 from llmrt.server.dialects.anthropic.body import PageQuery
 from llmrt.server.dialects.anthropic.models import model_info, model_page
+from llmrt.server.fields import as_body
 from llmrt.server.json_response import json_response
 from llmrt.server.models import Models
 from llmrt.server.responses import Model, ModelList

@@ -13,10 +13,11 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
 from llmrt.errors import RequestError
-from llmrt.server.body import as_body, json_body
+from llmrt.server.body import json_body
 from llmrt.server.chat_prompt import chat_prompt, chat_text, unknown_variables
 from llmrt.server.dependencies import State
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.fields import as_body
 from llmrt.server.json_response import json_response
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import ChatBody

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmrt.errors import RequestError
-from llmrt.server.body import as_body
 from llmrt.server.dialects.anthropic.body import CountBody, MessagesBody, Thinking, Tool, ToolChoice
 from llmrt.server.dialects.anthropic.messages import chat_messages
 from llmrt.server.dialects.field_names import FieldNames
+from llmrt.server.fields import as_body
 from llmrt.server.schemas import ChatBody
 from llmrt.server.served_model import ServedModel
 from llmrt.text.chat_format import ChatFormat

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmrt.errors import RequestError
-from llmrt.server.body import as_body
 from llmrt.server.dialects.field_names import FieldNames
 from llmrt.server.dialects.ollama.body import OPTIONS, AnswerBody, GenerateBody, OllamaChatBody, Options
 from llmrt.server.dialects.ollama.messages import chat_messages
 from llmrt.server.extra_fields import check_extra_fields
+from llmrt.server.fields import as_body
 from llmrt.server.schemas import ChatBody, CompletionBody
 from llmrt.server.served_model import ServedModel
 from llmrt.server.state import ServerState

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmrt.errors import RequestError
-from llmrt.server.body import as_body
 from llmrt.server.dialects.field_names import FieldNames
 from llmrt.server.dialects.responses.body import FunctionTool, OtherTool, ResponsesBody
 from llmrt.server.dialects.responses.items import chat_messages
+from llmrt.server.fields import as_body
 from llmrt.server.schemas import ChatBody
 
 _LOGPROBS = "message.output_text.logprobs"

@@ -1,0 +1,60 @@
+"""Reading fields into their schema, with OpenAI's form of every fault in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from llmrt.errors import RequestError
+
+Body = TypeVar("Body", bound=BaseModel)
+# How pydantic calls the forms of a field that has several; those in angles are tags of ours.
+_FORM = re.compile(r"str|int|float|bool|(list|dict)\[.*\]|<.*>")
+
+
+def as_body(schema: type[Body], fields: Mapping[str, object]) -> Body:
+    """``fields`` as ``schema``. Raises ``RequestError`` naming the field at fault."""
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as error:
+        raise fault_of(error.errors()) from None
+
+
+def fault_of(errors: Sequence[ErrorDetails]) -> RequestError:
+    """What is wrong with the first faulty field; of a field with several forms, with the form that was meant."""
+    first = _location(errors[0])
+    if errors[0]["type"] == "json_invalid":
+        reason = errors[0].get("ctx", {}).get("error", errors[0]["msg"])
+        return RequestError(f"The request body is not valid JSON: {reason}.", code="invalid_json")
+    if not first:
+        return RequestError("The request body must be a JSON object.", code="invalid_body")
+    location = max((_location(error) for error in errors if _location(error)[: len(first)] == first), key=len)
+    param = _path(location)
+    faults = [error for error in errors if _location(error) == location]
+    if faults[0]["type"] == "missing":
+        return RequestError(f"{param} is required.", param=param, code="missing_required_parameter")
+    reasons = " or ".join(dict.fromkeys(_reason(error) for error in faults))
+    return RequestError(f"{param}: {reasons}.", param=param, code="invalid_value")
+
+
+def _location(error: ErrorDetails) -> tuple[int | str, ...]:
+    """Where it is, without the names of the forms that were tried."""
+    return tuple(part for part in error["loc"] if isinstance(part, int) or not _FORM.fullmatch(part))
+
+
+def _reason(error: ErrorDetails) -> str:
+    return str(error.get("ctx", {})["error"]) if error["type"] == "value_error" else _lower_first(error["msg"])
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """``messages[0].role`` for ``("messages", 0, "role")``."""
+    head, *rest = location
+    return str(head) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
