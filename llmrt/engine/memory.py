@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from llmrt.config import EngineConfig
+from llmrt.engine.cgroup import memory_room
 from llmrt.engine.kv.manager import peak_blocks
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
@@ -116,22 +116,10 @@ def context_bytes(context: int, model: ModelConfig, config: EngineConfig) -> int
 
 
 def available_memory() -> int:
-    """Bytes that this process may still use: what the system has left, or the control group's limit if that is less."""
+    """Bytes that this process may still use: what the system has left or its control groups do."""
     import psutil
 
-    system = psutil.virtual_memory().available
-    return min([system, *_cgroup_room(Path("/sys/fs/cgroup"))])
-
-
-def _cgroup_room(cgroup: Path) -> list[int]:
-    try:
-        limit = (cgroup / "memory.max").read_text().strip()
-        used = int((cgroup / "memory.current").read_text())
-        inactive = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-    except OSError:
-        return []
-    reclaimable = int(inactive.get("inactive_file", 0))
-    return [] if limit == "max" else [max(0, int(limit) - used + reclaimable)]
+    return min([psutil.virtual_memory().available, *memory_room()])
 
 
 def _wanted_context(model: ModelConfig, config: EngineConfig) -> int:

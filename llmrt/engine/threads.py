@@ -6,7 +6,8 @@ import gc
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
+
+from llmrt.engine.cgroup import quotas
 
 # Turns of libgomp's waiting loop before a thread sleeps. Its default spins for some 15 ms, so that one other busy
 # process takes decoding from 30 to 2 tok/s; with this it goes from 28 to 12.
@@ -38,13 +39,13 @@ def importing_torch() -> Generator[None]:
 
 
 def usable_cores() -> int:
-    """Physical cores, within this process's affinity and its control group's quota; at least 1."""
+    """Physical cores, within this process's affinity and the quotas of its control groups; at least 1."""
     try:
         import psutil
     except ModuleNotFoundError:  # on a machine that only measures a GPU
         return os.cpu_count() or 1
     cores = min(psutil.cpu_count(logical=False) or 1, len(_affinity()))
-    return max(1, min([cores, *_quota(Path("/sys/fs/cgroup/cpu.max"))]))
+    return max(1, min([cores, *quotas()]))
 
 
 def _affinity() -> list[int]:
@@ -53,11 +54,3 @@ def _affinity() -> list[int]:
     return (
         psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else list(range(os.cpu_count() or 1))
     )
-
-
-def _quota(file: Path) -> list[int]:
-    try:
-        quota, period = file.read_text().split()
-    except (OSError, ValueError):
-        return []
-    return [] if quota == "max" else [-(-int(quota) // int(period))]
