@@ -71,7 +71,7 @@ def write_packed(path: Path, decoder: Decoder, origin: Origin, *, hint: str = HI
     header = describe_decoder(decoder, origin)
     with disk_errors(path.parent, hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
-        require_space(path.parent, packed_bytes(decoder, header), hint=hint)
+        require_space(path.parent, packed_bytes(decoder), hint=hint)
         save_decoder(path, decoder, header)
 
 

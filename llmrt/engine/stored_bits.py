@@ -11,7 +11,7 @@ from torch import Tensor
 from llmrt.model.block_weight import BlockWeight
 from llmrt.model.decoder import Decoder
 from llmrt.model.linear import Linear
-from llmrt.model.packed_linear import PackedEmbedding, PackedModule
+from llmrt.model.packed_linear import PackedModule
 from llmrt.quant.packed_weight import PackedWeight
 
 
@@ -36,8 +36,6 @@ def _weights(decoder: Decoder) -> Iterator[tuple[str, Tensor | PackedWeight | Bl
     for name, module in decoder.named_modules():
         if isinstance(module, PackedModule):
             yield from ((name, piece) for piece in module.pieces)
-        elif isinstance(module, PackedEmbedding):
-            yield name, module.table
         elif isinstance(module, Linear):
             yield from ((name, tensor) for tensor in module.buffers(recurse=False))
         else:

@@ -15,8 +15,8 @@ from llmrt.model.fused import with_parts
 from llmrt.model.lora import Lora
 from llmrt.model.parts import part_of
 from llmrt.model.peft_adapter import ModuleDelta, PeftAdapter
+from llmrt.model.read_tensors import reordered
 from llmrt.model.stored_tensor import StoredTensor
-from llmrt.model.stored_tensors import reordered
 from llmrt.model.tensor_slots import Slot, tensor_slots
 from llmrt_kernels.low_rank import LowRank
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from llmrt.model.checkpoint import Checkpoint
@@ -16,7 +15,7 @@ from llmrt.model.decoder import Decoder
 from llmrt.model.load_blocks import load_in_blocks
 from llmrt.model.load_quantized import QuantizedLoad
 from llmrt.model.load_stored import load_as_stored
-from llmrt.model.stored_tensors import check_inventory, check_tied_head, read_tensor
+from llmrt.model.read_tensors import check_inventory, check_tied_head, place, read_tensor
 from llmrt.model.tensor_slots import Slot, tensor_slots
 from llmrt.ops.types import OpSpec
 from llmrt.quant.calibration import Calibration
@@ -66,15 +65,8 @@ def _fill(decoder: Decoder, checkpoint: Checkpoint, slots: dict[str, Slot], spec
     for name in checkpoint.inventory:  # in the order of the file
         if name in slots:
             tensor = read_tensor(checkpoint, name, slots[name])
-            _place(weights, decoder, slots[name], tensor, spec)
+            place(weights, decoder, slots[name], tensor, spec.dtype, spec.device)
             progress(tensor.numel())
     if checkpoint.config.tied_embeddings:
         weights["lm_head.weight"] = weights["embedding.weight"]
     decoder.load_state_dict(weights, assign=True, strict=True)
-
-
-def _place(weights: dict[str, Tensor], decoder: Decoder, slot: Slot, tensor: Tensor, spec: OpSpec) -> None:
-    if slot.parameter not in weights:
-        shape = decoder.get_buffer(slot.parameter).shape
-        weights[slot.parameter] = torch.empty(shape, dtype=spec.dtype, device=spec.device)
-    weights[slot.parameter][slot.index].copy_(tensor)

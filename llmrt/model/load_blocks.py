@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from llmrt.model.block_weight import Blocks, BlockWeight
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.decoder import Decoder
 from llmrt.model.linear import GatedLinear
-from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
-from llmrt.model.packed_pieces import gated_bias, twin_kind
-from llmrt.model.stored_tensors import read_tensor
+from llmrt.model.packed_pieces import gated_bias, install, twin_kind
+from llmrt.model.read_tensors import place, read_tensor
 from llmrt.model.tensor_slots import Slot
 from llmrt.model.weight_bytes import block_dtypes
 from llmrt.ops.types import DTYPES, OpSpec
@@ -47,8 +45,6 @@ def load_in_blocks(
         progress(tensor.numel())
     for parameter, blocks in matrices.items():
         _install(decoder, parameter.removesuffix(".weight"), blocks.weight, others, spec)
-    if checkpoint.config.tied_embeddings:
-        decoder.set_submodule("lm_head", PackedLinear([matrices["embedding.weight"].weight], None, spec))
     decoder.load_state_dict(others, assign=True, strict=True)
 
 
@@ -56,18 +52,8 @@ def _dense(decoder: Decoder, slot: Slot) -> nn.Module:
     return decoder.get_submodule(slot.parameter.removesuffix(".weight"))
 
 
-def place(others: dict[str, Tensor], decoder: Decoder, slot: Slot, tensor: Tensor) -> None:
-    """Put ``tensor`` into its parameter in fp32."""
-    if slot.parameter not in others:
-        others[slot.parameter] = torch.empty(decoder.get_buffer(slot.parameter).shape)
-    others[slot.parameter][slot.index].copy_(tensor)
-
-
 def _install(decoder: Decoder, name: str, weight: BlockWeight, others: dict[str, Tensor], spec: OpSpec) -> None:
     dense, bias = decoder.get_submodule(name), others.pop(f"{name}.bias", None)
-    if name == "embedding":
-        decoder.set_submodule(name, PackedEmbedding(weight, spec))
-        return
     if bias is not None and isinstance(dense, GatedLinear):
         bias = gated_bias(bias, weight.group)
-    decoder.set_submodule(name, twin_kind(dense)([weight], bias, spec))
+    install(decoder, name, twin_kind(dense)([weight], bias, spec), spec)

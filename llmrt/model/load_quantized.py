@@ -9,6 +9,7 @@ device.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,9 +19,8 @@ from torch import Tensor
 from llmrt.model.calibration_stream import CalibrationStream
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.decoder import Decoder, DecoderLayer
-from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
-from llmrt.model.packed_pieces import packed_twin
-from llmrt.model.stored_tensors import read_tensor
+from llmrt.model.packed_pieces import install, packed_twin
+from llmrt.model.read_tensors import read_tensor
 from llmrt.model.tensor_slots import Slot
 from llmrt.model.torch_threads import torch_threads
 from llmrt.ops.quantize import QUANTIZE
@@ -61,14 +61,11 @@ class QuantizedLoad:
         """Read, watch the tokens of ``calibration`` if there are any, and pack. Raises ``CheckpointError``."""
         tied = self._decoder.config.tied_embeddings
         with torch_threads():
-            table = self._read("embedding")
-            others = {name: self._read(name) for name in ("positions", "embedding_norm")}
+            first = {name: self._read(name) for name in ("embedding", "positions", "embedding_norm")}
             stream = None
             if calibration is not None:
-                tensors = {**table, **others["positions"], **others["embedding_norm"]}
-                stream = CalibrationStream(calibration, self._decoder.config, tensors)
-            self._install_table(table, tied=tied)
-            for name, tensors in others.items():
+                stream = CalibrationStream(calibration, self._decoder.config, dict(ChainMap(*first.values())))
+            for name, tensors in first.items():
                 if tensors:
                     self._install(name, tensors, {})
             for i in range(self._decoder.config.num_layers):
@@ -116,20 +113,10 @@ class QuantizedLoad:
             name, weight = _module(parameter), tensors.pop(parameter)
             packed = [self._quantized(weight[slot.index], scheme, feedback.get(parameter)) for slot, scheme in pieces]
             twin = packed_twin(decoder.get_submodule(name), packed, tensors.pop(f"{name}.bias", None), spec)
-            decoder.set_submodule(name, twin)
+            install(decoder, name, twin, spec)
         rest = {name: tensor.to(spec.device, REST) for name, tensor in _within(module, tensors).items()}
         decoder.get_submodule(module).load_state_dict(rest, assign=True, strict=True)
         self._progress(sum(tensor.numel() for tensor in rest.values()))
-
-    def _install_table(self, tensors: dict[str, Tensor], *, tied: bool) -> None:
-        decoder, spec = self._decoder, self._spec
-        scheme = self._recipe.scheme("embedding")
-        assert scheme is not None
-        table = self._quantized(tensors.pop("embedding.weight"), scheme, None)
-        embedding = PackedEmbedding(table, spec)
-        decoder.set_submodule("embedding", embedding)
-        if tied:
-            decoder.set_submodule("lm_head", PackedLinear([embedding.table], None, spec))
 
     def _quantized(self, weight: Tensor, scheme: QuantScheme, feedback: Feedback | None) -> PackedWeight:
         packed = quantize(weight, scheme, _quantizer(self._spec), feedback)

@@ -15,10 +15,8 @@ from torch import Tensor
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.decoder import Decoder
 from llmrt.model.kept import kept_schemes
-from llmrt.model.load_blocks import place
-from llmrt.model.packed_linear import PackedEmbedding, PackedLinear
-from llmrt.model.packed_pieces import packed_twin
-from llmrt.model.stored_tensors import check_finite, read_tensor, reordered
+from llmrt.model.packed_pieces import install, packed_twin
+from llmrt.model.read_tensors import check_finite, place, read_tensor, reordered
 from llmrt.model.tensor_slots import Slot
 from llmrt.model.torch_threads import torch_threads
 from llmrt.ops.types import OpSpec
@@ -46,10 +44,9 @@ def load_as_stored(
             for name in names:
                 pieces.append(_packed(checkpoint, name, slots[name], schemes[name]))
                 progress(math.prod(slots[name].shape))
-            _install(decoder, parameter.removesuffix(".weight"), pieces, others, spec)
-    if checkpoint.config.tied_embeddings:
-        assert isinstance(decoder.embedding, PackedEmbedding)
-        decoder.set_submodule("lm_head", PackedLinear([decoder.embedding.table], None, spec))
+            module = parameter.removesuffix(".weight")
+            dense, bias = decoder.get_submodule(module), others.pop(f"{module}.bias", None)
+            install(decoder, module, packed_twin(dense, pieces, bias, spec), spec)
     decoder.load_state_dict({name: t.to(spec.device) for name, t in others.items()}, assign=True, strict=True)
 
 
@@ -83,11 +80,3 @@ def _check_finite(checkpoint: Checkpoint, name: str, codes: StoredCodes) -> None
     for tensor in (codes.scales, codes.offsets):
         if tensor is not None:
             check_finite(checkpoint, name, tensor)
-
-
-def _install(decoder: Decoder, name: str, pieces: list[PackedWeight], others: dict[str, Tensor], spec: OpSpec) -> None:
-    if name == "embedding":
-        decoder.set_submodule(name, PackedEmbedding(pieces[0], spec))
-    else:
-        twin = packed_twin(decoder.get_submodule(name), pieces, others.pop(f"{name}.bias", None), spec)
-        decoder.set_submodule(name, twin)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from llmrt.model.packed_header import (
     PackedHeader,
     PieceShape,
 )
-from llmrt.model.packed_linear import PackedEmbedding, PackedLinear, PackedModule
-from llmrt.model.packed_pieces import BLOCK, twin_kind
+from llmrt.model.packed_linear import PackedModule
+from llmrt.model.packed_pieces import BLOCK, install, twin_kind
 from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import PackedWeight, packed_weight
 from llmrt.quant.scheme import QuantScheme
@@ -56,19 +56,16 @@ def describe_decoder(decoder: Decoder, origin: Origin) -> PackedHeader:
         calibration=origin.calibration,
         source=origin.source,
         source_path=str(origin.source_path),
-        tied=decoder.config.tied_embeddings,
         modules=modules,
     )
 
 
-def save_decoder(
-    path: Path, decoder: Decoder, header: PackedHeader, progress: Callable[[int], None] = lambda _: None
-) -> None:
-    """Write the weights to ``path``, whole or not at all; ``progress`` counts bytes. Raises ``OSError``.
+def save_decoder(path: Path, decoder: Decoder, header: PackedHeader) -> None:
+    """Write the weights to ``path``, whole or not at all. Raises ``OSError``.
 
     Nothing is copied in memory: the tensors are written one after the other from where they are.
     """
-    tensors = dict(_padded(_tensors(decoder, header)))
+    tensors = dict(_padded(_tensors(decoder)))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -76,7 +73,7 @@ def save_decoder(
             for tensor in tensors.values():
                 data = tensor.contiguous().flatten().view(torch.uint8).cpu().numpy().data
                 for start in range(0, len(data), _WRITE_BYTES):
-                    progress(file.write(data[start : start + _WRITE_BYTES]))
+                    file.write(data[start : start + _WRITE_BYTES])
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -85,9 +82,9 @@ def save_decoder(
         Path(temporary).unlink(missing_ok=True)
 
 
-def packed_bytes(decoder: Decoder, header: PackedHeader) -> int:
+def packed_bytes(decoder: Decoder) -> int:
     """Bytes that ``save_decoder`` writes beside the header."""
-    return sum(tensor.numel() * tensor.element_size() for _, tensor in _padded(_tensors(decoder, header)))
+    return sum(tensor.numel() * tensor.element_size() for _, tensor in _padded(_tensors(decoder)))
 
 
 def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_length: int, spec: OpSpec) -> Decoder:
@@ -101,14 +98,9 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
         for name, shapes in header.modules.items():
             pieces = [_piece(stored, f"{name}.{i}", shape) for i, shape in enumerate(shapes)]
             _check_shape(path, decoder, name, shapes)
-            if name == "embedding":
-                decoder.set_submodule(name, PackedEmbedding(pieces[0], spec))
-            else:
-                bias = stored.pop(f"{name}.bias", None)
-                decoder.set_submodule(name, twin_kind(decoder.get_submodule(name))(pieces, bias, spec))
+            packed = twin_kind(decoder.get_submodule(name))(pieces, stored.pop(f"{name}.bias", None), spec)
+            install(decoder, name, packed, spec)
         dense = {name: tensor for name, tensor in stored.items() if not name.startswith("padding.")}
-        if header.tied:
-            _tie(decoder, dense, spec)
         on_device = {name: tensor.to(spec.device) for name, tensor in dense.items()}
         decoder.load_state_dict(on_device, assign=True, strict=True)
     except (KeyError, RuntimeError, AttributeError) as error:
@@ -121,9 +113,7 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
 def _packed(decoder: Decoder) -> Iterator[tuple[str, list[PackedWeight]]]:
     """The pieces of each packed matrix; a head that is the embedding table is left out."""
     for name, module in decoder.named_modules():
-        if isinstance(module, PackedEmbedding):
-            yield name, _quantized([module.table])
-        elif isinstance(module, PackedModule) and not (name == "lm_head" and decoder.config.tied_embeddings):
+        if isinstance(module, PackedModule) and not (name == "lm_head" and decoder.config.tied_embeddings):
             yield name, _quantized(module.pieces)
 
 
@@ -134,16 +124,14 @@ def _quantized(pieces: Sequence[PackedWeight | BlockWeight]) -> list[PackedWeigh
     return quantized
 
 
-def _tensors(decoder: Decoder, header: PackedHeader) -> Iterator[tuple[str, Tensor]]:
+def _tensors(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
     for name, pieces in _packed(decoder):
         for i, piece in enumerate(pieces):
             yield from ((f"{name}.{i}.{part}", t) for part, t in zip(PARTS, piece.tensors, strict=False))
     for name, module in decoder.named_modules():
         if isinstance(module, PackedModule) and module.bias is not None:
             yield f"{name}.bias", module.bias
-    for name, tensor in decoder.state_dict().items():
-        if not (header.tied and name == "lm_head.weight"):
-            yield name, tensor
+    yield from decoder.state_dict().items()
 
 
 def _padded(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
@@ -193,10 +181,3 @@ def _check_shape(path: Path, decoder: Decoder, name: str, shapes: list[PieceShap
     held = (sum(shape.rows for shape in shapes), shapes[0].columns)
     if held[1] != wanted[1] or not wanted[0] <= held[0] < wanted[0] + 2 * BLOCK * matrices:
         raise CheckpointError(f"{path}: {name} has shape {list(held)}; the configuration asks for {list(wanted)}.")
-
-
-def _tie(decoder: Decoder, dense: dict[str, Tensor], spec: OpSpec) -> None:
-    if isinstance(decoder.embedding, PackedEmbedding):
-        decoder.set_submodule("lm_head", PackedLinear([decoder.embedding.table], None, spec))
-    else:
-        dense["lm_head.weight"] = dense["embedding.weight"]

@@ -51,7 +51,7 @@ class PackedHeader:
     """``recipe`` is how it was quantized, in full, and ``calibration`` identifies the tokens that it was rounded for.
 
     ``source`` identifies the files that it was made of, ``source_path`` is where those were. ``modules`` has the pieces
-    of every packed matrix; ``tied`` says that the head is the embedding table.
+    of every packed matrix but a head that is the embedding table.
     """
 
     format: int
@@ -60,7 +60,6 @@ class PackedHeader:
     calibration: str
     source: str
     source_path: str
-    tied: bool
     modules: dict[str, list[PieceShape]]
 
     def made_as(self, origin: Origin) -> bool:

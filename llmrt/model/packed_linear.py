@@ -132,16 +132,15 @@ class PackedExperts(PackedModule):
         return self._weight
 
 
-class PackedEmbedding(nn.Module):
-    """Rows of a table, which may be the head's too."""
+class PackedEmbedding(PackedModule):
+    """Rows of a table in one piece."""
 
-    def __init__(self, table: PackedWeight | BlockWeight, spec: OpSpec) -> None:
-        super().__init__()
-        self.table = table.to(spec.device)
-        self._weight = Weight((self.table.matrix,), table.group)
+    def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
+        super().__init__(pieces, bias, spec)
+        self._hidden_size = pieces[0].shape[1]
         self._dtype = spec.stream
         self._embedding_packed = resolve(EMBEDDING_PACKED, spec)
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """token_ids [T] -> [T, hidden_size]."""
-        return self._embedding_packed(token_ids, self._weight, self.table.shape[1], self._dtype)
+        return self._embedding_packed(token_ids, self._weight, self._hidden_size, self._dtype)

@@ -9,10 +9,13 @@ from itertools import chain, groupby
 import torch
 from torch import Tensor, nn
 
+from llmrt.model.decoder import Decoder
+from llmrt.model.embedding import Embedding
 from llmrt.model.linear import ActivatedLinear, GatedLinear, RotaryLinear
 from llmrt.model.moe import Experts, GatedExperts
 from llmrt.model.packed_linear import (
     PackedActivatedLinear,
+    PackedEmbedding,
     PackedExperts,
     PackedGatedLinear,
     PackedLinear,
@@ -23,6 +26,7 @@ from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import BLOCK, PackedWeight, stack
 
 PACKED: dict[type[nn.Module], type[PackedModule]] = {
+    Embedding: PackedEmbedding,
     RotaryLinear: PackedRotaryLinear,
     Experts: PackedExperts,
     GatedExperts: PackedExperts,
@@ -56,6 +60,13 @@ def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor |
             bias = gated_bias(bias, gate.group)
         return packed([interleave([gate], [up])], bias, spec)
     return packed(join(pieces), bias, spec)
+
+
+def install(decoder: Decoder, name: str, packed: PackedModule, spec: OpSpec) -> None:
+    """Put ``packed`` in the place of the layer ``name``; an embedding table may be the head too."""
+    decoder.set_submodule(name, packed)
+    if name == "embedding" and decoder.config.tied_embeddings:
+        decoder.set_submodule("lm_head", PackedLinear(packed.pieces, None, spec))
 
 
 def gated_bias(bias: Tensor, group: int) -> Tensor:

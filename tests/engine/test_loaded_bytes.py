@@ -18,7 +18,7 @@ from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.settle import bytes_of_a_token, loaded_bytes, settle_on
 from llmrt.model.decoder import Decoder
 from llmrt.model.headers import AssumedHeaders, open_headers
-from llmrt.model.packed_linear import PackedEmbedding, PackedModule
+from llmrt.model.packed_linear import PackedModule
 from llmrt.model.tensor_slots import num_active_parameters
 from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model, save_model
@@ -54,11 +54,9 @@ def held(decoder: Decoder) -> int:
 def tensors(decoder: Decoder) -> Iterator[Tensor]:
     yield from decoder.state_dict().values()
     for module in decoder.modules():
-        if isinstance(module, PackedModule | PackedEmbedding):
-            for piece in [module.table] if isinstance(module, PackedEmbedding) else module.pieces:
-                yield from (t for t in (piece.matrix.data, piece.matrix.scales, piece.matrix.offsets) if t is not None)
-        if isinstance(module, PackedModule) and module.bias is not None:
-            yield module.bias
+        if isinstance(module, PackedModule):
+            held = [t for p in module.pieces for t in (p.matrix.data, p.matrix.scales, p.matrix.offsets)]
+            yield from (t for t in (*held, module.bias) if t is not None)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -31,6 +31,7 @@ from llmrt.model.random_decoder import random_decoder
 from llmrt.model.source_identity import source_identity
 from llmrt.ops.types import OpSpec
 from llmrt.presets import Sampling
+from llmrt.quant.packed_weight import PackedWeight
 from llmrt.quant.recipe import ROLES, Recipe
 from llmrt.quant.scheme import QuantScheme
 from llmrt.text.generation_defaults import load_generation_defaults
@@ -118,7 +119,8 @@ def test_offsets_are_kept_too(small: Path, tmp_path: Path) -> None:
     checkpoint = RandomCheckpoint(open_checkpoint(small).config)
     spec = OpSpec("cpu", torch.float32, group=32)
     decoder = random_decoder(checkpoint, 64, spec, lambda _: None, recipe)
-    (table,) = (m.table for m in decoder.modules() if isinstance(m, PackedEmbedding))
+    (table,) = (p for m in decoder.modules() if isinstance(m, PackedEmbedding) for p in m.pieces)
+    assert isinstance(table, PackedWeight)
     assert table.offsets is not None
     table.offsets.normal_()
     origin = origin_of(small, recipe, random_tokens(checkpoint.config))

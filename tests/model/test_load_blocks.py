@@ -15,7 +15,7 @@ from torch import Tensor
 from llmrt.model.checkpoint import open_checkpoint
 from llmrt.model.decoder import Decoder
 from llmrt.model.load import load_decoder
-from llmrt.model.packed_linear import PackedEmbedding, PackedModule
+from llmrt.model.packed_linear import PackedModule
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.reference.linear_packed import dequantize
 from tests.engines import open_engine, score
@@ -43,11 +43,7 @@ def weights(decoder: Decoder) -> dict[str, Tensor]:
     for name, module in decoder.named_modules():
         if isinstance(module, PackedModule):
             (piece,) = module.pieces
-        elif isinstance(module, PackedEmbedding):
-            piece = module.table
-        else:
-            continue
-        found[name] = dequantize(piece.matrix, piece.group)
+            found[name] = dequantize(piece.matrix, piece.group)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Reading a checkpoint's tensors, with everything checked that a file can get wrong."""
+"""A checkpoint's tensors on their way into a decoder, with everything checked that a file can get wrong."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from llmrt.errors import CheckpointError
 from llmrt.model.checkpoint import Checkpoint
+from llmrt.model.decoder import Decoder
 from llmrt.model.fused import stored_name
 from llmrt.model.tensor_slots import HeadOrder, Slot
 
@@ -28,6 +29,21 @@ def read_tensor(checkpoint: Checkpoint, name: str, slot: Slot) -> Tensor:
     if slot.heads is not None:
         tensor = reordered(tensor, slot.heads)
     return tensor.float() + slot.offset if slot.offset else tensor
+
+
+def place(
+    weights: dict[str, Tensor],
+    decoder: Decoder,
+    slot: Slot,
+    tensor: Tensor,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> None:
+    """Put ``tensor`` into its parameter among ``weights``, which gets storage when its first piece comes."""
+    if slot.parameter not in weights:
+        shape = decoder.get_buffer(slot.parameter).shape
+        weights[slot.parameter] = torch.empty(shape, dtype=dtype, device=device)
+    weights[slot.parameter][slot.index].copy_(tensor)
 
 
 def check_inventory(checkpoint: Checkpoint, slots: dict[str, Slot]) -> None:
