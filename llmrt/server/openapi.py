@@ -17,7 +17,14 @@ from llmrt import __version__
 from llmrt.server.dependencies import ModelQuery
 from llmrt.server.dialects.anthropic.body import CountBody, MessagesBody, PageQuery
 from llmrt.server.dialects.anthropic.records import AnthropicMessage, MessageEvent, TokenCount
-from llmrt.server.dialects.ollama.body import EmbedBody, EmbeddingsBody, GenerateBody, ModelBody, OllamaChatBody
+from llmrt.server.dialects.ollama.body import (
+    EmbedBody,
+    EmbeddingsBody,
+    GenerateBody,
+    ModelBody,
+    OllamaChatBody,
+    PullBody,
+)
 from llmrt.server.dialects.ollama.records import (
     ChatRecord,
     EmbeddingRecord,
@@ -25,6 +32,7 @@ from llmrt.server.dialects.ollama.records import (
     GenerateRecord,
     ModelRecords,
     ShowRecord,
+    Status,
     Version,
 )
 from llmrt.server.dialects.responses.body import ResponsesBody
@@ -75,6 +83,7 @@ _BODIES: Mapping[str, _Bodies] = {
     "/api/tags": _Bodies(ModelRecords),
     "/api/ps": _Bodies(ModelRecords),
     "/api/show": _Bodies(ShowRecord, ModelBody),
+    "/api/pull": _Bodies(Status, PullBody, Status, _LINES),
     "/api/version": _Bodies(Version),
 }
 

@@ -267,8 +267,13 @@ def test_c43_c47_the_model(llama: ollama.Client, thinker: httpx.Client) -> None:
     family = shown.details and shown.details.family
     assert shown.modelinfo and shown.modelinfo[f"{family}.context_length"] == 4096
     assert thinker.post("/api/show", json={"name": f"{MODEL}:latest"}).json()["template"] == QWEN
-    major, minor, *_ = thinker.get("/api/version").json()["version"].split(".")
-    assert (int(major), int(minor)) >= (0, 6)  # what clients ask for
+    version = thinker.get("/api/version").json()["version"]
+    assert tuple(map(int, version.split("."))) >= (0, 6, 0)  # how clients read it, and what they ask for
+
+
+def test_c47_a_model_that_is_served_needs_no_pull(llama: ollama.Client) -> None:
+    assert llama.pull(f"{MODEL}:latest").status == "success"
+    assert [part.status for part in llama.pull(MODEL, stream=True)] == ["success"]
 
 
 def test_c43_c47_a_real_models_details(tmp_path: Path) -> None:

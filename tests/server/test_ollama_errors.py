@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -49,7 +50,6 @@ def test_c47_keep_alive_has_many_forms(keep_alive: Any, seconds: float) -> None:
         ({"keep_alive": "soon"}, "keep_alive"),
         ({"format": "xml"}, "format"),
         ({"format": {"type": "object", "not": {}}}, "format"),
-        ({"options": {"num_ctx": 8192}}, "options.num_ctx"),
         ({"options": {"num_predict": 0}}, "options.num_predict"),
         ({"options": {"temperature": 3}}, "options.temperature"),
         ({"options": {"temperature": "hot"}}, "options.temperature"),
@@ -80,9 +80,31 @@ def test_c39_c47_what_generate_cannot_do(thinker: httpx.Client, fields: dict[str
     assert error_of(thinker.post("/api/generate", json={"prompt": "hi", **fields}), 400).startswith(name)
 
 
+def test_c33_c47_a_larger_context_than_the_servers_is_asked_for_in_vain(thinker: httpx.Client) -> None:
+    response = thinker.post("/api/chat", json=asked("hi", options={"num_ctx": 32768}))
+    assert response.status_code == 200 and response.headers["x-llmrt-ignored"] == "options.num_ctx"
+    error_of(thinker.post("/api/chat", json=asked("long " * 4096, options={"num_ctx": 32768})), 400)
+
+
+def test_c47_what_would_change_the_models(llama: ollama.Client, tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"weights")
+    for call in (
+        lambda: llama.pull("other"),
+        lambda: [*llama.pull("other", stream=True)],
+        lambda: llama.push(MODEL),
+        lambda: llama.create("mine", from_=MODEL),
+        lambda: llama.create_blob(blob),
+        lambda: llama.copy(MODEL, "mine"),
+        lambda: llama.delete(MODEL),
+    ):
+        with pytest.raises(ollama.ResponseError, match="llmrt serve"):
+            call()
+
+
 def test_c16_c47_the_errors_of_the_server_have_ollamas_form(thinker: httpx.Client) -> None:
     assert "maximum context length" in error_of(thinker.post("/api/chat", json=asked("long " * 4096)), 400)
-    assert error_of(thinker.post("/api/pull", json={"model": "x"}), 404) == "Unknown path: POST /api/pull."
+    assert error_of(thinker.post("/api/other", json={"model": "x"}), 404) == "Unknown path: POST /api/other."
     assert error_of(thinker.get("/api/chat"), 405).startswith("Method not allowed")
     assert error_of(thinker.post("/api/chat", content=b"{"), 400).startswith("The request body is not valid JSON")
     assert error_of(thinker.post("/api/chat", content=b" " * 50_000_000), 413)

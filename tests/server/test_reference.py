@@ -27,6 +27,7 @@ ANSWERS: list[tuple[str, dict[str, Any]]] = [
     ("/api/embed", {"input": "hi"}),
     ("/api/embeddings", {"prompt": "hi"}),
     ("/api/show", {}),
+    ("/api/pull", {"stream": False}),
 ]
 
 

@@ -1,20 +1,27 @@
-"""``/api/tags``, ``/api/ps``, ``/api/show`` and ``/api/version``: what Ollama's API tells of the models."""
+"""``/api/tags``, ``/api/ps``, ``/api/show`` and ``/api/version``: what Ollama's API tells of the models.
+
+It could change them too, over the network. Here that is for who runs the server, and clients are told so.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
 
+from llmrt.errors import RequestError
 from llmrt.server.dependencies import AllModels
-from llmrt.server.dialects.ollama.body import ModelBody, ollama_body
+from llmrt.server.dialects.ollama.body import ModelBody, PullBody, ollama_body
 from llmrt.server.dialects.ollama.models import loaded_record, model_record, show_record, version
-from llmrt.server.dialects.ollama.records import ModelRecords
+from llmrt.server.dialects.ollama.records import ModelRecords, Status
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.json_response import json_response
 
 router = APIRouter()
+
+_MODELS = "models are named when it starts: llmrt serve MODEL MODEL ..."
 
 
 @router.get("/api/tags")
@@ -53,3 +60,26 @@ async def show(models: AllModels, body: Annotated[ModelBody, Depends(ollama_body
 async def api_version() -> Response:
     """The version of the API."""
     return json_response(version())
+
+
+@router.post("/api/pull")
+async def pull(models: AllModels, body: Annotated[PullBody, Depends(ollama_body(PullBody))]) -> Response:
+    """A model that is served is there: clients ask for theirs before they use it."""
+    try:
+        models.find(body.model or body.name)
+    except RequestError as error:
+        raise RequestError(f"{error} Its {_MODELS}", param=error.param, code=error.code) from None
+    done = Status("success")
+    if body.stream is False:
+        return json_response(done)
+    return Response(msgspec.json.encode(done) + b"\n", media_type="application/x-ndjson")
+
+
+@router.post("/api/create", include_in_schema=False)
+@router.post("/api/copy", include_in_schema=False)
+@router.post("/api/push", include_in_schema=False)
+@router.post("/api/blobs/{digest}", include_in_schema=False)
+@router.delete("/api/delete", include_in_schema=False)
+async def change(request: Request) -> Response:
+    """What is refused."""
+    raise RequestError(f"{request.url.path} is not supported: the server's {_MODELS}")

@@ -43,7 +43,7 @@ def seconds_of(duration: int | float | str) -> float:
 
 
 class Options(BaseModel):
-    """``num_predict`` -1 and -2 are no limit; ``num_ctx`` cannot be more than the server's context."""
+    """``num_predict`` -1 and -2 are no limit; ``num_ctx`` has no effect: the context is the server's."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -68,6 +68,12 @@ class ModelBody(BaseModel):
 
     model: str | None = None
     name: str | None = None
+
+
+class PullBody(ModelBody):
+    """``POST /api/pull``. Ollama streams unless ``stream`` is false."""
+
+    stream: bool | None = None
 
 
 class _Body(BaseModel):

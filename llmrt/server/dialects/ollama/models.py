@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 from gguf import LlamaFileType
 
-from llmrt import __version__
 from llmrt.errors import CheckpointError
 from llmrt.model.config import ModelConfig
 from llmrt.model.config_files import read_config
@@ -29,8 +28,8 @@ _WEIGHTS = ("*.safetensors", "*.gguf")
 
 
 def version() -> Version:
-    """Ollama's and, as semantic versions have it, our own as the build."""
-    return Version(f"{_API}+llmrt.{__version__}")
+    """Numbers and dots alone: Open WebUI reads no other."""
+    return Version(_API)
 
 
 def model_record(offer: Offer) -> ModelRecord:

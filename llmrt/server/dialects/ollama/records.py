@@ -121,6 +121,12 @@ class ShowRecord(Struct, frozen=True, kw_only=True):
 
 
 class Version(Struct, frozen=True):
-    """The version of Ollama whose API this is, and llmrt's own behind it."""
+    """The version of Ollama whose API this is."""
 
     version: str
+
+
+class Status(Struct, frozen=True):
+    """How far a pull is."""
+
+    status: Literal["success"]

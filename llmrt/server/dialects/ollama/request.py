@@ -54,14 +54,8 @@ def text_body(body: GenerateBody) -> CompletionBody:
 
 def unused_fields(state: ServerState, body: AnswerBody) -> Iterator[str]:
     """The known fields that have no effect. Raises ``RequestError`` for options that should have one."""
-    context_length = state.engine.info.context_length
     options = body.options
-    if options.num_ctx is not None and options.num_ctx > context_length:
-        raise RequestError(
-            f"options.num_ctx is {options.num_ctx}; this server's context has {context_length} tokens (see --ctx).",
-            param="options.num_ctx",
-        )
-    if options.num_ctx not in (None, context_length):
+    if options.num_ctx not in (None, state.engine.info.context_length):  # a prompt that does not fit is refused
         yield "options.num_ctx"
     if options.repeat_last_n not in (None, -1, 0):
         yield "options.repeat_last_n"
