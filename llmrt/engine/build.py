@@ -20,7 +20,7 @@ from llmrt.engine.kv.commit_ahead import CommitAhead, Stripe
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
-from llmrt.engine.memory import budget_of, plan_memory
+from llmrt.engine.memory import allocation, budget_of, plan_memory
 from llmrt.engine.placement import free_memory, unused_memory
 from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
@@ -40,6 +40,7 @@ def build_engine(path: Path, config: EngineConfig, progress: Progress = lambda _
     return assemble_engine(open_model(path), config, progress)
 
 
+@allocation()
 def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
     """Decide what fits, load the weights, and join scheduler and runner."""
     _check(config)

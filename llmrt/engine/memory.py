@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from llmrt.config import EngineConfig
@@ -19,6 +22,7 @@ LIBRARY_BYTES = 500_000_000
 DEFAULT_SHARE = 0.9
 # A context below this serves nobody, so it is not reduced further in silence.
 SMALLEST_CONTEXT = 512
+_REFUSED = re.compile("allocate memory|out of memory", re.IGNORECASE)  # by the system, by a GPU
 KV_SCALE_BYTES = 4  # of a cache of bytes, for each token and head
 
 
@@ -120,6 +124,20 @@ def available_memory() -> int:
     import psutil
 
     return min([psutil.virtual_memory().available, *memory_room()])
+
+
+@contextmanager
+def allocation() -> Generator[None]:
+    """Inside, memory that the system or a GPU refuses is a ``MemoryFitError``."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not isinstance(error, MemoryError) and not _REFUSED.search(str(error)):
+            raise
+        raise MemoryFitError(
+            "The system refused memory that seemed to be there: a limit such as `ulimit -v`, or another process, keeps"
+            " it. A smaller --ctx, --kv-dtype or --max-num-seqs needs less."
+        ) from error
 
 
 def _wanted_context(model: ModelConfig, config: EngineConfig) -> int:

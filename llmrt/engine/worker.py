@@ -21,6 +21,7 @@ from typing import Protocol
 from llmrt.config import EngineConfig
 from llmrt.engine.channel import Channel
 from llmrt.engine.free_memory import give_back_freed_memory
+from llmrt.engine.memory import allocation
 from llmrt.engine.messages import (
     Abort,
     AdaptersChanged,
@@ -188,7 +189,7 @@ def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
 
 def _build_engine(path: Path, config: EngineConfig) -> Engine:
     read_ahead(path, config)
-    with importing_torch():
+    with allocation(), importing_torch():
         from llmrt.engine.build import build_engine
     engine = build_engine(path, config)
     give_back_freed_memory()  # what loading took beside the weights

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.memory import (
     WORKSPACE_BYTES,
     MemoryBudget,
     MemoryPlan,
+    allocation,
     available_memory,
     kv_bytes_per_token,
     plan_memory,
@@ -97,3 +99,12 @@ def test_a_sliding_window_needs_pages_for_the_window_alone() -> None:
 def test_the_machine_is_read() -> None:
     assert available_memory() > 0
     assert usable_cores() >= 1
+
+
+def test_memory_that_is_refused_all_the_same_is_one_line() -> None:
+    with pytest.raises(MemoryFitError, match=r"^The system refused memory .* needs less\.$"), allocation():
+        torch.empty(1 << 60, dtype=torch.uint8)
+    with pytest.raises(MemoryFitError, match="--ctx"), allocation():
+        bytearray(1 << 62)
+    with pytest.raises(RuntimeError, match="a fault of ours"), allocation():
+        raise RuntimeError("a fault of ours")
