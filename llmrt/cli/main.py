@@ -1,4 +1,4 @@
-"""The entry of ``llmrt``: the table of commands, and the one place where an error becomes an exit status.
+"""The commands of ``llmrt``: their table, and the one place where an error becomes an exit status.
 
 A command's module is imported when the command runs, so that ``llmrt --help`` stays instant.
 """

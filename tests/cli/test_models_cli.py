@@ -120,6 +120,22 @@ def test_ctrl_c_is_status_130_without_a_traceback(llmrt, monkeypatch: pytest.Mon
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("module", ["llmrt.cli.main", "typer"])
+def test_ctrl_c_while_the_command_line_is_imported(tmp_path: Path, module: str) -> None:
+    code = f"""
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from llmrt.__main__ import main
+main()
+"""
+    done = spawn(tmp_path, "list", code=code)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_closed_pipe_is_quiet(home: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

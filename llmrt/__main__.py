@@ -1,0 +1,17 @@
+"""``llmrt`` and ``python -m llmrt``: so small that Ctrl+C is no traceback while the rest is imported."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl+C is exit status 130, as soon as there is anything to interrupt."""
+    try:
+        from llmrt.cli.main import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
