@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -57,6 +58,13 @@ def test_with_a_scripted_engine(scripted: Server, number: int) -> None:
 def test_c37_greedy_text_is_the_same_with_a_cold_and_a_warm_cache(scripted: Server) -> None:
     result = run_check(BY_NUMBER[37], scripted)
     assert result.outcome == "pass" and "[0, " in result.seen, result.seen
+
+
+def test_c43_asks_of_the_model_that_is_meant(scripted: Server) -> None:
+    check = BY_NUMBER[43]
+    assert run_check(check, replace(scripted, model="tiny-chat")).seen == "512 tokens"  # its folder's name, not listed
+    result = run_check(check, replace(scripted, model="another"))
+    assert (result.outcome, result.seen) == ("fail", "another is not among the models")
 
 
 class Careless(BaseHTTPRequestHandler):
