@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
@@ -65,11 +66,11 @@ def serve(
     from llmrt.server.tls import tls_context
 
     log_to_stderr(log_format)
-    warn = warner(log_format)
-    keys = access.api_keys(context, api_key or [], api_key_file, warn)
+    tell = Teller(log_format)
+    keys = access.api_keys(context, api_key or [], api_key_file, tell.warn)
     origins = tuple(map(check_cors_origin, cors_origin or []))
     tls = tls_context(tls_cert, tls_key)
-    access.warn_of_others(host, keys=keys, encrypted=tls is not None, warn=warn)
+    access.warn_of_others(host, keys=keys, encrypted=tls is not None, warn=tell.warn)
     with runner.bind(host, port) as sock:
         settings = ServerSettings(
             keep_alive_seconds=keep_alive_seconds,
@@ -84,25 +85,32 @@ def serve(
             cors_origins=origins,
             log_prompts=log_prompts,
         )
-        note = noter(log_format)
-        offers = [_offer(*one, note) for one in zip(models, names, each, strict=True)]
+        offers = [_offer(*one, tell.note) for one in zip(models, names, each, strict=True)]
         with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:
-            loop.run(runner.serve(offers, sock, settings=settings, report=reporter(log_format), tls=tls))
+            loop.run(runner.serve(offers, sock, settings=settings, report=tell.report, tls=tls))
 
 
-def reporter(form: LogFormat) -> Callable[[str], None]:
-    """What tells the person who starts the server of it: lines of their terminal, or of a log in JSON."""
-    return typer.echo if form == LogFormat.text else logger.info
+@dataclass(frozen=True)
+class Teller:
+    """Tells the person who starts the server of it: in lines of their terminal, or of a log in JSON."""
 
+    form: LogFormat
 
-def warner(form: LogFormat) -> Callable[[str], None]:
-    """What warns them."""
-    return (lambda line: typer.echo(f"warning: {line}", err=True)) if form == LogFormat.text else logger.warning
+    def report(self, line: str) -> None:
+        """What the server does."""
+        typer.echo(line) if self._in_terminal else logger.info(line)
 
+    def note(self, line: str) -> None:
+        """How the models are found: on stderr, or in the log."""
+        typer.echo(line, err=True) if self._in_terminal else logger.info(line)
 
-def noter(form: LogFormat) -> Callable[[str], None]:
-    """What tells them how the models are found: on stderr, or in the log."""
-    return (lambda line: typer.echo(line, err=True)) if form == LogFormat.text else logger.info
+    def warn(self, line: str) -> None:
+        """What others may do."""
+        typer.echo(f"warning: {line}", err=True) if self._in_terminal else logger.warning(line)
+
+    @property
+    def _in_terminal(self) -> bool:
+        return self.form == LogFormat.text
 
 
 def _offer(model: str, name: str | None, options: ServedOptions, note: Callable[[str], None]) -> Offer:

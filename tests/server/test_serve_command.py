@@ -63,9 +63,9 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_said_at_the_start_is_json_in_a_json_log() -> None:
     code = "import sys; from llmrt.server.logs import LogFormat, log_to_stderr; "
-    code += "from llmrt.cli.serve import noter, reporter, warner;"
-    code += "form = LogFormat(sys.argv[1]); log_to_stderr(form); reporter(form)('100% ready');"
-    code += "noter(form)('using a model'); warner(form)('all can read')"
+    code += "from llmrt.cli.serve import Teller;"
+    code += "form = LogFormat(sys.argv[1]); log_to_stderr(form); tell = Teller(form); tell.report('100% ready');"
+    code += "tell.note('using a model'); tell.warn('all can read')"
     said = {
         form: subprocess.run([sys.executable, "-c", code, form], capture_output=True, text=True, check=True)
         for form in ("text", "json")
