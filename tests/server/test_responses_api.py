@@ -252,6 +252,9 @@ def test_c33_fields_without_effect(thinker: httpx.Client) -> None:
     response = thinker.post("/v1/responses", json=asked("hi", tools=[*others, FUNCTIONS[0]]))
     assert response.headers["x-llmrt-ignored"] == "tools.0, tools.1"
     assert [tool["name"] for tool in response.json()["tools"]] == [FUNCTIONS[0]["name"]]
+    loose = {**FUNCTIONS[0], "parameters": {"not": {}}}
+    response = thinker.post("/v1/responses", json=asked("hi", tools=[*others, loose], tool_choice="required"))
+    assert response.headers["x-llmrt-ignored"] == "tools.0, tools.1, tools.2.parameters"
 
 
 def test_c18_a_clamp_is_named(thinker: httpx.Client) -> None:
@@ -314,6 +317,10 @@ def test_c11_a_stream_that_fails_ends_with_an_error_event(gpt: openai.OpenAI) ->
         ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [{**FUNCTIONS[0], "strict": True, "parameters": {"not": {}}}]}, "tools[0].parameters"),
+        (
+            {"tools": [{"type": "web_search"}, {**FUNCTIONS[0], "strict": True, "parameters": {"not": {}}}]},
+            "tools[1].parameters",
+        ),
         ({"tools": FUNCTIONS, "tool_choice": {"type": "file_search"}}, "tool_choice"),
         ({"tools": FUNCTIONS, "tool_choice": {"type": "function", "name": "h"}}, "tool_choice"),
         ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format"),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 from llmrt.errors import RequestError, TemplateError
 
 
 class FieldNames:
-    """``names`` maps regular expressions to what stands in the place of what they match."""
+    """``names`` maps regular expressions to what stands in the place of what they match, or what makes it of that."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
+    def __init__(self, names: Mapping[str, str | Callable[[re.Match[str]], str]]) -> None:
         self._names = {re.compile(rf"\b{pattern}"): name for pattern, name in names.items()}
 
     def rename(self, text: str) -> str:

@@ -11,7 +11,7 @@ from llmrt.server.chat import admit_chat
 from llmrt.server.dependencies import State
 from llmrt.server.dialects.responses.answer import whole_response
 from llmrt.server.dialects.responses.body import FIELDS, ResponsesBody
-from llmrt.server.dialects.responses.request import NAMES, chat_body, unused_fields
+from llmrt.server.dialects.responses.request import chat_body, field_names, unused_fields
 from llmrt.server.dialects.responses.stream import ResponseStream
 from llmrt.server.extra_fields import check_extra_fields
 from llmrt.server.stream import RecordStream, until_disconnect
@@ -25,9 +25,10 @@ async def responses(
 ) -> Response:
     """Answer a conversation in the form of the Responses API, as a whole or as a stream of events."""
     unused = [*check_extra_fields(body, FIELDS), *unused_fields(body)]
-    with NAMES.in_errors():
+    names = field_names(body)
+    with names.in_errors():
         reply = await admit_chat(state, chat_body(body), id_prefix="resp_", unused=unused)
-    headers = NAMES.headers(reply.headers)
+    headers = names.headers(reply.headers)
     if body.stream:
         stream = ResponseStream(body, reply)
         return RecordStream(stream.events(), stream, headers, ping_seconds=state.settings.ping_seconds)

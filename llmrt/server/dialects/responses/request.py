@@ -13,16 +13,24 @@ from llmrt.server.fields import as_body
 from llmrt.server.schemas import ChatBody
 
 _LOGPROBS = "message.output_text.logprobs"
-NAMES = FieldNames(
-    {
-        r"tools\[(\d+)\]\.function\b": r"tools[\1]",
-        r"tools\.(\d+)\.function\b": r"tools.\1",
-        r"max_tokens\b": "max_output_tokens",
-        r"response_format\b": "text.format",
-        r"reasoning_effort\b": "reasoning.effort",
-        r"^messages$": "input",
-    }
-)
+_NAMES = {
+    r"max_tokens\b": "max_output_tokens",
+    r"response_format\b": "text.format",
+    r"reasoning_effort\b": "reasoning.effort",
+    r"^messages$": "input",
+}
+
+
+def field_names(body: ResponsesBody) -> FieldNames:
+    """What the body calls the fields of its chat request, whose tools are those of its tools that are functions."""
+    places = [i for i, tool in enumerate(body.tools or []) if isinstance(tool, FunctionTool)]
+    return FieldNames(
+        {
+            r"tools\[(\d+)\]\.function\b": lambda found: f"tools[{places[int(found[1])]}]",
+            r"tools\.(\d+)\.function\b": lambda found: f"tools.{places[int(found[1])]}",
+            **_NAMES,
+        }
+    )
 
 
 def chat_body(body: ResponsesBody) -> ChatBody:
