@@ -1,4 +1,4 @@
-"""The body of a failure, in the form of the API that its path belongs to."""
+"""The body of a failure, in the form of the API that its path belongs to, or that its client speaks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from fastapi import FastAPI, Request, Response
 from msgspec import UNSET, Struct, UnsetType
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from llmrt.errors import LlmrtError
+from llmrt.server.dialects.anthropic.client import is_anthropic
 from llmrt.server.errors import INVALID_REQUEST, ErrorBody, HttpError, describe
 from llmrt.server.json_response import json_response
 
@@ -83,9 +85,12 @@ def form_of(path: str) -> Callable[[HttpError], Struct]:
     return next((form for prefix, form in _FORMS.items() if path.startswith(prefix)), openai_error)
 
 
-def respond(error: HttpError, path: str) -> Response:
-    """The response to a request for ``path``."""
-    return json_response(form_of(path)(error), error.headers, error.status)
+def respond(error: HttpError, scope: Scope) -> Response:
+    """The response to a request. Clients of Anthropic's API ask for paths that are not theirs alone."""
+    form = form_of(scope["path"])
+    if form is openai_error and is_anthropic(scope):
+        form = anthropic_error
+    return json_response(form(error), error.headers, error.status)
 
 
 def install(app: FastAPI) -> None:
@@ -95,7 +100,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return respond(describe(error), request.url.path)
+    return respond(describe(error), request.scope)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -109,4 +114,4 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         case _:
             message, code = error.detail, None
     body = ErrorBody(message, INVALID_REQUEST, None, code)
-    return respond(HttpError(error.status_code, body, error.headers or {}), request.url.path)
+    return respond(HttpError(error.status_code, body, error.headers or {}), request.scope)

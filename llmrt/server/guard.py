@@ -32,7 +32,7 @@ class Guard:
             if scope["type"] == "http":
                 self._check(scope)
         except AccessError as error:
-            await respond(describe(error), scope["path"])(scope, receive, send)
+            await respond(describe(error), scope)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

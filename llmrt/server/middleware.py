@@ -41,7 +41,7 @@ class RequestLog:
             logger.exception("%s failed", exchange, extra={"fields": {"request_id": exchange.id}})
             if exchange.status is not None:
                 raise  # the response has begun: closing the connection is all that is left
-            await respond(describe(error), scope["path"])(scope, receive, noting)
+            await respond(describe(error), scope)(scope, receive, noting)
         finally:
             log("request", exchange.line, exchange.fields)
             handler = getattr(scope.get("route"), "path", "none")

@@ -95,6 +95,18 @@ def test_c9_c46_the_status_decides_the_type_of_an_error(
     eventually(lambda: not running_now(thinker))
 
 
+def test_c46_paths_that_others_have_too_answer_a_client_in_its_own_form(
+    claude: anthropic.Anthropic, thinker: httpx.Client
+) -> None:
+    with pytest.raises(anthropic.NotFoundError, match="not_found_error"):
+        claude.models.retrieve("claude-sonnet-4")
+    with pytest.raises(anthropic.BadRequestError, match="invalid_request_error"):
+        claude.models.list(limit=0)
+    with pytest.raises(anthropic.NotFoundError, match="not_found_error"):
+        claude.beta.files.list()
+    assert thinker.get("/v1/models/none", headers={"x-api-key": "k"}).json()["error"]["code"] == "model_not_found"
+
+
 def running_now(http: httpx.Client) -> bool:
     return http.post("/v1/messages", json=asked("hi")).status_code == 429
 

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from llmrt.server.adapters import ServedAdapter
 from llmrt.server.dependencies import AllModels
 from llmrt.server.dialects.anthropic.body import PageQuery
+from llmrt.server.dialects.anthropic.client import is_anthropic
 from llmrt.server.dialects.anthropic.models import model_info, model_page
 from llmrt.server.fields import as_body
 from llmrt.server.json_response import json_response
@@ -25,7 +26,7 @@ async def list_models(request: Request, models: AllModels) -> Response:
     models.check_ready()
     adapters = [_adapter(models, adapter) for adapter in models.adapters.all()]
     listed = [*(_model(models, offer) for offer in models.offers), *adapters]
-    if _is_anthropic(request):
+    if is_anthropic(request.scope):
         return json_response(model_page(listed, as_body(PageQuery, request.query_params)))
     return json_response(ModelList(listed))
 
@@ -36,11 +37,7 @@ async def get_model(request: Request, models: AllModels, model_id: str) -> Respo
     models.check_ready()
     adapter = models.adapters.find(model_id)
     found = _model(models, models.find(model_id)) if adapter is None else _adapter(models, adapter)
-    return json_response(model_info(found) if _is_anthropic(request) else found)
-
-
-def _is_anthropic(request: Request) -> bool:
-    return "anthropic-version" in request.headers
+    return json_response(model_info(found) if is_anthropic(request.scope) else found)
 
 
 def _model(models: Models, offer: Offer) -> Model:
