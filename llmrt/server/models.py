@@ -26,7 +26,7 @@ from llmrt.server.state import ServerState
 
 logger = logging.getLogger("llmrt.server")
 
-_IN_USE_SECONDS = 5.0  # said to clients who wait for the end of others' requests
+_IN_USE_SECONDS = 5.0  # said to clients who wait for the end of others' requests, and kept to
 
 
 @dataclass(eq=False)
@@ -72,6 +72,7 @@ class Models:
         self.metrics = Metrics()
         self.metrics.registry.register(EngineCollector(self._engines))
         self._seats: dict[Offer, _Seat] = {}
+        self._refused: dict[Offer, float] = {}  # when others were in use, while all of them are here
         self._one_by_one = asyncio.Lock()  # who loads counts on the memory that is left
         self._adapters_one_by_one = asyncio.Lock()
         self._leaving = asyncio.create_task(self._unload_who_is_idle())
@@ -135,6 +136,7 @@ class Models:
         offer, adapter = self.find(name), self.adapters.find(name)
         seat = self._seats.get(offer)
         if seat is None or seat.is_lost:
+            self._check_refused(offer)
             seat = self._take_seat(offer, self._load(offer))
         seat.num_users += 1
         try:
@@ -247,10 +249,16 @@ class Models:
         if idle:
             await self._unload(min(idle, key=lambda other: idle[other].idle_since))
         elif self.loaded:
-            message = f"{offer.id!r} needs memory that models in use have; try again in a moment."
-            raise EngineLoadingError(message, retry_after=_IN_USE_SECONDS)
+            self._refused[offer] = time.monotonic()
+            raise _in_use(offer)
         else:
             raise error
+
+    def _check_refused(self, offer: Offer) -> None:
+        """Say the same again for a while, unless one is idle by now: to find out takes a process and lines of log."""
+        refused = self._refused.get(offer, -math.inf)
+        if time.monotonic() < refused + _IN_USE_SECONDS and not any(seat.is_idle for seat in self._seats.values()):
+            raise _in_use(offer)
 
     async def _unload_who_is_idle(self) -> None:
         while True:
@@ -266,6 +274,12 @@ class Models:
         if seat.state is not None:
             logger.info("unloading %s", offer.id)
             await seat.state.engine.close()
+        self._refused.clear()
+
+
+def _in_use(offer: Offer) -> EngineLoadingError:
+    message = f"{offer.id!r} needs memory that models in use have; try again in a moment."
+    return EngineLoadingError(message, retry_after=_IN_USE_SECONDS)
 
 
 def _check_names(offers: Sequence[Offer]) -> None:

@@ -20,6 +20,7 @@ from serving import artifact_of, chat, content, engines_of, error_of, eventually
 
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
+from llmrt.server import models
 from llmrt.server.engine_client import EngineClient
 from llmrt.server.models import Models
 from llmrt.server.served_model import Offer
@@ -91,14 +92,21 @@ def test_an_idle_model_makes_room(serve: Serve, tmp_path: Path) -> None:
             assert len(engines() - before) == 1
 
 
-def test_a_model_in_use_stays_and_others_are_told_to_wait(serve: Serve, tmp_path: Path) -> None:
+def test_a_model_in_use_stays_and_others_are_told_to_wait(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(models, "_IN_USE_SECONDS", 600)  # longer than the test
     narrow = f"narrow {tmp_path / 'memory'}"
     with serve(narrow, narrow, ping_seconds=0.05) as http:
         with http.stream("POST", "/v1/completions", json={"prompt": "@hang", "stream": True}) as stream:
             pieces = stream.iter_lines()
             assert next(pieces)
-            refused = chat(http, "hi", model="b")
-            assert "in use" in error_of(refused, 503)["message"] and int(refused.headers["retry-after"]) > 0
+            for _ in range(3):
+                refused = chat(http, "hi", model="b")
+                assert "in use" in error_of(refused, 503)["message"] and int(refused.headers["retry-after"]) > 0
+            assert sum(message.startswith("b could not be loaded") for message in caplog.messages) == 1
+            assert caplog.messages.count("loading b") == 1
             assert next(pieces) is not None and content(chat(http, "hi", model="a")) == "hi"
         eventually(lambda: chat(http, "hi", model="b").status_code == 200)
 
