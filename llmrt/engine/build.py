@@ -5,21 +5,19 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from llmrt.config import EngineConfig
 from llmrt.engine.adapter_weights import AdapterWeights
 from llmrt.engine.adapters import Adapters
-from llmrt.engine.build_runner import make_runner
+from llmrt.engine.build_runner import allocate_kv, attention_backend, is_native, make_runner
 from llmrt.engine.build_speculation import make_speculation, plan_draft
 from llmrt.engine.device import CudaDevice, StepDevice
 from llmrt.engine.disk_cache import open_disk_cache
 from llmrt.engine.grammars import Grammars
 from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.kv.commit_ahead import CommitAhead, Stripe
-from llmrt.engine.kv.manager import KVCacheManager, blocks_for
+from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
+from llmrt.engine.load_model import Model, load_model, open_model, settle
 from llmrt.engine.memory import allocation, budget_of, plan_memory
 from llmrt.engine.placement import free_memory, unused_memory
 from llmrt.engine.runner import LateRunner, ModelRunner
@@ -30,8 +28,6 @@ from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import Progress
 from llmrt.model.peft_adapter import PeftAdapter
-from llmrt.ops.paged_attention import PAGED_ATTENTION
-from llmrt.ops.registry import choose
 from llmrt.text.tokenizer import load_tokenizer
 
 
@@ -49,14 +45,10 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     draft = plan_draft(model, asked, free_memory(config))
     budget = budget_of(shape, config, free_memory(config) - (draft.num_bytes if draft else 0))
     weights = loaded_bytes(model, config) + _adapter_bytes(config)
-    plan = plan_memory(shape, config, weights=weights, kv_dtype=config.kv_dtype, budget=budget)
+    plan = plan_memory(shape, config, weights=weights, budget=budget)
     loaded = load_model(model, config, plan.context_length, progress)
     decoder = loaded.decoder
-    kv_dtype, device = kv_torch_dtype(model, config), torch.device(config.device)
-    backend = choose(PAGED_ATTENTION, decoder.spec).backend
-    paired = backend == "cpu"
-    late = _late_device(config, backend)
-    kv = KVCache.allocate(shape, plan.num_blocks, config.block_size, kv_dtype, device, paired=paired)
+    late, kv = _late_device(config, decoder), allocate_kv(decoder, config, plan.num_blocks)
     notices = [*notices, *loaded.notices, *plan.notices]
     scheduler = Scheduler(
         KVCacheManager(
@@ -65,13 +57,13 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
             sliding_window=shape.cache_window,
             prefix_caching=config.prefix_caching,
             disk=open_disk_cache(model, config, decoder, kv, late, notices.append),
-            memory=_commit_ahead(kv, plan.num_blocks) if paired else None,
+            memory=_commit_ahead(kv, plan.num_blocks) if is_native(decoder) else None,
         ),
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
         context_length=plan.context_length,
     )
-    runner = make_runner(decoder, kv, config, blocks_for(plan.context_length, config.block_size), late)
+    runner = make_runner(decoder, kv, config, plan.context_length, late)
     adapters = _adapters(decoder, runner, config)
     grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), shape.vocab_size)
     speculation = make_speculation(decoder, config, draft, progress, late)
@@ -86,12 +78,12 @@ def _commit_ahead(kv: KVCache, num_blocks: int) -> CommitAhead:
     return memory
 
 
-def _late_device(config: EngineConfig, attention: str) -> StepDevice | None:
-    """A device that computes on its own, if it is one. ``attention`` is the backend that serves it there."""
+def _late_device(config: EngineConfig, decoder: Decoder) -> StepDevice | None:
+    """A device that computes on its own, if it is one."""
     if config.device == "cpu":
         return None
     # The reference implementations ask the device for numbers, which a graph cannot.
-    return CudaDevice(graphs=config.graphs and attention != "reference")
+    return CudaDevice(graphs=config.graphs and attention_backend(decoder) != "reference")
 
 
 def _adapters(decoder: Decoder, runner: ModelRunner | LateRunner, config: EngineConfig) -> Adapters:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from llmrt.config import STORED, EngineConfig
-from llmrt.engine.build_runner import is_native, make_runner
+from llmrt.engine.build_runner import allocate_kv, attention_backend, is_native, make_runner
 from llmrt.engine.device import StepDevice
-from llmrt.engine.kv.manager import KVCacheManager, blocks_for
-from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, open_model, settle
+from llmrt.engine.kv.manager import KVCacheManager
+from llmrt.engine.load_model import Model, load_model, open_model, settle
 from llmrt.engine.memory import MemoryPlan, budget_of, kv_bytes_per_token, plan_memory, step_bytes
 from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.settle import loaded_bytes
@@ -21,11 +19,8 @@ from llmrt.engine.speculation.ngram import PromptLookup
 from llmrt.engine.speculation.speculation import Speculation
 from llmrt.errors import ConfigError, RequestError
 from llmrt.model.decoder import Decoder
-from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import Progress
 from llmrt.model.packed_file import PackedCheckpoint
-from llmrt.ops.paged_attention import PAGED_ATTENTION
-from llmrt.ops.registry import choose
 from llmrt.text.tokenizer import load_tokenizer
 
 _KV_SHARE = 0.1  # of what its weights leave, beyond one full context
@@ -42,18 +37,17 @@ class PlannedDraft:
 
     def load(self, progress: Progress, late: StepDevice | None) -> DraftModel:
         """For the processor, or for ``late``. Raises ``LlmrtError``."""
-        config, shape, plan = self.config, self.model.config, self.plan
+        config, plan = self.config, self.plan
         decoder = load_model(self.model, config, plan.context_length, progress).decoder
-        if late is None and not is_native(decoder):
+        backend = attention_backend(decoder)
+        if late is None and backend != "cpu":
             raise ConfigError(f"--draft-model {self.model.path} is none that the native kernels of a processor serve.")
-        if config.device != "cpu" and choose(PAGED_ATTENTION, decoder.spec).backend == "reference":
+        if config.device != "cpu" and backend == "reference":
             raise ConfigError(f"--draft-model {self.model.path} is none that the kernels of a GPU serve.")
-        dtype, block_size, paired = kv_torch_dtype(self.model, config), config.block_size, is_native(decoder)
-        device = torch.device(config.device)
-        pages = KVCache.allocate(shape, plan.num_blocks, block_size, dtype, device, paired=paired)
-        runner = make_runner(decoder, pages, config, blocks_for(plan.context_length, block_size), late)
+        pages = allocate_kv(decoder, config, plan.num_blocks)
+        runner = make_runner(decoder, pages, config, plan.context_length, late)
         sender = AtOnce(runner) if isinstance(runner, TorchModelRunner) else runner
-        kv = KVCacheManager(plan.num_blocks, block_size, sliding_window=shape.cache_window)
+        kv = KVCacheManager(plan.num_blocks, config.block_size, sliding_window=decoder.config.cache_window)
         return DraftModel(sender, kv, chunk=config.max_num_batched_tokens, context_length=plan.context_length)
 
 
@@ -91,7 +85,7 @@ def plan_draft(target: Model, config: EngineConfig, available: int) -> PlannedDr
         asked = replace(asked, quant=STORED, dtype="auto")
     own, _ = settle(model, asked)
     weights, budget = loaded_bytes(model, own), replace(budget_of(model.config, own, available), kv_share=_KV_SHARE)
-    plan = plan_memory(model.config, own, weights=weights, kv_dtype=own.kv_dtype, budget=budget)
+    plan = plan_memory(model.config, own, weights=weights, budget=budget)
     kv_bytes = plan.num_blocks * own.block_size * kv_bytes_per_token(model.config, own.kv_dtype)
     activations = 0 if own.device == "cpu" else step_bytes(model.config, own)  # graphs keep theirs
     return PlannedDraft(model, own, plan, weights + kv_bytes + activations)

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from llmrt.config import EngineConfig
-from llmrt.engine.load_model import Model, kv_torch_dtype, load_model, set_threads, settle
+from llmrt.engine.build_runner import allocate_kv
+from llmrt.engine.load_model import Model, load_model, set_threads, settle
 from llmrt.engine.memory import WORKSPACE_BYTES, available_memory
 from llmrt.engine.settle import loaded_bytes
 from llmrt.engine.stored_bits import StoredBits, stored_bits
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.forward_batch import ForwardBatch
-from llmrt.model.kv_cache import KVCache
 from llmrt.model.load import Progress
 
 BLOCK_SIZE = 64
@@ -105,8 +105,7 @@ class _Scorer:
         self.decoder = load_model(model, config, length).decoder
         self._config = config
         num_blocks = 1 + -(-length // BLOCK_SIZE)  # block 0 is the null block
-        kv_dtype, cpu = kv_torch_dtype(model, config), torch.device("cpu")
-        self._kv = KVCache.allocate(model.config, num_blocks, BLOCK_SIZE, kv_dtype, cpu)
+        self._kv = allocate_kv(self.decoder, replace(config, block_size=BLOCK_SIZE), num_blocks)
         self._blocks = torch.arange(1, num_blocks).unsqueeze(0)
 
     def log_probs(self, token_ids: Sequence[int], start: int) -> Tensor:

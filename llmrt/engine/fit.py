@@ -74,11 +74,11 @@ def fit(model: Headers | PackedHeaders, config: EngineConfig) -> Fit:
     config, more = settle_on(model, config, partial(_free, gpu, config))
     shape, weights = model.config, loaded_bytes(model, config)
     budget = budget_of(shape, config, _free(gpu, config))
-    longest = longest_context(shape, config, weights=weights, kv_dtype=config.kv_dtype, budget=budget)
+    longest = longest_context(shape, config, weights=weights, budget=budget)
     notices, refusal, pool = [*said, *more], None, 0
     context = config.context_length or shape.context_length
     try:
-        plan = plan_memory(shape, config, weights=weights, kv_dtype=config.kv_dtype, budget=budget)
+        plan = plan_memory(shape, config, weights=weights, budget=budget)
         context, notices = plan.context_length, [*notices, *plan.notices]
         pool = plan.num_blocks * config.block_size * kv_bytes_per_token(shape, config.kv_dtype)
     except MemoryFitError as error:

@@ -21,8 +21,6 @@ from llmrt.model.packed_file import PackedCheckpoint
 from llmrt.model.packed_header import packed_file
 from llmrt.model.random_checkpoint import RandomCheckpoint
 from llmrt.model.random_decoder import random_decoder
-from llmrt.ops.paged_attention import PAGED_ATTENTION
-from llmrt.ops.registry import choose
 from llmrt.ops.rules import byte_cache_refusal, forced_backend, native_library, native_refusal, triton_refusal
 from llmrt.ops.types import DTYPES, OpSpec
 
@@ -52,16 +50,6 @@ def settle(model: Headers | PackedHeaders, config: EngineConfig) -> tuple[Engine
     config = replace(config, device=device)
     settled, more = settle_on(model, config, lambda: free_memory(config))
     return settled, [*notices, *more]
-
-
-def kv_torch_dtype(model: Model, config: EngineConfig) -> torch.dtype:
-    """What the KV cache of a settled ``config`` is made of; see ``LayerKVCache`` for int8."""
-    if config.kv_dtype == "fp8":
-        return torch.float8_e4m3fn
-    if config.kv_dtype != "int8":
-        return DTYPES[config.kv_dtype]
-    backend = choose(PAGED_ATTENTION, _spec(model, config)).backend
-    return torch.uint8 if backend == "cpu" else torch.int8
 
 
 def load_model(

@@ -82,21 +82,17 @@ def gpu_share(asked: float | None, free: int, total: int) -> int:
     return int(asked * 1e9)
 
 
-def plan_memory(
-    model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, budget: MemoryBudget
-) -> MemoryPlan:
-    """Fit ``weights`` bytes of them, KV cache and workspace into ``budget``.
+def plan_memory(model: ModelConfig, config: EngineConfig, *, weights: int, budget: MemoryBudget) -> MemoryPlan:
+    """Fit ``weights`` bytes of them, KV cache and workspace into ``budget``, under a settled configuration.
 
     A context that was asked for is held or refused (``MemoryFitError``); the model's own is reduced, and that is said.
     The pool holds one full context at least.
     """
     wanted = _wanted_context(model, config)
-    block_bytes = config.block_size * kv_bytes_per_token(model, kv_dtype)
-    room = _room(model, config, weights=weights, kv_dtype=kv_dtype, budget=budget)
+    room = _room(model, config, weights, budget)
     context = _longest_context(wanted, room, model, config)
     if context < min(wanted, SMALLEST_CONTEXT) or (config.context_length is not None and context < wanted):
-        needed = weights + budget.workspace + block_bytes * (_blocks(wanted, model, config) + 1)
-        raise MemoryFitError(_does_not_fit(model, config, weights, needed, budget, context, wanted))
+        raise MemoryFitError(_does_not_fit(model, config, weights, budget, context, wanted))
     one = _blocks(context, model, config)
     num_blocks = 1 + max(one, min(config.max_num_seqs * one, int(room * budget.kv_share)))
     reduced = (
@@ -106,17 +102,14 @@ def plan_memory(
     return MemoryPlan(context, num_blocks, () if context == wanted else (reduced,))
 
 
-def longest_context(
-    model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, budget: MemoryBudget
-) -> int:
+def longest_context(model: ModelConfig, config: EngineConfig, *, weights: int, budget: MemoryBudget) -> int:
     """The longest context that fits, up to the model's; 0 where not even the weights do."""
-    room = _room(model, config, weights=weights, kv_dtype=kv_dtype, budget=budget)
-    return _longest_context(model.max_context_length, room, model, config)
+    return _longest_context(model.max_context_length, _room(model, config, weights, budget), model, config)
 
 
 def context_bytes(context: int, model: ModelConfig, config: EngineConfig) -> int:
     """Bytes of KV cache that one request of ``context`` tokens holds at most, under a settled configuration."""
-    return _blocks(context, model, config) * config.block_size * kv_bytes_per_token(model, config.kv_dtype)
+    return _blocks(context, model, config) * _block_bytes(model, config)
 
 
 def available_memory() -> int:
@@ -148,10 +141,13 @@ def _wanted_context(model: ModelConfig, config: EngineConfig) -> int:
     return config.context_length
 
 
-def _room(model: ModelConfig, config: EngineConfig, *, weights: int, kv_dtype: str, budget: MemoryBudget) -> int:
+def _room(model: ModelConfig, config: EngineConfig, weights: int, budget: MemoryBudget) -> int:
     """Blocks of KV cache beside weights and workspace, the null block not counted; negative where those do not fit."""
-    block_bytes = config.block_size * kv_bytes_per_token(model, kv_dtype)
-    return (budget.available - weights - budget.workspace) // block_bytes - 1
+    return (budget.available - weights - budget.workspace) // _block_bytes(model, config) - 1
+
+
+def _block_bytes(model: ModelConfig, config: EngineConfig) -> int:
+    return config.block_size * kv_bytes_per_token(model, config.kv_dtype)
 
 
 def _blocks(context: int, model: ModelConfig, config: EngineConfig) -> int:
@@ -166,15 +162,10 @@ def _longest_context(wanted: int, room: int, model: ModelConfig, config: EngineC
 
 
 def _does_not_fit(
-    model: ModelConfig,
-    config: EngineConfig,
-    weights: int,
-    needed: int,
-    budget: MemoryBudget,
-    context: int,
-    wanted: int,
+    model: ModelConfig, config: EngineConfig, weights: int, budget: MemoryBudget, context: int, wanted: int
 ) -> str:
-    need = f"{needed / 1e9:.1f} GB are needed ({_gb(weights)} of weights, the rest for {wanted} tokens and workspace)"
+    needed = weights + budget.workspace + _block_bytes(model, config) * (_blocks(wanted, model, config) + 1)
+    need = f"{_gb(needed)} are needed ({_gb(weights)} of weights, the rest for {wanted} tokens and workspace)"
     remedy = "Use a smaller model, --quant or --dtype"
     if context >= min(SMALLEST_CONTEXT, model.context_length):
         remedy = f"Use --ctx {context} or less, or a smaller --kv-dtype"

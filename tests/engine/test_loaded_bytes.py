@@ -91,7 +91,7 @@ def test_the_cache_takes_what_the_plan_says(folder: Path, kv_dtype: str) -> None
     said, config = settled(folder, quant="int4", kv_dtype=kv_dtype, context_length=200, max_num_seqs=2)
     shape = open_headers(folder).config
     budget = budget_of(shape, config, 10**12)
-    plan = plan_memory(shape, config, weights=said, kv_dtype=config.kv_dtype, budget=budget)
+    plan = plan_memory(shape, config, weights=said, budget=budget)
     engine = build_engine(folder, config)
     runner = engine._runner
     assert isinstance(runner, TorchModelRunner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -38,9 +39,9 @@ WEIGHTS = 2 * num_parameters(MODEL)
 TOKEN = 2 * MODEL.kv_values_per_token()
 
 
-def plan(available: int, model: ModelConfig = MODEL, **settings: int) -> MemoryPlan:
-    budget = MemoryBudget(available)
-    return plan_memory(model, EngineConfig(**settings), weights=WEIGHTS, kv_dtype="bf16", budget=budget)  # type: ignore[arg-type]
+def plan(available: int, model: ModelConfig = MODEL, **settings: Any) -> MemoryPlan:
+    config = EngineConfig(kv_dtype="bf16", **settings)
+    return plan_memory(model, config, weights=WEIGHTS, budget=MemoryBudget(available))
 
 
 def test_a_cache_of_bytes_has_a_scale_for_each_token_and_head() -> None:

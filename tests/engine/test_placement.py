@@ -29,7 +29,7 @@ MODEL = ModelConfig(
     context_length=32768,
 )
 WEIGHTS = 14_480_000_000
-ON_GPU = EngineConfig(device="cuda", dtype="bf16")
+ON_GPU = EngineConfig(device="cuda", dtype="bf16", kv_dtype="bf16")
 
 
 @dataclass
@@ -122,7 +122,7 @@ def test_all_that_weights_and_workspace_leave_of_the_gpu_is_for_the_cache(card: 
     config = replace(ON_GPU, max_num_seqs=64)
     budget = budget_of(MODEL, config, free_memory(config))
     assert budget.workspace == LIBRARY_BYTES + step_bytes(MODEL, config)
-    plan = plan_memory(MODEL, config, weights=WEIGHTS, kv_dtype="bf16", budget=budget)
+    plan = plan_memory(MODEL, config, weights=WEIGHTS, budget=budget)
     block_bytes = 64 * 2 * MODEL.kv_values_per_token()
     used = WEIGHTS + budget.workspace + plan.num_blocks * block_bytes
     assert used <= budget.available < used + block_bytes
@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_said_in_numbers_before_anything_is_loaded(card: Ca
     card.free = 12_000_000_000
     budget = budget_of(MODEL, ON_GPU, free_memory(ON_GPU))
     with pytest.raises(MemoryFitError, match=r"Not enough GPU memory: .* \(14.5 GB of weights.*10.8 GB are available"):
-        plan_memory(MODEL, ON_GPU, weights=WEIGHTS, kv_dtype="bf16", budget=budget)
+        plan_memory(MODEL, ON_GPU, weights=WEIGHTS, budget=budget)
 
 
 def test_a_step_is_counted_by_its_widest_layer() -> None:
