@@ -5,11 +5,7 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
-from functools import partial
-
-import torch
-
-from llmrt.ops.native import native
+from llmrt.ops.native import native_rows
 from llmrt.ops.triton import triton
 from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import attention
@@ -19,8 +15,7 @@ PAGED_ATTENTION = Op[..., Activations](
     "paged_attention",
     (
         triton("attention", "paged_attention"),
-        native(attention.paged_attention, torch.float32),
-        native(partial(attention.paged_attention, dtype=torch.bfloat16), torch.bfloat16),
+        *native_rows(attention.paged_attention),
         reference(paged_attention),
     ),
 )

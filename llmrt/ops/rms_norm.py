@@ -5,11 +5,7 @@ The contract is the reference's signature and docstring.
 
 from __future__ import annotations
 
-from functools import partial
-
-import torch
-
-from llmrt.ops.native import native
+from llmrt.ops.native import native_rows
 from llmrt.ops.triton import triton
 from llmrt.ops.types import Activations, Op, reference
 from llmrt_kernels.cpu import linear
@@ -19,8 +15,7 @@ RMS_NORM = Op[..., Activations](
     "rms_norm",
     (
         triton("norm", "rms_norm"),
-        native(linear.rms_norm, torch.float32),
-        native(partial(linear.rms_norm, dtype=torch.bfloat16), torch.bfloat16),
+        *native_rows(linear.rms_norm),
         reference(rms_norm),
     ),
 )

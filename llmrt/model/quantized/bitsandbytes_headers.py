@@ -20,13 +20,13 @@ int8:
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
 from llmrt.model.quantized.kept_headers import kept_scheme
-from llmrt.model.quantized.matrix import BYTES, FLOATS, SIGNED, Layout, Member
+from llmrt.model.quantized.matrix import BYTES, FLOATS, SIGNED, Member, OneLayout
 from llmrt.quant.scheme import QuantScheme
 
 KINDS = ("nf4", "fp4")
@@ -99,29 +99,13 @@ class Int8Layout:
         }
 
 
-@dataclass(frozen=True)
-class BitsAndBytes:
-    """One layout for all."""
-
-    layout: Layout
-
-    @property
-    def layouts(self) -> tuple[Layout, ...]:
-        """The one."""
-        return (self.layout,)
-
-    def layout_of(self, module: str, tensors: Container[str]) -> Layout:
-        """The same for all."""
-        return self.layout
-
-
-def read_bitsandbytes(fields: Fields) -> BitsAndBytes:
+def read_bitsandbytes(fields: Fields) -> OneLayout:
     """quant_method bitsandbytes. Raises ``CheckpointError`` for what is not supported."""
     if fields.get("load_in_8bit", bool, False):
-        return BitsAndBytes(Int8Layout())
+        return OneLayout(Int8Layout())
     if not fields.get("load_in_4bit", bool, False):
         raise CheckpointError(f"{fields.where}: neither load_in_4bit nor load_in_8bit is true; one of them must be.")
     kind = fields.get("bnb_4bit_quant_type", str, "fp4")
     if kind not in KINDS:
         raise CheckpointError(f"{fields.where}: bnb_4bit_quant_type is {kind!r}; known are {', '.join(KINDS)}.")
-    return BitsAndBytes(TableLayout(kind, fields.get("bnb_4bit_use_double_quant", bool, False)))
+    return OneLayout(TableLayout(kind, fields.get("bnb_4bit_use_double_quant", bool, False)))

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
 from llmrt.model.quantized.kept_headers import kept_scheme
-from llmrt.model.quantized.matrix import FLOATS, INT_WORDS, Member
+from llmrt.model.quantized.matrix import FLOATS, INT_WORDS, Member, OneLayout
 from llmrt.quant.scheme import QuantScheme
 
 GPTQ_BITS = (2, 3, 4, 8)
@@ -129,22 +129,6 @@ class Gptq:
         return next((layout for pattern, layout in self.others if re.match(pattern, module)), self.usual)
 
 
-@dataclass(frozen=True)
-class Awq:
-    """One layout for all."""
-
-    layout: AwqLayout
-
-    @property
-    def layouts(self) -> tuple[AwqLayout, ...]:
-        """The one."""
-        return (self.layout,)
-
-    def layout_of(self, module: str, tensors: Container[str]) -> AwqLayout:
-        """The same for all."""
-        return self.layout
-
-
 def read_gptq(fields: Fields) -> Gptq:
     """quant_method gptq. Raises ``CheckpointError`` for what is not supported."""
     form = fields.get("checkpoint_format", str, "gptq")
@@ -180,12 +164,12 @@ def _pattern(dynamic: Fields, rule: str) -> str:
     return pattern
 
 
-def read_awq(fields: Fields) -> Awq:
+def read_awq(fields: Fields) -> OneLayout:
     """quant_method awq. Raises ``CheckpointError`` for what is not supported."""
     form = fields.get("version", str, "gemm").lower()
     if form != "gemm":
         raise CheckpointError(f"{fields.where}: version is {form!r}; supported is gemm, so use a copy in that form.")
-    return Awq(AwqLayout(_bits(fields, (4,)), _group(fields)))
+    return OneLayout(AwqLayout(_bits(fields, (4,)), _group(fields)))
 
 
 def _bits(fields: Fields, known: tuple[int, ...], default: int | None = None) -> int:

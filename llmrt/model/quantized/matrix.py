@@ -74,6 +74,23 @@ class Quantization(Protocol):
 
 
 @dataclass(frozen=True)
+class OneLayout:
+    """See ``Quantization``: all matrices are kept alike."""
+
+    layout: Layout
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The one."""
+        return (self.layout,)
+
+    def layout_of(self, module: str, tensors: Container[str]) -> Layout:
+        """The one."""
+        del module, tensors
+        return self.layout
+
+
+@dataclass(frozen=True)
 class QuantizedMatrix:
     """The matrix ``name`` of ``shape`` [N, K]; ``members`` are its tensors by their names behind the module's.
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from llmrt.errors import CheckpointError
 from llmrt.model.fields import Fields
 from llmrt.model.quantized.kept_headers import kept_scheme
-from llmrt.model.quantized.matrix import FLOATS, FP8, SIGNED, Member, Shape
+from llmrt.model.quantized.matrix import FLOATS, FP8, SIGNED, Member, OneLayout, Shape
 from llmrt.quant.scheme import QuantScheme
 
 # What the tool measured of activations and of keys and values, for kernels that round those to 8 bits; ours do not.
@@ -72,15 +72,10 @@ class ScaledLayout:
 
 
 @dataclass(frozen=True)
-class Fp8:
+class Fp8(OneLayout):
     """One layout for all, but for what the scales are called."""
 
     layout: ScaledLayout
-
-    @property
-    def layouts(self) -> tuple[ScaledLayout, ...]:
-        """The one."""
-        return (self.layout,)
 
     def layout_of(self, module: str, tensors: Container[str]) -> ScaledLayout:
         """Scales of blocks are called weight_scale_inv, and so are some that are not."""
