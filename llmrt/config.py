@@ -55,6 +55,7 @@ class ServerSettings:
     ``api_keys`` of which a client must send one, none for a server that is open;
     ``admin_keys`` of which one must be sent to load and unload adapters, without any of which nobody may;
     ``cors_origins`` whose web pages may use it, "*" for all;
+    ``trusted_proxies`` whose word is taken for a client's address;
     ``keep_alive_seconds`` that a model stays loaded after its last answer, 0 until another needs the memory;
     ``log_prompts``, which else are nobody's business.
     """
@@ -68,5 +69,6 @@ class ServerSettings:
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     admin_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     keep_alive_seconds: float = 0.0
     log_prompts: bool = False

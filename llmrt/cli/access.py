@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 
 import typer
@@ -32,6 +33,15 @@ def api_keys(
 def admin_keys(keys: Sequence[str]) -> tuple[str, ...]:
     """The keys of ``--admin-key``. Raises ``ConfigError`` for one that no header can carry."""
     return tuple(check_key(key, "--admin-key") for key in keys)
+
+
+def check_proxy(address: str) -> str:
+    """An address or network of ``--trusted-proxy``. Raises ``ConfigError`` for what is neither."""
+    try:
+        ip_network(address)
+    except ValueError as error:
+        raise ConfigError(f"--trusted-proxy {address} is no address, nor a network such as 10.0.0.0/8.") from error
+    return address
 
 
 def warn_of_others(host: str, *, keys: Sequence[str], encrypted: bool, warn: Callable[[str], None]) -> None:

@@ -15,7 +15,7 @@ from llmrt.cli.serve_config import CONTEXT_SETTINGS, config_text, model_settings
 from llmrt.cli.served_options import ServedOptions, options_of_each
 from llmrt.config import ServerSettings
 from llmrt.errors import ConfigError
-from llmrt.server.logs import LogFormat, log_to_stderr, logger
+from llmrt.server.logs import LogFormat, LogLevel, log_to_stderr, logger
 
 if TYPE_CHECKING:
     from llmrt.server.served_model import Offer
@@ -39,9 +39,11 @@ def serve(
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
     cors_origin: options.CorsOrigin = None,
+    trusted_proxy: options.TrustedProxy = None,
     shared: ServedOptions = ServedOptions(),
     keep_alive_seconds: options.KeepAliveSeconds = _SERVER.keep_alive_seconds,
     log_format: options.LogFormatName = LogFormat.text,
+    log_level: options.LogLevelName = LogLevel.info,
     log_prompts: options.LogPrompts = _SERVER.log_prompts,
     ping_seconds: options.PingSeconds = _SERVER.ping_seconds,
     max_open_requests: options.MaxOpenRequests = _SERVER.max_open_requests,
@@ -65,10 +67,11 @@ def serve(
     from llmrt.server.cors import check_cors_origin
     from llmrt.server.tls import tls_context
 
-    log_to_stderr(log_format)
+    log_to_stderr(log_format, log_level)
     tell = Teller(log_format)
     keys = access.api_keys(context, api_key or [], api_key_file, tell.warn)
     origins = tuple(map(check_cors_origin, cors_origin or []))
+    proxies = tuple(map(access.check_proxy, trusted_proxy or []))
     tls = tls_context(tls_cert, tls_key)
     access.warn_of_others(host, keys=keys, encrypted=tls is not None, warn=tell.warn)
     with runner.bind(host, port) as sock:
@@ -83,6 +86,7 @@ def serve(
             api_keys=keys,
             admin_keys=access.admin_keys(admin_key or []),
             cors_origins=origins,
+            trusted_proxies=proxies,
             log_prompts=log_prompts,
         )
         offers = [_offer(*one, tell.note) for one in zip(models, names, each, strict=True)]

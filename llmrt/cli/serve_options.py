@@ -9,7 +9,7 @@ import typer
 
 from llmrt.cli.options import complete_model
 from llmrt.cli.serve_config import load_config
-from llmrt.server.logs import LogFormat
+from llmrt.server.logs import LogFormat, LogLevel
 
 _LIMITS = "Limits"
 _ACCESS = "Access"
@@ -80,8 +80,20 @@ CorsOrigin = Annotated[
         help="A site whose web pages may use this server, such as https://chat.example.org, or several; * for all.",
     ),
 ]
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADDRESS",
+        rich_help_panel=_ACCESS,
+        help="A proxy, or a network such as 10.0.0.0/8, whose X-Forwarded-For is believed, or several.",
+    ),
+]
 LogFormatName = Annotated[
     LogFormat, typer.Option(rich_help_panel=_LOG, help="Lines of the log on stderr: text, or JSON for programs.")
+]
+LogLevelName = Annotated[
+    LogLevel,
+    typer.Option(rich_help_panel=_LOG, help="The least that is written; debug has the answers to health checks too."),
 ]
 LogPrompts = Annotated[bool, typer.Option("--log-prompts", rich_help_panel=_LOG, help="Write prompts to the log.")]
 PingSeconds = Annotated[

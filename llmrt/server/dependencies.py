@@ -9,6 +9,7 @@ import msgspec
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel
 
+from llmrt.server.exchange import current_exchange
 from llmrt.server.fields import as_body
 from llmrt.server.models import Models
 from llmrt.server.state import ServerState
@@ -56,6 +57,7 @@ async def _state(
 ) -> AsyncGenerator[ServerState, None]:
     """FastAPI leaves this when the response has been sent, to its last event."""
     async with models.use(name) as state:
+        current_exchange().model = state.model.id
         yield state
 
 

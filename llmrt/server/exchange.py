@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address
 
 from starlette.types import Scope
 
@@ -24,31 +25,38 @@ class TokenCount:
 
 @dataclass(kw_only=True)
 class Exchange:
-    """``status`` is None until the response begins, ``tokens`` for a request that does not get as far as the model."""
+    """``status`` is None until the response begins, ``model`` and ``tokens`` for a request that does not get so far.
+
+    ``client`` is its address, ``model`` the name that answers.
+    """
 
     id: str
+    client: str
     method: str
     path: str
     began: float = field(default_factory=time.monotonic)
     status: int | None = None
+    model: str | None = None
     tokens: TokenCount | None = None
 
     def __str__(self) -> str:
-        return f"{self.id} {self.method} {self.path}"
+        return f"{self.id} {self.client} {self.method} {self.path}"
 
     @property
     def line(self) -> str:
         """How it ended, as a line of text."""
         count = "" if self.tokens is None else f" {self.tokens.prompt_tokens}+{self.tokens.completion_tokens} tokens"
-        return f"{self} {self.status or 'closed'} {self._seconds:.3f}s{count}"
+        model = "" if self.model is None else f" {self.model}"
+        return f"{self} {self.status or 'closed'} {self._seconds:.3f}s{model}{count}"
 
     @property
     def fields(self) -> Mapping[str, object]:
         """The same as fields of a JSON line; ``status`` is null where the connection closed without an answer."""
         tokens = {} if self.tokens is None else asdict(self.tokens)
         seconds = round(self._seconds, 6)
-        about = {"request_id": self.id, "method": self.method, "path": self.path}
-        return {**about, "status": self.status, "seconds": seconds, **tokens}
+        about = {"request_id": self.id, "client": self.client, "method": self.method, "path": self.path}
+        model = {} if self.model is None else {"model": self.model}
+        return {**about, "status": self.status, "seconds": seconds, **model, **tokens}
 
     @property
     def _seconds(self) -> float:
@@ -61,14 +69,14 @@ _current: ContextVar[Exchange] = ContextVar("exchange")
 def begin_exchange(scope: Scope) -> Exchange:
     """The exchange of an HTTP request, which from now on is that of this context."""
     path = scope["raw_path"].decode("ascii", "backslashreplace")
-    exchange = Exchange(id=_request_id(scope), method=scope["method"], path=path)
+    exchange = Exchange(id=_request_id(scope), client=_client(scope), method=scope["method"], path=path)
     _current.set(exchange)
     return exchange
 
 
 def current_exchange() -> Exchange:
     """The exchange of this context; one of nobody outside of a request."""
-    return _current.get(None) or Exchange(id="-", method="-", path="-")
+    return _current.get(None) or Exchange(id="-", client="-", method="-", path="-")
 
 
 def _request_id(scope: Scope) -> str:
@@ -77,3 +85,11 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _CLIENT_ID.fullmatch(text):
             return text
     return f"req_{uuid.uuid4().hex}"
+
+
+def _client(scope: Scope) -> str:
+    """The address of the client; what a trusted proxy says may be any text."""
+    try:
+        return str(ip_address(scope["client"][0]))
+    except (TypeError, ValueError):
+        return "-"

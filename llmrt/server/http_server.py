@@ -31,6 +31,8 @@ class HttpServer(uvicorn.Server):
                 create_app(models, settings),
                 http=HttpProtocol,
                 ws="none",
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -21,18 +21,27 @@ class LogFormat(StrEnum):
     json = "json"
 
 
-def log_to_stderr(form: LogFormat) -> None:
-    """Write the lines of this package, and the warnings of others."""
+class LogLevel(StrEnum):
+    """What a line must be at least to be written."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+def log_to_stderr(form: LogFormat, level: LogLevel = LogLevel.info) -> None:
+    """Write the lines of this package from ``level`` on, and the warnings of others."""
     text = logging.Formatter("%(asctime)s %(message)s")
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if form == LogFormat.json else text)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("llmrt").setLevel(logging.INFO)
+    logging.getLogger("llmrt").setLevel(level.upper())
 
 
-def log(event: str, text: str, fields: Mapping[str, object]) -> None:
+def log(event: str, text: str, fields: Mapping[str, object], level: int = logging.INFO) -> None:
     """Tell of ``event``, which ``text`` says in words and ``fields`` in JSON."""
-    logger.info("%s", text, extra={"event": event, "fields": fields})
+    logger.log(level, "%s", text, extra={"event": event, "fields": fields})
 
 
 class JsonLines(logging.Formatter):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,6 +14,7 @@ from llmrt.server.exchange import Exchange, begin_exchange
 from llmrt.server.logs import log, logger
 from llmrt.server.metrics import Metrics
 
+_CHECKS = ("/health", "/ready", "/metrics")  # which machines ask for every few seconds
 _LEFT = 499  # nginx's status for a client that left before it was answered
 
 
@@ -43,9 +46,13 @@ class RequestLog:
                 raise  # the response has begun: closing the connection is all that is left
             await respond(describe(error), scope)(scope, receive, noting)
         finally:
-            log("request", exchange.line, exchange.fields)
             handler = getattr(scope.get("route"), "path", "none")
+            log("request", exchange.line, exchange.fields, _level(handler, exchange))
             self._metrics.count_http(exchange.method, exchange.status or _LEFT, handler)
+
+
+def _level(handler: str, exchange: Exchange) -> int:
+    return logging.DEBUG if handler in _CHECKS and exchange.status == 200 else logging.INFO
 
 
 def _noting(exchange: Exchange, send: Send) -> Send:

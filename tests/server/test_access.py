@@ -234,6 +234,7 @@ def test_keys_that_would_not_be_asked_for_are_refused(tmp_path: Path) -> None:
     file.write_text("good\nse cret\n")
     assert (text := complaint("--api-key-file", str(file))).startswith(f"{file}, line 2:") and "cret" not in text
     assert "--api-key: the key is empty" in complaint("--api-key", "")
+    assert "--trusted-proxy nginx is no address" in complaint("--trusted-proxy", "nginx")
     for empty in ("", " "):
         assert "LLMRT_API_KEY is empty" in complaint(LLMRT_API_KEY=empty)
 

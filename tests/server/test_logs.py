@@ -23,7 +23,7 @@ Lines = Callable[[str, httpx.Response], dict[str, Any]]
 @pytest.fixture
 def line_of(caplog: pytest.LogCaptureFixture) -> Lines:
     """The JSON line of an event of the request with this response, once there is one."""
-    caplog.set_level("INFO", "llmrt.server")
+    caplog.set_level("DEBUG", "llmrt.server")
 
     def find(event: str, response: httpx.Response) -> list[dict[str, Any]]:
         every = [json.loads(JsonLines().format(record)) for record in caplog.records]
@@ -46,6 +46,7 @@ def test_c44_a_line_has_the_requests_id_and_its_tokens(http: httpx.Client, line_
     assert list(line)[:3] == ["time", "level", "message"] and line["level"] == "info"
     assert (line["request_id"], line["method"], line["path"]) == (given, "POST", "/v1/chat/completions")
     assert line["status"] == 200 and 0 < line["seconds"] < 20
+    assert (line["client"], line["model"]) == ("127.0.0.1", "tiny-alias")
     usage = chat(http, "one two three").json()["usage"]
     assert {name: line[name] for name in ("prompt_tokens", "completion_tokens")}.items() <= usage.items()
 
@@ -54,8 +55,36 @@ def test_every_kind_of_request_is_logged(http: httpx.Client, line_of: Lines, cap
     embedded = line_of("request", http.post("/v1/embeddings", json={"input": ["ab", "c"]}))
     nowhere = line_of("request", http.get("/nowhere"))
     assert (embedded["prompt_tokens"], embedded["completion_tokens"], nowhere["status"]) == (3, 0, 404)
-    assert "prompt_tokens" not in nowhere
-    assert "POST /v1/embeddings 200" in caplog.text and "3+0 tokens" in caplog.text
+    assert not {"model", "prompt_tokens"} & nowhere.keys()
+    assert "POST /v1/embeddings 200" in caplog.text and "tiny-alias 3+0 tokens" in caplog.text
+
+
+def test_answers_to_health_checks_are_for_who_asks_for_everything(http: httpx.Client, line_of: Lines) -> None:
+    for path in ("/health", "/ready", "/metrics"):
+        assert line_of("request", http.get(path))["level"] == "debug"
+    assert line_of("request", http.get("/v1/models"))["level"] == "info"
+
+
+FORWARDED = [
+    ("203.0.113.7", "203.0.113.7"),
+    ("6.6.6.6, 203.0.113.7", "203.0.113.7"),  # the first is what the client says of itself
+    ("203.0.113.7, 127.0.0.2", "203.0.113.7"),  # through two proxies
+    ("2001:db8::1", "2001:db8::1"),
+    ("somebody", "-"),
+]
+
+
+def test_a_clients_address_is_taken_from_proxies_that_are_trusted_alone(
+    model_path: Path, http: httpx.Client, line_of: Lines
+) -> None:
+    for told, _ in FORWARDED:
+        response = http.get("/v1/models", headers={"x-forwarded-for": told})
+        assert line_of("request", response)["client"] == "127.0.0.1"
+    settings = ServerSettings(trusted_proxies=("127.0.0.0/8",))
+    with serving(model_path, settings) as served, httpx.Client(base_url=served.url) as proxy:
+        for told, client in FORWARDED:
+            response = proxy.get("/v1/models", headers={"x-forwarded-for": told})
+            assert line_of("request", response)["client"] == client
 
 
 def test_prompts_are_not_logged_unless_it_is_asked_for(

@@ -53,6 +53,7 @@ SAMPLES = {
     "dtype": "bf16",
     "kv_dtype": "int8",
     "log_format": "json",
+    "log_level": "debug",
     "log_prompts": "true",
     "disk_cache": "3GB",
     "speculate": "ngram",
