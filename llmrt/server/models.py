@@ -42,12 +42,15 @@ class _Seat:
     idle_since: float = field(default_factory=time.monotonic)
 
     @property
+    def begun(self) -> ServerState | None:
+        """What has an engine process, or had one."""
+        task = self.loading
+        return None if not task.done() or task.cancelled() or task.exception() is not None else task.result()
+
+    @property
     def state(self) -> ServerState | None:
         """What was loaded, unless it is lost."""
-        task = self.loading
-        if not task.done() or task.cancelled() or task.exception() is not None or task.result().engine.is_over:
-            return None
-        return task.result()
+        return None if self.begun is None or self.begun.engine.is_over else self.begun
 
     @property
     def is_idle(self) -> bool:
@@ -271,9 +274,9 @@ class Models:
     async def _unload(self, offer: Offer) -> None:
         seat = self._seats.pop(offer)
         seat.loading.cancel()
-        if seat.state is not None:
+        if seat.begun is not None:
             logger.info("unloading %s", offer.id)
-            await seat.state.engine.close()
+            await seat.begun.engine.close()
         self._refused.clear()
 
 

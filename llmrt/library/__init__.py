@@ -1,0 +1,1 @@
+"""Models in a program: what the HTTP API answers, without HTTP. Free of torch, which the engine's process imports."""

@@ -1,0 +1,54 @@
+"""The settings of a model, as keywords: their names, their types, and what errors call them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from typing import Any
+
+import msgspec
+
+from llmrt.config import EngineConfig
+from llmrt.errors import ConfigError, LlmrtError
+from llmrt.hub.sources import resolve
+
+logger = logging.getLogger("llmrt")
+
+_FLAG = re.compile(r"--([a-z][a-z-]*)")
+_OTHER_NAMES = {"ctx": "context_length", "lora": "adapters"}
+_DEFAULTS = EngineConfig(speculate="auto")
+
+
+def engine_config(**settings: Any) -> EngineConfig:
+    """``settings`` are fields of ``EngineConfig``. Raises ``ConfigError`` for another name or type.
+
+    A ``draft_model`` may be what every command takes as a model.
+    """
+    names = [field.name for field in fields(EngineConfig)]
+    for name in settings:
+        if name not in names:
+            raise ConfigError(f"There is no setting {name!r}; there are {', '.join(names)}.")
+    if (draft := settings.get("draft_model")) is not None:
+        settings["draft_model"] = str(resolve(draft, report=logger.info).path)
+    try:
+        return msgspec.convert({**asdict(_DEFAULTS), **settings}, EngineConfig)
+    except msgspec.ValidationError as error:  # Expected `int | null`, got `str` - at `$.threads`
+        reason, _, place = str(error).partition(" - at ")
+        raise ConfigError(f"{place.strip('`').removeprefix('$.')}: {reason.replace('`', '')}.") from None
+
+
+@contextmanager
+def errors_name_settings() -> Generator[None]:
+    """Errors of the engine call settings as the command line does."""
+    try:
+        yield
+    except LlmrtError as error:
+        error.args = (_FLAG.sub(_setting, str(error)),)
+        raise
+
+
+def _setting(flag: re.Match[str]) -> str:
+    return _OTHER_NAMES.get(flag[1], flag[1].replace("-", "_"))

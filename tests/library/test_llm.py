@@ -1,0 +1,168 @@
+"""Models in a program: what the HTTP API answers, without HTTP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from llmrt import LLM, AsyncLLM, LlmrtError
+from llmrt.config import EngineConfig
+from llmrt.engine.build import build_engine
+from llmrt.errors import ConfigError, ContextLengthError, RequestError
+from tests.cli.tiny_model import make_tiny_llama
+from tests.engines import greedy
+
+COUNT = 12
+GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": COUNT, "ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_llama(tmp_path_factory.mktemp("library") / "tiny", hidden_size=64, intermediate_size=96)
+
+
+@pytest.fixture(scope="module")
+def llm(folder: Path) -> Iterator[LLM]:
+    with LLM(folder, threads=1) as llm:
+        yield llm
+
+
+def engines() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "llmrt.engine.worker" in child.cmdline()]
+
+
+def test_a_completion_is_the_text_of_the_engines_tokens(folder: Path, llm: LLM) -> None:
+    prompts = ["hello the world", "spam"]
+    answer = llm.complete(prompts, return_token_ids=True, **GREEDY)
+    engine = build_engine(folder, EngineConfig(threads=1))
+    for prompt, choice in zip(prompts, answer.choices, strict=True):
+        tokens = greedy(engine, llm.tokenizer.encode(prompt), COUNT)
+        assert choice.token_ids == tokens
+        assert choice.text == llm.tokenizer.decode(tokens)
+        assert llm.complete(llm.tokenizer.encode(prompt), **GREEDY).choices[0].text == choice.text
+    assert answer.usage.completion_tokens == 2 * COUNT  # pyright: ignore[reportOptionalMemberAccess,reportAttributeAccessIssue]
+
+
+def test_a_text_is_one_message_of_the_user_and_chunks_are_the_same_answer(llm: LLM) -> None:
+    whole = llm.chat("hello", **GREEDY).choices[0].message.content
+    assert llm.chat([{"role": "user", "content": "hello"}], **GREEDY).choices[0].message.content == whole
+    chunks = list(llm.stream_chat("hello", **GREEDY))
+    assert (
+        "".join(c.delta.content for chunk in chunks for c in chunk.choices if isinstance(c.delta.content, str)) == whole
+    )
+    assert chunks[-1].choices[0].finish_reason == "length"
+    text = llm.complete("hello", **GREEDY).choices[0].text
+    assert "".join(chunk.choices[0].text for chunk in llm.stream_complete("hello", **GREEDY)) == text
+
+
+def test_side_by_side_each_says_what_it_says_alone(llm: LLM) -> None:
+    turns = ["hello", "the world", "spam spam", "he"]
+    alone = [llm.chat(turn, **GREEDY).choices[0].message.content for turn in turns]
+    assert [each.choices[0].message.content for each in llm.chat_all(turns, **GREEDY)] == alone
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(llm.chat, turn, **GREEDY) for turn in turns]
+    assert [each.result().choices[0].message.content for each in answers] == alone
+
+
+def test_fields_are_those_of_the_http_api(llm: LLM) -> None:
+    schema = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"]}
+    asked = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
+    answer = llm.chat("hello", response_format=asked, temperature=0).choices[0].message.content
+    assert json.loads(answer or "")["city"] in ("Rome", "Oslo")
+    assert llm.complete("hello", max_tokens=1, logit_bias={"104": 100}, temperature=0).choices[0].text == "h"
+
+
+def test_vectors_have_the_length_one_unless_they_are_asked_for_raw(llm: LLM) -> None:
+    units, raw = llm.embed(["hello", "spam"]), llm.embed(["hello", "spam"], normalize=False)
+    for unit, vector in zip(units, raw, strict=True):
+        np.testing.assert_allclose(unit, vector / np.linalg.norm(vector), atol=1e-6)
+
+
+def test_a_reader_that_leaves_stops_the_answer(llm: LLM) -> None:
+    chunks = llm.stream_complete("hello", max_tokens=400, ignore_eos=True)
+    next(chunks)
+    chunks.close()
+    assert llm.complete("spam", **GREEDY).choices[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"temprature": 1}, "no effect: temprature"),
+        ({"temperature": 9}, "temperature is 9"),
+        ({"stop": [""]}, "stop"),
+        ({"model": "other"}, "'other' is not served"),
+    ],
+)
+def test_a_wrong_field_is_named(llm: LLM, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        llm.chat("hello", **fields)
+    with pytest.raises(RequestError, match=message):
+        next(llm.stream_complete("hello", **fields))
+
+
+def test_a_prompt_beyond_the_context_is_refused(llm: LLM) -> None:
+    with pytest.raises(ContextLengthError):
+        llm.complete([65] * (llm.context_length + 1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"quantt": "int4"}, "no setting 'quantt'"),
+        ({"threads": "two"}, r"threads: Expected int \| null, got str"),
+        ({"quant": "int5"}, "^quant is 'int5'"),
+        ({"context_length": -4}, "^context_length is -4"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_leaves_no_engine(folder: Path, settings: dict[str, Any], message: str) -> None:
+    before = len(engines())
+    with pytest.raises(LlmrtError, match=message):
+        LLM(folder, **settings)
+    assert len(engines()) == before
+
+
+def test_a_model_that_is_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(LlmrtError, match="missing"):
+        LLM(tmp_path / "missing")
+
+
+async def test_asyncio_awaits_what_threads_wait_for(folder: Path, llm: LLM) -> None:
+    async with await AsyncLLM.load(folder, threads=1) as model:
+        (engine,) = set(engines()) - set(engines()[:1])
+        whole = await model.chat("hello", **GREEDY)
+        pieces = [c.choices[0].delta.content async for c in model.stream_chat("hello", **GREEDY)]
+    assert whole.choices[0].message.content == llm.chat("hello", **GREEDY).choices[0].message.content
+    assert "".join(piece for piece in pieces if isinstance(piece, str)) == whole.choices[0].message.content
+    assert not engine.is_running()
+
+
+def test_a_program_that_just_ends_leaves_nothing_behind_and_imports_no_torch(folder: Path) -> None:
+    code = f"""
+import sys
+from llmrt import LLM
+llm = LLM({str(folder)!r}, threads=1)
+stream = llm.stream_chat("hello", max_tokens=300)
+next(stream)
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_settings_are_fields_of_the_engines_configuration() -> None:
+    from llmrt.library.settings import engine_config
+
+    assert engine_config(quant="int4", threads=2) == EngineConfig(quant="int4", threads=2, speculate="auto")
+    with pytest.raises(ConfigError, match="there are context_length"):
+        engine_config(nothing=1)
