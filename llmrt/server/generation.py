@@ -12,6 +12,7 @@ from llmrt.server.choice import CallDelta, Choice, Delta, ReportedToken
 from llmrt.server.engine_client import EngineClient
 from llmrt.server.responses import FinishReason
 from llmrt.server.sampling import with_seed
+from llmrt.server.shared_scores import SharedScores
 from llmrt.text.answer_format import PLAIN, AnswerFormat
 from llmrt.text.tokenizer import Tokenizer
 
@@ -42,11 +43,15 @@ class Job:
     def submits(self) -> list[Submit]:
         """One engine request a choice, in the order of the choices."""
         return [
-            Submit(f"{self.id}-{prompt * self.n + i}", token_ids, with_seed(params, i), adapter=self.adapter)
+            Submit(f"{self.id}-{prompt * self.n + i}", token_ids, self._params(prompt, i), adapter=self.adapter)
             for prompt, token_ids in enumerate(self.prompts)
-            for params in [replace(self.params, max_tokens=self.max_tokens[prompt])]
             for i in range(self.n)
         ]
+
+    def _params(self, prompt: int, i: int) -> SamplingParams:
+        """Those of the choice ``i`` of a prompt, which is reported on for the first one alone."""
+        of_prompt = self.params.prompt_logprobs if i == 0 else None
+        return with_seed(replace(self.params, max_tokens=self.max_tokens[prompt], prompt_logprobs=of_prompt), i)
 
 
 @dataclass
@@ -78,7 +83,7 @@ async def run(engine: EngineClient, tokenizer: Tokenizer, job: Job) -> AsyncGene
     Closing the generator aborts what is unfinished. Raises ``EngineDeadError`` when the engine dies,
     ``RequestError`` for a request that it refuses and ``LlmrtError`` for one that it fails to finish.
     """
-    submits = job.submits()
+    submits, scores = job.submits(), SharedScores(job.n)
     choices = {submit.request_id: _choice(i, tokenizer, job) for i, submit in enumerate(submits)}
     async with aclosing(engine.generate(submits)) as outputs:
         async for output in outputs:
@@ -88,8 +93,11 @@ async def run(engine: EngineClient, tokenizer: Tokenizer, job: Job) -> AsyncGene
             delta = choice.advance(output)
             if choice.finished and output.finish_reason is None:
                 engine.abort(output.request_id)
-            if delta is not None:
+            if delta is not None and job.params.prompt_logprobs is None:
                 yield delta
+            elif delta is not None:
+                for shared in scores.share(delta):
+                    yield shared
 
 
 async def collect(deltas: AsyncIterable[Delta], num_choices: int) -> list[Answer]:

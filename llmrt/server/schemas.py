@@ -170,9 +170,13 @@ class ChatBody(GenerationBody):
 
 
 class CompletionBody(GenerationBody):
-    """``POST /v1/completions``. ``max_tokens`` is OpenAI's 16 unless it is sent; with ``echo`` it may be 0."""
+    """``POST /v1/completions``. ``max_tokens`` is OpenAI's 16 unless it is sent; with ``echo`` it may be 0.
+
+    ``best_of`` may be ``n``: all answers are given.
+    """
 
     prompt: Prompts
     max_tokens: int | None = Field(None, ge=0)
+    best_of: int | None = Field(None, ge=1)
     echo: bool | None = None
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)

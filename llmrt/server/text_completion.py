@@ -49,6 +49,8 @@ async def admit_text(
     check_body(state, body)
     if max_tokens == 0 and not body.echo:
         raise RequestError("max_tokens is 0; without echo it must be at least 1.", param="max_tokens")
+    if body.best_of not in (None, 1, body.n):
+        raise RequestError(f"best_of is {body.best_of}; it must be n, for no answers are dropped.", param="best_of")
     prompts = await asyncio.to_thread(_encode, state, body)
     grammar = await asyncio.to_thread(body_grammar, body)
     return admit(

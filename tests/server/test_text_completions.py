@@ -9,9 +9,20 @@ import openai
 import pytest
 from serving import error_of, records, streamed_text
 
+from llmrt.engine.request import TokenLogprob
+from llmrt.server.choice import Delta
+from llmrt.server.shared_scores import SharedScores
+
 
 def complete(http: httpx.Client, **body: Any) -> httpx.Response:
     return http.post("/v1/completions", json={"max_tokens": 40, **body})
+
+
+def delta(index: int, text: str, prompt_logprobs: list[TokenLogprob] | None = None) -> Delta:
+    nothing: dict[str, Any] = dict.fromkeys(("finish_reason", "stop_reason", "diverged_at"))
+    zeros: dict[str, Any] = dict.fromkeys(("num_cached_tokens", "num_disk_tokens", "num_reasoning_tokens"), 0)
+    lists: dict[str, Any] = {"calls": [], "token_ids": [], "logprobs": [], "prompt_logprobs": prompt_logprobs or []}
+    return Delta(index=index, text=text, reasoning="", **nothing, **zeros, **lists)
 
 
 def texts(response: httpx.Response) -> list[str]:
@@ -84,6 +95,31 @@ def test_c41_echo_with_logprobs_has_every_token_of_prompt_and_answer(
     assert (values[0], tops[0]) == (None, None) and None not in values[1:]
     assert all(text.startswith(t, at) for t, at in zip(tokens, offsets, strict=True) if t.isascii() and t.isalpha())
     assert offsets[usage["prompt_tokens"]] == len(text) // 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_c41_all_choices_of_a_prompt_have_its_scores(http: httpx.Client, stream: bool) -> None:
+    body = {"prompt": ["@random", "he said"], "echo": True, "logprobs": 1, "seed": 3, "n": 2, "best_of": 2}
+    if stream:
+        choices = [choice for record in records(complete(http, **body, stream=True)) for choice in record["choices"]]
+    else:
+        choices = complete(http, **body).json()["choices"]
+    for index in range(4):
+        single = {**body, "prompt": body["prompt"][index // 2], "seed": 3 + index % 2, "n": 1, "best_of": 1}
+        expected = complete(http, **single).json()["choices"][0]["logprobs"]
+        parts = [choice["logprobs"] for choice in choices if choice["index"] == index]
+        assert {name: [entry for part in parts for entry in part[name]] for name in expected} == expected
+
+
+def test_a_prompt_is_scored_for_its_first_choice_alone() -> None:
+    scores = [TokenLogprob(1, -0.5)]
+    shared = SharedScores(2)
+    early = [delta(1, "a"), delta(1, "b")]
+    assert [shared.share(each) for each in early] == [[], []]
+    first = delta(0, "c", scores)
+    assert shared.share(first) == [first, delta(1, "a", scores), delta(1, "b")]
+    assert shared.share(delta(1, "d")) == [delta(1, "d")] and shared.share(delta(0, "e")) == [delta(0, "e")]
+    assert shared.share(delta(3, "f")) == []  # of the next prompt
 
 
 @pytest.mark.parametrize("stream", [False, True])
