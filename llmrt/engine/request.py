@@ -31,7 +31,8 @@ class SamplingParams:
     draws a fresh one. ``max_tokens`` None runs to the end of the context, and with 0 the prompt alone is computed.
     ``logprobs`` is the number of alternatives reported beside the chosen token's log-probability, None for no report;
     ``prompt_logprobs`` is the same for the tokens of the prompt.
-    ``stop_token_ids`` end an answer, the model's end-of-sequence tokens among them: the caller names them all.
+    ``stop_token_ids`` end an answer, the model's end-of-sequence tokens among them: the caller names them all. None of
+    them is chosen before the answer has ``min_tokens``.
     Stop strings are text, so the detokenizer looks for them. ``grammar`` is what the answer must follow to its end, a
     text of ``llmrt.text.grammar``; the end is one of the model's end-of-sequence tokens.
     """
@@ -45,6 +46,7 @@ class SamplingParams:
     presence_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
     seed: int | None = None
+    min_tokens: int = 0
     max_tokens: int | None = None
     stop_token_ids: frozenset[int] = frozenset()
     logprobs: int | None = None
@@ -55,7 +57,8 @@ class SamplingParams:
     def is_plain(self) -> bool:
         """Whether a token is chosen from the model's logits alone, and nothing is reported beside it."""
         penalised = self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
-        return self.logprobs is None and not penalised and not self.logit_bias and self.grammar is None
+        changed = penalised or self.logit_bias or self.min_tokens or self.grammar is not None
+        return self.logprobs is None and not changed
 
     @property
     def is_plain_greedy(self) -> bool:

@@ -1,6 +1,7 @@
 """Choosing the next token from logits.
 
-In order: logit_bias and penalties on the logits; no chance for tokens that a grammar forbids; then what
+In order: logit_bias and penalties on the logits; no chance for what ends an answer too soon, or for tokens that a
+grammar forbids; then what
 ``llmrt_kernels/reference/sample.py`` does. A request's draw number i comes from its seed and i alone, so it is the same
 whatever else is in the batch, and again after the request was preempted. Reported log-probabilities are the model's
 own, before any of this.
@@ -86,6 +87,8 @@ def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> S
     """The token behind those of ``request`` and the ``accepted`` ones of its draft. logits [V] fp32."""
     params = request.params
     adjusted = penalise(logits, request, accepted)
+    if request.num_output_tokens + len(accepted) < params.min_tokens:
+        adjusted[list(params.stop_token_ids)] = -torch.inf
     if request.constraint is not None:
         forbidden = torch.from_numpy(request.constraint.forbidden())
         adjusted.masked_fill_(forbidden.to(adjusted.device), -torch.inf)

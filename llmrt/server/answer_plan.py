@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmrt.errors import RequestError
 from llmrt.server.schemas import ChatBody
 from llmrt.server.served_model import ServedModel
-from llmrt.server.structured import body_grammar
+from llmrt.server.structured import body_grammar, check_end
 from llmrt.server.tool_use import ToolUse
 from llmrt.text.answer_format import AnswerFormat
 from llmrt.text.chat_format import ChatFormat
@@ -53,7 +52,7 @@ def _grammar(
     chat = model.chat
     assert chat is not None
     if tools is not None and (tools.constrains or asked is not None):
-        _check_end(body)
+        check_end(body, "tools whose calls must follow a grammar")
         return _with_tools(model, chat, tools, thoughts, asked)
     if asked is not None and thoughts is not None:
         text = whole_grammar("body: @answer", thoughts, _speller(model))
@@ -76,8 +75,3 @@ def _speller(model: ServedModel) -> Spell:
         return f"<[{model.marks[mark]}]>" if mark in model.marks else literal(mark)
 
     return spell
-
-
-def _check_end(body: ChatBody) -> None:
-    if body.ignore_eos:
-        raise RequestError("ignore_eos cannot go with tools whose calls must follow a grammar.", param="ignore_eos")

@@ -59,7 +59,6 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "include_stop_str_in_output": (False,),
     "length_penalty": (1,),
     "logits_processors": ([],),
-    "min_tokens": (0,),
     "mirostat": (0,),
     "modalities": (["text"],),
     "prompt_logprobs": (),

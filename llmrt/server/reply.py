@@ -108,6 +108,8 @@ def admit(
     Raises ``RequestError`` for values that cannot be served and ``OverloadedError`` when the queue is full.
     """
     engine = state.engine.info
+    if max_tokens is not None and (body.min_tokens or 0) > max_tokens:
+        raise RequestError(f"min_tokens is {body.min_tokens}; max_tokens is only {max_tokens}.", param="min_tokens")
     fitted = [fit_max_tokens(len(prompt), max_tokens, engine.context_length, param=prompt_param) for prompt in prompts]
     job = Job(
         id=f"{id_prefix}{uuid.uuid4().hex}",

@@ -22,6 +22,7 @@ def sampling_params(body: GenerationBody, model: ServedModel, engine: Ready, *, 
     Raises ``RequestError`` naming the first field with a value that cannot be served.
     """
     defaults, plain = model.defaults, SamplingParams()
+    stop_token_ids = _stop_token_ids(body, model, engine.vocab_size)
     params = SamplingParams(
         temperature=_first(body.temperature, defaults.temperature, plain.temperature),
         top_k=max(0, _first(body.top_k, defaults.top_k, plain.top_k)),
@@ -32,7 +33,8 @@ def sampling_params(body: GenerationBody, model: ServedModel, engine: Ready, *, 
         presence_penalty=_first(body.presence_penalty, None, plain.presence_penalty),
         logit_bias=body.logit_bias,
         seed=body.seed,
-        stop_token_ids=_stop_token_ids(body, model, engine.vocab_size),
+        stop_token_ids=stop_token_ids,
+        min_tokens=(body.min_tokens or 0) if stop_token_ids else 0,  # where no token ends answers, none end too soon
         logprobs=logprobs,
     )
     params.validate(engine.vocab_size)

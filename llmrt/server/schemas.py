@@ -89,9 +89,10 @@ class GenerationBody(BaseModel):
     """What chat and text completions share. Sampling values not sent are the model's own defaults.
 
     ``model`` may be left out: one model is served. From ``top_k`` on, the fields go beyond OpenAI's, named as
-    in vLLM: ``top_k`` 0 or -1 leaves every token in, ``ignore_eos`` goes on after an end-of-sequence token,
-    ``return_token_ids`` adds the ids of the prompt and of the answer. From ``response_format`` on they say what the
-    answer must look like: OpenAI's, vLLM's new and older names, llama.cpp's, and last SGLang's.
+    in vLLM: ``top_k`` 0 or -1 leaves every token in, ``ignore_eos`` goes on after an end-of-sequence token, an answer
+    of less than ``min_tokens`` ends at no token, ``return_token_ids`` adds the ids of the prompt and of the answer.
+    From ``response_format`` on they say what the answer must look like: OpenAI's, vLLM's new and older names,
+    llama.cpp's, and last SGLang's.
     """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
@@ -114,6 +115,7 @@ class GenerationBody(BaseModel):
     repetition_penalty: float | None = None
     stop_token_ids: list[int] | None = None
     ignore_eos: bool | None = None
+    min_tokens: int | None = Field(None, ge=0)
     return_token_ids: bool | None = None
     add_special_tokens: bool | None = None
 

@@ -35,13 +35,19 @@ def body_grammar(body: GenerationBody) -> str | None:
     if not asked:
         return None
     (first, compile_first), *others = asked
-    if body.ignore_eos:
-        raise RequestError(f"ignore_eos cannot go with {first}, which says where the answer ends.", param="ignore_eos")
+    check_end(body, f"{first}, which says where the answer ends")
     grammar = compile_first()
     for name, compile_other in others:  # some clients say the same in the fields of several servers
         if compile_other() != grammar:
             raise RequestError(f"{name} and {first} cannot both say what the answer looks like.", param=name)
     return grammar
+
+
+def check_end(body: GenerationBody, grammar: str) -> None:
+    """Raise ``RequestError`` for a field that says where the answer ends, which a grammar does too."""
+    for name in ("ignore_eos", "min_tokens"):
+        if getattr(body, name):
+            raise RequestError(f"{name} cannot go with {grammar}.", param=name)
 
 
 def _response_format(asked: Mapping[str, Any] | None) -> Iterator[_Asked]:

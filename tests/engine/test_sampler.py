@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import (
     LogitsProcessorList,
+    MinNewTokensLengthLogitsProcessor,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -73,6 +74,16 @@ def test_frequency_and_presence_penalties_and_bias_follow_openais_formula() -> N
     expected[9] -= 0.5 + 0.25 + 100
     expected[3] += 4
     torch.testing.assert_close(penalise(logits(1), made), expected)
+
+
+@pytest.mark.parametrize("length", range(4))
+def test_min_tokens_equal_transformers(length: int) -> None:
+    best = [int(token) for token in logits(3).topk(3).indices]
+    made = request([1, 2], [5] * length, temperature=0, stop_token_ids=frozenset(best[:2]), min_tokens=2)
+    processor = MinNewTokensLengthLogitsProcessor(2, 2, best[:2])
+    expected = processor(torch.tensor([made.token_ids]), logits(3)[None].clone())
+    (chosen,) = sample(logits(3)[None], [made])
+    assert chosen.token_id == expected.argmax() and not made.is_plain
 
 
 def test_draws_follow_the_distribution() -> None:

@@ -94,7 +94,8 @@ HARMLESS: dict[str, Any] = {
         ({"audio": {"voice": "a", "format": "mp3"}}, "audio"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"best_of": 2}, "best_of"),
-        ({"min_tokens": 5}, "min_tokens"),
+        ({"min_tokens": -1}, "min_tokens"),
+        ({"min_tokens": 5, "max_tokens": 4}, "min_tokens"),
     ],
 )
 def test_c38_c39_faults_name_their_field(http: httpx.Client, fields: dict[str, Any], param: str) -> None:

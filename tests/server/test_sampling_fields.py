@@ -45,6 +45,11 @@ def test_the_models_end_tokens_stop_unless_ignored(http: httpx.Client) -> None:
     assert content(chat(http, "@params", **fields)).endswith('"stop_token_ids":[93')
 
 
+def test_min_tokens_matter_where_a_token_can_end_the_answer(http: httpx.Client) -> None:
+    assert params(http, min_tokens=9)["min_tokens"] == 9
+    assert '"min_tokens":0,' in content(chat(http, "@params", min_tokens=9, ignore_eos=True, max_tokens=400))
+
+
 def test_logprobs_count_alternatives(http: httpx.Client) -> None:
     assert params(http, logprobs=True)["logprobs"] == 0
     assert params(http, logprobs=True, top_logprobs=3)["logprobs"] == 3

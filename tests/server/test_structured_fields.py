@@ -85,6 +85,7 @@ def test_nothing_is_asked(http: httpx.Client, fields: dict[str, Any]) -> None:
         ({"json_schema": {"x-guidance": {"lenient": True}, "not": {}}}, "json_schema"),
         ({"guided_regex": "a", "response_format": {"type": "json_object"}}, "guided_regex"),
         ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos"),
+        ({"guided_regex": "a", "min_tokens": 2}, "min_tokens"),
     ],
 )
 def test_c32_what_cannot_be_followed_is_refused(http: httpx.Client, fields: dict[str, Any], param: str) -> None:

@@ -69,10 +69,10 @@ async def pull(models: AllModels, body: Annotated[PullBody, Depends(ollama_body(
         models.find(body.model or body.name)
     except RequestError as error:
         raise RequestError(f"{error} Its {_MODELS}", param=error.param, code=error.code) from None
-    done = Status("success")
+    done, headers = Status("success"), ignored_header(check_extra_fields(body))
     if body.stream is False:
-        return json_response(done)
-    return Response(msgspec.json.encode(done) + b"\n", media_type="application/x-ndjson")
+        return json_response(done, headers)
+    return Response(msgspec.json.encode(done) + b"\n", headers=headers, media_type="application/x-ndjson")
 
 
 @router.post("/api/create", include_in_schema=False)
