@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 # Of weights: as the files have them, codes where they have codes.
 STORED = "stored"
@@ -52,7 +53,7 @@ class ServerSettings:
     computed, beyond which the answer is 429; ``max_body_mb``, megabytes of a request's body, beyond which it is 413;
     ``request_seconds`` that an answer may take, beyond which it ends with an error; ``stall_seconds`` that a client may
     leave a stream unread, beyond which it is closed; ``drain_seconds`` that open answers get on shutdown;
-    ``api_keys`` of which a client must send one, none for a server that is open;
+    ``api_keys`` of which a client must send one, or one of ``api_key_file``, none for a server that is open;
     ``admin_keys`` of which one must be sent to load and unload adapters, without any of which nobody may;
     ``cors_origins`` whose web pages may use it, "*" for all;
     ``trusted_proxies`` whose word is taken for a client's address;
@@ -67,6 +68,7 @@ class ServerSettings:
     stall_seconds: float = 60.0
     drain_seconds: float = 8.0
     api_keys: tuple[str, ...] = field(default=(), repr=False)
+    api_key_file: Path | None = None
     admin_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()

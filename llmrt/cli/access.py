@@ -19,7 +19,7 @@ _VARIABLE = "LLMRT_API_KEY"
 def api_keys(
     ctx: typer.Context, keys: Sequence[str], file: Path | None, warn: Callable[[str], None]
 ) -> tuple[str, ...]:
-    """The keys of ``--api-key`` and of the file. Raises ``ConfigError`` if one is meant, but none would be asked for.
+    """The keys of ``--api-key``. Raises ``ConfigError`` where keys, also of ``file``, are meant but cannot be.
 
     Warns of keys that others can read.
     """
@@ -27,7 +27,9 @@ def api_keys(
         warn(f"all users of this machine can read --api-key KEY; {_VARIABLE} and --api-key-file hide it.")
     if not keys and _VARIABLE in os.environ:
         raise ConfigError(f"{_VARIABLE} is empty: give it a key, or unset it for a server that asks for none.")
-    return (*(check_key(key, "--api-key") for key in keys), *(read_key_file(file) if file else ()))
+    if file is not None:
+        read_key_file(file)
+    return tuple(check_key(key, "--api-key") for key in keys)
 
 
 def admin_keys(keys: Sequence[str]) -> tuple[str, ...]:
@@ -44,11 +46,11 @@ def check_proxy(address: str) -> str:
     return address
 
 
-def warn_of_others(host: str, *, keys: Sequence[str], encrypted: bool, warn: Callable[[str], None]) -> None:
+def warn_of_others(host: str, *, asks_keys: bool, encrypted: bool, warn: Callable[[str], None]) -> None:
     """Say what a server that others can reach lets them do."""
     if is_loopback(host):
         return
-    if not keys:
+    if not asks_keys:
         warn(f"whoever can reach {host} can use this server; {_VARIABLE} or --api-key-file sets keys.")
     elif not encrypted:
         warn("keys and prompts travel unencrypted; --tls-cert and --tls-key encrypt them.")

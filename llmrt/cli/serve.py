@@ -73,7 +73,8 @@ def serve(
     origins = tuple(map(check_cors_origin, cors_origin or []))
     proxies = tuple(map(access.check_proxy, trusted_proxy or []))
     tls = tls_context(tls_cert, tls_key)
-    access.warn_of_others(host, keys=keys, encrypted=tls is not None, warn=tell.warn)
+    asks_keys = bool(keys) or api_key_file is not None
+    access.warn_of_others(host, asks_keys=asks_keys, encrypted=tls is not None, warn=tell.warn)
     with runner.bind(host, port) as sock:
         settings = ServerSettings(
             keep_alive_seconds=keep_alive_seconds,
@@ -84,6 +85,7 @@ def serve(
             stall_seconds=stall_seconds,
             drain_seconds=drain_seconds,
             api_keys=keys,
+            api_key_file=api_key_file,
             admin_keys=access.admin_keys(admin_key or []),
             cors_origins=origins,
             trusted_proxies=proxies,

@@ -4,28 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from llmrt.errors import ConfigError
+from llmrt.server.changed_files import ChangedFiles
+
+logger = logging.getLogger("llmrt.server")
 
 _KEY = re.compile(r"[\x21-\x7e]+")
 
 
 class ApiKeys:
-    """A set of keys; an empty one asks for none."""
+    """The ``keys`` and those of a ``file``, which is read again when it has changed; without both none is asked for."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str], file: Path | None = None) -> None:
         self._hashes = [_hash(key) for key in keys]
+        self._file = file
+        self._of_file: list[bytes] = []
+        self._changes = ChangedFiles()
+        if file is not None:
+            self._changes = ChangedFiles(file)
+            self._read(file)
 
     def __bool__(self) -> bool:
-        return bool(self._hashes)
+        return bool(self._hashes) or self._file is not None
 
     def accepts(self, key: str) -> bool:
         """Whether ``key`` is one of them, in a time that does not tell how much of it is right."""
+        if self._file is not None and self._changes.changed():
+            self._read(self._file)
         given = _hash(key)
-        return sum(hmac.compare_digest(given, known) for known in self._hashes) > 0
+        return sum(hmac.compare_digest(given, known) for known in (*self._hashes, *self._of_file)) > 0
+
+    def _read(self, file: Path) -> None:
+        try:
+            self._of_file = [_hash(key) for key in read_key_file(file)]
+        except ConfigError as error:
+            logger.error("%s The keys that it had before stay valid.", error)
+        else:
+            logger.info("--api-key-file %s has %d keys", file, len(self._of_file))
 
 
 def check_key(key: str, where: str) -> str:

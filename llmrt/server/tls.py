@@ -1,11 +1,15 @@
-"""The certificate that the server shows, checked before a model is loaded."""
+"""The certificate that the server shows, checked before a model is loaded, and read again when it was renewed."""
 
 from __future__ import annotations
 
+import logging
 import ssl
 from pathlib import Path
 
 from llmrt.errors import ConfigError
+from llmrt.server.changed_files import ChangedFiles
+
+logger = logging.getLogger("llmrt.server")
 
 
 def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
@@ -17,6 +21,34 @@ def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
         if key is not None:
             raise ConfigError("--tls-key needs --tls-cert, the certificate that it belongs to.")
         return None
+    context = _context(cert, key)
+    context.sni_callback = _Renewal(context, cert, key)
+    return context
+
+
+class _Renewal:
+    """Has each new connection see the certificate that the files hold by then; the callback is for its greeting."""
+
+    def __init__(self, context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
+        self._context, self._cert, self._key = context, cert, key
+        self._changes = ChangedFiles(cert, key or cert)
+
+    def __call__(self, connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:
+        """As ``SSLContext.sni_callback``."""
+        if self._changes.changed():
+            self._read()
+        connection.context = self._context
+
+    def _read(self) -> None:
+        try:
+            self._context = _context(self._cert, self._key)
+        except ConfigError as error:
+            logger.error("%s The certificate of before is still shown.", error)
+        else:
+            logger.info("--tls-cert %s was read again", self._cert)
+
+
+def _context(cert: Path, key: Path | None) -> ssl.SSLContext:
     _check_holds(cert, "BEGIN CERTIFICATE", "--tls-cert")
     _check_holds(key or cert, "PRIVATE KEY", "--tls-key")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -79,6 +79,30 @@ def test_c9_the_openai_client_raises_its_error(guarded: httpx.Client) -> None:
         assert client.with_options(api_key=KEYS[1]).models.list().data
 
 
+def test_a_changed_file_of_keys_is_read_again(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("llmrt.server.changed_files._LOOK_SECONDS", 0)
+    file = tmp_path / "keys"
+    file.write_text("old\n")
+    settings = ServerSettings(api_keys=("given",), api_key_file=file, admin_keys=("admin",))
+    with serving(model_path, settings) as served, httpx.Client(base_url=served.url) as http:
+
+        def valid() -> set[str]:
+            tried = ("old", "new", "given", "admin")
+            return {key for key in tried if http.get("/v1/models", headers={"x-api-key": key}).status_code == 200}
+
+        assert valid() == {"old", "given", "admin"}
+        file.write_text("# rotated\nnew\n")
+        assert valid() == {"new", "given", "admin"}
+        for broken in ("", "two words\n"):  # half written, or a mistake: nobody is locked out, and the log says so
+            file.write_text(broken)
+            assert valid() == {"new", "given", "admin"}
+        file.unlink()
+        assert valid() == {"new", "given", "admin"}
+    assert caplog.text.count("stay valid") == 3
+
+
 def test_keys_are_in_no_representation() -> None:
     assert "first-key" not in repr(ServerSettings(api_keys=KEYS))
 
@@ -192,6 +216,29 @@ def test_https_is_served_with_the_certificate(
             stranger.get(f"{served.url}/health")
         with httpx.Client() as plain, pytest.raises(httpx.TransportError):
             plain.get(f"{served.url.replace('https', 'http')}/health")
+
+
+def test_a_renewed_certificate_is_shown_to_who_connects_next(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("llmrt.server.changed_files._LOOK_SECONDS", 0)
+    authority, cert, key = trustme.CA(), tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def issue() -> str:
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_pem.write_to_path(str(key))
+        issued.cert_chain_pems[0].write_to_path(str(cert))
+        return issued.cert_chain_pems[0].bytes().decode()
+
+    first = issue()
+    with serving(model_path, ServerSettings(), tls=tls_context(cert, key)) as served:
+        address = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+        assert ssl.get_server_certificate(address).split() == first.split()
+        second = issue()
+        assert ssl.get_server_certificate(address).split() == second.split()
+        key.write_bytes(trustme.CA().issue_cert("127.0.0.1").private_key_pem.bytes())
+        assert ssl.get_server_certificate(address).split() == second.split()
+    assert "do not go together" in caplog.text and "still shown" in caplog.text
 
 
 def test_a_certificate_that_cannot_be_used_is_one_line(certificate: tuple[Path, Path, Path], tmp_path: Path) -> None:
