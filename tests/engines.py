@@ -11,8 +11,8 @@ import torch
 from llmrt.config import EngineConfig
 from llmrt.engine.batch_builder import lay_out
 from llmrt.engine.build import build_engine
+from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.request import Request, RequestOutput, SamplingParams
 from llmrt.model.forward_batch import ForwardBatch
 
@@ -50,7 +50,7 @@ def score(engine: LLMEngine, token_ids: Sequence[int], adapter: str | None = Non
     The engine must have prefix caching off, or positions found in the cache have no logits.
     """
     runner = engine._runner
-    assert isinstance(runner, TorchModelRunner)
+    assert isinstance(runner, CpuRunner)
     params = SamplingParams(temperature=0, max_tokens=1)
     request = Request("score", list(token_ids), params, adapter=engine._adapter(adapter))
     scheduler = engine.scheduler
@@ -59,7 +59,7 @@ def score(engine: LLMEngine, token_ids: Sequence[int], adapter: str | None = Non
     with torch.inference_mode():
         while request.num_uncomputed_tokens:
             scheduled = scheduler.schedule()
-            batch = lay_out(scheduled, scheduler.kv.block_size).batch(torch.device("cpu"))
+            batch = lay_out(scheduled, scheduler.kv.block_size).batch()
             rows.append(runner._decoder(_all_rows(batch), runner._kv).float())
             scheduler.update(scheduled, {})
     scheduler.abort("score")

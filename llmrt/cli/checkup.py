@@ -14,8 +14,8 @@ import psutil
 from llmrt import __version__
 from llmrt.engine.gpus import Gpu, installed, visible_gpus
 from llmrt.engine.limits import Limits, processor_limits
-from llmrt.engine.memory import available_memory
 from llmrt.engine.processor import processor_name
+from llmrt.engine.system_memory import available_memory
 from llmrt.engine.threads import usable_cores
 from llmrt.hub import store
 from llmrt.hub.disk import existing_parent

@@ -15,6 +15,8 @@ from llmrt.engine.request import Request
 from llmrt.engine.scheduler import PromptEnd, SchedulerOutput
 from llmrt.model.forward_batch import ForwardBatch
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class BatchRows:
@@ -32,7 +34,7 @@ class BatchRows:
     last_rows: list[int]
     adapters: list[int]
 
-    def batch(self, device: torch.device) -> ForwardBatch:
+    def batch(self, device: torch.device = CPU) -> ForwardBatch:
         """The same as tensors."""
 
         def tensor(values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:

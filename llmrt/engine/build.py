@@ -8,21 +8,22 @@ from pathlib import Path
 from llmrt.config import EngineConfig
 from llmrt.engine.adapter_weights import AdapterWeights
 from llmrt.engine.adapters import Adapters
+from llmrt.engine.build_disk_cache import open_disk_cache
 from llmrt.engine.build_runner import allocate_kv, attention_backend, is_native, make_runner
 from llmrt.engine.build_speculation import make_speculation, plan_draft
 from llmrt.engine.device import CudaDevice, StepDevice
-from llmrt.engine.disk_cache import open_disk_cache
 from llmrt.engine.grammars import Grammars
 from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.kv.commit_ahead import CommitAhead, Stripe
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.load_model import Model, load_model, open_model, settle
-from llmrt.engine.memory import allocation, budget_of, plan_memory
+from llmrt.engine.memory import budget_of, plan_memory
 from llmrt.engine.placement import free_memory, unused_memory
 from llmrt.engine.runner import LateRunner, ModelRunner
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.settle import loaded_bytes
+from llmrt.engine.system_memory import allocation
 from llmrt.errors import ConfigError
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache

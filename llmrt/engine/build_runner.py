@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from llmrt.config import EngineConfig
+from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.decode_tape import DecodeTapes
 from llmrt.engine.device import StepDevice
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.kv.manager import blocks_for
-from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
 from llmrt.ops.paged_attention import PAGED_ATTENTION
@@ -19,14 +19,14 @@ from llmrt.ops.types import DTYPES
 
 def make_runner(
     decoder: Decoder, kv: KVCache, config: EngineConfig, context_length: int, late: StepDevice | None
-) -> TorchModelRunner | GpuRunner:
+) -> CpuRunner | GpuRunner:
     """For requests of up to ``context_length`` tokens; ``late`` is a device that computes on its own, if it is one."""
     block_size, max_num_seqs = config.block_size, config.max_num_seqs
     max_blocks = blocks_for(context_length, block_size)
     if late is not None:
         return GpuRunner(decoder, kv, late, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
     tapes = DecodeTapes(decoder, kv, max_blocks, block_size) if is_native(decoder) else None
-    return TorchModelRunner(decoder, kv, block_size, torch.device("cpu"), tapes)
+    return CpuRunner(decoder, kv, block_size, tapes)
 
 
 def allocate_kv(decoder: Decoder, config: EngineConfig, num_blocks: int) -> KVCache:

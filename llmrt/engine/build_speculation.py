@@ -7,11 +7,11 @@ from pathlib import Path
 
 from llmrt.config import STORED, EngineConfig
 from llmrt.engine.build_runner import allocate_kv, attention_backend, is_native, make_runner
+from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.device import StepDevice
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.load_model import Model, load_model, open_model, settle
 from llmrt.engine.memory import MemoryPlan, budget_of, kv_bytes_per_token, plan_memory, step_bytes
-from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.settle import loaded_bytes
 from llmrt.engine.speculation.at_once import AtOnce
 from llmrt.engine.speculation.draft_model import DraftModel
@@ -46,7 +46,7 @@ class PlannedDraft:
             raise ConfigError(f"--draft-model {self.model.path} is none that the kernels of a GPU serve.")
         pages = allocate_kv(decoder, config, plan.num_blocks)
         runner = make_runner(decoder, pages, config, plan.context_length, late)
-        sender = AtOnce(runner) if isinstance(runner, TorchModelRunner) else runner
+        sender = AtOnce(runner) if isinstance(runner, CpuRunner) else runner
         kv = KVCacheManager(plan.num_blocks, config.block_size, sliding_window=decoder.config.cache_window)
         return DraftModel(sender, kv, chunk=config.max_num_batched_tokens, context_length=plan.context_length)
 

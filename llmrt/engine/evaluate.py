@@ -16,9 +16,10 @@ from torch import Tensor
 from llmrt.config import EngineConfig
 from llmrt.engine.build_runner import allocate_kv
 from llmrt.engine.load_model import Model, load_model, set_threads, settle
-from llmrt.engine.memory import WORKSPACE_BYTES, available_memory
+from llmrt.engine.memory import WORKSPACE_BYTES
 from llmrt.engine.settle import loaded_bytes
 from llmrt.engine.stored_bits import StoredBits, stored_bits
+from llmrt.engine.system_memory import available_memory
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.load import Progress

@@ -14,7 +14,6 @@ from llmrt.config import EngineConfig
 from llmrt.engine.gpus import Gpu, visible_gpus
 from llmrt.engine.limits import Limits, gpu_limits, processor_limits
 from llmrt.engine.memory import (
-    available_memory,
     budget_of,
     context_bytes,
     gpu_share,
@@ -23,6 +22,7 @@ from llmrt.engine.memory import (
     plan_memory,
 )
 from llmrt.engine.settle import bytes_of_a_token, case_of, loaded_bytes, settle_on
+from llmrt.engine.system_memory import available_memory
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
 from llmrt.model.headers import Headers, PackedHeaders

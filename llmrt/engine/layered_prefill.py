@@ -28,7 +28,6 @@ class LayeredPrefill:
         decoder: Decoder,
         kv: KVCache,
         block_size: int,
-        device: torch.device,
         pooler: Pooler,
         likeliest: Callable[[Tensor], list[int]],
     ) -> None:
@@ -38,7 +37,7 @@ class LayeredPrefill:
         self._rows = dict(zip(scheduled, pairwise(rows.cu_seqlens_q), strict=True))
         self._ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
         self._pooled, self._scored = pooled_rows(scheduled), scored_rows(scheduled)
-        self._batch = rows.batch(device)
+        self._batch = rows.batch()
         whole = self._pooled or self._scored
         self._rows_wanted = None if whole else self._batch.logits_index  # behind the last layer
         self._streams = decoder.streams(self._batch, kv, self._rows_wanted)

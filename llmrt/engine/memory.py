@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from llmrt.config import EngineConfig
-from llmrt.engine.cgroup import memory_room
 from llmrt.engine.kv.manager import peak_blocks
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
@@ -22,7 +18,6 @@ LIBRARY_BYTES = 500_000_000
 DEFAULT_SHARE = 0.9
 # A context below this serves nobody, so it is not reduced further in silence.
 SMALLEST_CONTEXT = 512
-_REFUSED = re.compile("allocate memory|out of memory", re.IGNORECASE)  # by the system, by a GPU
 KV_SCALE_BYTES = 4  # of a cache of bytes, for each token and head
 
 
@@ -110,27 +105,6 @@ def longest_context(model: ModelConfig, config: EngineConfig, *, weights: int, b
 def context_bytes(context: int, model: ModelConfig, config: EngineConfig) -> int:
     """Bytes of KV cache that one request of ``context`` tokens holds at most, under a settled configuration."""
     return _blocks(context, model, config) * _block_bytes(model, config)
-
-
-def available_memory() -> int:
-    """Bytes that this process may still use: what the system has left or its control groups do."""
-    import psutil
-
-    return min([psutil.virtual_memory().available, *memory_room()])
-
-
-@contextmanager
-def allocation() -> Generator[None]:
-    """Inside, memory that the system or a GPU refuses is a ``MemoryFitError``."""
-    try:
-        yield
-    except (MemoryError, RuntimeError, OSError) as error:
-        if not isinstance(error, MemoryError) and not _REFUSED.search(str(error)):
-            raise
-        raise MemoryFitError(
-            "The system refused memory that seemed to be there: a limit such as `ulimit -v`, or another process, keeps"
-            " it. A smaller --ctx, --kv-dtype or --max-num-seqs needs less."
-        ) from error
 
 
 def _wanted_context(model: ModelConfig, config: EngineConfig) -> int:

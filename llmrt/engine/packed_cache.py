@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmrt.engine.calibration import calibration_for
+from llmrt.engine.calibration_tokens import calibration_for
 from llmrt.errors import CheckpointError, DownloadError
 from llmrt.hub import store
 from llmrt.hub.disk import disk_errors, require_space

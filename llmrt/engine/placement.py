@@ -8,7 +8,8 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.gpus import gpu_refusal
-from llmrt.engine.memory import available_memory, gpu_share
+from llmrt.engine.memory import gpu_share
+from llmrt.engine.system_memory import available_memory
 from llmrt.errors import ConfigError
 
 

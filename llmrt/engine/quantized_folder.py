@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmrt.config import EngineConfig
-from llmrt.engine.calibration import calibration_for
+from llmrt.engine.calibration_tokens import calibration_for
 from llmrt.engine.load_model import load_model, settle
 from llmrt.engine.packed_cache import origin_of, write_packed
 from llmrt.engine.settle import recipe_of

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from llmrt.config import EngineConfig
-from llmrt.engine.memory import available_memory
+from llmrt.engine.system_memory import available_memory
 from llmrt.hub.packed import packed_copy
 from llmrt.model.packed_header import packed_file
 from llmrt.quant.recipe import RECIPES

@@ -20,8 +20,6 @@ from typing import Protocol
 
 from llmrt.config import EngineConfig
 from llmrt.engine.channel import Channel
-from llmrt.engine.free_memory import give_back_freed_memory
-from llmrt.engine.memory import allocation
 from llmrt.engine.messages import (
     Abort,
     AdaptersChanged,
@@ -37,6 +35,7 @@ from llmrt.engine.messages import (
 from llmrt.engine.read_ahead import read_ahead
 from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
 from llmrt.engine.stats import EngineStats
+from llmrt.engine.system_memory import allocation, give_back_freed_memory
 from llmrt.engine.threads import importing_torch
 from llmrt.errors import LlmrtError, MemoryFitError, RequestError
 

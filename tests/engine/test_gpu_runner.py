@@ -15,6 +15,7 @@ from llmrt.engine import build
 from llmrt.engine.adapter_weights import AdapterWeights
 from llmrt.engine.adapters import Adapters
 from llmrt.engine.block_tables import BlockTables
+from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.graphs import rows_for
 from llmrt.engine.kv import disk_cache
@@ -23,7 +24,6 @@ from llmrt.engine.kv.disk_store import DiskStore
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for, peak_blocks
 from llmrt.engine.kv_pages import pages_of
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.request import Request, RequestOutput, SamplingParams, empty_table
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.speculation.draft_lengths import LADDER
@@ -61,7 +61,7 @@ def on_device(
 ) -> LLMEngine:
     """The same model on ``device``, with a pool of its own."""
     runner = waiting._runner
-    assert isinstance(runner, TorchModelRunner)
+    assert isinstance(runner, CpuRunner)
     decoder = runner._decoder
     window = decoder.config.sliding_window
     num_blocks = 1 + peak_blocks(CONTEXT, BUDGET, block_size, window) + extra_blocks

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from llmrt.config import EngineConfig
 from llmrt.engine.build import build_engine
+from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.load_model import load_model, open_model
 from llmrt.engine.memory import budget_of, kv_bytes_per_token, plan_memory
-from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.settle import bytes_of_a_token, loaded_bytes, settle_on
 from llmrt.model.decoder import Decoder
 from llmrt.model.headers import AssumedHeaders, open_headers
@@ -94,7 +94,7 @@ def test_the_cache_takes_what_the_plan_says(folder: Path, kv_dtype: str) -> None
     plan = plan_memory(shape, config, weights=said, budget=budget)
     engine = build_engine(folder, config)
     runner = engine._runner
-    assert isinstance(runner, TorchModelRunner)
+    assert isinstance(runner, CpuRunner)
     layers = runner._kv.layers
     pages = [t for layer in layers for t in (layer.k, layer.v, layer.k_scales, layer.v_scales) if t is not None]
     per_block = config.block_size * kv_bytes_per_token(shape, config.kv_dtype)

@@ -13,11 +13,10 @@ from llmrt.engine.memory import (
     WORKSPACE_BYTES,
     MemoryBudget,
     MemoryPlan,
-    allocation,
-    available_memory,
     kv_bytes_per_token,
     plan_memory,
 )
+from llmrt.engine.system_memory import allocation, available_memory
 from llmrt.engine.threads import usable_cores
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from llmrt.config import EngineConfig
 from llmrt.engine import packed_cache
 from llmrt.engine.build import assemble_engine, build_engine
-from llmrt.engine.calibration import random_tokens
+from llmrt.engine.calibration_tokens import random_tokens
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.packed_cache import origin_of, write_packed
 from llmrt.engine.quantized_folder import write_quantized

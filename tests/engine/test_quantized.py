@@ -12,9 +12,9 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.build import build_engine
+from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.interleave import Interleave
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.errors import ConfigError
 from llmrt.ops import rules
@@ -98,7 +98,7 @@ def test_int8_is_near_full_precision(folder: Path) -> None:
 def test_a_tape_gives_the_same_as_the_calls_one_by_one(folder: Path, settings: str, logprobs: int | None) -> None:
     taped, called = (open_engine(folder, **SETTINGS[settings]) for _ in range(2))
     runner = called._runner
-    assert isinstance(runner, TorchModelRunner)
+    assert isinstance(runner, CpuRunner)
     runner._tapes = None
     for engine in (taped, called):
         for i in range(3):
@@ -106,7 +106,7 @@ def test_a_tape_gives_the_same_as_the_calls_one_by_one(folder: Path, settings: s
     outputs = [run(engine) for engine in (taped, called)]
     assert outputs[0] == outputs[1]
     runner = taped._runner
-    assert isinstance(runner, TorchModelRunner)
+    assert isinstance(runner, CpuRunner)
     assert runner._tapes is not None
     assert runner._tapes.possible
     assert {1, 2, 3} >= {rows for rows, _ in runner._tapes._recorded} >= {3}

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.model_runner import TorchModelRunner
 from llmrt.engine.request import SamplingParams
 from tests.engines import greedy, open_engine, score
 from tests.tiny import make_model, save_model
@@ -146,7 +146,7 @@ def check_parity(model: PreTrainedModel, folder: Path) -> None:
 def check_tapes(engine: LLMEngine) -> None:
     """Where a model's sizes are the native kernels', all of a decode step is on a tape."""
     runner = engine._runner
-    assert isinstance(runner, TorchModelRunner)
+    assert isinstance(runner, CpuRunner)
     config, tapes = runner._decoder.config, runner._tapes
     assert (tapes is not None) == (config.granule_on("cpu") % 16 == 0)
     assert tapes is None or tapes.possible

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from llmrt.engine.decode_tape import DecodeTapes
@@ -19,17 +18,14 @@ from llmrt.ops.argmax import ARGMAX
 from llmrt.ops.registry import resolve
 
 
-class TorchModelRunner:
+class CpuRunner:
     """Runs ``decoder`` over ``kv``, whose pages hold ``block_size`` tokens each; decode steps by ``tapes`` if given."""
 
-    def __init__(
-        self, decoder: Decoder, kv: KVCache, block_size: int, device: torch.device, tapes: DecodeTapes | None = None
-    ) -> None:
+    def __init__(self, decoder: Decoder, kv: KVCache, block_size: int, tapes: DecodeTapes | None = None) -> None:
         self.vocab_size, self.hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
         self._decoder = decoder
         self._kv = kv
         self._block_size = block_size
-        self._device = device
         self._tapes = tapes
         self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
         self._pooler = Pooler(decoder.norm)
@@ -53,9 +49,7 @@ class TorchModelRunner:
 
     def begin(self, scheduled: SchedulerOutput) -> LayeredPrefill:
         """See ``ModelRunner``."""
-        return LayeredPrefill(
-            scheduled, self._decoder, self._kv, self._block_size, self._device, self._pooler, self._likeliest
-        )
+        return LayeredPrefill(scheduled, self._decoder, self._kv, self._block_size, self._pooler, self._likeliest)
 
     def forget_adapters(self) -> None:
         """See ``Runner``."""
