@@ -1,8 +1,8 @@
-"""The tables of README.md and the plot beside them, from the JSON files that the benchmarks wrote.
+"""The tables of README.md and docs/measured.md and the plot beside them, from the JSON files that the benchmarks wrote.
 
     python -m benchmarks.report
 
-README.md has marked places, ``<!-- report: NAME -->`` to ``<!-- end -->``; what stands between is replaced.
+The pages have marked places, ``<!-- report: NAME -->`` to ``<!-- end -->``; what stands between is replaced.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs/measured.md")
 PLOT = ROOT / "docs/images/compare.svg"
 
 Json = dict[str, Any]
 
 
 def main() -> None:
-    """Write the README's places and the plot."""
+    """Write the pages' places and the plot."""
     from benchmarks.plot import write_plot
 
-    README.write_text(filled(README.read_text(), RESULTS))
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), RESULTS))
     write_plot(list(comparisons(read(RESULTS / "compare.json"))), PLOT)
 
 
@@ -34,7 +35,7 @@ def filled(text: str, results: Path) -> str:
 
     def place(match: re.Match[str]) -> str:
         name = match["name"]
-        body = SECTIONS[name](read(results / f"{name}.json"))
+        body = bench(results) if name == "bench" else SECTIONS[name](read(results / f"{name}.json"))
         return f"<!-- report: {name} -->\n\n{body}\n\n<!-- end -->"
 
     return re.sub(r"<!-- report: (?P<name>\w+) -->.*?<!-- end -->", place, text, flags=re.DOTALL)
@@ -42,6 +43,31 @@ def filled(text: str, results: Path) -> str:
 
 def read(file: Path) -> Json:
     return json.loads(file.read_text())
+
+
+# Of SmolLM2, each in a file of its own: how it was started.
+BENCHES = {
+    "smollm2-135m-fp32": "--quant none",
+    "smollm2-135m-bf16": "--quant none --dtype bf16",
+    "smollm2-135m-int8": "--quant int8",
+    "smollm2-135m-int4": "--quant int4",
+    "smollm2-135m-int4-8k": "--quant int4 --ctx 8k",
+}
+
+
+def bench(results: Path) -> str:
+    """What ``llmrt bench`` says of the real model."""
+    head = ("`llmrt bench ...`", "prefill tok/s", "decode tok/s", "first token", "peak memory")
+    return _table(
+        head, [_benched(f"smollm2-135m {flags}", read(results / f"{n}.json")) for n, flags in BENCHES.items()]
+    )
+
+
+def _benched(command: str, report: Json) -> tuple[str, ...]:
+    figures = report["results"]
+    rates = (figures["prefill_tokens_per_second"], figures["decode_tokens_per_second"])
+    memory = f"{figures['peak_memory_bytes'] / 1e9:.2f} GB"
+    return f"`{command}`", *map(_rate, rates), _seconds(figures["time_to_first_token_seconds"]), memory
 
 
 def compare(report: Json) -> str:

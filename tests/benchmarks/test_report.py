@@ -1,4 +1,4 @@
-"""What README.md says of speed is what the committed files say."""
+"""What the pages say of speed is what the committed files say."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from benchmarks.peers.pairs import Limits, measure_pairs
 from benchmarks.peers.rows import QUICK, ROWS, Row
-from benchmarks.report import README, RESULTS, SECTIONS, compare, filled
+from benchmarks.report import PAGES, RESULTS, SECTIONS, compare, filled
 
 
-def test_the_readme_is_what_the_files_say() -> None:
-    text = README.read_text()
-    assert set(re.findall(r"<!-- report: (\w+) -->", text)) == set(SECTIONS)
-    assert filled(text, RESULTS) == text, "run `make report`"
+def test_the_pages_are_what_the_files_say() -> None:
+    texts = [page.read_text() for page in PAGES]
+    assert sorted(re.findall(r"<!-- report: (\w+) -->", "".join(texts))) == sorted([*SECTIONS, "bench"])
+    assert [filled(text, RESULTS) for text in texts] == texts, "run `make report`"
 
 
 class Scripted:
