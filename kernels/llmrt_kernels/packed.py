@@ -66,12 +66,12 @@ class Codes:
 
     @property
     def num_tokens(self) -> int:
-        """T."""
+        """How many, T."""
         return self.codes.shape[0]
 
     @property
     def columns(self) -> int:
-        """K."""
+        """Values of each, K."""
         return self.scales.shape[1] * self.group
 
 
@@ -83,10 +83,10 @@ class Rows:
 
     @property
     def num_tokens(self) -> int:
-        """T."""
+        """How many, T."""
         return self.values.shape[0]
 
     @property
     def columns(self) -> int:
-        """K."""
+        """Values of each, K."""
         return self.values.shape[1] - ROW_PAD // self.values.element_size()

@@ -13,7 +13,7 @@ from llmrt.model.peft_adapter import PeftAdapter
 
 
 class AdapterWeights:
-    """See ``Installer``. ``changed`` is called behind every change, for recorded steps read the matrices of before.
+    """See ``Installer``. ``changed`` is called after every change, for recorded steps still read the old matrices.
 
     ``available`` tells how many bytes are left where the decoder is.
     """

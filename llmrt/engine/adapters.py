@@ -18,11 +18,11 @@ class Installer(Protocol):
     """What puts matrices into the model."""
 
     def install(self, number: int, folder: Path) -> bytes:
-        """Have the adapter in ``folder`` under ``number``; returns its digest. Raises ``LlmrtError``."""
+        """Put in the adapter in ``folder`` as ``number``; returns its digest. Raises ``LlmrtError``."""
         ...
 
     def remove(self, number: int) -> None:
-        """Forget it."""
+        """Take out the adapter of that number."""
         ...
 
 

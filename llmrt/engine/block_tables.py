@@ -16,7 +16,7 @@ Words = npt.NDArray[np.int64]
 
 @dataclass
 class _Row:
-    """Row ``index`` holds the first ``length`` entries of ``table``, which a preempted request has a new one of."""
+    """Row ``index`` holds the first ``length`` entries of ``table``; a request that is preempted gets a new table."""
 
     index: int
     table: array[int]
@@ -32,7 +32,7 @@ class BlockTables:
     def __init__(self, capacity: int, width: int) -> None:
         self._array: Words = np.zeros((capacity, width), dtype=np.int64)
         self._rows: dict[Request, _Row] = {}
-        self._used = 0  # the longest table so far; nobody reads what is behind it
+        self._used = 0  # the longest table so far; nobody reads what is after it
 
     def gather(self, requests: Sequence[Request], out: Words) -> None:
         """Write the tables of ``requests`` to the rows of ``out`` [B, width]."""

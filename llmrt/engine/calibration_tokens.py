@@ -1,4 +1,4 @@
-"""Which tokens a quantizer watches."""
+"""Which tokens a quantizer is calibrated with."""
 
 from __future__ import annotations
 

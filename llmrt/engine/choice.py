@@ -92,7 +92,7 @@ class _Parameters:
         self._requests: list[Request] = []
 
     def write(self, rows: DecodeRows, out: npt.NDArray[np.int64]) -> None:
-        """What is behind ``rows`` is padding, which is greedy."""
+        """Rows after those of ``rows`` are padding, which is greedy."""
         if rows.requests != self._requests:
             self._requests = list(rows.requests)
             self._write_parameters(self._requests)

@@ -39,7 +39,7 @@ class Constraint:
         return self._mask.result()
 
     def advance(self, token_id: int) -> None:
-        """Go on behind ``token_id``, which was allowed."""
+        """Go on after ``token_id``, which was allowed."""
         self._mask = self._thread.submit(self._compute_after, token_id)
 
     def _compute_after(self, token_id: int) -> Mask:

@@ -13,7 +13,7 @@ from llmrt.engine.request import Request
 
 @dataclass(frozen=True)
 class DecodeRows:
-    """The request of each row, and how many tokens behind its last known one the row's token stands."""
+    """The request of each row, and the row's place in it: 0 for its last known token, i for token i of its draft."""
 
     requests: Sequence[Request]
     places: Sequence[int]
@@ -28,7 +28,7 @@ class DecodeRows:
 
     @property
     def count(self) -> int:
-        """R."""
+        """How many rows, R."""
         return len(self.requests)
 
     @property

@@ -88,7 +88,7 @@ class _Inputs:
         self._tables, self._max_blocks = _numbers(tables), max_blocks
 
     def write(self, requests: Sequence[Request], block_size: int) -> None:
-        """What a shorter block table leaves of an older one behind it is never read."""
+        """What a shorter block table leaves of an older one after its end is never read."""
         i = 0
         for request in requests:
             table = request.block_table
@@ -120,7 +120,7 @@ class Step:
         self._tape.run()
 
     def likeliest(self) -> list[int]:
-        """The likeliest token behind each row."""
+        """The likeliest token after each row."""
         return self._likeliest.tolist()
 
 

@@ -1,7 +1,7 @@
 """What steps need of a device that computes on its own while the host goes on: a queue of work, graphs, events.
 
 Everything that is handed over runs in that order. A tensor that is handed over for reading must not be written by the
-host before an event behind it has come.
+host before an event after it has come.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Computed(Protocol):
 
     @property
     def result(self) -> Tensor:
-        """What the work returned, there for later work, and for the host behind an event."""
+        """What the work returned, there for later work, and for the host after an event."""
         ...
 
 
@@ -62,7 +62,7 @@ class StepDevice(Protocol):
         ...
 
     def event(self) -> Event:
-        """The place behind all that was handed over."""
+        """The place after all that was handed over."""
         ...
 
 

@@ -110,7 +110,7 @@ class _Scorer:
         self._blocks = torch.arange(1, num_blocks).unsqueeze(0)
 
     def log_probs(self, token_ids: Sequence[int], start: int) -> Tensor:
-        """[T, V] fp32 after each of the tokens that stand at ``start`` and on; those before were given earlier."""
+        """[T, V] fp32 after each of the tokens, which stand at ``start`` and on; those before were given earlier."""
         set_threads(self._config.threads, self.decoder.spec)  # torch's or the kernels', which take turns
         end = start + len(token_ids)
         positions = torch.arange(start, end)

@@ -31,7 +31,7 @@ from llmrt.model.tensor_slots import num_active_parameters
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """Tokens a second at the limits, of one request: decoding behind an empty and behind a full context."""
+    """Tokens a second at the limits, of one request: decoding with an empty and with a full context."""
 
     limits: Limits
     decode: float
@@ -139,10 +139,10 @@ def _forecast(model: Headers | PackedHeaders, config: EngineConfig, context: int
     if limits is None:
         return None
     weights, seen = bytes_of_a_token(model, config), min(context, shape.sliding_window or context)
-    rate, behind = limits.read_bytes_per_second, weights + seen * kv_bytes_per_token(shape, config.kv_dtype)
+    rate, at_context = limits.read_bytes_per_second, weights + seen * kv_bytes_per_token(shape, config.kv_dtype)
     peak = limits.operations_per_second
     prefill = peak / _operations_of_a_prompt_token(shape) if peak else None
-    return Forecast(limits=limits, decode=rate / weights, decode_at_context=rate / behind, prefill=prefill)
+    return Forecast(limits=limits, decode=rate / weights, decode_at_context=rate / at_context, prefill=prefill)
 
 
 def _operations_of_a_prompt_token(shape: ModelConfig) -> int:

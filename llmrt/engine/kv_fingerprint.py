@@ -1,4 +1,4 @@
-"""What keys and values follow from beside the tokens, as one name: what was computed otherwise has another."""
+"""A name for all that keys and values depend on but the tokens: what was computed in another way has another name."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class HostPages:
 
 @dataclass(frozen=True)
 class LateBytes:
-    """A page of ``DevicePages``, there behind ``event``."""
+    """A page of ``DevicePages``, whose bytes are there after ``event``."""
 
     data: Tensor
     event: Event | None = None
@@ -74,7 +74,7 @@ class LateBytes:
 
 
 class DevicePages:
-    """See ``Pages``. A block is gathered on the device, so that one copy goes over, behind the steps."""
+    """See ``Pages``. A block is gathered on the device, so that one copy goes over, after the steps."""
 
     def __init__(self, kv: KVCache, device: StepDevice) -> None:
         self._tensors, self._device = _as_bytes(kv), device

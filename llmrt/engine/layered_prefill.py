@@ -39,7 +39,7 @@ class LayeredPrefill:
         self._pooled, self._scored = pooled_rows(scheduled), scored_rows(scheduled)
         self._batch = rows.batch()
         whole = self._pooled or self._scored
-        self._rows_wanted = None if whole else self._batch.logits_index  # behind the last layer
+        self._rows_wanted = None if whole else self._batch.logits_index  # after the last layer
         self._streams = decoder.streams(self._batch, kv, self._rows_wanted)
         self._stream = torch.empty(0)
         self._layers_left = decoder.config.num_layers

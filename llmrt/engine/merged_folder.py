@@ -18,7 +18,7 @@ from llmrt.model.peft_adapter import PeftAdapter
 from llmrt.model.safetensors_headers import SafetensorsHeaders
 from llmrt.presets import UNSAID, Sampling
 
-_LEFT_OUT = ("*.bin", "*.pth", "*.pt", "*.gguf", "*.safetensors")  # weights in other forms would be those of before
+_LEFT_OUT = ("*.bin", "*.pth", "*.pt", "*.gguf", "*.safetensors")  # weights in other forms, which would not be merged
 
 
 def write_merged(source: Path, adapter_folder: Path, output: Path, sampling: Sampling = UNSAID) -> None:

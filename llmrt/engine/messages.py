@@ -2,7 +2,7 @@
 
 To the engine: ``Start`` once, then ``Submit`` and ``Abort``, ``LoadAdapter`` and ``UnloadAdapter``. From it: ``Ready``
 or ``Failed`` once, then one ``Outputs`` for each step that produced something or changed the engine's state, or as a
-sign of life behind a silent one, and one ``AdaptersChanged`` for each adapter that was to come or go, in that order.
+sign of life after a silent one, and one ``AdaptersChanged`` for each adapter that was to come or go, in that order.
 Closing the socket ends the engine.
 """
 

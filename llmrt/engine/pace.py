@@ -6,7 +6,7 @@ A prompt goes through the model layer by layer, and between its layers the other
 
 Layers may take ``_SHARE`` times as long as the decode step beside them. So tokens come at most 1 + ``_SHARE`` times as
 far apart as before, and a prompt takes 1 + 1 / ``_SHARE`` times as long as alone where layers fill that time. They do
-when several fit: a step has fewer tokens behind a deep context, or beside few who decode. Where more wait for their
+when several fit: a step has fewer tokens after a deep context, or beside few who decode. Where more wait for their
 first token than decode, layers take as many times longer: nobody's waiting counts more than another's.
 """
 

@@ -3,7 +3,7 @@
     mean    sum of h[t] over t = 0..T-1, divided by T      in fp64, so that the cut into chunks does not show
     last    h[T-1]
 
-h is the residual stream behind the last layer and the final norm: transformers' ``last_hidden_state``.
+h is the residual stream after the last layer and the final norm: transformers' ``last_hidden_state``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def pooled_rows(scheduled: SchedulerOutput) -> list[PooledRows]:
 
 
 class Pooler:
-    """Pools behind ``norm``, the decoder's last; keeps the sums of the texts that are not complete."""
+    """Pools what the decoder's last ``norm`` makes of the stream; keeps the sums of texts that are not complete."""
 
     def __init__(self, norm: RMSNorm | LayerNorm) -> None:
         self._norm = norm

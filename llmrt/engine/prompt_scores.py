@@ -45,7 +45,7 @@ def score(stream: Tensor, rows: Sequence[ScoredRows], head: Callable[[Tensor], T
         num_top = part.request.params.prompt_logprobs
         assert num_top is not None
         known = part.request.prompt_logprobs
-        del known[part.position - 1 :]  # of before it was preempted
+        del known[part.position - 1 :]  # from before it was preempted
         for i in range(0, len(part.targets), _ROWS):
             targets = part.targets[i : i + _ROWS]
             first = part.start + i

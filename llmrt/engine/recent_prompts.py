@@ -32,7 +32,7 @@ class RecentPrompts:
             self._forget(next(iter(self._sequences)))
 
     def departure(self, token_ids: Sequence[int], salt: bytes) -> int:
-        """The index of the first token that no remembered sequence has behind the same ones."""
+        """How many of its first tokens some remembered sequence begins with too."""
         prompt = array("i", token_ids)
         others = [other.token_ids for other in self._sequences.values() if other.salt == salt]
         return max((_num_common(prompt, other) for other in others), default=0)

@@ -215,7 +215,7 @@ class Request:
 
     @property
     def is_decoding(self) -> bool:
-        """Whether its next step is one token, behind which another is chosen."""
+        """Whether its next step is one token, after which another is chosen."""
         return self.num_uncomputed_tokens == 1 and not self.ends_with_prompt
 
     @property

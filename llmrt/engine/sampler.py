@@ -84,7 +84,7 @@ def _follow_draft(request: Request, logits: Tensor, likeliest: Sequence[int]) ->
 
 @torch.inference_mode()
 def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> SampledToken:
-    """The token behind those of ``request`` and the ``accepted`` ones of its draft. logits [V] fp32."""
+    """The token after those of ``request`` and the ``accepted`` ones of its draft. logits [V] fp32."""
     params = request.params
     adjusted = penalise(logits, request, accepted)
     if request.num_output_tokens + len(accepted) < params.min_tokens:
@@ -102,7 +102,7 @@ def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> S
 
 
 def penalise(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> Tensor:
-    """Apply logit_bias and the penalties, for what is behind ``accepted`` tokens. logits [V] fp32 -> [V].
+    """Apply logit_bias and the penalties, for what comes after ``accepted`` tokens. logits [V] fp32 -> [V].
 
     repetition_penalty (https://arxiv.org/abs/1909.05858) divides positive and multiplies negative logits of tokens
     in the prompt or the answer; frequency and presence penalties are subtracted, as OpenAI defines them, for tokens

@@ -26,7 +26,7 @@ from llmrt.engine.request import PENDING, FinishReason, Request, RequestOutput, 
 
 
 class SampledToken(NamedTuple):
-    """The token that a step chose for a request, behind those of its draft that were ``accepted``, being the same."""
+    """The token that a step chose for a request, after those of its draft that were ``accepted``, being the same."""
 
     token_id: int
     logprob: TokenLogprob | None = None
@@ -159,7 +159,7 @@ class Scheduler:
         """Account for what came of a step that was sent off earlier.
 
         What it computed for a request that ended meanwhile, or was aborted, is dropped. Its blocks are free already;
-        whoever writes to them next does so behind that step.
+        whoever writes to them next does so after that step.
         """
         outputs: list[RequestOutput] = []
         for request, result in results.items():

@@ -89,7 +89,7 @@ class MoeConfig:
     """``num_active`` of ``num_experts`` MLPs, each of ``intermediate_size``, are used for a token.
 
     Their probabilities are the weights of their sum, divided by the sum of those that are used if ``renormalize``.
-    Every token passes through an MLP of ``shared_size`` too if that is not 0, behind a gate of its own.
+    Every token passes through an MLP of ``shared_size`` too if that is not 0, weighed by a gate of its own.
     ``dense_layers`` have the plain MLP.
     """
 
@@ -182,7 +182,7 @@ class ModelConfig:
 
     @property
     def cache_window(self) -> int | None:
-        """The tokens behind which no layer looks, None if there is no such border."""
+        """How many tokens back any layer looks, None if one looks back to the first."""
         return None if self.full_attention_layers else self.sliding_window
 
     def window_of(self, layer: int) -> int | None:

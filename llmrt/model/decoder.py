@@ -107,11 +107,11 @@ class Decoder(nn.Module):
         return self.logits(self.stream(batch, kv), batch)
 
     def stream(self, batch: ForwardBatch, kv: KVCache) -> Tensor:
-        """The residual stream behind the last layer, [T, hidden]."""
+        """The residual stream after the last layer, [T, hidden]."""
         return deque(self.streams(batch, kv), maxlen=1).pop()
 
     def streams(self, batch: ForwardBatch, kv: KVCache, rows: Tensor | None = None) -> Generator[Tensor]:
-        """The residual stream behind each layer, [T, hidden]; behind the last of ``rows`` alone if they are given.
+        """The residual stream after each layer, [T, hidden]; after the last of ``rows`` alone if they are given.
 
         A layer is computed when it is asked for.
         """
@@ -159,5 +159,5 @@ class Rotations(nn.Module):
         return self._tables[self._of_layer[layer]]
 
     def place(self, device: str) -> None:
-        """Move them."""
+        """Move the tables to ``device``."""
         self._tables = [table.to(device) for table in self._tables]

@@ -55,13 +55,13 @@ def with_parts(inventory: dict[str, StoredTensor], config: ModelConfig, names: T
         if name in fused:
             shown.update(_parts(name, stored, fused[name], names.transposed))
         elif names.unused_positions and name == f"{names.positions}.weight":
-            shown[name] = _behind(name, stored, names.unused_positions)
+            shown[name] = _without_first(name, stored, names.unused_positions)
         else:
             shown[name] = stored
     return shown
 
 
-def _behind(name: str, stored: StoredTensor, unused: int) -> StoredTensor:
+def _without_first(name: str, stored: StoredTensor, unused: int) -> StoredTensor:
     rows, *columns = stored.shape
     return stored._replace(shape=(rows - unused, *columns), part=Part(name, 1, unused, rows, transposed=False))
 

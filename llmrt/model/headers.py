@@ -51,7 +51,7 @@ class PackedHeaders:
 
 
 class AssumedHeaders:
-    """Those of a model of this ``config`` that is nowhere near, all of its tensors stored in ``dtype``."""
+    """Those of a model of this ``config`` that is not on disk, as if all of its tensors were stored in ``dtype``."""
 
     def __init__(self, config: ModelConfig, dtype: str) -> None:
         self.path = None

@@ -1,4 +1,4 @@
-"""Products with a weight, and what is computed right behind them.
+"""Products with a weight, and what is computed right after them.
 
 Each has a packed twin in ``packed_linear.py`` that takes its place when the weight is quantized.
 """

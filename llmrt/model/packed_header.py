@@ -38,7 +38,7 @@ class PieceShape:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """All that packed weights follow from: ``calibration`` and ``source`` identify the tokens and the files."""
+    """All that packed weights depend on: ``calibration`` and ``source`` identify the tokens and the files."""
 
     recipe: Recipe
     calibration: str

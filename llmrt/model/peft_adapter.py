@@ -48,7 +48,7 @@ class ModuleDelta:
 class PeftAdapter:
     """The adapter in ``folder``, its names and ranks checked. Raises ``CheckpointError`` naming file and tensor.
 
-    Some can be had for ``merging`` alone.
+    With ``merging``, it may be of a kind that can only be written into a model's weights.
     """
 
     def __init__(self, folder: Path, *, merging: bool = False) -> None:

@@ -80,7 +80,7 @@ class PeftConfig:
 def read_peft_config(folder: Path, *, merging: bool = False) -> PeftConfig:
     """Raises ``CheckpointError`` for a file that is no LoRA, or one of a kind that is not supported.
 
-    ``merging`` it into the weights of a model, more is.
+    With ``merging``, kinds that can only be written into the weights of a model are supported too.
     """
     fields = Fields.from_file(folder / CONFIG)
     kind = fields.require("peft_type", str)

@@ -36,4 +36,4 @@ class RandomCheckpoint(AssumedHeaders):
         return self._pool.repeat(repeats)[start : start + count].view(shape)
 
     def load_codes(self, name: str) -> None:
-        """There are none."""
+        """Random weights have no codes."""

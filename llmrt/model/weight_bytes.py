@@ -43,7 +43,7 @@ def quantized_bytes(model: ModelConfig, recipe: Recipe) -> Sizes:
 
 
 def total(sizes: Sizes) -> int:
-    """Bytes of all."""
+    """The sum of ``sizes``."""
     return sum(size for _, size in sizes)
 
 

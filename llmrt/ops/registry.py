@@ -11,7 +11,7 @@ from llmrt.ops.types import Implementation, Op, OpSpec, P, R
 
 def resolve(op: Op[P, R], spec: OpSpec) -> Callable[P, R]:
     """The first candidate of ``op`` that serves ``spec``; the caller binds it to its layer. See ``choose``."""
-    return choose(op, spec).fn
+    return choose(op, spec).load()
 
 
 def choose(op: Op[P, R], spec: OpSpec) -> Implementation[P, R]:

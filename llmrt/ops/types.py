@@ -67,11 +67,6 @@ class Implementation(Generic[P, R]):
     load: Callable[[], Callable[P, R]]
     supports: Callable[[OpSpec], str | None]
 
-    @property
-    def fn(self) -> Callable[P, R]:
-        """The function."""
-        return self.load()
-
 
 @dataclass(frozen=True)
 class Op(Generic[P, R]):

@@ -1,4 +1,4 @@
-"""Tokens whose way through the model a quantizer watches. Free of torch."""
+"""Tokens that a quantizer sends through the model, to see what its matrices are multiplied with. Free of torch."""
 
 from __future__ import annotations
 

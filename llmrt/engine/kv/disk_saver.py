@@ -2,8 +2,8 @@
 
     wanted (keys) -> copied between steps -> written by a thread
 
-A block that was wanted and has left the prefix cache before its turn is not saved. Copies wait for the step after the
-one that they were begun in, when a device has them too, and there are few at a time, however slow the disk is.
+A block that was wanted and has left the prefix cache before its turn is not saved. A copy is written one step after it
+was begun, when a device has finished it too, and there are few at a time, however slow the disk is.
 """
 
 from __future__ import annotations

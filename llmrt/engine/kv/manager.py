@@ -82,7 +82,7 @@ class KVCacheManager:
 
     @property
     def usage(self) -> float:
-        """The share of them that requests hold."""
+        """The share of the blocks that requests hold."""
         return 1 - self._pool.num_free / self.num_blocks
 
     def get_computed_blocks(self, request: Request) -> bool:

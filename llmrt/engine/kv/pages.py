@@ -14,7 +14,7 @@ class HostPage(Protocol):
 
 
 class Pages(Protocol):
-    """The blocks of a KV cache. Copies take place behind the steps that were handed over before."""
+    """The blocks of a KV cache. Copies take place after the steps that were handed over before them."""
 
     num_bytes: int
 

@@ -21,7 +21,7 @@ class Acceptance:
         return (self._right + _PRIOR * _PRIOR_WEIGHT) / (self._tried + _PRIOR_WEIGHT)
 
     def observe(self, guessed: Sequence[int], came: Sequence[int]) -> None:
-        """Of ``guessed`` tokens, verified or not, so far as it is known what ``came``."""
+        """Compare ``guessed`` tokens, verified or not, with those that ``came`` so far."""
         if not guessed:
             self._tried, self._right = self._tried * _FADING, self._right * _FADING
         for guess, token_id in zip(guessed, came, strict=False):

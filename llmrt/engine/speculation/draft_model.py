@@ -1,7 +1,7 @@
 """Guesses by a smaller model of the same vocabulary.
 
 It has a KV cache of its own, whose blocks are given out as the engine's are, and in it a request for each of the
-engine's, with the tokens that are known. What it guesses is written behind them, and written over where it was wrong.
+engine's, with the tokens that are known. Its guesses are written after them, and overwritten where they were wrong.
 Its guesses are the likeliest tokens, also for requests whose tokens are drawn. Free of torch.
 """
 

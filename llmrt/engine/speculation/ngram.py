@@ -48,8 +48,8 @@ class History:
 
     def __init__(self) -> None:
         self._token_ids: list[int] = []
-        self._last: dict[tuple[int, ...], int] = {}  # the latest place behind those tokens that has one behind it
-        self._before: list[int] = []  # of each place, the one before it behind the same tokens, or -1
+        self._last: dict[tuple[int, ...], int] = {}  # the latest place that has these tokens before it
+        self._before: list[int] = []  # for each place, the last one with the same tokens before it, or -1
 
     def extend(self, token_ids: list[int]) -> None:
         """Take in what ``token_ids`` has more than before."""
@@ -70,7 +70,7 @@ class History:
         return [self._token_ids[place + i % period] for i in range(most)]
 
     def _places(self) -> list[int]:
-        """The latest places behind the last tokens."""
+        """The latest places that have the last tokens before them."""
         places: list[int] = []
         place = self._last.get(tuple(self._token_ids[-GRAM:]), -1)
         while place >= GRAM and len(places) < _PLACES:

@@ -53,7 +53,7 @@ class Speculation:
     def foresee(self, requests: Sequence[Request]) -> bool:
         """Whether ``draft`` would give them some.
 
-        Guesses that cost nothing are made for that: what comes tells how good they were, as of those that it gives.
+        Guesses that cost nothing are made, and compared with what comes: so it is known how good they would be.
         """
         counts = self._counts(requests)
         if self._proposer.seconds_per_token and any(counts):

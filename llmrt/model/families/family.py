@@ -22,7 +22,7 @@ class TensorNames:
     rule, but for each key/value head with its queries if ``qkv_by_kv_head``. If ``transposed`` such matrices are stored
     with their columns as rows.
 
-    Where attention and MLP read the stream side by side, each behind a norm of its own, those may be called
+    Where attention and MLP read the stream side by side, each after a norm of its own, those may be called
     ``parallel_norms``. The first ``unused_positions`` rows of the table of positions are no positions.
     """
 

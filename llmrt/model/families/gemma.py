@@ -1,4 +1,4 @@
-"""Gemma 1 to 3 (text alone): norms stored less one, scaled embeddings, GELU; from 2 on norms behind products too."""
+"""Gemma 1 to 3 (text alone): norms stored less one, scaled embeddings, GELU; from 2 on norms after products too."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _COUNTS_OFFSET = 8  # magic, version, then the numbers of tensors and of metadat
 
 
 def write_gguf_head(source: Path, target: Path, more: Mapping[str, float]) -> None:
-    """Copy the metadata of ``source`` as it is, and write ``more`` behind it.
+    """Copy the metadata of ``source`` as it is, and write ``more`` after it.
 
     Of its tensors stay the divisors of RoPE's frequencies and, as single zeros, those whose presence says something.
     """

@@ -79,7 +79,7 @@ _GPT2_FIELDS = {
 
 
 def read_neox(fields: Fields) -> ModelConfig:
-    """Attention and MLP read the stream side by side, each behind its own norm, as a rule."""
+    """Attention and MLP read the stream side by side, each after its own norm, as a rule."""
     bias = fields.get("attention_bias", bool, True)
     head_dim = max(1, fields.size("hidden_size") // fields.size("num_attention_heads"))
     context_length = fields.size("max_position_embeddings", 2048)

@@ -23,7 +23,7 @@ NAMES = TensorNames(
 
 
 def read_opt(fields: Fields) -> ModelConfig:
-    """All of them but the 350M, whose norms come behind the products and whose embeddings are projected."""
+    """All of them but the 350M, whose norms come after the products and whose embeddings are projected."""
     refuse_true(fields, "_remove_final_layer_norm")
     refuse_false(fields, "do_layer_norm_before", "layer_norm_elementwise_affine")
     hidden_size = fields.size("hidden_size")

@@ -61,7 +61,7 @@ def read_starcoder2(fields: Fields) -> ModelConfig:
 
 
 def read_olmo2(fields: Fields) -> ModelConfig:
-    """Norms behind attention and MLP instead of before them, and of queries and keys over all heads."""
+    """Norms after attention and MLP instead of before them, and of queries and keys over all heads."""
     bias = fields.get("attention_bias", bool, False)
     norms: dict[str, Any] = {"pre_norms": False, "post_norms": True, "qk_norm": True, "qk_norm_of_rows": True}
     return read_shape(fields, "olmo2", qkv_bias=bias, attention_output_bias=bias, **norms)

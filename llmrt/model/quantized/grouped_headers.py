@@ -42,7 +42,7 @@ def in_words(count: int, bits: int) -> int:
 
 
 def grouping(bits: int, group: int) -> str:
-    """In words."""
+    """Such as "4 bits, groups of 128"."""
     return f"{bits} bits, " + (f"groups of {group}" if group else "a scale for each row")
 
 

@@ -33,7 +33,7 @@ class Member(NamedTuple):
 
 
 class Layout(Protocol):
-    """How one matrix is kept. ``weight`` and ``scales`` are the names of two of its tensors behind the module's."""
+    """How one matrix is kept. ``weight`` and ``scales`` are the names of two of its tensors after the module's."""
 
     @property
     def label(self) -> str:
@@ -56,7 +56,7 @@ class Layout(Protocol):
         ...
 
     def members(self, rows: int, columns: int) -> Mapping[str, Member]:
-        """Every tensor that stands beside a module of a matrix [rows, columns], by its name behind the module's."""
+        """Every tensor that stands beside a module of a matrix [rows, columns], by its name after the module's."""
         ...
 
 
@@ -92,7 +92,7 @@ class OneLayout:
 
 @dataclass(frozen=True)
 class QuantizedMatrix:
-    """The matrix ``name`` of ``shape`` [N, K]; ``members`` are its tensors by their names behind the module's.
+    """The matrix ``name`` of ``shape`` [N, K]; ``members`` are its tensors by their names after the module's.
 
     ``dtype`` is that of its numbers.
     """

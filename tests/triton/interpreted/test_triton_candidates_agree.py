@@ -114,7 +114,7 @@ def test_it_is_the_references_twin(case: str, device: str) -> None:
     assert (chosen.backend, reference.backend) == ("triton", "reference")
     theirs, ours = ([moved(value, device) for value in arguments()] for _ in range(2))
     given = {name: moved(value, device) for name, value in options().items()}
-    same(chosen.fn(*ours, **given), reference.fn(*theirs, **given))
+    same(chosen.load()(*ours, **given), reference.load()(*theirs, **given))
     for mine, their in zip(ours, theirs, strict=True):  # what they write to
         if isinstance(mine, Tensor):
             same(mine, their)
