@@ -23,10 +23,9 @@ from benchmarks.peers.files import model_file
 from benchmarks.peers.pairs import Limits, measure_pairs
 from benchmarks.peers.rows import QUICK, ROWS, Row
 from benchmarks.peers.shapes import SHAPES
+from benchmarks.result import options_of, write
 from llmrt.cli.machine import this_machine
 from llmrt.engine.threads import usable_cores
-
-RESULTS = ROOT / "benchmarks/results"
 
 
 def main() -> None:
@@ -140,17 +139,16 @@ def _write(file: Path, report: dict[str, Any]) -> None:
     rows = report["rows"]
     report["rows"] = {row.key: rows[row.key] for row in ROWS if row.key in rows}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, file)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = options_of(__doc__, "compare")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--rows", nargs="+", choices=[row.key for row in ROWS], metavar="KEY", help="these rows alone")
     which.add_argument(
         "--quick", action="store_const", const=QUICK, dest="rows", help="the small shapes at short depth"
     )
-    parser.add_argument("--json", type=Path, default=RESULTS / "compare.json")
     parser.add_argument("--resume", action="store_true", help="keep the rows that the JSON file has")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of runs for a row at most")
     parser.add_argument("--seconds", type=float, default=45, help="begin no pair after so long on a row")

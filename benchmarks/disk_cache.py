@@ -10,17 +10,16 @@ Bar: the first token takes at most 15 % of the time that it took without the cac
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.page_cache import forget
 from benchmarks.peers.client import ROOT
-from benchmarks.provenance import provenance
+from benchmarks.result import options_of, provenance, write
 from benchmarks.serving.client import body_of, stream
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import llmrt_server
@@ -49,15 +48,6 @@ async def ask(port: int, prompts: Prompts, prompt: list[int]) -> dict[str, Any]:
     return measured
 
 
-def drop_from_page_cache() -> None:
-    """Have the disk itself asked for the files."""
-    for file in prompts_folder().rglob("*.kv"):
-        handle = os.open(file, os.O_RDONLY)
-        os.fsync(handle)
-        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(handle)
-
-
 def run_round(model: Path, flags: list[str], prompts: Prompts, length: int) -> dict[str, Any]:
     """A prompt without the cache, and with it after each of two new starts."""
     remove_prompts()
@@ -65,7 +55,8 @@ def run_round(model: Path, flags: list[str], prompts: Prompts, length: int) -> d
     results: dict[str, Any] = {}
     for name in ("cold", "warm", "from_disk"):
         if name == "from_disk":
-            drop_from_page_cache()
+            for file in prompts_folder().rglob("*.kv"):
+                forget(file)
         with llmrt_server(str(model), *flags) as server:
             results[name] = asyncio.run(ask(server.port, prompts, prompt))
     assert results["cold"]["cached_tokens"] == 0
@@ -90,8 +81,7 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/disk_cache.json")
+    parser = options_of(__doc__, "disk_cache")
     parser.add_argument("--prompt", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -114,7 +104,7 @@ def main() -> None:
             f" files not in memory {figures['from_disk_seconds']:.3f} s; {figures['bytes'] / 1e6:.0f} MB",
             flush=True,
         )
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,13 @@ first token takes at most twice as long as alone.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from benchmarks.peers.client import ROOT
-from benchmarks.provenance import provenance
+from benchmarks.result import options_of, provenance, write
 from benchmarks.serving.client import Reply, body_of, stream
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import PLAIN, llmrt_server
@@ -77,8 +73,7 @@ def summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/fairness.json")
+    parser = options_of(__doc__, "fairness")
     parser.add_argument("--prompt", type=int, default=4096)
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
@@ -97,7 +92,7 @@ def main() -> None:
         "bars": {"gap_ratio": GAP_BAR, "prompt_ratio": PROMPT_BAR},
         "figures": figures,
     }
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
     print(
         f"gap between tokens {1000 * figures['gap_before_median']:.1f} ms, beside the prompt 99 % within"
         f" {1000 * figures['gap_beside_p99']:.1f} ms: {figures['gap_ratio']:.2f} times (bar {GAP_BAR:g})\n"

@@ -20,8 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.client import ROOT
-from benchmarks.provenance import provenance
+from benchmarks.result import options_of, provenance, write
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import Server, llmrt_server
 from benchmarks.serving.trials import Watch, fuzz, kill_engine, read_slowly, resources, terminate, vanish
@@ -85,8 +84,7 @@ def full_disk(seed: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/faults.json")
+    parser = options_of(__doc__, "faults")
     parser.add_argument("--vanish", type=int, default=500)
     parser.add_argument("--fuzz", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
@@ -98,7 +96,7 @@ def main() -> None:
     with llmrt_server(MODEL, *FLAGS) as server:
         report |= asyncio.run(run(server, options))
     report["full_disk"] = full_disk(options.seed)
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
     print(json.dumps({name: report[name] for name in list(report)[4:]}, indent=1))
 
 

@@ -15,7 +15,6 @@ as it is stored, and 600 MB.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -31,8 +30,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.page_cache import forget
 from benchmarks.peers.client import ROOT, llmrt_client
 from benchmarks.peers.random_folder import random_folder
+from benchmarks.result import options_of, write
 from llmrt.cli.machine import this_machine
 from llmrt.model.config_files import read_config
 from llmrt.model.families.family import TensorNames
@@ -60,13 +61,6 @@ def measured(command: Sequence[str]) -> dict[str, float]:
 def first_token(model: Path, *options: str) -> list[str]:
     """The command for one token behind a prompt of seven bytes."""
     return [LLMRT, "generate", str(model), "0123456", "--max-tokens", "1", "--ctx", "512", *options]
-
-
-def forget(file: Path) -> None:
-    """Drop a file's pages from the page cache."""
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
-        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 class Steps:
@@ -117,9 +111,8 @@ STEPS = ("quantize", "load", "warm", "cold")
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = options_of(__doc__, "large")
     parser.add_argument("--steps", nargs="*", choices=STEPS, default=STEPS)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/large.json")
     parser.add_argument("--alias", default="mistral-7b")
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
@@ -136,7 +129,7 @@ def main() -> None:
         print(f"{name:9} {figures['seconds']:7.2f} s {figures['peak_bytes'] / 1e9:6.2f} GB", flush=True)
     report["bound_bytes"] = steps.bound_bytes()
     print(f"bound of quantizing {report['bound_bytes'] / 1e9:.2f} GB")
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import subprocess
 import time
 from collections.abc import Coroutine, Sequence
@@ -25,6 +24,7 @@ from typing import Any
 
 from benchmarks.peers.client import ROOT, Client, WorkerError, llmrt_client
 from benchmarks.peers.files import quantized_file
+from benchmarks.result import options_of, write
 from benchmarks.serving.client import Reply, body_of, stream
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import PLAIN, Server, llama_server, llmrt_server
@@ -118,8 +118,7 @@ def peer_file(binary: Path) -> Path:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/load.json")
+    parser = options_of(__doc__, "load")
     parser.add_argument("--streams", type=int, nargs="*", default=[1, 8, 32])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=usable_cores())
@@ -166,7 +165,7 @@ def main() -> None:
                 f" HTTP adds {figures['http_adds']:.0%}",
                 flush=True,
             )
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
 
 
 def _version(binary: Path) -> str:

@@ -8,15 +8,13 @@ Bar: eight requests with an adapter each keep 70 % of the speed of eight without
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.client import ROOT
 from benchmarks.peers.shapes import SHAPES
-from benchmarks.provenance import provenance
 from benchmarks.random_adapter import compare, write_adapter
+from benchmarks.result import options_of, provenance, write
 from llmrt.cli.loading import load_engine
 from llmrt.config import EngineConfig
 from llmrt.engine.threads import usable_cores
@@ -44,8 +42,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/lora.json")
+    parser = options_of(__doc__, "lora")
     parser.add_argument("--shape", choices=SHAPES, default="1.1b")
     parser.add_argument("--quant", default="int4")
     parser.add_argument("--adapters", type=int, default=8)
@@ -63,7 +60,7 @@ def main() -> None:
     )
     chosen = {name: getattr(options, name) for name in ("shape", "quant", "adapters", "rank", "tokens", "threads")}
     report = {**provenance(), **chosen, "bar": BAR, **found}
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
 
 
 if __name__ == "__main__":

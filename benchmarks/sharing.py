@@ -7,17 +7,15 @@ Bars: with twice as many threads as cores half the speed is kept; each of two pr
 
 from __future__ import annotations
 
-import argparse
-import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.peers.client import ROOT, Client, llmrt_client
+from benchmarks.peers.client import Client, llmrt_client
 from benchmarks.peers.shapes import SHAPES
+from benchmarks.result import options_of, write
 from llmrt.cli.machine import this_machine
 from llmrt.engine.threads import usable_cores
 
@@ -61,8 +59,7 @@ def measure_shape(shape: str, threads: int, quant: str, repeat: int) -> dict[str
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/sharing.json")
+    parser = options_of(__doc__, "sharing")
     parser.add_argument("--shapes", nargs="*", choices=TOKENS, default=list(TOKENS))
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=usable_cores())
@@ -86,7 +83,7 @@ def main() -> None:
             f" {figures['kept_side_by_side']:.0%} (bar {NEIGHBOUR_BAR:.0%})",
             flush=True,
         )
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ chats, greedy or drawn as the command line draws, the median keeps 0.97 of its s
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.peers.client import ROOT
-from benchmarks.provenance import provenance
+from benchmarks.result import RESULTS, provenance, write
 from benchmarks.speculation_prompts import CHATS, COPIES
 from llmrt.cli.session import LocalModel, find_model
 from llmrt.config import EngineConfig
@@ -109,8 +107,7 @@ def main() -> None:
         "bars": {"copy": COPY_BAR, "chat": CHAT_BAR, "chat, drawn": CHAT_BAR},
         "figures": figures,
     }
-    path = options.json or ROOT / f"benchmarks/results/speculation-{options.quant}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json or RESULTS / f"speculation-{options.quant}.json")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ processes, the start of Python among them, from a prompt of eight tokens to the 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 from benchmarks.peers.client import ROOT, llama_cpp_client, llmrt_client
 from benchmarks.peers.files import model_file
 from benchmarks.peers.shapes import SHAPES
+from benchmarks.result import options_of, write
 from llmrt.cli.machine import this_machine
 from llmrt.engine.threads import usable_cores
 
@@ -86,8 +86,7 @@ def _first_tokens(shape: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/startup.json")
+    parser = options_of(__doc__, "startup")
     parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=["smollm2", "1.1b"])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=usable_cores())
@@ -110,7 +109,7 @@ def main() -> None:
         figures = report["first_token"][shape] = _first_tokens(shape, options)
         medians = {name: figures[name]["median"] for name in ("cold", "warm", "llama_cpp")}
         print(f"first token, {shape:8}", *(f"{name} {seconds:6.2f} s" for name, seconds in medians.items()), flush=True)
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
 
 
 if __name__ == "__main__":

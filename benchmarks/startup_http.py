@@ -8,9 +8,7 @@ process to the first 200 of ``/ready`` or ``/health``; then the first request th
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 
 from benchmarks.load import peer_file
 from benchmarks.peers.client import ROOT
-from benchmarks.provenance import provenance
+from benchmarks.result import options_of, provenance, write
 from benchmarks.serving.client import body_of, stream
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import Server, llama_server, llmrt_server
@@ -41,8 +39,7 @@ def begin(start: Callable[[], Server], prompts: Prompts) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/startup_http.json")
+    parser = options_of(__doc__, "startup_http")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--llama-server", type=Path, default=ROOT / ".venv-peers/bin/llama-server")
     options = parser.parse_args()
@@ -63,7 +60,7 @@ def main() -> None:
             name: {key: median(run[key] for run in each[1:]) for key in each[0]} for name, each in runs.items()
         },
     }
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.json)
     for name, medians in report["medians"].items():
         print(f"{name:10}", *(f"{key} {seconds:.3f} s" for key, seconds in medians.items()))
 

@@ -8,18 +8,15 @@ answer goes to corners of a grammar that a model would hardly visit.
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from statistics import mean, median, quantiles
 from time import perf_counter
 from typing import Any
 
-from benchmarks.peers.client import ROOT
+from benchmarks.result import options_of, write
 from benchmarks.structured.schemas import Case, accepted, refused
 from benchmarks.structured.truth import fault
 from benchmarks.structured.walk import Walk, Walker
@@ -74,10 +71,9 @@ def _summary(times: Sequence[float]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print, write; status 1 where a bar is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = options_of(__doc__, "structured")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--walks", type=int, default=2, help="Answers a schema.")
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/structured.json")
     options = parser.parse_args()
     tokenizer = load_tokenizer(resolve(options.model, report=lambda line: print(line, file=sys.stderr)).path)
     began = perf_counter()
@@ -89,7 +85,7 @@ def main() -> None:
         "bars": {"invalid": 0, "mask_ms": MASK_BAR_MS},
         **measure(Walker(vocabulary, token_bytes(tokenizer)), options.walks),
     }
-    options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write(report, options.json)
     mask = report["mask_ms"]
     print(
         f"{report['accepted']} schemas followed, {report['refused']} of {report['to_refuse']} others refused;"
