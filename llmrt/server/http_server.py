@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from llmrt.config import ServerSettings
+from llmrt.server import service_manager
 from llmrt.server.app import create_app
 from llmrt.server.http_protocol import HttpProtocol
 from llmrt.server.models import Models
@@ -66,6 +67,7 @@ class HttpServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let open answers end, by themselves or else by the engine's end."""
+        service_manager.tell("STOPPING=1")
         ending = asyncio.create_task(self._end_answers())
         await super().shutdown(sockets)
         ending.cancel()

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from llmrt.config import ServerSettings
 from llmrt.errors import ConfigError, LlmrtError
+from llmrt.server import service_manager
 from llmrt.server.models import Models
 from llmrt.server.served_model import Offer
 
@@ -93,6 +94,7 @@ async def _announce(models: Models, url: str, report: Callable[[str], None]) -> 
         report(
             f"{first.id} is served at {url}/v1 (context: {ready.context_length} tokens); a chat for browsers at {url}/"
         )
+        service_manager.tell("READY=1")
         if others:
             report(f"Loaded when a request names them: {', '.join(offer.id for offer in others)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -99,8 +100,20 @@ def _response(http: httpx.Client, path: str) -> httpx.Response | None:
         return None
 
 
+@pytest.fixture
+def service_manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """What systemd makes for a unit of Type=notify."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(20)
+        yield sock
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_c42_signals_drain_streams(model_path: Path, number: signal.Signals) -> None:
+def test_c42_signals_drain_streams(
+    model_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch, service_manager: socket.socket
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", service_manager.getsockname())
     server = start_process(model_path)
     with httpx.Client(base_url=wait_for_url(server)) as http:
         (worker,) = engines_of(server.pid)
@@ -110,8 +123,10 @@ def test_c42_signals_drain_streams(model_path: Path, number: signal.Signals) -> 
             http.stream("POST", "/v1/completions", json=body) as short,
             http.stream("POST", "/v1/completions", json=hanging) as endless,
         ):
+            assert service_manager.recv(99) == b"READY=1"
             server.send_signal(number)
             os.kill(worker, number)  # a terminal and a service manager signal the whole group
+            assert service_manager.recv(99) == b"STOPPING=1"
             short.read()
             endless.read()
     assert streamed_text(short) == "done"
