@@ -10,15 +10,17 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
+
+import psutil
 
 from llmrt.config import EngineConfig
 from llmrt.engine.messages import LoadAdapter, Ready, Submit, UnloadAdapter
 from llmrt.engine.request import RequestOutput
 from llmrt.engine.stats import EngineStats
-from llmrt.errors import EngineLoadingError, LlmrtError
+from llmrt.errors import EngineLoadingError, LlmrtError, UnavailableError
 from llmrt.server.backoff import Backoff
 from llmrt.server.engine_process import EngineProcess
 from llmrt.server.metrics import Metrics, ModelMetrics
@@ -96,6 +98,20 @@ class EngineClient:
         return self._process.stats
 
     @property
+    def is_ready(self) -> bool:
+        """Whether requests can be answered."""
+        with suppress(UnavailableError):
+            return bool(self.info)
+        return False
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the process has in memory, with the files that it maps; 0 for one that has ended."""
+        with suppress(psutil.Error):
+            return psutil.Process(self.pid).memory_info().rss
+        return 0
+
+    @property
     def is_over(self) -> bool:
         """Whether no engine can be had any more."""
         return self._living.done()
@@ -150,6 +166,7 @@ class EngineClient:
     async def _live(self) -> None:
         """Follow every engine by another until one cannot be had. Raises ``LlmrtError`` that says why."""
         await self._process.ready()
+        self._note_load()
         while True:
             ready_at = time.monotonic()
             reason = await self._process.ended()
@@ -177,8 +194,12 @@ class EngineClient:
             return False  # why it has ended is logged like any other end
         await self._load_adapters_again()
         self._restart_at = None
+        self._note_load()
         logger.warning("the engine of %s is ready again after %.1f s", self._name, self._process.load_seconds)
         return True
+
+    def _note_load(self) -> None:
+        self._metrics.loads.observe(self._process.load_seconds)
 
     async def _load_adapters_again(self) -> None:
         """One whose folder has gone or changed for the worse is left out: it alone is lost, not the model."""

@@ -17,6 +17,10 @@ _GAUGES = {
     "vllm:kv_cache_usage_perc": ("kv_usage", "The share of the KV cache that requests hold; 1 is all of it."),
     "vllm:gpu_cache_usage_perc": ("kv_usage", "The same under the name that older dashboards ask for."),
 }
+_OF_PROCESS = {
+    "llmrt:engine_ready": ("is_ready", "1 where requests can be answered, 0 while the engine loads or has died."),
+    "llmrt:engine_resident_memory_bytes": ("memory_bytes", "What the engine process has in memory, mapped files too."),
+}
 _COUNTERS = {
     "vllm:num_preemptions": ("num_preemptions", "Requests that gave their KV blocks to others, to be computed again."),
     "vllm:prefix_cache_queries": ("prefix_queries", "Tokens of prompts that were looked for in the prefix cache."),
@@ -39,6 +43,16 @@ class ObservedEngine(Protocol):
 
     num_restarts: int
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests can be answered."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its process has in memory."""
+        ...
+
 
 class EngineCollector(Collector):
     """The state of each of ``engines``, by its model's name, as they are when Prometheus asks.
@@ -52,14 +66,15 @@ class EngineCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every family, for the registry."""
         engines = self._engines()
+        stats = {model: engine.stats for model, engine in engines.items()}
         for name, (field, text) in _GAUGES.items():
-            yield _family(GaugeMetricFamily(name, text, labels=_LABELS), field, engines)
+            yield _family(GaugeMetricFamily(name, text, labels=_LABELS), field, stats)
         for name, (field, text) in _COUNTERS.items():
-            yield _family(CounterMetricFamily(name, text, labels=_LABELS), field, engines)
+            yield _family(CounterMetricFamily(name, text, labels=_LABELS), field, stats)
+        for name, (field, text) in _OF_PROCESS.items():
+            yield _family(GaugeMetricFamily(name, text, labels=_LABELS), field, engines)
         restarts = CounterMetricFamily("llmrt:engine_restarts", "Engines that followed one that died.", labels=_LABELS)
-        for model, engine in engines.items():
-            restarts.add_metric([model], engine.num_restarts)
-        yield restarts
+        yield _family(restarts, "num_restarts", engines)
         yield _cache_config(engines)
 
 
@@ -76,8 +91,8 @@ def _cache_config(engines: Mapping[str, ObservedEngine]) -> Metric:
 
 
 def _family(
-    family: GaugeMetricFamily | CounterMetricFamily, field: str, engines: Mapping[str, ObservedEngine]
+    family: GaugeMetricFamily | CounterMetricFamily, field: str, of_models: Mapping[str, EngineStats | ObservedEngine]
 ) -> Metric:
-    for model, engine in engines.items():
-        family.add_metric([model], getattr(engine.stats, field))
+    for model, told in of_models.items():
+        family.add_metric([model], getattr(told, field))
     return family

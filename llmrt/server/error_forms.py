@@ -12,6 +12,7 @@ from starlette.types import Scope
 from llmrt.errors import LlmrtError
 from llmrt.server.dialects.anthropic.client import is_anthropic
 from llmrt.server.errors import INVALID_REQUEST, ErrorBody, HttpError, describe
+from llmrt.server.exchange import current_exchange
 from llmrt.server.json_response import json_response
 
 THREAD = "thread"  # a conversation that the server keeps, a field of /v1/messages
@@ -87,6 +88,7 @@ def form_of(path: str) -> Callable[[HttpError], Struct]:
 
 def respond(error: HttpError, scope: Scope) -> Response:
     """The response to a request. Clients of Anthropic's API ask for paths that are not theirs alone."""
+    current_exchange().error = error.kind
     form = form_of(scope["path"])
     if form is openai_error and is_anthropic(scope):
         form = anthropic_error

@@ -62,6 +62,11 @@ class HttpError:
     body: ErrorBody
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def kind(self) -> str:
+        """What the log and the metrics call it by."""
+        return self.body.code or self.body.type
+
 
 def describe(error: Exception) -> HttpError:
     """The answer to ``error``; what is not an ``LlmrtError`` is a bug, of which the client learns no more."""

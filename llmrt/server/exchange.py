@@ -27,7 +27,7 @@ class TokenCount:
 class Exchange:
     """``status`` is None until the response begins, ``model`` and ``tokens`` for a request that does not get so far.
 
-    ``client`` is its address, ``model`` the name that answers.
+    ``client`` is its address, ``model`` the name that answers, ``error`` the code of what it ended with, if it did.
     """
 
     id: str
@@ -37,6 +37,7 @@ class Exchange:
     began: float = field(default_factory=time.monotonic)
     status: int | None = None
     model: str | None = None
+    error: str | None = None
     tokens: TokenCount | None = None
 
     def __str__(self) -> str:
@@ -46,8 +47,8 @@ class Exchange:
     def line(self) -> str:
         """How it ended, as a line of text."""
         count = "" if self.tokens is None else f" {self.tokens.prompt_tokens}+{self.tokens.completion_tokens} tokens"
-        model = "" if self.model is None else f" {self.model}"
-        return f"{self} {self.status or 'closed'} {self._seconds:.3f}s{model}{count}"
+        about = "".join(f" {word}" for word in (self.model, self.error) if word)
+        return f"{self} {self.status or 'closed'} {self._seconds:.3f}s{about}{count}"
 
     @property
     def fields(self) -> Mapping[str, object]:
@@ -55,8 +56,8 @@ class Exchange:
         tokens = {} if self.tokens is None else asdict(self.tokens)
         seconds = round(self._seconds, 6)
         about = {"request_id": self.id, "client": self.client, "method": self.method, "path": self.path}
-        model = {} if self.model is None else {"model": self.model}
-        return {**about, "status": self.status, "seconds": seconds, **model, **tokens}
+        ended = {name: word for name, word in (("model", self.model), ("error", self.error)) if word}
+        return {**about, "status": self.status, "seconds": seconds, **ended, **tokens}
 
     @property
     def _seconds(self) -> float:

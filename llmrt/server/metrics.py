@@ -20,6 +20,7 @@ from llmrt.errors import LlmrtError
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2.5, 5, 10, 40)
 _FIRST_SECONDS = (*_TOKEN_SECONDS, 80, 160, 640, 2560)
 _REQUEST_SECONDS = (0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 60, 120, 240, 480, 960, 1920, 7680)
+_LOAD_SECONDS = (1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
 _TOKENS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 _COUNTERS = {
     "prompt_tokens": "Tokens of prompts.",
@@ -56,6 +57,14 @@ class Metrics:
             name: Histogram(f"vllm:{name}", text, model, registry=self.registry, buckets=bounds)
             for name, (bounds, text) in _HISTOGRAMS.items()
         }
+        self._loads = Histogram(
+            "llmrt:model_load_seconds",
+            "From an engine's start until it can answer.",
+            model,
+            registry=self.registry,
+            buckets=_LOAD_SECONDS,
+        )
+        self._errors = Counter("llmrt:errors", "Requests that ended with an error.", ("code",), registry=self.registry)
         self._http = Counter("http_requests", "HTTP requests.", ("method", "status", "handler"), registry=self.registry)
         self._ends = Counter("vllm:request_success", "Requests by how they ended.", ended, registry=self.registry)
 
@@ -63,12 +72,17 @@ class Metrics:
         """An HTTP request was answered, by the route ``handler``; as FastAPI's instrumentators tell of it."""
         self._http.labels(method, f"{status // 100}xx", handler).inc()
 
+    def count_error(self, code: str) -> None:
+        """A request ended with an error, before its answer or within a stream."""
+        self._errors.labels(code).inc()
+
     def of_model(self, model: str) -> ModelMetrics:
         """What is told of the requests to one model."""
         return ModelMetrics(
             {name: counter.labels(model) for name, counter in self._counters.items()},
             {name: histogram.labels(model) for name, histogram in self._histograms.items()},
             {reason: self._ends.labels(model, reason) for reason in _REASONS},
+            self._loads.labels(model),
         )
 
 
@@ -79,6 +93,7 @@ class ModelMetrics:
     counters: Mapping[str, Counter]
     histograms: Mapping[str, Histogram]
     ends: Mapping[FinishReason, Counter]
+    loads: Histogram
 
     def count(self, name: str, amount: int) -> None:
         """Add to a counter."""

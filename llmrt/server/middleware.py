@@ -49,6 +49,8 @@ class RequestLog:
             handler = getattr(scope.get("route"), "path", "none")
             log("request", exchange.line, exchange.fields, _level(handler, exchange))
             self._metrics.count_http(exchange.method, exchange.status or _LEFT, handler)
+            if exchange.error is not None:
+                self._metrics.count_error(exchange.error)
 
 
 def _level(handler: str, exchange: Exchange) -> int:

@@ -85,7 +85,9 @@ async def frames(records: AsyncGenerator[RecordT, None], framing: Framing[Record
         if not isinstance(error, LlmrtError):
             exchange = current_exchange()
             logger.exception("%s failed in its stream", exchange, extra={"fields": {"request_id": exchange.id}})
-        yield framing.failure(describe(error))
+        failure = describe(error)
+        current_exchange().error = failure.kind
+        yield framing.failure(failure)
     else:
         if framing.end:
             yield framing.end

@@ -55,7 +55,7 @@ def test_every_kind_of_request_is_logged(http: httpx.Client, line_of: Lines, cap
     embedded = line_of("request", http.post("/v1/embeddings", json={"input": ["ab", "c"]}))
     nowhere = line_of("request", http.get("/nowhere"))
     assert (embedded["prompt_tokens"], embedded["completion_tokens"], nowhere["status"]) == (3, 0, 404)
-    assert not {"model", "prompt_tokens"} & nowhere.keys()
+    assert nowhere["error"] == "unknown_url" and not {"model", "prompt_tokens"} & nowhere.keys()
     assert "POST /v1/embeddings 200" in caplog.text and "tiny-alias 3+0 tokens" in caplog.text
 
 

@@ -45,6 +45,9 @@ NAMES = [
     "vllm:request_generation_tokens_bucket",
     "process_resident_memory_bytes",
     "llmrt:engine_restarts_total",
+    "llmrt:engine_ready",
+    "llmrt:engine_resident_memory_bytes",
+    "llmrt:model_load_seconds_bucket",
 ]
 
 
@@ -127,12 +130,27 @@ def test_the_engines_state_is_that_of_now(http: httpx.Client) -> None:
 
 
 def test_an_engine_that_follows_another_is_counted(http: httpx.Client) -> None:
+    before = read(http)
+    assert before["llmrt:engine_ready"] == before["llmrt:model_load_seconds_count"] == 1
+    assert before["llmrt:engine_resident_memory_bytes"] > 1e6
     error_of(chat(http, "@die"), 503)
-    assert http.get("/metrics").status_code == 200
+    assert read(http)["llmrt:engine_ready"] == 0
     eventually(lambda: http.get("/ready").status_code == 200)
     values = read(http)
     assert values["llmrt:engine_restarts_total"] == values["vllm:request_success_total error"] == 1
     assert values["vllm:num_requests_running"] == 0
+    assert (values["llmrt:engine_ready"], values["llmrt:model_load_seconds_count"]) == (1, 2)
+
+
+def test_errors_are_counted_by_their_code(http: httpx.Client) -> None:
+    error_of(chat(http, "hi", model="other"), 404)
+    error_of(chat(http, "hi", temperature="hot"), 400)
+    error_of(chat(http, "@fail"), 500)
+    assert "server_error" in chat(http, "@fail", stream=True).text  # of a response with status 200
+    error_of(http.get("/no/such/path"), 404)
+    counted = {name: value for name, value in read(http).items() if name.startswith("llmrt:errors_total")}
+    codes = {"model_not_found": 1, "invalid_value": 1, "server_error": 2, "unknown_url": 1}
+    assert counted == {f"llmrt:errors_total {code}": number for code, number in codes.items()}
 
 
 def test_metrics_need_the_key_too(model_path: Path) -> None:
@@ -155,8 +173,9 @@ def test_http_requests_are_counted_by_their_route_and_the_kind_of_their_status(h
 
 
 def test_blocks_of_the_cache_have_vllms_names() -> None:
-    engine = SimpleNamespace(stats=EngineStats(num_blocks=99, block_size=16), num_restarts=0)
-    loading = SimpleNamespace(stats=EngineStats(), num_restarts=0)
+    process = {"num_restarts": 0, "is_ready": True, "memory_bytes": 1}
+    engine = SimpleNamespace(stats=EngineStats(num_blocks=99, block_size=16), **process)
+    loading = SimpleNamespace(stats=EngineStats(), **process)
     families = EngineCollector(lambda: {"a": engine, "b": loading}).collect()
     (family,) = (each for each in families if each.name == "vllm:cache_config_info")
     (sample,) = family.samples
