@@ -44,6 +44,13 @@ OCCUPY_DATABASE = """() => new Promise((resolve) => {
 })"""
 
 
+COUNT_LINES = """(cells) => cells.map((cell) => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return range.getClientRects().length;
+})"""
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = write_model(tmp_path_factory.mktemp("models") / "tiny-chat")
@@ -300,3 +307,23 @@ def test_nothing_is_wider_than_the_window(page: Page) -> None:
     answer(page)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.locator("#served-text").evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+def test_blocks_run_in_the_direction_of_their_words(page: Page) -> None:
+    say(page, "# שלם\n\nשלם `a.b` English.\n\n1. שלם\n\nhello שלם\n\n```\n# שלם\n```")
+    answer(page)
+    directions = "blocks => blocks.map(block => getComputedStyle(block).direction)"
+    assert page.locator(".assistant .body > *").evaluate_all(directions) == ["rtl", "rtl", "rtl", "ltr", "ltr"]
+    assert page.locator(".assistant .body p > code").evaluate_all(directions) == ["ltr"]
+
+
+def test_formulas_stay_as_they_were_written(page: Page) -> None:
+    say(page, r"$\{x_1\}$, \(a*b*c\) and $$\frac{1}{2}$$ for $5 and $10; $PATH:$HOME")
+    assert answer(page).endswith("for $5 and $10; $PATH:$HOME")
+    assert page.locator(".assistant .math").all_inner_texts() == [r"\{x_1\}", "a*b*c", r"\frac{1}{2}"]
+
+
+def test_words_of_tables_are_not_broken(page: Page) -> None:
+    say(page, "| Name | Value | Description |\n|---|---|---|\n" + f"| a | 1 | {'long ' * 20} {'x' * 60} |")
+    answer(page)
+    assert page.locator(".table th").evaluate_all(COUNT_LINES) == [1, 1, 1]

@@ -41,7 +41,7 @@ export class Settings {
   }
 
   _system(conversation) {
-    const area = h("textarea", { id: "setting-system", rows: 4, value: conversation.system, placeholder: "You are a careful assistant." });
+    const area = h("textarea", { id: "setting-system", dir: "auto", rows: 4, value: conversation.system, placeholder: "You are a careful assistant." });
     area.addEventListener("input", () => {
       conversation.system = area.value.trim();
       this._onchange(conversation);

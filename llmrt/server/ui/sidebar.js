@@ -64,7 +64,7 @@ export class Sidebar {
     const title = titleOf(conversation);
     const current = conversation === this._shown.current;
     const item = h("li", { className: current ? "item current" : "item" });
-    const open = h("button", { type: "button", className: "open", onclick: () => this._onopen(conversation) }, title);
+    const open = h("button", { type: "button", className: "open", dir: "auto", onclick: () => this._onopen(conversation) }, title);
     if (current) open.setAttribute("aria-current", "page");
     if (this._shown.busy.has(conversation.id)) open.prepend(h("span", { className: "dot busy", role: "img", "aria-label": "Answering" }));
     item.append(
@@ -76,7 +76,7 @@ export class Sidebar {
   }
 
   _rename(item, conversation) {
-    const input = h("input", { type: "text", value: titleOf(conversation), "aria-label": "Name of the conversation", className: "rename" });
+    const input = h("input", { type: "text", dir: "auto", value: titleOf(conversation), "aria-label": "Name of the conversation", className: "rename" });
     let done = false;
     const finish = (keep) => {
       if (done) return;

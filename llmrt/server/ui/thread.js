@@ -48,7 +48,7 @@ export class Thread {
   edit(node) {
     const article = this._articleOf(node);
     if (!article) return;
-    const area = h("textarea", { className: "editor", value: node.content, "aria-label": "Edit the message" });
+    const area = h("textarea", { className: "editor", dir: "auto", value: node.content, "aria-label": "Edit the message" });
     const finish = (text) => {
       article.replaceWith(this._article(node));
       if (text !== null && text.trim() && text !== node.content) this._actions.edit(node, text);

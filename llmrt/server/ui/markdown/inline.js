@@ -121,10 +121,10 @@ function readAddress(text, at) {
   return [link(address, [address]), at + address.length];
 }
 
-/** Formulas are shown as they were written. */
+/** Formulas are shown as they were written. Single dollars are theirs if no space is inside them and no word behind. */
 function readMath(text, at) {
-  const match = /^\$\$([^]+?)\$\$/.exec(text.slice(at));
-  return match && [math(match[1]), at + match[0].length];
+  const match = /^\$\$([^]+?)\$\$|^\$([^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\w)/.exec(text.slice(at));
+  return match && [math(match[1] ?? match[2]), at + match[0].length];
 }
 
 function math(source) {

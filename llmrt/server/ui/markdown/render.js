@@ -1,5 +1,5 @@
 // Markdown to DOM nodes. While an answer grows, only the blocks that changed are built anew, so that a selection or a
-// copy button further up stays.
+// copy button further up stays. Each block runs in the direction of its own words, code from left to right.
 
 import { copyButton, h } from "../dom.js";
 import { parseBlocks } from "./blocks.js";
@@ -25,7 +25,7 @@ export function renderMarkdown(container, text) {
 function render(block) {
   switch (block.type) {
     case "heading":
-      return h(`h${Math.min(6, block.level + 1)}`, {}, inline(block.text)); // h1 is the page's own
+      return h(`h${Math.min(6, block.level + 1)}`, { dir: "auto" }, inline(block.text)); // h1 is the page's own
     case "code":
       return code(block);
     case "rule":
@@ -37,7 +37,7 @@ function render(block) {
     case "table":
       return table(block);
     default:
-      return h("p", {}, inline(block.text));
+      return h("p", { dir: "auto" }, inline(block.text));
   }
 }
 
@@ -45,14 +45,14 @@ function code({ language, text }) {
   const label = language ? `Copy the ${language} code` : "Copy the code";
   return h(
     "figure",
-    { className: "code" },
+    { className: "code", dir: "ltr" },
     h("figcaption", {}, h("span", {}, language || "text"), copyButton(label, () => text)),
     h("pre", { tabIndex: 0 }, h("code", {}, highlight(text, language))),
   );
 }
 
 function list({ ordered, start, items }) {
-  const element = h(ordered ? "ol" : "ul", {}, items.map(item));
+  const element = h(ordered ? "ol" : "ul", { dir: "auto" }, items.map(item));
   if (ordered && start !== 1) element.start = start;
   return element;
 }
@@ -69,6 +69,6 @@ function table({ header, aligns, rows }) {
   return h(
     "div",
     { className: "table", tabIndex: 0, role: "region", "aria-label": "Table" },
-    h("table", {}, h("thead", {}, row("th", header)), h("tbody", {}, rows.map((values) => row("td", values)))),
+    h("table", { dir: "auto" }, h("thead", {}, row("th", header)), h("tbody", {}, rows.map((values) => row("td", values)))),
   );
 }
