@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from llmrt.errors import RequestError
 from llmrt.server.answer_plan import AnswerPlan, plan_answer
-from llmrt.server.chat_prompt import ChatPrompt, chat_prompt, unknown_variables
+from llmrt.server.chat_prompt import ChatPrompt, encode_prompt, render_prompt, unknown_variables
 from llmrt.server.choice import CallDelta, Delta, ReportedToken
 from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import chat_logprobs
@@ -49,11 +49,11 @@ async def admit_chat(
     if body.top_logprobs is not None and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     # Templates, long prompts and grammars take milliseconds, in which other streams go on.
-    prompt, plan = await asyncio.to_thread(_prepare, state.model, body)
+    prompt, token_ids, plan = await asyncio.to_thread(_prepare, state.model, body)
     return admit(
         state,
         body,
-        [prompt.token_ids],
+        [token_ids],
         id_prefix=id_prefix,
         prompt_param="messages",
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
@@ -65,10 +65,10 @@ async def admit_chat(
     )
 
 
-def _prepare(model: ServedModel, body: ChatBody) -> tuple[ChatPrompt, AnswerPlan]:
+def _prepare(model: ServedModel, body: ChatBody) -> tuple[ChatPrompt, list[int], AnswerPlan]:
     tools = tool_use(body)
-    prompt = chat_prompt(model, body, tools)
-    return prompt, plan_answer(model, body, tools, prompt.thoughts)
+    prompt = render_prompt(model, body, tools)
+    return prompt, encode_prompt(model, body, prompt), plan_answer(model, body, tools, prompt.thoughts)
 
 
 async def chat_completion(reply: Reply) -> ChatCompletion:

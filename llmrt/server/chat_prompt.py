@@ -1,4 +1,4 @@
-"""Chat messages to a prompt's text, and that to tokens, by the model's template."""
+"""From the messages of a chat request to the text of a prompt, by the model's template, and to its tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from llmrt.errors import RequestError
 from llmrt.server.schemas import ChatBody
 from llmrt.server.served_model import ServedModel
-from llmrt.server.tool_use import ToolUse
+from llmrt.server.tool_use import ToolUse, tool_use
 from llmrt.text.chat_format import ChatFormat
 from llmrt.text.messages import Message
 from llmrt.text.tool_formats.tool_grammar import Thoughts
@@ -20,9 +20,10 @@ _RESERVED = ("messages", "tools", "add_generation_prompt", "self")
 
 
 @dataclass(frozen=True)
-class ChatText:
-    """``continues``: the answer goes on in the middle of a message, so its first space is part of it.
+class ChatPrompt:
+    """A conversation as the model reads it.
 
+    ``continues``: the answer goes on in the middle of a message, so its first space is part of it.
     ``thoughts`` are those that the answer may begin with.
     """
 
@@ -31,25 +32,20 @@ class ChatText:
     thoughts: Thoughts | None
 
 
-@dataclass(frozen=True)
-class ChatPrompt:
-    """The same in tokens."""
-
-    token_ids: list[int]
-    continues: bool
-    thoughts: Thoughts | None
+def prompt_token_ids(model: ServedModel, body: ChatBody) -> list[int]:
+    """The prompt of a chat request in tokens. Raises as ``render_prompt`` and ``encode_prompt``."""
+    return encode_prompt(model, body, render_prompt(model, body, tool_use(body)))
 
 
-def chat_prompt(model: ServedModel, body: ChatBody, tools: ToolUse | None = None) -> ChatPrompt:
-    """Render and encode the messages of ``body``; may take milliseconds for long ones. Raises as ``chat_text``."""
-    prompt = chat_text(model, body, tools)
+def encode_prompt(model: ServedModel, body: ChatBody, prompt: ChatPrompt) -> list[int]:
+    """The tokens of ``prompt``; may take milliseconds. Raises ``RequestError`` where there are none."""
     token_ids = model.tokenizer.encode(prompt.text, add_special_tokens=bool(body.add_special_tokens))
     if not token_ids:
         raise RequestError("The messages render to no tokens.", param="messages")
-    return ChatPrompt(token_ids, prompt.continues, prompt.thoughts)
+    return token_ids
 
 
-def chat_text(model: ServedModel, body: ChatBody, tools: ToolUse | None = None) -> ChatText:
+def render_prompt(model: ServedModel, body: ChatBody, tools: ToolUse | None) -> ChatPrompt:
     """Render the messages of ``body``, with the ``tools`` that may be called.
 
     Raises ``RequestError`` for messages that cannot be rendered and ``TemplateError`` for those that the
@@ -58,16 +54,15 @@ def chat_text(model: ServedModel, body: ChatBody, tools: ToolUse | None = None) 
     chat = model.chat
     if chat is None:
         raise RequestError(f"The model {model.id!r} has no chat template; use /v1/completions.", param="messages")
-    variables = template_variables(chat, body)
+    variables = _variables(chat, body)
     continues = _continues(body)
     shown = [] if tools is None else tools.shown
     history = chat.history(body.messages, shown)
-    render = _render_continued if continues else _render
-    text = render(chat, history, shown, variables)
-    return ChatText(text, continues, _thoughts(chat, text, history[-1]["content"] if continues else ""))
+    text = _render_continued(chat, history, shown, variables) if continues else chat.render(history, shown, **variables)
+    return ChatPrompt(text, continues, _thoughts(chat, text, history[-1]["content"] if continues else ""))
 
 
-def template_variables(chat: ChatFormat, body: ChatBody) -> dict[str, Any]:
+def _variables(chat: ChatFormat, body: ChatBody) -> dict[str, Any]:
     """What the request sets in the template; ``RequestError`` for what it must not set."""
     variables = dict(body.chat_template_kwargs or {})
     if reserved := [name for name in _RESERVED if name in variables]:
@@ -125,12 +120,6 @@ def _continues(body: ChatBody) -> bool:
     if last and body.messages[-1].get("tool_calls"):
         raise RequestError("The last message calls tools; the tools' answers must follow it.", param="messages")
     return last and body.continue_final_message is not False
-
-
-def _render(
-    chat: ChatFormat, history: Sequence[Message], tools: Sequence[Mapping[str, object]], variables: Mapping[str, Any]
-) -> str:
-    return chat.render(history, tools, **variables)
 
 
 def _render_continued(

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from llmrt.errors import ContextLengthError, RequestError
 from llmrt.server.body import json_body
 from llmrt.server.chat import admit_chat
-from llmrt.server.chat_prompt import chat_prompt, unknown_variables
+from llmrt.server.chat_prompt import prompt_token_ids, unknown_variables
 from llmrt.server.dependencies import State
 from llmrt.server.dialects.anthropic.answer import AnthropicEvents, message_events, whole_message
 from llmrt.server.dialects.anthropic.body import FIELDS, CountBody, MessagesBody
@@ -21,10 +21,8 @@ from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.json_response import json_response
 from llmrt.server.reply import Reply
 from llmrt.server.schemas import ChatBody
-from llmrt.server.served_model import ServedModel
 from llmrt.server.state import ServerState
 from llmrt.server.stream import RecordStream, until_disconnect
-from llmrt.server.tool_use import tool_use
 
 router = APIRouter()
 
@@ -49,9 +47,9 @@ async def count_tokens(state: State, body: Annotated[CountBody, Depends(json_bod
     unused = [*check_extra_fields(body, FIELDS), *unused_fields(state.model, body)]
     with NAMES.in_errors():
         chat = chat_body(state.model, body)
-        count = await asyncio.to_thread(_count, state.model, chat)
+        token_ids = await asyncio.to_thread(prompt_token_ids, state.model, chat)
     headers = NAMES.headers(ignored_header([*unused, *unknown_variables(state.model, chat)]))
-    return json_response(count, headers)
+    return json_response(TokenCount(len(token_ids)), headers)
 
 
 async def _admit(state: ServerState, chat: ChatBody, unused: Sequence[str]) -> Reply:
@@ -60,7 +58,3 @@ async def _admit(state: ServerState, chat: ChatBody, unused: Sequence[str]) -> R
     except ContextLengthError as error:  # in the words that clients look for
         message = f"prompt is too long: {error.num_tokens} tokens > {error.context_length} maximum"
         raise RequestError(message, param="messages", code=error.code) from error
-
-
-def _count(model: ServedModel, chat: ChatBody) -> TokenCount:
-    return TokenCount(len(chat_prompt(model, chat, tool_use(chat)).token_ids))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from llmrt.errors import RequestError
 from llmrt.server.body import json_body
-from llmrt.server.chat_prompt import chat_prompt, chat_text, unknown_variables
+from llmrt.server.chat_prompt import prompt_token_ids, render_prompt, unknown_variables
 from llmrt.server.dependencies import State
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.fields import as_body
@@ -108,7 +108,7 @@ async def detokenize(state: State, body: Annotated[DetokenizeBody, Depends(json_
 async def apply_template(state: State, body: Annotated[ChatBody, Depends(json_body(ChatBody))]) -> Response:
     """The prompt that a chat request with this body would have."""
     ignored = check_extra_fields(body)
-    prompt = await asyncio.to_thread(chat_text, state.model, body, tool_use(body))
+    prompt = await asyncio.to_thread(render_prompt, state.model, body, tool_use(body))
     return json_response(Rendered(prompt.text), ignored_header([*unknown_variables(state.model, body), *ignored]))
 
 
@@ -133,8 +133,7 @@ def _encode(model: ServedModel, body: TokenizeBody) -> tuple[list[int], list[str
         raise RequestError("Send one of prompt, content and messages.", param="prompt")
     if given == ["messages"]:
         chat = as_body(ChatBody, {name: value for name, value in body if name != "return_token_strs"})
-        prompt = chat_prompt(model, chat, tool_use(chat))
-        return prompt.token_ids, [*unknown_variables(model, chat), *check_extra_fields(chat)]
+        return prompt_token_ids(model, chat), [*unknown_variables(model, chat), *check_extra_fields(chat)]
     special = body.add_special_tokens is not False if body.content is None else bool(body.add_special)
     text = body.prompt if body.content is None else body.content
     assert text is not None
