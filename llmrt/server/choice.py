@@ -37,12 +37,12 @@ class CallDelta:
 
 
 class Delta(Struct, frozen=True, kw_only=True):
-    """What a choice gained. ``logprobs`` are those of the tokens that begin in the content given out so far, or of all;
-    ``prompt_logprobs`` come with its first text.
+    """What a choice gained; ``text`` is content.
 
-    ``text`` is content. ``stop_reason`` is the stop string that ended the choice, None where anything else did.
-    ``num_cached_tokens`` of the prompt, ``num_disk_tokens`` and ``diverged_at`` are its request's, and
-    ``num_reasoning_tokens`` of the answer those so far.
+    ``logprobs`` are of the tokens that begin in the content given out so far, each once; of all tokens where the
+    choice reports all. ``prompt_logprobs`` come with the first delta. ``stop_reason`` is the stop string that ended
+    the choice, None where anything else did. ``num_cached_tokens``, ``num_disk_tokens`` and ``diverged_at`` are of
+    the prompt, ``num_reasoning_tokens`` of the whole answer so far.
     """
 
     index: int
@@ -61,9 +61,9 @@ class Delta(Struct, frozen=True, kw_only=True):
 
 
 class Choice:
-    """The state of one answer between engine outputs. ``finished``: nothing that is computed from now on is of it.
+    """The state of one answer between engine outputs; once it is ``finished``, later outputs are no part of it.
 
-    With ``report_all``, all its tokens are reported, without text too, so that they can be counted.
+    With ``report_all`` the log-probabilities of all its tokens are reported, also of those without text.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ class _Naming(msgspec.Struct, frozen=True):
 async def _named_model(request: Request) -> str | None:
     """The model that the body names, or the query where there is no body.
 
-    A body that cannot be read is refused by who needs the rest of it.
+    A body that cannot be read is refused by the route, which reads all of it.
     """
     if request.method == "GET":
         return as_body(ModelQuery, request.query_params).model

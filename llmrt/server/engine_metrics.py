@@ -34,7 +34,7 @@ _COUNTERS = {
 
 
 class ObservedEngine(Protocol):
-    """The engine as far as it is told of."""
+    """What is read of an engine."""
 
     @property
     def stats(self) -> EngineStats:

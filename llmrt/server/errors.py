@@ -81,14 +81,7 @@ def describe(error: Exception) -> HttpError:
             seconds = error.retry_after
             headers = {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(1000 * seconds))}
             return HttpError(status, ErrorBody(str(error), kind, None, code), headers)
-        case (
-            ApiKeyError()
-            | AdminError()
-            | ForeignPageError()
-            | BodyTooLargeError()
-            | SlowClientError()
-            | DeadlineError()
-        ):
+        case LlmrtError() if type(error) in _REFUSED:
             status, code, headers = _REFUSED[type(error)]
             kind = INVALID_REQUEST if status < 500 else "server_error"
             return HttpError(status, ErrorBody(str(error), kind, None, code), headers)

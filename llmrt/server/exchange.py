@@ -76,7 +76,7 @@ def begin_exchange(scope: Scope) -> Exchange:
 
 
 def current_exchange() -> Exchange:
-    """The exchange of this context; one of nobody outside of a request."""
+    """The exchange that this code runs for; outside of a request, a blank one."""
     return _current.get(None) or Exchange(id="-", client="-", method="-", path="-")
 
 

@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 from llmrt.errors import RequestError
 
 Body = TypeVar("Body", bound=BaseModel)
-# How pydantic calls the forms of a field that has several; those in angles are tags of ours.
+# What pydantic adds to the place of an error in a field of several forms: the form's type, or its tag, which we put
+# in angle brackets.
 _FORM = re.compile(r"str|int|float|bool|(list|dict)\[.*\]|<.*>")
 
 

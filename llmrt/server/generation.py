@@ -19,8 +19,8 @@ from llmrt.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """``n`` answers to each prompt; choice ``i`` answers prompt ``i // n``. ``max_tokens`` is one a prompt,
-    0 where only the prompt is of interest.
+    """``n`` answers to each prompt; choice ``i`` answers prompt ``i // n``. ``max_tokens`` has a limit for each prompt,
+    which is 0 where only the prompt is of interest.
 
     ``stop`` strings are looked for in the content that ``answer`` finds, not in thoughts or calls.
     """

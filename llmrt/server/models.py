@@ -76,9 +76,9 @@ class Models:
         self.metrics.registry.register(EngineCollector(self._engines))
         self._seats: dict[Offer, _Seat] = {}
         self._refused: dict[Offer, float] = {}  # when others were in use, while all of them are here
-        self._one_by_one = asyncio.Lock()  # who loads counts on the memory that is left
+        self._one_by_one = asyncio.Lock()  # a load counts on the memory that is free when it begins
         self._adapters_one_by_one = asyncio.Lock()
-        self._leaving = asyncio.create_task(self._unload_who_is_idle())
+        self._leaving = asyncio.create_task(self._unload_idle())
 
     @classmethod
     async def start(
@@ -180,9 +180,9 @@ class Models:
                 raise
 
     async def failed(self) -> None:
-        """Wait until there is no reason to go on. Raises ``LlmrtError`` that says why.
+        """Wait for a reason to stop the server. Raises the ``LlmrtError`` that says it.
 
-        That is a first model that cannot be loaded at all, or an only one that is lost later.
+        That is a first model that cannot be loaded, or an only one whose engine is lost later.
         """
         async with self.use(None) as first:  # which is not idle before it is ready
             await first.engine.ready()
@@ -217,7 +217,7 @@ class Models:
         return ServerState(engine, model, self._settings)
 
     async def _load(self, offer: Offer) -> ServerState:
-        """The model with its engine ready. Who waits for it hears why there is none, and so does the log."""
+        """The model with its engine ready. Why there is none is raised, and logged."""
         try:
             return await self._load_in_turn(offer)
         except LlmrtError as error:
@@ -247,7 +247,7 @@ class Models:
                 await state.engine.ready()
 
     async def _make_room(self, offer: Offer, error: MemoryFitError) -> None:
-        """Unload the model that has been idle for longest. Raises what to tell the client where there is none."""
+        """Unload the model that has been idle for longest. Raises what to tell the client where none is idle."""
         idle = {other: seat for other, seat in self._seats.items() if seat.is_idle}
         if idle:
             await self._unload(min(idle, key=lambda other: idle[other].idle_since))
@@ -263,10 +263,10 @@ class Models:
         if time.monotonic() < refused + _IN_USE_SECONDS and not any(seat.is_idle for seat in self._seats.values()):
             raise _in_use(offer)
 
-    async def _unload_who_is_idle(self) -> None:
+    async def _unload_idle(self) -> None:
         while True:
             await asyncio.sleep(min(1.0, self._keep_seconds / 4))
-            async with self._one_by_one:  # who is asked for again counts on the memory of what leaves
+            async with self._one_by_one:  # no load begins while memory is being given back
                 for offer, seat in [*self._seats.items()]:
                     if seat.is_idle and time.monotonic() - seat.idle_since > seat.keep_seconds:
                         await self._unload(offer)

@@ -47,7 +47,7 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _leave_who_does_not_read(sock: socket.socket, seconds: float) -> None:
+def _close_unread_connections(sock: socket.socket, seconds: float) -> None:
     """Have the system close connections whose data is not taken for ``seconds``, where it can; 0 for never."""
     if seconds and hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
@@ -75,7 +75,7 @@ async def serve(
 
         server = HttpServer(models, settings, tls)
         failing.add_done_callback(server.stop)
-        _leave_who_does_not_read(sock, settings.stall_seconds)
+        _close_unread_connections(sock, settings.stall_seconds)
         await server.serve(sockets=[sock])
         if failing.done():
             failing.result()

@@ -88,7 +88,7 @@ class StructuredOutputs(BaseModel):
 class GenerationBody(BaseModel):
     """What chat and text completions share. Sampling values not sent are the model's own defaults.
 
-    ``model`` may be left out: one model is served. From ``top_k`` on, the fields go beyond OpenAI's, named as
+    ``model`` may be left out: the first one is meant. From ``top_k`` on, the fields go beyond OpenAI's, named as
     in vLLM: ``top_k`` 0 or -1 leaves every token in, ``ignore_eos`` goes on after an end-of-sequence token, an answer
     of less than ``min_tokens`` ends at no token, ``return_token_ids`` adds the ids of the prompt and of the answer.
     From ``response_format`` on they say what the answer must look like: OpenAI's, vLLM's new and older names,

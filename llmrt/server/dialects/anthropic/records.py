@@ -157,7 +157,7 @@ MessageEvent = (
 
 
 class ModelInfo(Typed, frozen=True, tag="model"):
-    """A model; ``created_at`` is its files' time."""
+    """A model; ``created_at`` is when the server first offered it."""
 
     id: str
     display_name: str
