@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmrt.cli.describe import preset_config
-from llmrt.errors import ConfigError, DownloadError
+from llmrt.errors import DownloadError
 from llmrt.hub import store
 from llmrt.hub.local import local_artifact
 from llmrt.hub.request import read_request
@@ -32,14 +32,12 @@ def known_model(model: str, revision: str | None) -> Generator[Known]:
 
     What it names on the disk is there inside the block alone.
     """
-    artifact = local_artifact(model)
+    artifact = local_artifact(model, revision)
     if artifact is not None:
-        if revision is not None:
-            raise ConfigError(f"--revision {revision} has no meaning for the local path {model}")
         yield Known(open_headers(artifact.path), artifact.detail)
         return
     request, pulled = read_request(model, revision), store.load(model)
-    if pulled is not None and revision in (None, pulled.revision, pulled.commit) and not pulled.missing_file():
+    if pulled is not None and pulled.is_at(revision) and not pulled.missing_file():
         yield Known(open_headers(Path(pulled.path)), f"pulled, {pulled.detail}")
         return
 

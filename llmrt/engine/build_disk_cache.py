@@ -30,7 +30,8 @@ def open_disk_cache(
     """
     if not config.disk_cache or not config.prefix_caching or model.path is None:
         return None
-    from llmrt.hub.prompts import model_key, prompts_folder  # with what a machine that only measures may lack
+    from llmrt.hub.prompts import prompts_folder  # with what a machine that only measures may lack
+    from llmrt.hub.store import model_key
 
     name = fingerprint(model, config, decoder, kv)
     try:

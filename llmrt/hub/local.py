@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from llmrt.errors import CheckpointError, ModelNotFoundError
+from llmrt.errors import CheckpointError, ConfigError, ModelNotFoundError
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.hub.layout import layout_of
 from llmrt.text.gguf_parts import first_parts, part_paths
@@ -18,17 +18,19 @@ PICKLE_REFUSAL = (
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 
 
-def local_artifact(model: str) -> ModelArtifact | None:
+def local_artifact(model: str, revision: str | None = None) -> ModelArtifact | None:
     """The folder or file at ``model``; None when there is none and it may be a name instead.
 
-    Raises ModelNotFoundError for a missing path that can be nothing else, and CheckpointError for a folder or
-    file that is not a model, or has a name that is no text.
+    Raises ModelNotFoundError for a missing path that can be nothing else, CheckpointError for a folder or
+    file that is not a model, or has a name that is no text, and ConfigError for a ``revision`` of one.
     """
     if not model:  # Path("") would be the current folder
         return None
     path = Path(model).expanduser()
     if path.exists():
         check_text(path.absolute())
+        if revision is not None:
+            raise ConfigError(f"--revision {revision} has no meaning for the local path {model}")
     if path.is_dir():
         return _folder_artifact(model, path.absolute())
     if path.is_file():

@@ -7,7 +7,6 @@ folder that cannot be written to, ``LLMRT_HOME/packed/`` with one folder a model
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -49,8 +48,7 @@ def _base(model: Path) -> Path:
 
 
 def _folders(model: Path) -> tuple[Path, Path]:
-    name = hashlib.sha256(str(model.absolute()).encode()).hexdigest()[:16]
-    return _base(model) / FOLDER, store.home() / "packed" / name
+    return _base(model) / FOLDER, store.home() / "packed" / store.model_key(model)
 
 
 def _prefix(model: Path) -> str:

@@ -5,7 +5,6 @@ They tell of what was asked, so only their owner may read them.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -15,11 +14,6 @@ from llmrt.hub import store
 def prompts_folder() -> Path:
     """The folder of all models."""
     return store.home() / "prompts"
-
-
-def model_key(model: Path) -> str:
-    """The name of the folder in it that is for the model at ``model``."""
-    return hashlib.sha256(str(model.absolute()).encode()).hexdigest()[:16]
 
 
 def prompts_bytes(model: Path | None = None) -> int:
@@ -33,4 +27,4 @@ def remove_prompts(model: Path | None = None) -> None:
 
 
 def _folder(model: Path | None) -> Path:
-    return prompts_folder() if model is None else prompts_folder() / model_key(model)
+    return prompts_folder() if model is None else prompts_folder() / store.model_key(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmrt.errors import ConfigError, DownloadError, ModelNotFoundError
+from llmrt.errors import DownloadError
 from llmrt.hub import store
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.hub.local import local_artifact
@@ -13,7 +13,7 @@ from llmrt.hub.request import ModelRequest, read_request
 from llmrt.presets import UNSAID, find_preset
 
 
-def resolve(model: str, *, revision: str | None = None, allow_download: bool = True, report: Report) -> ModelArtifact:
+def resolve(model: str, *, revision: str | None = None, report: Report) -> ModelArtifact:
     """Find a model, fetching it first where needed.
 
     In this order: a local folder or file; what was pulled before, with no network at all; the hub; when the
@@ -21,11 +21,7 @@ def resolve(model: str, *, revision: str | None = None, allow_download: bool = T
     decision, the last one naming the artifact.
     Raises ModelNotFoundError, DownloadError, CheckpointError or ConfigError.
     """
-    artifact = local_artifact(model)
-    if artifact is not None and revision is not None:
-        raise ConfigError(f"--revision {revision} has no meaning for the local path {model}")
-    if artifact is None:
-        artifact = _stored_artifact(_manifest(model, revision, allow_download, report))
+    artifact = local_artifact(model, revision) or _stored_artifact(_manifest(model, revision, report))
     where = "" if str(artifact.path) == artifact.name else f", {artifact.path}"
     report(f"using {artifact.name}: {artifact.detail}{where}")
     return artifact
@@ -37,16 +33,14 @@ def _stored_artifact(manifest: store.Manifest) -> ModelArtifact:
     return ModelArtifact(manifest.name, Path(manifest.path), manifest.source, manifest.detail, sampling)
 
 
-def _manifest(model: str, revision: str | None, allow_download: bool, report: Report) -> store.Manifest:
+def _manifest(model: str, revision: str | None, report: Report) -> store.Manifest:
     request = read_request(model, revision)
     pulled = store.load(model)
-    if pulled is not None and revision in (None, pulled.revision, pulled.commit):
+    if pulled is not None and pulled.is_at(revision):
         missing = pulled.missing_file()
         if missing is None:
             return pulled
         report(f"{model} was pulled before, but {missing} is gone or incomplete")
-    if not allow_download:
-        raise ModelNotFoundError(f"{model} is not pulled; run: llmrt pull {model}")
     return _pull(request, report)
 
 

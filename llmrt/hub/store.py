@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -63,6 +64,10 @@ class Manifest:
             return f"wheel {self.origin} {self.commit}"
         return f"{self.origin} at {self.commit[:12]}"
 
+    def is_at(self, revision: str | None) -> bool:
+        """Whether it is what ``revision`` asks for; None asks for what is there."""
+        return revision in (None, self.revision, self.commit)
+
     def missing_file(self) -> str | None:
         """The first file that is gone or has another size than when it was pulled, or None."""
         for file in self.files:
@@ -76,6 +81,11 @@ def home() -> Path:
     """LLMRT_HOME, else the user's data folder."""
     chosen = os.environ.get("LLMRT_HOME")
     return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_data_path("llmrt")
+
+
+def model_key(model: Path) -> str:
+    """The name of a folder below ``home`` that is for the model at ``model``."""
+    return hashlib.sha256(str(model.absolute()).encode()).hexdigest()[:16]
 
 
 def is_model_name(name: str) -> bool:

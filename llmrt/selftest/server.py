@@ -44,11 +44,6 @@ class Stream:
         """The text of a choice."""
         return "".join(delta.get("content") or "" for delta in self.deltas(index))
 
-    def finish_reasons(self, index: int = 0) -> list[str]:
-        """Those of a choice that are not null."""
-        found = (c["finish_reason"] for chunk in self.chunks for c in chunk["choices"] if c["index"] == index)
-        return [reason for reason in found if reason is not None]
-
 
 @dataclass(frozen=True)
 class Server:

@@ -26,7 +26,6 @@ class GenerationDefaults(Sampling):
     """None: the model does not say. The fields mean what they mean in ``SamplingParams``."""
 
     repetition_penalty: float | None = None
-    max_new_tokens: int | None = None
 
     @property
     def says_how_to_draw(self) -> bool:
@@ -66,7 +65,6 @@ def _from_json(path: Path) -> GenerationDefaults:
         top_k=_integer(path, config, "top_k"),
         min_p=_number(path, config, "min_p"),
         repetition_penalty=_number(path, config, "repetition_penalty"),
-        max_new_tokens=_integer(path, config, "max_new_tokens"),
     )
     if defaults.temperature is None and config.get("do_sample") is not True:
         return replace(defaults, top_p=None, top_k=None, min_p=None)

