@@ -13,7 +13,8 @@ import httpx2
 
 from llmrt.cli.answer import Statistics
 from llmrt.engine.request import FinishReason, SamplingParams
-from llmrt.errors import ConfigError, LlmrtError, ModelNotFoundError, UnavailableError
+from llmrt.errors import ConfigError, LlmrtError, ModelNotFoundError
+from llmrt.remote_server import connection_errors, context_length, server_root, unknown_key
 
 # An answer may begin late, behind others; that nobody listens is known at once.
 TIMEOUT = httpx2.Timeout(600, connect=5)
@@ -31,7 +32,7 @@ class RemoteSession:
 
     def __init__(self, url: str, model: str | None, api_key: str | None) -> None:
         """Ask the server what it serves. Raises ``LlmrtError`` if it is not there, or has no such model."""
-        self.url = _base_url(url)
+        self.url = f"{server_root(url)}/v1"
         self.last: Statistics | None = None
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT)
@@ -43,7 +44,7 @@ class RemoteSession:
             )
         if served and self.model not in served:
             raise ModelNotFoundError(f"{self.url} serves no model {self.model}; it serves {', '.join(served)}.")
-        self._context_length = _context_of(served.get(self.model, {}))
+        self._context_length = context_length(served.get(self.model, {}))
 
     @property
     def context_length(self) -> int | None:
@@ -91,13 +92,8 @@ class RemoteSession:
     @contextmanager
     def _explained(self) -> Generator[None]:
         try:
-            yield
-        except httpx2.ConnectError as error:
-            raise UnavailableError(
-                f"no server answers at {self.url} ({error}); start one with: llmrt serve MODEL"
-            ) from error
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
-            raise UnavailableError(f"the connection to {self.url} broke: {error or type(error).__name__}") from error
+            with connection_errors(self.url):
+                yield
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ConfigError(
                 f"{self.url} does not answer as an OpenAI-compatible server does ({error}); check --url"
@@ -105,7 +101,7 @@ class RemoteSession:
 
     def _check(self, response: httpx2.Response) -> None:
         if response.status_code == 401:
-            raise ConfigError(f"{self.url} asks for a key that it knows; give it in LLMRT_API_KEY or with --api-key")
+            raise unknown_key(self.url)
         if response.status_code >= 400:
             response.read()
             raise LlmrtError(f"{self.url} answers {response.status_code}: {_message(response)}")
@@ -163,17 +159,6 @@ def _without_thoughts(message: Mapping[str, object]) -> Mapping[str, object]:
     if message["role"] != "assistant":
         return message
     return {**message, "content": _THOUGHTS.sub("", str(message["content"]))}
-
-
-def _base_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--url is {url!r}; it must be an address such as http://127.0.0.1:8000")
-    root = url.rstrip("/")
-    return root if root.endswith("/v1") else f"{root}/v1"
-
-
-def _context_of(entry: dict[str, Any]) -> int | None:
-    return entry.get("max_model_len") or (entry.get("meta") or {}).get("n_ctx_train")
 
 
 def _sampling_fields(params: SamplingParams) -> dict[str, Any]:

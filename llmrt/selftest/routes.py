@@ -9,7 +9,7 @@ from typing import Any
 
 from llmrt.selftest.check import Checks, NotApplicableError, check, expect
 from llmrt.selftest.framing import ASK
-from llmrt.selftest.server import CHAT, Server
+from llmrt.selftest.server import CHAT, Server, context_of
 
 CHECKS: Checks = []
 COMPLETIONS, EMBEDDINGS = "/v1/completions", "/v1/embeddings"
@@ -56,9 +56,8 @@ def _c43(server: Server) -> str:
     expect(listed["object"] == "list", listed)
     for entry in listed["data"]:
         expect(entry["object"] == "model" and {"id", "created", "owned_by"} <= set(entry), entry)
-    entry = next((entry for entry in listed["data"] if entry["id"] == server.model), None) or _unlisted(server)
-    context = entry.get("max_model_len") or (entry.get("meta") or {}).get("n_ctx_train")
-    expect(isinstance(context, int), f"no context length in {sorted(entry)}")
+    context = context_of(server)
+    expect(isinstance(context, int), f"no context length of {server.model} in {listed['data']}")
     return f"{context} tokens"
 
 
@@ -69,13 +68,6 @@ def _c44(server: Server) -> str:
     made = server.post(CHAT, server.body(ASK, max_tokens=1)).headers.get("x-request-id")
     expect(made, "none is made")
     return str(made)
-
-
-def _unlisted(server: Server) -> dict[str, Any]:
-    """The model, where it was asked for by a name that is not listed."""
-    response = server.get(f"/v1/models/{server.model}")
-    expect(response.status_code == 200, f"{server.model} is not among the models")
-    return response.json()
 
 
 def _embedding(server: Server, text: str, **fields: Any) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx2
 
-from llmrt.errors import ConfigError, ModelNotFoundError, UnavailableError
+from llmrt.errors import ConfigError, ModelNotFoundError
+from llmrt.remote_server import connection_errors, context_length, server_root, unknown_key
 
 CHAT = "/v1/chat/completions"
 TIMEOUT = httpx2.Timeout(120, connect=5)
@@ -70,7 +71,7 @@ class Server:
 
     def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """The answer to any request."""
-        with _explained(self.url):
+        with connection_errors(self.url):
             return self.client.request(method, path, **options)
 
     def chat(self, messages: str | Sequence[Mapping[str, Any]], **fields: Any) -> dict[str, Any]:
@@ -100,7 +101,7 @@ class Server:
     def open(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Generator[httpx2.Response]:
         """A response whose body is read as it comes; leaving the block closes the connection."""
         with (
-            _explained(self.url),
+            connection_errors(self.url),
             self.client.stream("POST", path, json=body, headers=headers) as response,
         ):
             yield response
@@ -113,13 +114,11 @@ class Server:
 
 def find_server(url: str, model: str | None, api_key: str | None) -> Server:
     """The server at ``url`` and the model to ask, its first one for None. Raises ``LlmrtError`` if it is not there."""
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--url is {url!r}; it must be an address such as http://127.0.0.1:8000")
-    root = url.rstrip("/").removesuffix("/v1")
+    root = server_root(url)
     server = Server(root, model or "", api_key)
     response = server.get("/v1/models")
     if response.status_code == 401:
-        raise ConfigError(f"{root} asks for a key that it knows; give it in LLMRT_API_KEY or with --api-key")
+        raise unknown_key(root)
     models = _listed(response)
     if model is not None:
         _check_chat(server, models)
@@ -129,6 +128,20 @@ def find_server(url: str, model: str | None, api_key: str | None) -> Server:
     if not models:
         raise ModelNotFoundError(f"{root} does not say which models it serves; name one with --model")
     return Server(root, models[0], api_key)
+
+
+def context_of(server: Server) -> int | None:
+    """The context length that the server states of its model, also where that has a name that is not listed."""
+    entries: list[dict[str, Any]] = server.get("/v1/models").json()["data"]
+    listed = next((entry for entry in entries if entry["id"] == server.model), None)
+    return context_length(listed or _unlisted(server))
+
+
+def _unlisted(server: Server) -> dict[str, Any]:
+    response = server.get(f"/v1/models/{server.model}")
+    if response.status_code != 200:
+        raise ModelNotFoundError(f"{server.model} is not among the models")
+    return response.json()
 
 
 def _listed(response: httpx2.Response) -> list[str]:
@@ -147,13 +160,3 @@ def _check_chat(server: Server, models: Sequence[str]) -> None:
     if models and server.model not in models:
         raise ModelNotFoundError(f"{server.url} serves no model {server.model}; name another with --model")
     raise ConfigError(f"{server.url}{CHAT} answers 404: {response.text[:200]}")
-
-
-@contextmanager
-def _explained(url: str) -> Generator[None]:
-    try:
-        yield
-    except httpx2.ConnectError as error:
-        raise UnavailableError(f"no server answers at {url} ({error}); start one with: llmrt serve MODEL") from error
-    except httpx2.TransportError as error:
-        raise UnavailableError(f"the connection to {url} broke: {error or type(error).__name__}") from error

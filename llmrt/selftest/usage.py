@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from llmrt.selftest.check import Checks, NotApplicableError, check, expect
 from llmrt.selftest.framing import ASK
-from llmrt.selftest.server import CHAT, Server
+from llmrt.selftest.server import CHAT, Server, context_of
 
 CHECKS: Checks = []
 TOO_MANY_WORDS = 300_000
@@ -72,13 +71,6 @@ def _c18(server: Server) -> str:
         expect(response.status_code == 200, f"status {response.status_code}")
         expect(named, f"no header of {sorted(response.headers)} names it")
     return str(named)
-
-
-def context_of(server: Server) -> int | None:
-    """The context length that the server states."""
-    entries: list[dict[str, Any]] = server.get("/v1/models").json()["data"]
-    entry = next((entry for entry in entries if entry["id"] == server.model), entries[0])
-    return entry.get("max_model_len") or (entry.get("meta") or {}).get("n_ctx_train")
 
 
 def _too_long(server: Server) -> str:
