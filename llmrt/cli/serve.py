@@ -12,6 +12,7 @@ import typer
 from llmrt.cli import access
 from llmrt.cli import serve_options as options
 from llmrt.cli.serve_config import CONTEXT_SETTINGS, config_text, model_settings
+from llmrt.cli.serve_options import ServerOptions
 from llmrt.cli.served_options import ServedOptions, options_of_each
 from llmrt.config import ServerSettings
 from llmrt.errors import ConfigError
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from llmrt.server.served_model import Offer
 
 __all__ = ["CONTEXT_SETTINGS", "serve"]
-
-_SERVER = ServerSettings()
 
 
 def serve(
@@ -41,16 +40,9 @@ def serve(
     cors_origin: options.CorsOrigin = None,
     trusted_proxy: options.TrustedProxy = None,
     shared: ServedOptions = ServedOptions(),
-    keep_alive_seconds: options.KeepAliveSeconds = _SERVER.keep_alive_seconds,
     log_format: options.LogFormatName = LogFormat.text,
     log_level: options.LogLevelName = LogLevel.info,
-    log_prompts: options.LogPrompts = _SERVER.log_prompts,
-    ping_seconds: options.PingSeconds = _SERVER.ping_seconds,
-    max_open_requests: options.MaxOpenRequests = _SERVER.max_open_requests,
-    max_body_mb: options.MaxBodyMb = _SERVER.max_body_mb,
-    request_seconds: options.RequestSeconds = _SERVER.request_seconds,
-    stall_seconds: options.StallSeconds = _SERVER.stall_seconds,
-    drain_seconds: options.DrainSeconds = _SERVER.drain_seconds,
+    server: ServerOptions = ServerOptions(),
 ) -> None:
     """Serve models over an OpenAI-compatible HTTP API."""
     if print_config:
@@ -69,28 +61,18 @@ def serve(
 
     log_to_stderr(log_format, log_level)
     tell = Teller(log_format)
-    keys = access.api_keys(context, api_key or [], api_key_file, tell.warn)
-    origins = tuple(map(check_cors_origin, cors_origin or []))
-    proxies = tuple(map(access.check_proxy, trusted_proxy or []))
+    settings = ServerSettings(
+        **vars(server),
+        api_keys=access.api_keys(context, api_key or [], api_key_file, tell.warn),
+        api_key_file=api_key_file,
+        admin_keys=access.admin_keys(admin_key or []),
+        cors_origins=tuple(map(check_cors_origin, cors_origin or [])),
+        trusted_proxies=tuple(map(access.check_proxy, trusted_proxy or [])),
+    )
     tls = tls_context(tls_cert, tls_key)
-    asks_keys = bool(keys) or api_key_file is not None
+    asks_keys = bool(settings.api_keys) or api_key_file is not None
     access.warn_of_others(host, asks_keys=asks_keys, encrypted=tls is not None, warn=tell.warn)
     with runner.bind(host, port) as sock:
-        settings = ServerSettings(
-            keep_alive_seconds=keep_alive_seconds,
-            ping_seconds=ping_seconds,
-            max_open_requests=max_open_requests,
-            max_body_mb=max_body_mb,
-            request_seconds=request_seconds,
-            stall_seconds=stall_seconds,
-            drain_seconds=drain_seconds,
-            api_keys=keys,
-            api_key_file=api_key_file,
-            admin_keys=access.admin_keys(admin_key or []),
-            cors_origins=origins,
-            trusted_proxies=proxies,
-            log_prompts=log_prompts,
-        )
         offers = [_offer(*one, tell.note) for one in zip(models, names, each, strict=True)]
         with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:
             loop.run(runner.serve(offers, sock, settings=settings, report=tell.report, tls=tls))

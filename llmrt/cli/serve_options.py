@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,10 @@ import typer
 
 from llmrt.cli.options import complete_model
 from llmrt.cli.serve_config import load_config
+from llmrt.config import ServerSettings
 from llmrt.server.logs import LogFormat, LogLevel
 
+_DEFAULTS = ServerSettings()
 _LIMITS = "Limits"
 _ACCESS = "Access"
 _LOG = "Log"
@@ -95,31 +98,42 @@ LogLevelName = Annotated[
     LogLevel,
     typer.Option(rich_help_panel=_LOG, help="The least that is written; debug has the answers to health checks too."),
 ]
-LogPrompts = Annotated[bool, typer.Option("--log-prompts", rich_help_panel=_LOG, help="Write prompts to the log.")]
-PingSeconds = Annotated[
-    float, typer.Option(min=0, help="Seconds between comment lines in a silent stream; 0 sends none.")
-]
-MaxOpenRequests = Annotated[
-    int,
-    typer.Option(min=1, rich_help_panel=_LIMITS, help="Requests that may wait or be computed; more get status 429."),
-]
-MaxBodyMb = Annotated[
-    float, typer.Option(min=0.001, rich_help_panel=_LIMITS, help="Megabytes of a request's body; more get status 413.")
-]
-RequestSeconds = Annotated[
-    float, typer.Option(min=0, rich_help_panel=_LIMITS, help="Seconds that an answer may take; 0 is no limit.")
-]
-StallSeconds = Annotated[
-    float,
-    typer.Option(
-        min=0, rich_help_panel=_LIMITS, help="Seconds that a client may leave a stream unread; 0 is no limit."
-    ),
-]
-KeepAliveSeconds = Annotated[
-    float,
-    typer.Option(min=0, help="Seconds that an idle model stays loaded; 0 keeps it until another needs its memory."),
-]
-DrainSeconds = Annotated[
-    float,
-    typer.Option(min=0, rich_help_panel=_LIMITS, help="Seconds that open answers get when the server is stopped."),
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """The fields of ``ServerSettings`` that have nothing to do with who may use the server."""
+
+    keep_alive_seconds: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that an idle model stays loaded; 0 keeps it until another needs its memory."),
+    ] = _DEFAULTS.keep_alive_seconds
+    log_prompts: Annotated[
+        bool, typer.Option("--log-prompts", rich_help_panel=_LOG, help="Write prompts to the log.")
+    ] = _DEFAULTS.log_prompts
+    ping_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds between comment lines in a silent stream; 0 sends none.")
+    ] = _DEFAULTS.ping_seconds
+    max_open_requests: Annotated[
+        int,
+        typer.Option(
+            min=1, rich_help_panel=_LIMITS, help="Requests that may wait or be computed; more get status 429."
+        ),
+    ] = _DEFAULTS.max_open_requests
+    max_body_mb: Annotated[
+        float,
+        typer.Option(min=0.001, rich_help_panel=_LIMITS, help="Megabytes of a request's body; more get status 413."),
+    ] = _DEFAULTS.max_body_mb
+    request_seconds: Annotated[
+        float, typer.Option(min=0, rich_help_panel=_LIMITS, help="Seconds that an answer may take; 0 is no limit.")
+    ] = _DEFAULTS.request_seconds
+    stall_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0, rich_help_panel=_LIMITS, help="Seconds that a client may leave a stream unread; 0 is no limit."
+        ),
+    ] = _DEFAULTS.stall_seconds
+    drain_seconds: Annotated[
+        float,
+        typer.Option(min=0, rich_help_panel=_LIMITS, help="Seconds that open answers get when the server is stopped."),
+    ] = _DEFAULTS.drain_seconds
