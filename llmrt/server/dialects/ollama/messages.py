@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from llmrt.errors import RequestError
@@ -14,7 +15,7 @@ def chat_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
 
     Raises ``RequestError`` that names what cannot be read.
     """
-    new_ids = (f"call_{number}" for number in range(len(messages) * 1000))
+    new_ids = (f"call_{number}" for number in count())
     unanswered: list[str] = []
     return [_message(message, f"messages[{i}]", new_ids, unanswered) for i, message in enumerate(messages)]
 

@@ -23,10 +23,12 @@ def chat_messages(instructions: str | None, items: str | Sequence[_Item]) -> lis
     for index, item in enumerate(items):
         where = f"input[{index}]"
         kind = item.get("type", "message")
-        if kind not in _READERS:
+        if not isinstance(kind, str) or kind not in _READERS:
             read = ", ".join(_READERS)
             raise RequestError(f"{where}.type is {kind!r}; this server reads {read}.", param=f"{where}.type")
         _READERS[kind](conversation, item, where)
+    if not conversation.messages:
+        raise RequestError("input says nothing: its items are empty thoughts.", param="input")
     return conversation.messages
 
 
@@ -97,7 +99,7 @@ def _text(content: object, where: str) -> str:
 
 def _part(part: object, where: str) -> str:
     kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind not in _TEXTS:
+    if not isinstance(kind, str) or kind not in _TEXTS:
         raise RequestError(f"{where} has the type {kind!r}; this model reads text only.", param=where)
     return _string(part, _TEXTS[kind], where)
 
