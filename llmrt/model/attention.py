@@ -19,14 +19,6 @@ from llmrt.ops.registry import resolve
 from llmrt.ops.types import Activations, OpSpec
 
 
-def _extras(config: ModelConfig, spec: OpSpec) -> dict[str, float | Tensor]:
-    """What this model does to scores and most do not."""
-    extras: dict[str, float | Tensor] = {"cap": config.attention_cap} if config.attention_cap else {}
-    if config.alibi_slopes:
-        extras["slopes"] = torch.tensor(config.alibi_slopes, device=spec.device)
-    return extras
-
-
 class Attention(nn.Module):
     """qkv -> attend -> output."""
 
@@ -43,7 +35,8 @@ class Attention(nn.Module):
         self._sliding_window = sliding_window
         self._group = spec.group
         attention: Callable[..., Activations] = resolve(PAGED_ATTENTION, spec)
-        self._paged_attention = partial(attention, **_extras(config, spec))
+        slopes = torch.tensor(config.alibi_slopes, device=spec.device) if config.alibi_slopes else None
+        self._paged_attention = partial(attention, cap=config.attention_cap, slopes=slopes)
 
     def forward(
         self, x: Activations, residual: Tensor | None, batch: ForwardBatch, cos_sin: Tensor, kv: LayerKVCache
@@ -52,8 +45,8 @@ class Attention(nn.Module):
 
         Keys and values of the T tokens are in ``kv`` then.
         """
-        head_norm = {} if self.qk_norm is None else {"head_norm": self.qk_norm.record}
-        q = self.qkv(x, batch, cos_sin, kv, **head_norm, **self.qkv_lora.delta(x, batch.adapters))
+        head_norm = None if self.qk_norm is None else self.qk_norm.record
+        q = self.qkv(x, batch, cos_sin, kv, head_norm, self.qkv_lora(x, batch.adapters))
         attended = self._paged_attention(
             q,
             kv.k,

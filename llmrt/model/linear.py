@@ -85,8 +85,8 @@ class RotaryLinear(Linear):
         batch: ForwardBatch,
         cos_sin: Tensor,
         kv: LayerKVCache,
-        delta: Tensor | None = None,
-        **head_norm: HeadNorm,
+        head_norm: HeadNorm | None,
+        delta: Tensor | None,
     ) -> Tensor:
         """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards.
 
@@ -94,5 +94,5 @@ class RotaryLinear(Linear):
         """
         qkv = self._linear(x, self.weight, self.bias, delta)
         return self._rope_kv_write(
-            qkv, batch.positions, cos_sin, batch.slot_mapping, kv.k, kv.v, kv.k_scales, kv.v_scales, **head_norm
+            qkv, batch.positions, cos_sin, batch.slot_mapping, kv.k, kv.v, kv.k_scales, kv.v_scales, head_norm
         )

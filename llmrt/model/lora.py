@@ -25,16 +25,11 @@ class Lora(nn.Module):
         self._lora = partial(resolve(LORA, spec), dtype=spec.stream)
         self._table = LowRankTable(out_features, ())
 
-    def forward(self, x: Activations, adapters: Tensor | None, residual: Tensor | None) -> Tensor | None:
+    def forward(self, x: Activations, adapters: Tensor | None, residual: Tensor | None = None) -> Tensor | None:
         """x [T, in_features], adapters [T] -> the residual [T, out_features] and what each row's adapter adds."""
         if adapters is None or not any(self._table.adapters):
             return residual
         return self._lora(x, adapters, self._table, residual)
-
-    def delta(self, x: Activations, adapters: Tensor | None) -> dict[str, Tensor]:
-        """What is added to a product that has no residual, as its argument."""
-        delta = self(x, adapters, None)
-        return {} if delta is None else {"delta": delta}
 
     def put(self, number: int, pieces: Sequence[LowRank]) -> None:
         """Have adapter ``number`` add ``pieces``. A table that a step reads is never changed: this makes another."""

@@ -23,7 +23,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Activations, residual: Tensor | None, adapters: Tensor | None = None) -> Tensor:
         """x, residual [T, hidden] -> mlp(x), added to the residual if there is one."""
-        h = self.gate_up(x, **self.gate_up_lora.delta(x, adapters))
+        h = self.gate_up(x, self.gate_up_lora(x, adapters))
         return self.down(h, self.down_lora(h, adapters, residual))
 
 
@@ -41,5 +41,5 @@ class PlainMLP(nn.Module):
 
     def forward(self, x: Activations, residual: Tensor | None, adapters: Tensor | None = None) -> Tensor:
         """x, residual [T, hidden] -> mlp(x), added to the residual if there is one."""
-        h = self.up(x, **self.up_lora.delta(x, adapters))
+        h = self.up(x, self.up_lora(x, adapters))
         return self.down(h, self.down_lora(h, adapters, residual))

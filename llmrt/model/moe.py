@@ -49,7 +49,7 @@ class SharedExpert(MLP):
 
     def forward(self, x: Activations, residual: Tensor | None, adapters: Tensor | None = None) -> Tensor:
         """x, residual [T, hidden] -> residual + gate(x) * mlp(x)."""
-        h = self.gate_up(x, **self.gate_up_lora.delta(x, adapters))
+        h = self.gate_up(x, self.gate_up_lora(x, adapters))
         h = self._gate_rows(x, self.gate.weight, h)
         return self.down(h, self.down_lora(h, adapters, residual))
 
@@ -68,7 +68,7 @@ class MoE(nn.Module):
         experts: Callable[..., Tensor] = (
             resolve(MOE_EXPERTS_PACKED, spec) if spec.packed else resolve(MOE_EXPERTS, spec)
         )
-        self._moe_experts = experts if moe.renormalize else partial(experts, renormalize=False)
+        self._moe_experts = partial(experts, renormalize=moe.renormalize)
 
     def forward(self, x: Activations, residual: Tensor, adapters: Tensor | None = None) -> Tensor:
         """x, residual [T, hidden] -> residual + what the experts make of x. Adapters leave the experts alone."""

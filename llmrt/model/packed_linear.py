@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -61,14 +60,11 @@ class PackedGatedLinear(PackedModule):
         activation: str = "silu",
     ) -> None:
         super().__init__(pieces, bias, spec)
-        by_name = {} if activation == "silu" else {"name": activation}
-        self._gated_linear = partial(resolve(GATED_LINEAR_PACKED, spec), **by_name)
-        self._adapted_linear = partial(resolve(GATED_LINEAR_PACKED, replace(spec, adapted=True)), **by_name)
+        self._gated_linear = partial(resolve(GATED_LINEAR_PACKED, spec), name=activation)
 
-    def forward(self, x: Activations, **delta: Tensor) -> Activations:
+    def forward(self, x: Activations, delta: Tensor | None = None) -> Activations:
         """activation(gate) * up. x [T, in_features] -> [T, inner_features]; ``delta`` is added to the product."""
-        gated_linear = self._adapted_linear if delta else self._gated_linear
-        return gated_linear(x, self._weight, **delta)
+        return self._gated_linear(x, self._weight, delta=delta)
 
 
 class PackedActivatedLinear(PackedModule):
@@ -78,14 +74,11 @@ class PackedActivatedLinear(PackedModule):
         self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec, activation: str
     ) -> None:
         super().__init__(pieces, bias, spec)
-        self._activation = activation
-        self._activated_linear = resolve(ACTIVATED_LINEAR_PACKED, spec)
-        self._adapted_linear = resolve(ACTIVATED_LINEAR_PACKED, replace(spec, adapted=True))
+        self._activated_linear = partial(resolve(ACTIVATED_LINEAR_PACKED, spec), name=activation)
 
-    def forward(self, x: Activations, **delta: Tensor) -> Activations:
+    def forward(self, x: Activations, delta: Tensor | None = None) -> Activations:
         """activation(x W^T + b + delta). x [T, in_features] -> [T, inner_features]."""
-        activated_linear = self._adapted_linear if delta else self._activated_linear
-        return activated_linear(x, self._weight, self._activation, **delta)
+        return self._activated_linear(x, self._weight, delta=delta)
 
 
 class PackedRotaryLinear(PackedModule):
@@ -94,7 +87,6 @@ class PackedRotaryLinear(PackedModule):
     def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
         super().__init__(pieces, bias, spec)
         self._rotary_linear = resolve(ROTARY_LINEAR_PACKED, spec)
-        self._adapted_linear = resolve(ROTARY_LINEAR_PACKED, replace(spec, adapted=True))
 
     def forward(
         self,
@@ -102,14 +94,14 @@ class PackedRotaryLinear(PackedModule):
         batch: ForwardBatch,
         cos_sin: Tensor,
         kv: LayerKVCache,
-        **extras: HeadNorm | Tensor,
+        head_norm: HeadNorm | None,
+        delta: Tensor | None,
     ) -> Tensor:
         """x [T, in_features] -> queries [T, H, D]; keys and values of the T tokens are in ``kv`` afterwards.
 
-        ``extras`` are a ``head_norm``, and a ``delta`` that is added to the product.
+        ``delta`` is added to the product.
         """
-        rotary_linear = self._adapted_linear if "delta" in extras else self._rotary_linear
-        return rotary_linear(
+        return self._rotary_linear(
             x,
             self._weight,
             batch.positions,
@@ -119,7 +111,8 @@ class PackedRotaryLinear(PackedModule):
             kv.v,
             kv.k_scales,
             kv.v_scales,
-            **extras,
+            head_norm,
+            delta=delta,
         )
 
 

@@ -14,8 +14,7 @@ from llmrt_kernels.reference.linear_packed import activated_linear_packed
 ACTIVATED_LINEAR_PACKED = Op[..., Activations](
     "activated_linear_packed",
     (
-        triton("activated_linear", "activated_linear", takes_delta=False),
-        triton("adapted_linear", "activated_linear"),
+        triton("activated_linear", "activated_linear"),
         native(linear.activated_linear),
         reference(activated_linear_packed),
     ),

@@ -14,8 +14,7 @@ from llmrt_kernels.reference.linear_packed import gated_linear_packed
 GATED_LINEAR_PACKED = Op[..., Activations](
     "gated_linear_packed",
     (
-        triton("activated_linear", "gated_linear", takes_delta=False),
-        triton("adapted_linear", "gated_linear"),
+        triton("activated_linear", "gated_linear"),
         native(linear.gated_linear),
         reference(gated_linear_packed),
     ),

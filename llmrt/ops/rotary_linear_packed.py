@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from llmrt.ops.native import native
-from llmrt.ops.triton import around_triton, triton
+from llmrt.ops.triton import triton
 from llmrt.ops.types import Op, reference
 from llmrt_kernels.cpu import linear
 from llmrt_kernels.reference.linear_packed import rotary_linear_packed
@@ -16,8 +16,7 @@ from llmrt_kernels.reference.linear_packed import rotary_linear_packed
 ROTARY_LINEAR_PACKED = Op[..., Tensor](
     "rotary_linear_packed",
     (
-        triton("rotary_linear", "rotary_linear", takes_delta=False),
-        around_triton(rotary_linear_packed, "linear", "linear"),
+        triton("rotary_linear", "rotary_linear"),
         native(linear.rotary_linear),
         reference(rotary_linear_packed),
     ),

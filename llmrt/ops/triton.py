@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -11,23 +10,11 @@ from llmrt.ops.rules import triton_refusal
 from llmrt.ops.types import Implementation, OpSpec, P, R
 
 
-def triton(module: str, name: str, *, takes_delta: bool = True) -> Implementation[..., Any]:
-    """The launcher ``name`` in ``llmrt_kernels/triton/<module>.py``, of a fused kernel that may take no delta."""
+def triton(module: str, name: str) -> Implementation[..., Any]:
+    """The launcher ``name`` in ``llmrt_kernels/triton/<module>.py``."""
 
     def load() -> Callable[..., Any]:
         return getattr(import_module(f"llmrt_kernels.triton.{module}"), name)
-
-    def supports(spec: OpSpec) -> str | None:
-        return refusal(spec) or ("it takes no LoRA adapters" if spec.adapted and not takes_delta else None)
-
-    return Implementation("triton", load, supports)
-
-
-def around_triton(formula: Callable[..., Any], module: str, name: str) -> Implementation[..., Any]:
-    """``formula`` in torch, its ``product`` that of Triton: for models that the fused kernel does not serve."""
-
-    def load() -> Callable[..., Any]:
-        return partial(formula, product=getattr(import_module(f"llmrt_kernels.triton.{module}"), name))
 
     return Implementation("triton", load, refusal)
 

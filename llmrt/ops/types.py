@@ -27,8 +27,7 @@ class OpSpec:
     ``group`` activations share a scale where matrices are quantized and products take int8; 0 where nothing is.
     ``granule`` divides every size of the model, and half of its head dimension on a CPU. ``in_blocks`` says that
     matrices which are not quantized are packed as well, in blocks of rows for the native kernels; ``dtype`` is then
-    that of a product's inputs, and everything else is fp32. ``adapted`` is a product to which LoRA adapters add a delta
-    before what follows it.
+    that of a product's inputs, and everything else is fp32.
     """
 
     device: str
@@ -36,7 +35,6 @@ class OpSpec:
     group: int = 0
     granule: int = 16
     in_blocks: bool = False
-    adapted: bool = False
 
     @property
     def packed(self) -> bool:

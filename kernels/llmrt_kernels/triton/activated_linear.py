@@ -13,10 +13,13 @@ from functools import partial
 
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Weight
+from llmrt_kernels.reference.linear_packed import activated_linear_packed, gated_linear_packed
 from llmrt_kernels.triton.activation import activated
-from llmrt_kernels.triton.codes import empty_codes, store_codes
+from llmrt_kernels.triton.codes import empty_codes, quantize_rows, store_codes
+from llmrt_kernels.triton.linear import linear
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
@@ -25,13 +28,20 @@ from llmrt_kernels.triton.tiles import FEW, MANY, dot4_turn, gated_tile_for, tok
 from llmrt_kernels.triton.variant import Variant, with_tiles
 
 
-def gated_linear(x: Codes, weight: Weight, name: str = "silu") -> Codes:
-    """x [T, K], weight [2 I, K], rows ordered as in the reference -> activation(gate) * up, [T, I] in int8."""
+def gated_linear(x: Codes, weight: Weight, name: str = "silu", *, delta: Tensor | None = None) -> Codes:
+    """x [T, K], weight [2 I, K], rows ordered as in the reference -> activation(gate) * up, [T, I] in int8.
+
+    With a ``delta`` [T, 2 I] it is computed in three steps, for the fused kernel has no place for one.
+    """
+    if delta is not None:
+        return quantize_rows(gated_linear_packed(x, weight, name, delta=delta, product=linear), x.group)
     return _activated(x, weight, weight.rows // 2, name, gated=True)
 
 
-def activated_linear(x: Codes, weight: Weight, name: str) -> Codes:
-    """x [T, K], weight [I, K], I a multiple of 16 -> activation(x W^T + bias), [T, I] in int8."""
+def activated_linear(x: Codes, weight: Weight, name: str, *, delta: Tensor | None = None) -> Codes:
+    """x [T, K], weight [I, K], I a multiple of 16 -> activation(x W^T + bias + delta), [T, I] in int8."""
+    if delta is not None:
+        return quantize_rows(activated_linear_packed(x, weight, name, delta=delta, product=linear), x.group)
     return _activated(x, weight, weight.rows, name, gated=False)
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Codes, Matrix, Weight
+from llmrt_kernels.reference.linear_packed import rotary_linear_packed
 from llmrt_kernels.triton.fp8 import as_bytes
-from llmrt_kernels.triton.linear import CODES_POINTERS, OFFSETS, WEIGHT_POINTERS, linear_as, two_at_a_time
+from llmrt_kernels.triton.linear import CODES_POINTERS, OFFSETS, WEIGHT_POINTERS, linear, linear_as, two_at_a_time
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.rope_kv_write import (
@@ -39,8 +40,16 @@ def rotary_linear(
     k_scales: Tensor | None,
     v_scales: Tensor | None,
     head_norm: HeadNorm | None = None,
+    *,
+    delta: Tensor | None = None,
 ) -> Tensor:
-    """x [T, K] -> rotated queries [T, H, D], of the cache's type, fp16 beside bytes; keys and values go there."""
+    """x [T, K] -> rotated queries [T, H, D], of the cache's type, fp16 beside bytes; keys and values go there.
+
+    With a ``delta`` [T, (H + 2 KVH) D] the product alone is a kernel.
+    """
+    if delta is not None:
+        turn, cache = (positions, cos_sin, slot_mapping), (k_cache, v_cache, k_scales, v_scales)
+        return rotary_linear_packed(x, weight, *turn, *cache, head_norm, delta=delta, product=linear)
     k_cache, v_cache = as_bytes(k_cache), as_bytes(v_cache)
     dtype = k_cache.dtype if k_scales is None else torch.float16
     head_dim = k_cache.shape[3]
