@@ -81,8 +81,8 @@ def _measured(
     todo = list(rows)
     common = {"context": context, "sequences": sequences, "threads": options.threads}
     try:
-        loaded = own.ask("load", shape=shape, quant=options.quant, kv=options.kv_dtype, **common)
         file = model_file(shape, options.type, peer)
+        loaded = own.ask("load", shape=shape, quant=options.quant, kv=options.kv_dtype, file=str(file), **common)
         loaded_peer = peer.ask("load", path=str(file), kv=options.kv, **common)
         for row in rows:
             limits = Limits(options.pairs, options.seconds)
@@ -153,7 +153,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5, help="pairs of runs for a row at most")
     parser.add_argument("--seconds", type=float, default=45, help="begin no pair after so long on a row")
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--quant", default="int4", help="of llmrt")
+    parser.add_argument("--quant", default="int4", help="of llmrt; stored: it reads llama.cpp's file")
     parser.add_argument("--kv-dtype", default="auto", help="llmrt's KV cache")
     parser.add_argument("--type", default="Q4_0", help="of llama.cpp's file")
     parser.add_argument("--kv", choices=("f16", "q8_0"), default="f16", help="llama.cpp's KV cache")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gguf import GGMLQuantizationType
-
 from benchmarks.peers.client import ROOT, Client
 from benchmarks.peers.random_gguf import write_random_gguf
 from benchmarks.peers.shapes import SHAPES
@@ -21,7 +19,7 @@ def model_file(shape: str, kind: str, peer: Client) -> Path:
     if wanted.real and kind == "Q4_0":
         return quantized_file(shape, lambda source, to: peer.ask("quantize", path=str(source), to=str(to)))
     path = FOLDER / f"{wanted.alias}-{wanted.config.num_layers}-random-{kind}.gguf"
-    return _made(path, lambda to: write_random_gguf(to, wanted.config, GGMLQuantizationType[kind]))
+    return _made(path, lambda to: write_random_gguf(to, wanted.config, kind))
 
 
 def quantized_file(shape: str, quantize: Callable[[Path, Path], object]) -> Path:

@@ -1,6 +1,7 @@
 """llmrt as a worker process: the same questions and answers as ``llama_cpp_worker.py``.
 
-load     shape, context (tokens of a sequence), sequences, threads, quant, kv (auto, fp16 ...)
+load     shape, context (tokens of a sequence), sequences, threads, quant (stored: of the GGUF file), kv (auto, fp16 or
+         another), file (what llama.cpp is given)
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,15 @@ from llmrt.cli.bench_target import named_target
 from llmrt.cli.loading import load_engine
 from llmrt.cli.measure import Workload, run_once
 from llmrt.cli.progress import Bar
-from llmrt.config import EngineConfig
+from llmrt.config import STORED, EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.family import TensorNames
-from llmrt.model.tensor_slots import tensor_slots
+from llmrt.model.gguf_headers import GgufHeaders
+from llmrt.model.kept import kept_schemes
+from llmrt.model.tensor_slots import Slot, tensor_slots
 from llmrt.quant.recipe import EXPERT_ROLES, RECIPES
+from llmrt.quant.scheme import QuantScheme
 
 ROOT = Path(__file__).parents[2]
 SILENT = Bar(begin=lambda total: None, advance=lambda count: None)
@@ -49,8 +54,10 @@ class Worker:
             "isa": library.isa if library else "torch",
         }
 
-    def load(self, shape: str, context: int, sequences: int, threads: int, quant: str, kv: str) -> dict[str, Any]:
-        """Build the engine with the weights of the alias, or random ones in its shape."""
+    def load(
+        self, shape: str, context: int, sequences: int, threads: int, quant: str, kv: str, file: str
+    ) -> dict[str, Any]:
+        """Build the engine with the weights of the file, of the alias, or random ones in its shape."""
         wanted = SHAPES[shape]
         config = EngineConfig(
             context_length=context,
@@ -63,7 +70,11 @@ class Worker:
         import llmrt.engine.build  # noqa: F401 - torch is not part of what is timed
 
         start = time.perf_counter()
-        if wanted.real:
+        if quant == STORED:
+            from llmrt.engine.load_model import open_model
+
+            self.engine = load_engine(lambda: open_model(Path(file)), config)
+        elif wanted.real:
             self.engine = load_engine(named_target(wanted.alias, None).open_model, config)
         else:
             from llmrt.model.random_checkpoint import RandomCheckpoint
@@ -71,7 +82,7 @@ class Worker:
             self.engine = load_engine(lambda: RandomCheckpoint(wanted.config), config)
         seconds = time.perf_counter() - start
         kv_dtype = self.engine.config.kv_dtype
-        return {"seconds": seconds, "read_bytes": read_bytes(wanted.config, quant), "kv": kv_dtype}
+        return {"seconds": seconds, "read_bytes": _read_bytes(wanted.config, quant, Path(file)), "kv": kv_dtype}
 
     def unload(self) -> dict[str, Any]:
         """Free it."""
@@ -86,15 +97,23 @@ class Worker:
         return {"prefill_rate": run.prefill_rate, "decode_rate": run.decode_rate}
 
 
-def read_bytes(config: ModelConfig, quant: str) -> int:
+def _read_bytes(config: ModelConfig, quant: str, file: Path) -> int:
+    if quant == STORED:
+        headers = GgufHeaders(file)
+        slots = tensor_slots(headers.config, headers.names)
+        return read_bytes(config, slots, kept_schemes(headers.inventory, slots))
+    slots, recipe = tensor_slots(config, TensorNames()), RECIPES.get(quant)
+    schemes = {name: recipe.scheme(slot.role) for name, slot in slots.items() if recipe and slot.role}
+    return read_bytes(config, slots, {name: scheme for name, scheme in schemes.items() if scheme})
+
+
+def read_bytes(config: ModelConfig, slots: Mapping[str, Slot], schemes: Mapping[str, QuantScheme]) -> int:
     """Bytes of weights that one decoded token reads: the chosen experts, and the embedding table as the head alone."""
-    recipe = RECIPES.get(quant)
     total = 0.0
-    for slot in tensor_slots(config, TensorNames()).values():
+    for name, slot in slots.items():
         if slot.role == "embedding" and not config.tied_embeddings:
             continue
-        scheme = recipe.scheme(slot.role) if recipe and slot.role else None
-        num_bytes = math.prod(slot.shape) * (scheme.bits_per_weight / 8 if scheme else 2)
+        num_bytes = math.prod(slot.shape) * (schemes[name].bits_per_weight / 8 if name in schemes else 2)
         if config.moe is not None and slot.role in EXPERT_ROLES:
             num_bytes *= config.moe.num_active / config.moe.num_experts
         total += num_bytes

@@ -25,27 +25,29 @@ from llmrt.model.tensor_slots import Slot, tensor_slots
 
 DEVIATION = 0.02
 _POOL_BLOCKS = 1 << 16
+# A kind of file, by the name that people know: what the header calls it, and the type of most matrices.
 _FILE_TYPES = {
-    Kind.Q4_0: LlamaFileType.MOSTLY_Q4_0,
-    Kind.Q8_0: LlamaFileType.MOSTLY_Q8_0,
-    Kind.F16: LlamaFileType.MOSTLY_F16,
-    Kind.BF16: LlamaFileType.MOSTLY_BF16,
+    "Q4_0": (LlamaFileType.MOSTLY_Q4_0, Kind.Q4_0),
+    "Q4_K_M": (LlamaFileType.MOSTLY_Q4_K_M, Kind.Q4_K),
+    "Q8_0": (LlamaFileType.MOSTLY_Q8_0, Kind.Q8_0),
+    "F16": (LlamaFileType.MOSTLY_F16, Kind.F16),
+    "BF16": (LlamaFileType.MOSTLY_BF16, Kind.BF16),
 }
-KINDS = tuple(kind.name for kind in _FILE_TYPES)
-# Root mean square of a random code times its scale, for a scale of 1: uniform over -8 to 7, over -128 to 127, and
-# over -32 to 31 times a second scale of 8 bits.
-_CODE_DEVIATION = {Kind.Q4_0: 4.6, Kind.Q8_0: 74.0, Kind.Q6_K: 18.5 * 74.0}
+FILE_TYPES = tuple(_FILE_TYPES)
+# Root mean square of a random code times its scale, for a scale of 1: uniform over -8 to 7, over -128 to 127, over -32
+# to 31 times a second scale of 8 bits, and over 0 to 15 times one of 6 bits, less 7.5 times an offset of 6 bits.
+_CODE_DEVIATION = {Kind.Q4_0: 4.6, Kind.Q8_0: 74.0, Kind.Q6_K: 18.5 * 74.0, Kind.Q4_K: 258.0}
 
 Blocks = npt.NDArray[np.uint8]
 
 
-def write_random_gguf(path: Path, config: ModelConfig, kind: Kind = Kind.Q4_0, seed: int = 0) -> Path:
-    """Write a model of ``config``, its matrices of the types that llama.cpp's quantizer gives for ``kind``."""
+def write_random_gguf(path: Path, config: ModelConfig, file_type: str = "Q4_0", seed: int = 0) -> Path:
+    """Write a model of ``config``, its matrices of the types that llama.cpp's quantizer gives for ``file_type``."""
     writer = gguf.GGUFWriter(path, "llama")
-    _add_shape(writer, config, kind)
+    _add_shape(writer, config, file_type)
     _add_vocabulary(writer, config.vocab_size)
     slots = tensor_slots(config, GGUF_NAMES)
-    kinds = {name: _kind_of(name, slot, config, kind) for name, slot in slots.items()}
+    kinds = {name: _kind_of(name, slot, config, file_type) for name, slot in slots.items()}
     for name, slot in slots.items():
         shape = gguf.quant_shape_to_byte_shape(slot.shape, kinds[name])
         num_bytes = math.prod(shape)
@@ -63,9 +65,9 @@ def write_random_gguf(path: Path, config: ModelConfig, kind: Kind = Kind.Q4_0, s
     return path
 
 
-def _add_shape(writer: gguf.GGUFWriter, config: ModelConfig, kind: Kind) -> None:
+def _add_shape(writer: gguf.GGUFWriter, config: ModelConfig, file_type: str) -> None:
     writer.add_name("random weights")
-    writer.add_file_type(_FILE_TYPES[kind])
+    writer.add_file_type(_FILE_TYPES[file_type][0])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_context_length(config.context_length)
     writer.add_embedding_length(config.hidden_size)
@@ -100,17 +102,26 @@ def _add_vocabulary(writer: gguf.GGUFWriter, vocab_size: int) -> None:
     writer.add_add_space_prefix(True)
 
 
-def _kind_of(name: str, slot: Slot, config: ModelConfig, kind: Kind) -> Kind:
-    """What llama.cpp's quantizer makes of a tensor (llama-quant.cpp) when it is asked for ``kind``."""
+def _kind_of(name: str, slot: Slot, config: ModelConfig, file_type: str) -> Kind:
+    """What llama.cpp's quantizer makes of a tensor (llama-quant.cpp) when it is asked for ``file_type``."""
+    kind = _FILE_TYPES[file_type][1]
     if slot.role is None and "exps" not in name:
         return Kind.F32  # norms and the router
-    if kind is not Kind.Q4_0:
+    if kind not in (Kind.Q4_0, Kind.Q4_K):
         return kind
     if slot.role == "lm_head" or (slot.role == "embedding" and config.tied_embeddings):
         return Kind.Q6_K if slot.shape[-1] % gguf.GGML_QUANT_SIZES[Kind.Q6_K][0] == 0 else Kind.Q8_0
     if slot.role in ("k", "v") and config.moe is not None and config.moe.num_experts == 8:
         return Kind.Q8_0
+    if kind is Kind.Q4_K and slot.role in ("v", "down") and _has_more_bits(int(name.split(".")[1]), config.num_layers):
+        return Kind.Q6_K
     return kind
+
+
+def _has_more_bits(layer: int, num_layers: int) -> bool:
+    """The first eighth of the layers, the last one, and every third between them."""
+    eighth = num_layers // 8
+    return layer < eighth or layer >= 7 * num_layers // 8 or (layer - eighth) % 3 == 2
 
 
 def _pool(kind: Kind, rng: np.random.Generator) -> Blocks:
@@ -120,9 +131,10 @@ def _pool(kind: Kind, rng: np.random.Generator) -> Blocks:
         values = rng.normal(0, DEVIATION, _POOL_BLOCKS).astype(np.float32)
         return gguf.quantize(values, kind).view(np.uint8).reshape(-1, block_bytes)
     blocks = rng.integers(0, 256, (_POOL_BLOCKS, block_bytes), dtype=np.uint8)
-    scale = np.array([DEVIATION / _CODE_DEVIATION[kind]], np.float16).view(np.uint8)
-    at = block_bytes - 2 if kind is Kind.Q6_K else 0  # where a block keeps its scale
-    blocks[:, at : at + 2] = scale
+    scale = DEVIATION / _CODE_DEVIATION[kind]
+    scales = np.array([scale, 7.5 * scale] if kind is Kind.Q4_K else [scale], np.float16).view(np.uint8)
+    at = block_bytes - 2 if kind is Kind.Q6_K else 0  # where a block keeps them
+    blocks[:, at : at + len(scales)] = scales
     return blocks
 
 
@@ -139,9 +151,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("path", type=Path)
-    parser.add_argument("--type", choices=KINDS, default=Kind.Q4_0.name)
+    parser.add_argument("--type", choices=FILE_TYPES, default="Q4_0")
     options = parser.parse_args()
-    write_random_gguf(options.path, SHAPES[options.shape].config, Kind[options.type])
+    write_random_gguf(options.path, SHAPES[options.shape].config, options.type)
     print(f"{options.path}: {options.path.stat().st_size / 1e9:.2f} GB")
 
 
