@@ -1,6 +1,7 @@
 """llmrt int4 against llama.cpp Q4_0, in alternation, on the same shapes and threads.
 
     python -m benchmarks.compare [--quick | --rows KEY ...] [--json FILE] [--resume]
+    python -m benchmarks.compare --type Q4_K_M --quant stored --json FILE    # both read the same file
 
 Each engine is a process of its own; both keep their model loaded and only one computes at a time. A pair of runs gives
 a ratio; what is reported is the medians, and the ratios' median, smallest and largest. `make peers` first.

@@ -196,6 +196,7 @@ def fairness(report: Json) -> str:
 
 SECTIONS = {
     "compare": compare,
+    "compare_q4_k_m": compare,
     "startup": startup,
     "large": large,
     "sharing": sharing,
