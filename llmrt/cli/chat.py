@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from dataclasses import fields
 from typing import Annotated, Protocol
 
@@ -27,7 +26,7 @@ from llmrt.cli.sampling import (
     recommended,
 )
 from llmrt.cli.session import Session, find_model
-from llmrt.cli.terminal import complain, end_line, read_stdin, say, write
+from llmrt.cli.terminal import complain, read_stdin, say, write, write_answer
 from llmrt.errors import ConfigError, ContextLengthError, LlmrtError, RequestError
 
 
@@ -97,7 +96,7 @@ def _refuse_local_options(context: typer.Context) -> None:
 
 def _begin(conversation: Conversation, message: str | None) -> None:
     if message is not None:
-        answer_once(conversation, message)
+        _print_answer(conversation, message)
     else:
         _talk_on_terminal(conversation)
 
@@ -108,11 +107,6 @@ class Editor(Protocol):
     def read(self) -> str | None:
         """The next message; None to leave. Raises ``KeyboardInterrupt`` at Ctrl+C."""
         ...
-
-
-def answer_once(conversation: Conversation, message: str) -> None:
-    """Print the answer alone on stdout. Raises ``LlmrtError``."""
-    _print_answer(conversation, message)
 
 
 def talk(conversation: Conversation, editor: Editor) -> None:
@@ -159,11 +153,7 @@ def _interruptible_answer(conversation: Conversation, line: str) -> None:
 
 
 def _print_answer(conversation: Conversation, message: str) -> None:
-    piece = ""
-    with closing(conversation.ask(message)) as pieces:
-        for piece in pieces:
-            write(piece)
-    end_line(piece)
+    write_answer(conversation.ask(message))
     session = conversation.session
     if note := length_note(session.last, conversation.params, session.context_length):
         say(note)

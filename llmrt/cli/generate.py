@@ -15,7 +15,7 @@ from llmrt.cli.options import Model
 from llmrt.cli.sampling import MinP, Seed, TopK, TopP, check, override
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.tables import print_json
-from llmrt.cli.terminal import end_line, read_stdin, say, write
+from llmrt.cli.terminal import read_stdin, say, write_answer
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError
 
@@ -78,11 +78,7 @@ def completion(session: Session, prompt: str, params: SamplingParams, stop: Sequ
 
 
 def _print_completion(session: Session, prompt: str, params: SamplingParams, stop: Sequence[str]) -> None:
-    piece = ""
-    with closing(session.stream(session.encode(prompt), params, stop=stop)) as pieces:
-        for piece in pieces:
-            write(piece)
-    end_line(piece)
+    write_answer(session.stream(session.encode(prompt), params, stop=stop))
     if note := length_note(session.last, params, session.context_length):
         say(note)
 

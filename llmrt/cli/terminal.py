@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Generator
+from contextlib import closing
 
 import typer
 
@@ -27,9 +29,13 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
-def end_line(text: str) -> None:
-    """Go to a new line after the answer ``text``, unless it ends with one."""
-    if not text.endswith("\n"):
+def write_answer(pieces: Generator[str]) -> None:
+    """Print an answer as it comes, and a new line unless it ends with one. ``pieces`` are closed however this ends."""
+    piece = ""
+    with closing(pieces):
+        for piece in pieces:
+            write(piece)
+    if not piece.endswith("\n"):
         write("\n")
 
 
