@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
@@ -15,7 +13,7 @@ from llmrt.cli.bench_target import Target
 from llmrt.cli.machine import Machine, peak_memory, this_machine
 from llmrt.cli.measure import Run, Workload, median
 from llmrt.cli.progress import compact
-from llmrt.cli.tables import PIPE_WIDTH
+from llmrt.cli.tables import console
 from llmrt.config import STORED, EngineConfig
 from llmrt.engine.threads import usable_cores
 from llmrt.model.tensor_slots import num_parameters
@@ -123,11 +121,11 @@ def print_report(report: Report) -> None:
         table.add_column(justify=justify)
     for row in _figures(report):
         table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-    console.print(f"{model.name}: {compact(model.parameters)} parameters, {model.detail}", style="bold", markup=False)
-    console.print(table)
+    out = console()
+    out.print(f"{model.name}: {compact(model.parameters)} parameters, {model.detail}", style="bold", markup=False)
+    out.print(table)
     for line in _circumstances(report):
-        console.print(line, style="dim", markup=False)
+        out.print(line, style="dim", markup=False)
 
 
 def _figures(report: Report) -> list[tuple[str, str, str]]:

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from llmrt.cli import tables
+from llmrt.cli import model_tables
 from llmrt.cli.describe import describe
 from llmrt.cli.options import Model, complete_model
+from llmrt.cli.tables import print_json
 from llmrt.errors import ConfigError
 from llmrt.hub import store
 from llmrt.hub.disk import disk_errors
@@ -54,19 +55,19 @@ def list_models(as_json: Json = False) -> None:
     names = {manifest.name for manifest in manifests}
     presets = [preset for preset in load_presets().values() if preset.alias not in names]
     if as_json:
-        tables.print_json(tables.listing(manifests, presets))
+        print_json(model_tables.listing(manifests, presets))
     else:
-        tables.print_pulled(manifests)
-        tables.print_available(presets)
+        model_tables.print_pulled(manifests)
+        model_tables.print_available(presets)
 
 
 def show(model: Model, as_json: Json = False) -> None:
     """Show a model's licence, source, size, architecture and files; nothing is downloaded."""
     description = describe(model)
     if as_json:
-        tables.print_json(description)
+        print_json(description)
     else:
-        tables.print_description(description)
+        model_tables.print_description(description)
 
 
 def rm(

@@ -23,6 +23,7 @@ TORCH_FREE = [
     "llmrt/cli/fit.py",
     "llmrt/cli/headers.py",
     "llmrt/cli/remote.py",
+    "llmrt/cli/model_tables.py",
     "llmrt/cli/tables.py",
     "llmrt/library/*.py",
     "llmrt/server/**/*.py",
