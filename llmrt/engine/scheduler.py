@@ -180,15 +180,20 @@ class Scheduler:
         self.kv.check_integrity(self._running)
 
     def _admit(self) -> None:
-        """Move waiting requests to the running ones, in order, while their prompts fit beside what is there."""
-        while self._waiting and len(self._running) < self._max_num_seqs:
-            request = self._waiting[0]
+        """Move waiting requests to the running ones, in order, while their prompts fit beside what is there.
+
+        Those that wait for a prefix of another let the ones behind them pass.
+        """
+        for request in [*self._waiting]:
+            if len(self._running) == self._max_num_seqs:
+                return
             needed = self.kv.peak_blocks(len(request.token_ids) + 1, self._max_num_batched_tokens)
             if self._running and needed > self.kv.num_free_blocks:
                 return
             if not request.needs_all_rows and not self.kv.get_computed_blocks(request):
-                return
-            self._waiting.popleft()
+                continue
+            self.kv.begin(request)
+            self._waiting.remove(request)
             self._running[request] = None
             if not request.queue_seconds:  # it was not here before
                 request.queue_seconds = time.monotonic() - request.arrived

@@ -82,9 +82,8 @@ def test_random_add_abort_step_keeps_every_block_and_answers_right(
 def test_the_stats_are_what_the_schedule_is() -> None:
     engine, _ = make_engine(extra_blocks=15, budget=8, max_num_seqs=2)
     assert engine.stats == EngineStats(num_blocks=31, block_size=4)
-    prompt = list(range(12))
-    for name in "abc":
-        engine.add(name, prompt, SamplingParams(max_tokens=2))
+    for name, first in (("a", 0), ("b", 20), ("c", 0)):
+        engine.add(name, range(first, first + 12), SamplingParams(max_tokens=2))
     assert engine.stats.num_waiting == 3
     engine.step()
     stats, pool = engine.stats, engine.scheduler.kv._pool
@@ -100,6 +99,36 @@ def test_the_stats_are_what_the_schedule_is() -> None:
     assert (stats.prefix_queries, stats.prefix_hits) == (36, 8)
     waited = {output.request_id: output.queue_seconds for output in outputs}
     assert 0 < waited["a"] < waited["c"]
+
+
+def answers_of(engine: LLMEngine) -> dict[str, list[int]]:
+    answers: dict[str, list[int]] = {}
+    while engine.has_work:
+        collect(engine.step(), answers)
+    return answers
+
+
+@pytest.mark.parametrize("params", [SamplingParams(max_tokens=3), SamplingParams(max_tokens=3, prompt_logprobs=0)])
+def test_a_prompt_of_several_is_computed_once_and_others_go_on_meanwhile(params: SamplingParams) -> None:
+    engine, runner = make_engine(extra_blocks=60, budget=8)
+    prompts = {"first": range(30), "second": range(30), "longer": range(33), "other": range(50, 56)}
+    engine.add("first", prompts["first"], params)
+    for name in ("second", "longer", "other"):
+        engine.add(name, prompts[name], SamplingParams(max_tokens=3))
+    answers = answers_of(engine)
+    assert [*runner.steps[0]] == ["other", "first"]
+    assert answers == {name: expected_answer([*prompt], 3) for name, prompt in prompts.items()}
+    assert engine.scheduler.num_computed_tokens == 30 + 2 + 5 + 6 + 4 * 2  # but for 28 tokens in full blocks
+
+
+def test_who_waits_for_a_prompt_that_is_aborted_computes_it() -> None:
+    engine, _ = make_engine(extra_blocks=60, budget=8)
+    for name in ("first", "second", "third"):
+        engine.add(name, range(30), SamplingParams(max_tokens=3))
+    engine.step()
+    engine.abort("first")
+    assert answers_of(engine) == dict.fromkeys(("second", "third"), expected_answer([*range(30)], 3))
+    assert engine.scheduler.num_computed_tokens == 30 + 2 + 2 * 2
 
 
 def test_tight_pools_do_preempt() -> None:

@@ -21,6 +21,7 @@ from llmrt.engine.kv.block_pool import NULL_BLOCK, BlockPool
 from llmrt.engine.kv.commit_ahead import CommitAhead
 from llmrt.engine.kv.disk_cache import DiskCache, NoDiskCache
 from llmrt.engine.kv.disk_loader import Place
+from llmrt.engine.kv.expected_blocks import ExpectedBlocks
 from llmrt.engine.kv.prefix_cache import ON_DISK, PrefixCache, extend_block_keys
 from llmrt.engine.request import Request, empty_table
 
@@ -59,6 +60,7 @@ class KVCacheManager:
         self._pool = BlockPool(num_blocks)
         self._prefix_cache = PrefixCache()
         self._prefix_caching = prefix_caching
+        self._expected = ExpectedBlocks()
         self._disk = disk or NoDiskCache()
         self._memory = memory
         self.num_queried_tokens = 0  # looked for in the prefix cache, of all requests
@@ -89,7 +91,7 @@ class KVCacheManager:
         """Start ``request`` from the longest prefix in the cache, or have that read from the disk.
 
         One token at least is left to compute, for its logits choose the next. The request holds no block yet. False,
-        and nothing taken, while the same prefix is read for another request.
+        and nothing taken, while the same prefix is read or computed for another request.
         """
         assert not request.block_table and request.num_computed_tokens == 0
         if not self._prefix_caching:
@@ -97,6 +99,8 @@ class KVCacheManager:
         blocks = self._match(request)
         missing = [i for i, block in enumerate(blocks) if block == ON_DISK]
         if missing and self._disk.is_loading(request.block_keys[missing[0]]):
+            return False
+        if self._is_expected(request, len(blocks)):
             return False
         self._hold(request, blocks)
         self.num_queried_tokens += len(request.token_ids)
@@ -113,6 +117,18 @@ class KVCacheManager:
             request.num_cached_tokens = len(blocks) * self.block_size
             request.num_disk_tokens = len(missing) * self.block_size
         return True
+
+    def begin(self, request: Request) -> None:
+        """What ``request`` has not got of its full blocks it computes: others can wait for that."""
+        if self._prefix_caching:
+            extend_block_keys(request.block_keys, request.token_ids, self.block_size, request.cache_salt)
+            self._expected.expect(request, request.block_keys[len(request.block_table) :])
+
+    def _is_expected(self, request: Request, num_found: int) -> bool:
+        """Whether waiting for others spares it at least half of the blocks that it would have to compute."""
+        most = (len(request.token_ids) - 1) // self.block_size
+        count = self._expected.count(request.block_keys[num_found:most])
+        return 0 < count >= (most - num_found) / 2
 
     def _match(self, request: Request) -> list[int | None]:
         """See ``PrefixCache.longest_match``; without the disk where there are too few blocks to read into."""
@@ -192,6 +208,7 @@ class KVCacheManager:
             extend_block_keys(request.block_keys, request.token_ids, self.block_size, request.cache_salt)
             for i in range(first_open, next_open):
                 self._prefix_cache.insert(request.block_keys[i], request.block_table[i])
+                self._expected.came(request.block_keys[i])
             self._disk.keep(request, first_open, min(next_open, request.num_prompt_tokens // self.block_size))
         if self._window is not None:
             self._give_back(request, self._first_visible_block(request.num_computed_tokens))
@@ -199,6 +216,7 @@ class KVCacheManager:
     def free(self, request: Request) -> None:
         """Take back every block of ``request``; its last ones are evicted first, for fewer prompts share them."""
         self._disk.drop(request)
+        self._expected.drop(request)
         request.is_loading = False
         self._give_back(request, len(request.block_table))
         request.block_table = empty_table()
@@ -223,6 +241,8 @@ class KVCacheManager:
 
     def check_integrity(self, requests: Iterable[Request]) -> None:
         """Assert that the blocks held are those in the tables of ``requests``, and that the parts agree."""
+        requests = [*requests]
         holders = Counter(block for r in requests for block in r.block_table if block != NULL_BLOCK)
         self._pool.check_integrity(holders)
         self._prefix_cache.check_integrity()
+        self._expected.check_integrity(requests)
