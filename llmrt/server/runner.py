@@ -14,6 +14,8 @@ from llmrt.server import service_manager
 from llmrt.server.models import Models
 from llmrt.server.served_model import Offer
 
+_MAX_FILES = 65536
+
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """What to run ``serve`` on: uvloop, which costs less for each token, where there is one."""
@@ -47,6 +49,18 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
+def _allow_connections() -> None:
+    """Each connection is an open file, of which systems allow few by default, for programs that use select()."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < _MAX_FILES:
+        most = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _close_unread_connections(sock: socket.socket, seconds: float) -> None:
     """Have the system close connections whose data is not taken for ``seconds``, where it can; 0 for never."""
     if seconds and hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -67,6 +81,7 @@ async def serve(
     ``report`` gets its engine's notices and the URL when it is. ``command`` stands in for the engine worker.
     Raises ``LlmrtError`` when it cannot be loaded, or when the engine of an only model dies again and again.
     """
+    _allow_connections()
     models = await Models.start(offers, settings, command)
     announcing = asyncio.create_task(_announce(models, _url(sock, tls), report))
     failing = asyncio.create_task(models.failed())

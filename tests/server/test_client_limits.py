@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 
 import httpx
@@ -170,3 +171,16 @@ async def test_outputs_that_are_left_behind_are_bounded(model_path: Path, monkey
                 num_read += 1
     assert 50 <= num_read <= 52
     await engine.close()
+
+
+def test_idle_connections_beyond_the_systems_default_leave_room_for_others(model_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with serving(model_path, ServerSettings()) as served, ExitStack() as idle:
+            address = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+            for _ in range(200):  # each is two files of this process
+                idle.enter_context(socket.create_connection(address, timeout=20))
+            assert httpx.get(f"{served.url}/health").status_code == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
