@@ -1,7 +1,8 @@
-"""uvicorn's fast reading of HTTP, with the limit that it lacks, and a short way out for the pieces of a stream."""
+"""uvicorn's fast reading of HTTP, with the limits that it lacks, and a short way out for the pieces of a stream."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -9,13 +10,31 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _MAX_HEAD_BYTES = 1 << 16  # one that never ends would fill the memory
+_HEAD_SECONDS = 60.0  # for one that never comes: connections would run out
 _EXTENSION = "llmrt.stream"
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. The head of each request, its line and headers, must fit in 64 KiB."""
+    """One connection. The head of each request, its line and headers, must fit in 64 KiB and come within a minute."""
 
     _head_bytes: int | None = 0  # received of it so far, None while a body is read
+    _head_deadline: asyncio.TimerHandle
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The first head is waited for."""
+        super().connection_made(transport)
+        self._head_deadline = self.loop.call_later(_HEAD_SECONDS, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for."""
+        self._head_deadline.cancel()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A head has begun."""
+        self._head_deadline.cancel()
+        self._head_deadline = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+        super().on_message_begin()
 
     def data_received(self, data: bytes) -> None:
         """Refuse to read on where a head is too long already."""
@@ -29,6 +48,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Whatever comes now is the body."""
         self._head_bytes = None
+        self._head_deadline.cancel()
         super().on_headers_complete()
         self.scope["extensions"] = {_EXTENSION: {"write": partial(_write, self.cycle)}}
 

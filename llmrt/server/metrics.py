@@ -10,8 +10,9 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 
+from llmrt import __version__
 from llmrt.engine.messages import Submit
 from llmrt.engine.request import FinishReason, RequestOutput
 from llmrt.errors import LlmrtError
@@ -49,6 +50,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        Info("llmrt:build", "The version of llmrt.", registry=self.registry).info({"version": __version__})
         model, ended = ("model_name",), ("model_name", "finished_reason")
         self._counters = {
             name: Counter(f"vllm:{name}", text, model, registry=self.registry) for name, text in _COUNTERS.items()

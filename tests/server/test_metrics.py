@@ -45,6 +45,7 @@ NAMES = [
     "vllm:request_generation_tokens_bucket",
     "process_resident_memory_bytes",
     "llmrt:engine_restarts_total",
+    "llmrt:build_info",
     "llmrt:engine_ready",
     "llmrt:engine_resident_memory_bytes",
     "llmrt:model_load_seconds_bucket",
