@@ -91,6 +91,7 @@ def _request_id(scope: Scope) -> str:
 def _client(scope: Scope) -> str:
     """The address of the client; what a trusted proxy says may be any text."""
     try:
-        return str(ip_address(scope["client"][0]))
+        address = ip_address(scope["client"][0])
     except (TypeError, ValueError):
         return "-"
+    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -7,8 +7,9 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_network
 
 import uvicorn
 
@@ -33,7 +34,7 @@ class HttpServer(uvicorn.Server):
                 http=HttpProtocol,
                 ws="none",
                 proxy_headers=bool(settings.trusted_proxies),
-                forwarded_allow_ips=list(settings.trusted_proxies),
+                forwarded_allow_ips=list(_as_seen(settings.trusted_proxies)),
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -75,6 +76,15 @@ class HttpServer(uvicorn.Server):
     async def _end_answers(self) -> None:
         await asyncio.sleep(self._drain_seconds)
         await self._models.close()
+
+
+def _as_seen(addresses: Iterable[str]) -> Iterator[str]:
+    """A socket of both families, that of `--host ::`, shows IPv4 addresses as IPv6 ones."""
+    for address in addresses:
+        yield address
+        network = ip_network(address)
+        if network.version == 4:
+            yield f"::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 def _always(tls: ssl.SSLContext) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:

@@ -76,19 +76,23 @@ class Served:
 
 @contextmanager
 def serving(
-    path: Path, settings: ServerSettings, config: EngineConfig | None = None, tls: ssl.SSLContext | None = None
+    path: Path,
+    settings: ServerSettings,
+    config: EngineConfig | None = None,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[Served]:
     """The server in a thread, once it has its model (at once for one that never gets it)."""
-    with serving_all([Offer(artifact_of(path), config or EngineConfig())], settings, tls) as served:
+    with serving_all([Offer(artifact_of(path), config or EngineConfig())], settings, tls, host) as served:
         yield served
 
 
 @contextmanager
 def serving_all(
-    offers: Sequence[Offer], settings: ServerSettings, tls: ssl.SSLContext | None = None
+    offers: Sequence[Offer], settings: ServerSettings, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> Iterator[Served]:
     """The server of several models, once it has the first."""
-    sock = runner.bind("127.0.0.1", 0)
+    sock = runner.bind(host, 0)
     served = Served(f"http{'s' if tls else ''}://127.0.0.1:{sock.getsockname()[1]}", [])
     announced = threading.Event()
     loop = runner.new_event_loop()

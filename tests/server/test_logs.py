@@ -15,6 +15,8 @@ import pytest
 from serving import chat, eventually, serving
 
 from llmrt.config import ServerSettings
+from llmrt.errors import ConfigError
+from llmrt.server import runner
 from llmrt.server.logs import JsonLines
 
 Lines = Callable[[str, httpx.Response], dict[str, Any]]
@@ -74,14 +76,24 @@ FORWARDED = [
 ]
 
 
+def _has_ipv6() -> bool:
+    try:
+        runner.bind("::", 0).close()
+    except ConfigError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", *(["::"] if _has_ipv6() else [])])  # the latter sees IPv4 as IPv6
 def test_a_clients_address_is_taken_from_proxies_that_are_trusted_alone(
-    model_path: Path, http: httpx.Client, line_of: Lines
+    model_path: Path, http: httpx.Client, line_of: Lines, host: str
 ) -> None:
     for told, _ in FORWARDED:
         response = http.get("/v1/models", headers={"x-forwarded-for": told})
         assert line_of("request", response)["client"] == "127.0.0.1"
     settings = ServerSettings(trusted_proxies=("127.0.0.0/8",))
-    with serving(model_path, settings) as served, httpx.Client(base_url=served.url) as proxy:
+    with serving(model_path, settings, host=host) as served, httpx.Client(base_url=served.url) as proxy:
+        assert line_of("request", proxy.get("/v1/models"))["client"] == "127.0.0.1"
         for told, client in FORWARDED:
             response = proxy.get("/v1/models", headers={"x-forwarded-for": told})
             assert line_of("request", response)["client"] == client
