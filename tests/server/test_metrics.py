@@ -181,3 +181,10 @@ def test_blocks_of_the_cache_have_vllms_names() -> None:
     (family,) = (each for each in families if each.name == "vllm:cache_config_info")
     (sample,) = family.samples
     assert (sample.labels, sample.value) == ({"model_name": "a", "block_size": "16", "num_gpu_blocks": "99"}, 1)
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/api/tags", "/api/version"])
+def test_monitors_may_ask_for_the_head_alone(http: httpx.Client, path: str) -> None:
+    head = http.head(path)
+    assert (head.status_code, head.text) == (200, "") and int(head.headers["content-length"]) > 0
+    assert head.headers["content-type"] == http.get(path).headers["content-type"]

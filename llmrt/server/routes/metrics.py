@@ -11,6 +11,7 @@ from llmrt.server.dependencies import AllModels
 router = APIRouter()
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(models: AllModels) -> Response:
     """All of them, in the form that every Prometheus reads."""

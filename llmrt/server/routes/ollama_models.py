@@ -24,6 +24,7 @@ router = APIRouter()
 _MODELS = "models are named when it starts: llmrt serve MODEL MODEL ..."
 
 
+@router.head("/api/tags", include_in_schema=False)
 @router.get("/api/tags")
 async def tags(models: AllModels) -> Response:
     """All models, those too that are loaded when they are asked for."""
@@ -56,6 +57,7 @@ async def show(models: AllModels, body: Annotated[ModelBody, Depends(ollama_body
     return json_response(record, ignored_header(check_extra_fields(body)))
 
 
+@router.head("/api/version", include_in_schema=False)
 @router.get("/api/version")
 async def api_version() -> Response:
     """The version of the API."""
