@@ -20,8 +20,9 @@ inline void activated_group(const llmrt_activated_linear_args& a, int64_t g) {
       product<kNow>(a.x, token, a.weight, first + 16 * block, result);
       add_delta<kNow>(a.delta, a.weight.rows, token, first + 16 * block, result);
       for (int b = 0; b < kNow; ++b)
-        for (int t = 0; t < kTokens; ++t) store(values[t] + 16 * (block + b), activated(result[b][t], a.activation));
+        for (int t = 0; t < kTokens; ++t) store(values[t] + 16 * (block + b), result[b][t]);
     });
+    for (float* row : values) activate(row, count, a.activation);
     for (int t = 0; t < kTokens; ++t) write_group(values[t], count, a.y, token + t, g);
   });
 }

@@ -26,11 +26,18 @@ inline Float gelu(Float x) {
   return fnma(mul(size, set1(0.5f)), tail, max(x, set1(0.0f)));
 }
 
-inline Float activated(Float x, int64_t activation) {
-  if (activation == LLMRT_RELU) return max(x, set1(0.0f));
-  if (activation == LLMRT_GELU) return gelu(x);
-  if (activation == LLMRT_GELU_TANH) return gelu_tanh(x);
-  return silu(x);
+template <class Function>
+inline void apply(float* x, int64_t count, Function function) {
+  for (int64_t i = 0; i < count; i += 16) store(x + i, function(load(x + i)));
+}
+
+// Activates `count` values, a multiple of 16, where they are. A function that takes sixteen lanes in two registers has them
+// by way of memory, in pieces that a processor cannot read back at once.
+inline void activate(float* x, int64_t count, int64_t activation) {
+  if (activation == LLMRT_RELU) return apply(x, count, [](Float v) { return max(v, set1(0.0f)); });
+  if (activation == LLMRT_GELU) return apply(x, count, gelu);
+  if (activation == LLMRT_GELU_TANH) return apply(x, count, gelu_tanh);
+  apply(x, count, silu);
 }
 
 }  // namespace llmrt::LLMRT_ISA

@@ -23,8 +23,9 @@ inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, 
       product<kNow>(x, at, weight, row + 16 * block, gate);
       add_delta<kNow>(delta, 2 * size, at, first + 16 * block, gate);
       for (int b = 0; b < kNow; ++b)
-        for (int t = 0; t < kTokens; ++t) store(values[t] + 16 * (block + b), activated(gate[b][t], activation));
+        for (int t = 0; t < kTokens; ++t) store(values[t] + 16 * (block + b), gate[b][t]);
     });
+    for (float* gate : values) activate(gate, count, activation);
     for_tiles<kBlocks>(count / 16, [&]<int kNow>(int64_t block) {
       Float up[kNow][kTokens];
       product<kNow>(x, at, weight, row + count + 16 * block, up);

@@ -8,7 +8,7 @@
 
 namespace llmrt::LLMRT_ISA {
 
-constexpr int kTileTokens = 3;
+constexpr int kTileTokens = 5;
 constexpr int kWideTokens = kTileTokens, kWideBlocks = 1;  // many tokens have the same tiles
 constexpr int kFloatTokens = 2;
 constexpr int kMatmulRows = 3;
@@ -16,12 +16,14 @@ constexpr int kMatmulVectors = 2;
 constexpr int kScoreRows = 3, kScoreVectors = 2;
 constexpr int kMixRows = 3, kMixVectors = 2;
 
+// Written as an instruction: of the intrinsic GCC 12 copies every sum before and after.
 inline __m256i dot4_of(__m256i acc, __m256i unsigned_bytes, __m256i signed_bytes) {
 #if defined(__AVXVNNI__)
-  return _mm256_dpbusd_avx_epi32(acc, unsigned_bytes, signed_bytes);
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(unsigned_bytes), "x"(signed_bytes));
 #else
-  return _mm256_dpbusd_epi32(acc, unsigned_bytes, signed_bytes);
+  asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(unsigned_bytes), "v"(signed_bytes));
 #endif
+  return acc;
 }
 
 // acc[i] += sum over c of w[4i + c] x[c]: the bytes of w unsigned, those of x signed and the same for every lane.
