@@ -58,7 +58,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions(ModelOptions):
-    """And what else there is to choose for one conversation or text."""
+    """``ModelOptions``, and what else there is to choose for one conversation or text."""
 
     ctx: Ctx = None
     disk_cache: DiskCache = DISK_CACHE

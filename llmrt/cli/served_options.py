@@ -21,7 +21,7 @@ _FOR_ONE = ("revision", "lora", "draft_model")
 
 @dataclass(frozen=True, kw_only=True)
 class ServedOptions(ModelOptions):
-    """And what else there is to choose for a model with many clients."""
+    """``ModelOptions``, and what else there is to choose for a model with many clients."""
 
     ctx: Ctx = None
     speculate: Speculate = SpeculateName.auto
