@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 
@@ -69,21 +70,34 @@ def chat(
         "max_tokens": max_tokens,
     }
     message = _single_message(prompt)
-    if url is not None:
+    if url is None:
+        conversation = _local_conversation(model, options, chosen)
+    else:
         _refuse_local_options(context)
-        remote = RemoteSession(url, model, api_key)
-        params = override(CHAT_FALLBACK, **chosen)
-        check(params, remote.vocab_size)
-        say(f"talking to {remote.model} at {remote.url}")
-        _begin(Conversation(remote, params, system), message)
-        return
+        conversation = _remote_conversation(url, model, api_key, chosen)
+    conversation.system = system
+    if message is not None:
+        _print_answer(conversation, message)
+    else:
+        _talk_on_terminal(conversation)
+
+
+def _remote_conversation(url: str, model: str | None, api_key: str | None, chosen: Mapping[str, Any]) -> Conversation:
+    remote = RemoteSession(url, model, api_key)
+    params = override(CHAT_FALLBACK, **chosen)
+    check(params, remote.vocab_size)
+    say(f"talking to {remote.model} at {remote.url}")
+    return Conversation(remote, params)
+
+
+def _local_conversation(model: str | None, options: SessionOptions, chosen: Mapping[str, Any]) -> Conversation:
     if model is None:
         raise ConfigError("chat needs a MODEL, or the --url of a server that has one.")
     local = find_model(model, options.revision)
     _ = local.chat_template  # a model without one is refused before its weights load
     params = override(recommended(local.defaults), **chosen, stop_token_ids=local.tokenizer.eos_token_ids)
     check(params, local.tokenizer.vocab_size)
-    _begin(Conversation(Session.open(local, options.session_config(local.tokenizer)), params, system), message)
+    return Conversation(Session.open(local, options.session_config(local.tokenizer)), params)
 
 
 def _refuse_local_options(context: typer.Context) -> None:
@@ -92,13 +106,6 @@ def _refuse_local_options(context: typer.Context) -> None:
         if source is not None and source.name == "COMMANDLINE":
             option = f"--{field.name.replace('_', '-')}"
             raise ConfigError(f"{option} is for a model in this process; leave it out with --url.")
-
-
-def _begin(conversation: Conversation, message: str | None) -> None:
-    if message is not None:
-        _print_answer(conversation, message)
-    else:
-        _talk_on_terminal(conversation)
 
 
 class Editor(Protocol):
