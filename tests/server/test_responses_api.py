@@ -11,11 +11,8 @@ import openai
 import pytest
 from openai.types.responses import Response
 from pydantic import BaseModel
-from serving import Served, aborted, content, error_of, eventually, grammar_of, running, serving, write_model
+from serving import Served, aborted, content, error_of, eventually, grammar_of, running
 from test_tools import SCHEMA, TOOLS, hermes
-from tool_templates import QWEN
-
-from llmrt.config import EngineConfig, ServerSettings
 
 MODEL = "tiny-alias"
 FUNCTIONS: Any = [{"type": "function", **tool["function"]} for tool in TOOLS]
@@ -23,25 +20,11 @@ CALLS = f"Look. {hermes('f', {'x': 1})}{hermes('g', {'é': '☃'})}"
 
 
 @pytest.fixture(scope="module")
-def responses_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A model whose template shows tools and has thoughts with a switch."""
-    path = write_model(tmp_path_factory.mktemp("responses") / "model", template=QWEN)
-    with serving(path, ServerSettings(ping_seconds=0.05), EngineConfig(context_length=4096)) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def gpt(responses_server: Served) -> Iterator[openai.OpenAI]:
+def gpt(thinking_server: Served) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(
-        base_url=f"{responses_server.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
+        base_url=f"{thinking_server.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
     ) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def thinker(responses_server: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=responses_server.url, timeout=20) as http:
-        yield http
 
 
 def both(client: openai.OpenAI, text: Any, **fields: Any) -> Response:
