@@ -123,6 +123,10 @@ class EngineClient:
             raise self._restarting(self._restart_at)
         return self._process.info
 
+    def check_ready(self) -> None:
+        """Raise as ``info`` unless there is an engine with its model."""
+        _ = self.info
+
     async def ready(self) -> Ready:
         """Wait for the first engine. Raises ``LlmrtError`` with its own line if it cannot load the model."""
         return await self._process.ready()
@@ -135,7 +139,7 @@ class EngineClient:
 
     async def generate(self, requests: Sequence[Submit]) -> AsyncGenerator[RequestOutput, None]:
         """See ``EngineProcess.generate``."""
-        _ = self.info  # raises unless there is an engine
+        self.check_ready()
         async with aclosing(self._process.generate(requests, self._request_seconds)) as outputs:
             with self._metrics.watch(requests) as watch:
                 async for output in outputs:

@@ -139,6 +139,10 @@ class EngineProcess:
             )
         return self._ready.result()
 
+    def check_ready(self) -> None:
+        """Raise as ``info`` unless there is an engine with its model."""
+        _ = self.info
+
     async def ready(self) -> Ready:
         """Wait for the model. Raises ``LlmrtError`` with the engine's own line if it cannot be loaded."""
         return await asyncio.shield(self._ready)
@@ -156,6 +160,7 @@ class EngineProcess:
         when there is no engine, also midway, ``DeadlineError`` after ``seconds``, and ``SlowClientError`` when
         too many outputs were left in it.
         """
+        self.check_ready()
         queue: _Queue = asyncio.Queue()
         unfinished = {request.request_id for request in requests}
         deadline = self._deadline(seconds, queue, unfinished)
@@ -184,7 +189,7 @@ class EngineProcess:
 
     async def change_adapters(self, change: LoadAdapter | UnloadAdapter) -> None:
         """Load or unload a LoRA adapter between two steps. Raises ``RequestError`` with the engine's line."""
-        _ = self.info  # raises unless there is an engine
+        self.check_ready()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changes.append(done)
         self._send(change)
@@ -215,7 +220,6 @@ class EngineProcess:
             self.abort(request_id)
 
     def _submit(self, request: Submit, queue: _Queue) -> None:
-        _ = self.info  # raises unless there is an engine
         assert request.request_id not in self._queues
         self._queues[request.request_id] = queue
         self._send(request)

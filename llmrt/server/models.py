@@ -131,7 +131,7 @@ class Models:
     def check_ready(self) -> None:
         """Raise ``UnavailableError`` while the server starts, or starts its only engine again."""
         if len(self.loaded) == 1 and self.offers[0] in self.loaded:
-            _ = self.loaded[self.offers[0]].engine.info
+            self.loaded[self.offers[0]].engine.check_ready()
 
     @asynccontextmanager
     async def use(self, name: str | None) -> AsyncGenerator[ServerState, None]:

@@ -80,7 +80,7 @@ class Reply:
 
 def check_body(state: ServerState, body: GenerationBody) -> None:
     """Raise for what can be refused before the prompt is looked at: no engine, or a wrong field."""
-    _ = state.engine.info
+    state.engine.check_ready()
     state.admit(1)
     check_extra_fields(body)
     if body.stream_options is not None and not body.stream:

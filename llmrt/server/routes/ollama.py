@@ -159,7 +159,7 @@ async def _answer(request: Request, body: AnswerBody, reply: Reply, answer: Olla
 
 def _loaded(state: ServerState, body: AnswerBody) -> dict[str, Any]:
     """The answer to a request without a prompt, which asks that the model be loaded or, by ``keep_alive`` 0, leave."""
-    _ = state.engine.info
+    state.engine.check_ready()
     leaves = body.keep_alive is not None and seconds_of(body.keep_alive) == 0
     reason = "unload" if leaves else "load"
     return {"model": state.model.id, "created_at": now(), "done": True, "done_reason": reason}
