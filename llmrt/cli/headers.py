@@ -1,4 +1,4 @@
-"""Where ``llmrt fit`` learns of a model: from this disk, from the head of a repository's files, or from its alias."""
+"""Where ``fit`` and ``tune`` learn of a model: from this disk, from the heads of a repository's files, or its alias."""
 
 from __future__ import annotations
 

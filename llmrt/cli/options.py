@@ -104,14 +104,14 @@ Ctx = Annotated[
         help="Context length, such as 4096 or 32k; else what the model and the memory allow.",
     ),
 ]
-Dtype = Annotated[DtypeName, typer.Option(help="Weights and activations.")]
+Dtype = Annotated[DtypeName, typer.Option(help="Number format of weights and activations.")]
 Quant = Annotated[
     QuantName,
     typer.Option(
-        help="Of the weights: stored as they are, none for floats; else quantized once, then kept beside them."
+        help="Format of weights: stored is the files' own, none is floats; else they are quantized once, and kept."
     ),
 ]
-KvDtype = Annotated[KvDtypeName, typer.Option(help="KV cache.")]
+KvDtype = Annotated[KvDtypeName, typer.Option(help="Number format of the KV cache.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; auto is the GPU where there is one that serves.")]
 GpuMemory = Annotated[
     float | None,

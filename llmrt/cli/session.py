@@ -73,7 +73,7 @@ def draft_path(model: str | None) -> str | None:
 
 
 class Session:
-    """One answer at a time, by the engine's ``adapter`` of that name if there is one.
+    """A model that gives one answer at a time, changed by the engine's adapter of that name if one is given.
 
     ``last`` has the statistics of the latest answer, also of one that was stopped.
     """

@@ -16,7 +16,7 @@ _NAME = re.compile(r"[\w.:/@+-]{1,128}", re.ASCII)
 
 @dataclass(frozen=True)
 class ServedAdapter:
-    """What is in the folder ``path``, for the model ``base``."""
+    """The LoRA adapter in the folder ``path``, for the model ``base``."""
 
     name: str
     path: str
@@ -25,7 +25,7 @@ class ServedAdapter:
 
     @property
     def identity(self) -> str:
-        """It is another for another adapter of the same name, and for files that have changed."""
+        """What tells it from another adapter, also from one of the same name or from other files in the same place."""
         try:
             changed = (Path(self.path) / "adapter_model.safetensors").stat().st_mtime_ns
         except OSError:
@@ -34,7 +34,7 @@ class ServedAdapter:
 
 
 class ServedAdapters:
-    """All that take requests, in the order in which they came. Raises ``ConfigError`` for a name that is taken."""
+    """Those that requests may name, in order of arrival. Raises ``ConfigError`` for a name that is taken."""
 
     def __init__(self, offers: Sequence[Offer]) -> None:
         self._offers = offers

@@ -18,7 +18,7 @@ def grammar_vocabulary(tokenizer: Tokenizer) -> LLTokenizer:
         raise RequestError("This model has no token that ends an answer, so no grammar can end there.")
     wrapper = TokenizerWrapper(_Vocabulary(tokenizer))
     vocabulary = LLTokenizer(wrapper, eos_token=sorted(tokenizer.eos_token_ids), slices=LLTokenizer.json_slices())
-    LLMatcher(vocabulary, "start: /(.|\\n)*/").compute_bitmask()  # what the first mask alone takes long for
+    LLMatcher(vocabulary, "start: /(.|\\n)*/").compute_bitmask()  # the first mask takes long
     return vocabulary
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from llmrt.errors import RequestError, TokenizerError
 
 TOKENIZER_FILES = ("tokenizer.json", "tekken.json", "tokenizer.model")
-# Around texts, which tekken.json itself does not say.
+# What stands around texts, which tekken.json itself does not say.
 TEKKEN_TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 
 

@@ -13,6 +13,7 @@ from llmrt.text.tool_formats.json_scan import JsonScan
 _HEAD = re.compile(
     r'\s*\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\S)'
 )
+# An object whose first key, or lack of keys, says that it is no call.
 _FIRST_KEY = re.compile(r'\s*\{\s*(?:\}|"(?!(?:name|arguments|parameters|type|function|id)")[^"\\]*["\\]|[^\s"}])')
 
 

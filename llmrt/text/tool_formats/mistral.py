@@ -20,6 +20,7 @@ from llmrt.text.tool_formats.tool_format import Spell, any_of, literal
 
 _BEGIN, _ARGS, _CALL_ID = "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"
 _NAME = re.compile(r"\s*([^\s\[\]{}\"]+)\s*(?:\[CALL_ID\]\s*\w+\s*)?(?:\[ARGS\])?\s*(?=\{)")
+# What cannot become a name with arguments behind it, whatever follows.
 _NO_NAME = re.compile(r"\s*(?:[\[{]|[^\s\[{]+\s+[^\s\[{])")
 _ID_LENGTH = 9  # the templates refuse another
 
