@@ -21,27 +21,29 @@ def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
         if key is not None:
             raise ConfigError("--tls-key needs --tls-cert, the certificate that it belongs to.")
         return None
-    context = _context(cert, key)
-    context.sni_callback = _Renewal(context, cert, key)
+    renewal = _Renewal(cert, key)
+    context = renewal.context
+    context.sni_callback = renewal
     return context
 
 
 class _Renewal:
     """Has each new connection see the certificate that the files hold by then; the callback is for its greeting."""
 
-    def __init__(self, context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
-        self._context, self._cert, self._key = context, cert, key
+    def __init__(self, cert: Path, key: Path | None) -> None:
+        self._cert, self._key = cert, key
         self._changes = ChangedFiles(cert, key or cert)
+        self.context = _context(cert, key)
 
     def __call__(self, connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:
         """As ``SSLContext.sni_callback``."""
         if self._changes.changed():
             self._read()
-        connection.context = self._context
+        connection.context = self.context
 
     def _read(self) -> None:
         try:
-            self._context = _context(self._cert, self._key)
+            self.context = _context(self._cert, self._key)
         except ConfigError as error:
             logger.error("%s The certificate of before is still shown.", error)
         else:
