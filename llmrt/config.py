@@ -49,3 +49,8 @@ class ServerSettings:
     trusted_proxies: tuple[str, ...] = ()  # whose word is taken for a client's address
     keep_alive_seconds: float = 0.0  # that an idle model stays loaded; 0 until another needs its memory
     log_prompts: bool = False
+
+    @property
+    def asks_keys(self) -> bool:
+        """Whether clients must send a key."""
+        return bool(self.api_keys) or self.api_key_file is not None

@@ -70,8 +70,7 @@ def serve(
         trusted_proxies=tuple(map(access.check_proxy, trusted_proxy or [])),
     )
     tls = tls_context(tls_cert, tls_key)
-    asks_keys = bool(settings.api_keys) or api_key_file is not None
-    access.warn_of_others(host, asks_keys=asks_keys, encrypted=tls is not None, warn=tell.warn)
+    access.warn_of_others(host, asks_keys=settings.asks_keys, encrypted=tls is not None, warn=tell.warn)
     with runner.bind(host, port) as sock:
         offers = [_offer(*one, tell.note) for one in zip(models, names, each, strict=True)]
         with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:

@@ -24,9 +24,8 @@ class ApiKeys:
         self._hashes = [_hash(key) for key in keys]
         self._file = file
         self._of_file: list[bytes] = []
-        self._changes = ChangedFiles()
+        self._changes = ChangedFiles(*filter(None, [file]))
         if file is not None:
-            self._changes = ChangedFiles(file)
             self._read(file)
 
     def __bool__(self) -> bool:

@@ -22,8 +22,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
-        asks = settings.api_keys or settings.api_key_file
-        self._keys = ApiKeys((*settings.api_keys, *settings.admin_keys) if asks else (), settings.api_key_file)
+        keys = (*settings.api_keys, *settings.admin_keys) if settings.asks_keys else ()
+        self._keys = ApiKeys(keys, settings.api_key_file)
         self._admin_keys = ApiKeys(settings.admin_keys)
         self._origins = settings.cors_origins
 

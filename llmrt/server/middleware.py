@@ -49,7 +49,7 @@ class RequestLog:
             handler = getattr(scope.get("route"), "path", "none")
             log("request", exchange.line, exchange.fields, _level(handler, exchange))
             self._metrics.count_http(exchange.method, exchange.status or _LEFT, handler)
-            if exchange.error is not None:
+            if exchange.error is not None and handler not in _CHECKS:
                 self._metrics.count_error(exchange.error)
 
 

@@ -136,11 +136,13 @@ def test_an_engine_that_follows_another_is_counted(http: httpx.Client) -> None:
     assert before["llmrt:engine_resident_memory_bytes"] > 1e6
     error_of(chat(http, "@die"), 503)
     assert read(http)["llmrt:engine_ready"] == 0
+    http.get("/ready")  # a probe that fails is no client that was refused
     eventually(lambda: http.get("/ready").status_code == 200)
     values = read(http)
     assert values["llmrt:engine_restarts_total"] == values["vllm:request_success_total error"] == 1
     assert values["vllm:num_requests_running"] == 0
     assert (values["llmrt:engine_ready"], values["llmrt:model_load_seconds_count"]) == (1, 2)
+    assert "llmrt:errors_total model_loading" not in values
 
 
 def test_errors_are_counted_by_their_code(http: httpx.Client) -> None:
