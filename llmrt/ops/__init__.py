@@ -1,1 +1,1 @@
-"""The contract of each operation, and the ordered candidates that implement it."""
+"""The ordered candidates for each operation, whose contract is the signature and docstring of its reference."""

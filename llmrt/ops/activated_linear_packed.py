@@ -1,7 +1,4 @@
-"""The first half of an MLP without a gate, with packed weights.
-
-The contract is the reference's signature and docstring.
-"""
+"""The first half of an MLP without a gate, with packed weights."""
 
 from __future__ import annotations
 

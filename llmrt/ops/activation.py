@@ -1,7 +1,4 @@
-"""What an MLP without a gate does between its products.
-
-The contract is the reference's signature and docstring.
-"""
+"""What an MLP without a gate does between its products."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Add rows of a table to the residual stream.
-
-The contract is the reference's signature and docstring.
-"""
+"""Add rows of a table to the residual stream."""
 
 from __future__ import annotations
 

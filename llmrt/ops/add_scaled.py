@@ -1,7 +1,4 @@
-"""Add a multiple to the residual stream.
-
-The contract is the reference's signature and docstring.
-"""
+"""Add a multiple to the residual stream."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The likeliest token.
-
-The contract is the reference's signature and docstring.
-"""
+"""The likeliest token."""
 
 from __future__ import annotations
 

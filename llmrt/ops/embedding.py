@@ -1,7 +1,4 @@
-"""Rows of the embedding table.
-
-The contract is the reference's signature and docstring.
-"""
+"""Rows of the embedding table."""
 
 from __future__ import annotations
 

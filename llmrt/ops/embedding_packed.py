@@ -1,7 +1,4 @@
-"""Rows of a packed embedding table.
-
-The contract is the reference's signature and docstring.
-"""
+"""Rows of a packed embedding table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A gate for whole rows.
-
-The contract is the reference's signature and docstring.
-"""
+"""A gate for whole rows."""
 
 from __future__ import annotations
 

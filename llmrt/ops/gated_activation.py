@@ -1,7 +1,4 @@
-"""The gate of an MLP.
-
-The contract is the reference's signature and docstring.
-"""
+"""The gate of an MLP."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The first half of a gated MLP with packed weights.
-
-The contract is the reference's signature and docstring.
-"""
+"""The first half of a gated MLP with packed weights."""
 
 from __future__ import annotations
 

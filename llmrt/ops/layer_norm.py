@@ -1,7 +1,4 @@
-"""Normalise the rows that a product takes, mean and variance.
-
-The contract is the reference's signature and docstring.
-"""
+"""Normalise the rows that a product takes, mean and variance."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Dense matrix product.
-
-The contract is the reference's signature and docstring.
-"""
+"""Dense matrix product."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Matrix product with packed weights.
-
-The contract is the reference's signature and docstring.
-"""
+"""Matrix product with packed weights."""
 
 from __future__ import annotations
 

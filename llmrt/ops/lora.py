@@ -1,7 +1,4 @@
-"""What adapters add to a product.
-
-The contract is the reference's signature and docstring.
-"""
+"""What adapters add to a product."""
 
 from __future__ import annotations
 

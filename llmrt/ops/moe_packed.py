@@ -1,7 +1,4 @@
-"""Route tokens to experts of packed weights and mix what they give.
-
-The contract is the reference's signature and docstring.
-"""
+"""Route tokens to experts of packed weights and mix what they give."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Attention over the paged KV cache.
-
-The contract is the reference's signature and docstring.
-"""
+"""Attention over the paged KV cache."""
 
 from __future__ import annotations
 

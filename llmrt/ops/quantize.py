@@ -1,7 +1,4 @@
-"""Choosing codes and scales for a weight.
-
-The contract is the reference's signature and docstring.
-"""
+"""Choosing codes and scales for a weight."""
 
 from __future__ import annotations
 

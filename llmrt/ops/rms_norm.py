@@ -1,7 +1,4 @@
-"""Normalise the rows that a product takes.
-
-The contract is the reference's signature and docstring.
-"""
+"""Normalise the rows that a product takes."""
 
 from __future__ import annotations
 

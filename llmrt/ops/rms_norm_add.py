@@ -1,7 +1,4 @@
-"""Normalise what is added to the residual stream.
-
-The contract is the reference's signature and docstring.
-"""
+"""Normalise what is added to the residual stream."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Rotate queries and keys, write keys and values to the paged cache.
-
-The contract is the reference's signature and docstring.
-"""
+"""Rotate queries and keys, write keys and values to the paged cache."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Queries, and keys and values to the cache, with packed weights.
-
-The contract is the reference's signature and docstring.
-"""
+"""Queries, and keys and values to the cache, with packed weights."""
 
 from __future__ import annotations
 

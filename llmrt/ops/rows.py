@@ -1,7 +1,4 @@
-"""The residual stream as a product takes it.
-
-The contract is the reference's signature and docstring.
-"""
+"""The residual stream as a product takes it."""
 
 from __future__ import annotations
 

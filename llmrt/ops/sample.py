@@ -1,7 +1,4 @@
-"""Drawing the next token from logits.
-
-The contract is the reference's signature and docstring.
-"""
+"""Drawing the next token from logits."""
 
 from __future__ import annotations
 

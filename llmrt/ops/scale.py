@@ -1,7 +1,4 @@
-"""Multiply numbers, and cap them softly.
-
-The contract is the reference's signature and docstring.
-"""
+"""Multiply numbers, and cap them softly."""
 
 from __future__ import annotations
 

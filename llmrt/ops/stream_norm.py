@@ -1,7 +1,4 @@
-"""LayerNorm of the residual stream, which stays one: what ``layer_norm`` gives is for a product.
-
-The contract is the signature and docstring of the reference of ``layer_norm``.
-"""
+"""LayerNorm of the residual stream, which stays one: what ``layer_norm`` gives is for a product."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ FAMILIES = {
     "mistral": ("mistral", {**SHAPE, **TWO_LAYERS, "sliding_window": 16}),
     "mixtral": ("mixtral", {**SHAPE, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
 }
-# What they have that those do not: ``ops/options.py``.
+# What these have and those do not: caps, partly rotated heads, norms and so on.
 OPTIONS = {
     "gemma2": ("gemma2", {**SHAPE, **TWO_LAYERS, "head_dim": 32, "sliding_window": 16, "final_logit_softcapping": 3.0}),
     "gpt_neox": ("gpt_neox", {**SHAPE, "rope_parameters": {"partial_rotary_factor": 0.5, **ROPE}}),
