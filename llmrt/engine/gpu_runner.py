@@ -19,8 +19,8 @@ from llmrt.engine.decode_inputs import DecodeInputs
 from llmrt.engine.decode_rows import DecodeRows
 from llmrt.engine.device import Computed, Event, StepDevice
 from llmrt.engine.graphs import DecodeGraphs, rows_for
-from llmrt.engine.pooling import PooledRows, Pooler, pooled_rows, pooled_vectors
-from llmrt.engine.prompt_scores import ScoredRows, score, scored_rows
+from llmrt.engine.pooling import Pooler, pooled_rows, pooled_vectors
+from llmrt.engine.prompt_scores import score, scored_rows
 from llmrt.engine.request import PENDING, Request
 from llmrt.engine.runner import KnownResults
 from llmrt.engine.sampler import accept, verify
@@ -33,7 +33,7 @@ from llmrt.model.kv_cache import KVCache
 
 @dataclass(frozen=True)
 class LateTokens:
-    """Tokens that come into host memory behind ``event``."""
+    """Tokens that are in host memory after ``event``."""
 
     requests: Sequence[Request]
     tokens: Tensor
@@ -70,15 +70,7 @@ class GpuRunner:
         """See ``LateRunner``."""
         if all(request.is_decoding for request in scheduled):
             return self._decode(list(scheduled))
-        ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
-        choice = self._chooser.prepare(DecodeRows.of(ending))
-        pooled, vectors, scored = pooled_rows(scheduled), list[Tensor](), scored_rows(scheduled)
-        computed = self._run(scheduled, ending, choice, pooled, vectors, scored)
-        flight = self._results(computed, ending, choice)
-        ends = prompt_ends(scheduled)
-        if scored or ends or any(part.ends for part in pooled):
-            return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors), **ends})
-        return flight
+        return self._compute(scheduled)
 
     def forget_adapters(self) -> None:
         """See ``Runner``."""
@@ -94,39 +86,11 @@ class GpuRunner:
         choice = self._chooser.prepare(rows)
         return self._results(self._graphs.run(rows, self._chosen, choice), requests, choice)
 
-    def _results(
-        self, computed: Computed, ending: Sequence[Request], choice: Choice | None
-    ) -> LateTokens | KnownResults:
-        """What was ``computed`` gives for the requests that are ``ending``, each with rows for its draft."""
-        count = DecodeRows.of(ending).count
-        if choice is None:
-            self._device.event().wait()
-            return KnownResults(dict(self._on_host(computed.result[:count], ending)))
-        self._outputs.reverse()
-        tokens = self._outputs[0][:count]
-        self._device.copy(tokens, self._inputs.chosen[:count])
-        if count == len(ending):
-            self._chosen = {request: place for place, request in enumerate(ending)}
-            return LateTokens(ending, tokens, self._device.event())
-        self._device.event().wait()
-        return KnownResults(dict(accept(tokens.tolist(), ending)))
-
-    def _on_host(self, logits: Tensor, ending: Sequence[Request]) -> dict[Request, SampledToken]:
-        def likeliest() -> list[int]:
-            return self._chooser.choose(GREEDY, logits).tolist()
-
-        return verify(logits, ending, likeliest)
-
-    def _run(
-        self,
-        scheduled: SchedulerOutput,
-        ending: Sequence[Request],
-        choice: Choice | None,
-        pooled: Sequence[PooledRows],
-        vectors: list[Tensor],
-        scored: Sequence[ScoredRows],
-    ) -> Computed:
-        """Hand over a step of any shape. ``vectors`` has those of the ``pooled`` rows once it is computed."""
+    def _compute(self, scheduled: SchedulerOutput) -> LateTokens | KnownResults:
+        """A step of any shape."""
+        ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
+        choice = self._chooser.prepare(DecodeRows.of(ending))
+        pooled, scored, vectors = pooled_rows(scheduled), scored_rows(scheduled), list[Tensor]()
         batch, pending, places = self._upload(scheduled)
 
         def step() -> Tensor:
@@ -139,7 +103,31 @@ class GpuRunner:
                 self._inputs.chosen[: len(ending)].copy_(self._chooser.choose(choice, logits))
             return logits
 
-        return self._device.run(step)
+        flight, ends = self._results(self._device.run(step), ending, choice), prompt_ends(scheduled)
+        if scored or ends or any(part.ends for part in pooled):
+            return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors), **ends})
+        return flight
+
+    def _results(
+        self, computed: Computed, ending: Sequence[Request], choice: Choice | None
+    ) -> LateTokens | KnownResults:
+        """What was ``computed`` gives for the requests that are ``ending``, each with rows for its draft."""
+        count = DecodeRows.of(ending).count
+        if choice is None:
+            self._device.event().wait()
+            logits = computed.result[:count]
+            return KnownResults(verify(logits, ending, lambda: self._likeliest(logits)))
+        self._outputs.reverse()
+        tokens = self._outputs[0][:count]
+        self._device.copy(tokens, self._inputs.chosen[:count])
+        if count == len(ending):
+            self._chosen = {request: place for place, request in enumerate(ending)}
+            return LateTokens(ending, tokens, self._device.event())
+        self._device.event().wait()
+        return KnownResults(accept(tokens.tolist(), ending))
+
+    def _likeliest(self, logits: Tensor) -> list[int]:
+        return self._chooser.choose(GREEDY, logits).tolist()
 
     def _upload(self, scheduled: SchedulerOutput) -> tuple[ForwardBatch, Tensor, Tensor]:
         """The step's batch, which of its tokens the host does not know, and the places of those tokens."""

@@ -15,7 +15,7 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
-from llmrt.engine.request import Request, SamplingParams, TokenLogprob
+from llmrt.engine.request import Request, TokenLogprob
 from llmrt.engine.scheduler import SampledToken
 from llmrt_kernels.reference.sample import draw, truncated, uniform
 
@@ -94,7 +94,7 @@ def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> S
     if params.temperature == 0:
         token_id = int(adjusted.argmax())
     else:
-        probs = truncated_distribution(adjusted, params)
+        probs = truncated(adjusted, params.temperature, params.top_k, params.top_p, params.min_p)
         token_id = draw(probs, uniform(request.seed, request.num_output_tokens + len(accepted)))
     logprob = None if params.logprobs is None else report(logits[None], [token_id], params.logprobs)[0]
     return SampledToken(token_id, logprob)
@@ -121,11 +121,6 @@ def penalise(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> 
     for token_id, bias in params.logit_bias.items():
         logits[token_id] += bias
     return logits
-
-
-def truncated_distribution(logits: Tensor, params: SamplingParams) -> Tensor:
-    """Probabilities with the tail set to 0, not renormalised. logits [V] -> [V]."""
-    return truncated(logits, params.temperature, params.top_k, params.top_p, params.min_p)
 
 
 def report(logits: Tensor, token_ids: Sequence[int], num_top: int) -> list[TokenLogprob]:

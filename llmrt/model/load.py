@@ -24,15 +24,11 @@ from llmrt.quant.recipe import Recipe
 Progress = Callable[[int], None]
 
 
-def _ignore(num_values: int) -> None:
-    del num_values
-
-
 def load_decoder(
     checkpoint: Checkpoint,
     context_length: int,
     spec: OpSpec,
-    progress: Progress = _ignore,
+    progress: Progress = lambda _: None,
     recipe: Recipe | None = None,
     calibration: Calibration | None = None,
 ) -> Decoder:

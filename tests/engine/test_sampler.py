@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from llmrt.engine.request import Request, SamplingParams
-from llmrt.engine.sampler import penalise, report, sample, truncated_distribution
-from llmrt_kernels.reference.sample import draw, uniform
+from llmrt.engine.sampler import penalise, report, sample
+from llmrt_kernels.reference.sample import draw, truncated, uniform
 
 VOCAB = 1000
 
@@ -56,7 +56,7 @@ def test_truncation_equals_transformers(params: dict[str, Any], seed: int) -> No
     if "min_p" in params:
         warpers.append(MinPLogitsWarper(params["min_p"]))
     expected = warpers(torch.zeros(1, 0), logits(seed)[None]).softmax(-1)[0]
-    probs = truncated_distribution(logits(seed), SamplingParams(**params))
+    probs = truncated(logits(seed), **{"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, **params})
     torch.testing.assert_close(probs / probs.sum(), expected)
 
 
