@@ -98,8 +98,10 @@ class GpuRunner:
             stream = self._decoder.stream(batch, self._kv)
             vectors.extend(self._pooler.pool(stream, pooled))
             score(stream, scored, self._decoder.head)
+            if not ending:
+                return stream  # there are no logits, and nobody asks for them
             logits = self._decoder.logits(stream, batch)
-            if choice is not None and ending:
+            if choice is not None:
                 self._inputs.chosen[: len(ending)].copy_(self._chooser.choose(choice, logits))
             return logits
 

@@ -161,6 +161,17 @@ def test_a_draft_on_a_gpu_is_part_of_what_must_fit(target: Path, other: Path, mo
         plan_draft(open_model(target), config, draft.num_bytes // 2)
 
 
+def test_a_draft_that_no_kernel_of_a_gpu_serves_is_refused(
+    target: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    from tests.pretended_cuda import pretended_cuda
+
+    monkeypatch.setenv("LLMRT_KERNELS", "reference")
+    with pretended_cuda(), pytest.raises(ConfigError, match=f"{other} is none that the kernels of a GPU serve"):
+        open_engine(target, device="cuda", speculate="auto", draft_model=str(other))
+
+
 def test_requests_that_there_are_no_blocks_for_are_guessed_for_when_others_have_gone(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
