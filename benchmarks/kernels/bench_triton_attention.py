@@ -11,8 +11,9 @@ with as many heads of keys as of queries (which they read from that cache), and 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ from llmrt_kernels.triton.attention import paged_attention
 
 HEADS, KV_HEADS, DIM, PAGE, GROUP = 32, 8, 128, 64, 64
 CACHES = {"bf16": torch.bfloat16, "int8": torch.int8}
+GROUPS = {"bf16": 0, "int8": GROUP}  # of the results
 PROMPTS = (1024, 4096, 16384, 32768)
 DECODE = ((1, 1024), (1, 8192), (1, 32768), (8, 8192), (64, 2048))  # requests and keys of each
 BACKENDS = {
@@ -68,8 +70,8 @@ class Arena:
         """Of its keys and values, with their scales."""
         return 2 * KV_HEADS * (DIM * self.k.element_size() + (4 if self.scales is not None else 0))
 
-    def seconds(self, requests: int, new: int, keys: int, group: int) -> float:
-        """Of a call for ``requests`` of ``keys`` keys each, the last ``new`` of them new."""
+    def calls(self, requests: int, new: int, keys: int, group: int) -> list[Callable[[], object]]:
+        """For ``requests`` of ``keys`` keys each, the last ``new`` of them new; each with pages of its own."""
         width = -(-keys // PAGE)
         pages = torch.randperm(self.k.shape[0], device="cuda")
         count = min(16 if new == 1 else 2, len(pages) // (requests * width))
@@ -82,7 +84,7 @@ class Arena:
             pool = (self.k, self.v, self.scales, self.scales)
             return paged_attention(q, *pool, table, starts, lengths, new, DIM**-0.5, None, group)
 
-        return graph_seconds([lambda t=table: call(t) for table in tables])
+        return [partial(call, table) for table in tables]
 
 
 def sdpa_seconds(keys: int, backend: SDPBackend) -> float | None:
@@ -104,7 +106,7 @@ def best_sdpa(keys: int) -> tuple[str, float] | None:
 
 def prompt_row(arena: Arena, keys: int, group: int, best: tuple[str, float] | None) -> Row:
     """Attention of a whole prompt."""
-    seconds = arena.seconds(1, keys, keys, group)
+    seconds = graph_seconds(arena.calls(1, keys, keys, group))
     rate = 2 * HEADS * DIM * keys * (keys + 1) / seconds / 1e12
     name, over = (None, None) if best is None else (best[0], best[1] / seconds)
     return Row("prefill", arena.name, group > 0, 1, keys, seconds * 1e6, rate, name, over)
@@ -112,7 +114,7 @@ def prompt_row(arena: Arena, keys: int, group: int, best: tuple[str, float] | No
 
 def decode_row(arena: Arena, requests: int, keys: int, group: int) -> Row:
     """Attention of one token for each request."""
-    seconds = arena.seconds(requests, 1, keys, group)
+    seconds = graph_seconds(arena.calls(requests, 1, keys, group))
     rate = 4 * HEADS * DIM * requests * keys / seconds / 1e12
     copy = requests * keys * arena.bytes_of_token / seconds / copy_bandwidth()
     return Row("decode", arena.name, group > 0, requests, keys, seconds * 1e6, rate, copy=copy)
@@ -122,12 +124,25 @@ def measure() -> Iterator[Row]:
     """All rows, printed as they come."""
     print("op      cache  codes requests   keys        us  TFLOP/s    best  x best   copy")
     best = {keys: best_sdpa(keys) for keys in PROMPTS}
-    for cache, group in (("bf16", 0), ("int8", GROUP)):
+    for cache, group in GROUPS.items():
         arena = Arena(cache)
         for requests, keys in DECODE:
             yield shown(decode_row(arena, requests, keys, group))
         for keys in PROMPTS:
             yield shown(prompt_row(arena, keys, group, best[keys]))
+
+
+def launches() -> dict[str, Callable[[], None]]:
+    """Each kernel once, by cache."""
+    return {f"attention-{cache}": partial(launch, cache, group) for cache, group in GROUPS.items()}
+
+
+def launch(cache: str, group: int) -> None:
+    """Prompts and decoding."""
+    arena = Arena(cache)
+    for requests, new, keys in ((1, PROMPTS[0], PROMPTS[0]), *((requests, 1, keys) for requests, keys in DECODE)):
+        arena.calls(requests, new, keys, group)[0]()
+    torch.cuda.synchronize()
 
 
 def shown(row: Row) -> Row:

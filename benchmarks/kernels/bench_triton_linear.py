@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +31,10 @@ from llmrt_kernels.triton.moe import moe_experts
 
 SHAPES = {"7B qkv": (6144, 4096), "7B output": (4096, 4096), "7B down": (4096, 14336), "7B gate_up": (28672, 4096)}
 SCHEMES = ((4, 64), (8, 32))
-FEW, SOME, MANY = (1, 2, 4), (8, 16, 32, 64), (256, 1024, 4096)
+TOKENS = (1, 16, 4096, 4, 64, 1024)  # those first that say most
+MOST_INT4 = 64  # tokens that torch's product is measured with
 MIXTRAL = (8, 2, 4096, 14336)  # experts, active ones, hidden and inner size
+MOE_TOKENS = (1, 4, 16, 64, 1024)
 MAX_COPIES = 64
 
 Call = Callable[[], object]
@@ -55,21 +59,49 @@ class Row:
 def measure() -> Iterator[Row]:
     """All rows, printed as they come."""
     print("op           shape       scheme    tokens       us   copy   TOP/s  x bf16  x int4")
-    yield from dense_rows(FEW + SOME + MANY)
+    yield from dense_rows(TOKENS)
     yield from moe_rows()
 
 
 def dense_rows(tokens: Sequence[int]) -> Iterator[Row]:
+    """All matrices and schemes, by the number of tokens."""
+    for count, (name, shape) in product(tokens, SHAPES.items()):
+        bf16, int4 = bf16_seconds(shape, count), int4_seconds(shape, count)
+        for scheme in SCHEMES:
+            seconds = graph_seconds(products(name, scheme, count, cold_weights(shape, *scheme)))
+            yield row_of(op_of(name).__name__, name, shape, scheme, count, seconds, bf16, int4)
+
+
+def products(name: str, scheme: tuple[int, int], tokens: int, weights: Sequence[Weight]) -> list[Call]:
+    """One with each of ``weights``."""
+    x = random_codes(tokens, SHAPES[name][1], scheme[1])
+    return [partial(op_of(name), x, weight) for weight in weights]
+
+
+def op_of(name: str) -> Callable[..., Any]:
     """``linear``, and ``gated_linear`` where the matrix is a gate's."""
-    for name, shape in SHAPES.items():
-        packed = {scheme: cold_weights(shape, *scheme) for scheme in SCHEMES}
-        op = gated_linear if name.endswith("gate_up") else linear
-        for count in tokens:
-            bf16, int4 = bf16_seconds(shape, count), int4_seconds(shape, count)
-            for scheme, weights in packed.items():
-                x = random_codes(count, shape[1], scheme[1])
-                seconds = graph_seconds([lambda w=w, x=x, op=op: op(x, w) for w in weights])
-                yield row_of(op.__name__, name, shape, scheme, count, seconds, bf16, int4)
+    return gated_linear if name.endswith("gate_up") else linear
+
+
+def launches() -> dict[str, Call]:
+    """Each kernel once, by matrix or experts and scheme."""
+    dense = {f"{name}-int{scheme[0]}": partial(launch_products, name, scheme) for name in SHAPES for scheme in SCHEMES}
+    return dense | {f"experts-int{scheme[0]}": partial(launch_experts, scheme) for scheme in SCHEMES}
+
+
+def launch_products(name: str, scheme: tuple[int, int]) -> None:
+    """With every number of tokens."""
+    weight = random_weight(SHAPES[name], *scheme)
+    for tokens in TOKENS:
+        products(name, scheme, tokens, [weight])[0]()
+    torch.cuda.synchronize()
+
+
+def launch_experts(scheme: tuple[int, int]) -> None:
+    """With every number of tokens."""
+    for call in experts(scheme).values():
+        call()
+    torch.cuda.synchronize()
 
 
 def row_of(
@@ -105,18 +137,26 @@ def row_of(
 def moe_rows() -> Iterator[Row]:
     """Mixtral's experts; the bytes are those of the experts that ``tokens`` tokens are sent to, all from 16 on."""
     num_experts, num_active, hidden, inner = MIXTRAL
-    for bits, group in SCHEMES:
-        gate_up = random_weight((num_experts * 2 * inner, hidden), bits, group)
-        down = random_weight((num_experts * hidden, inner), bits, group)
-        router = torch.randn(num_experts, hidden, device="cuda")
-        for tokens in (1, 4, 16, 64, 1024):
-            x = random_codes(tokens, hidden, group)
-            residual = torch.randn(tokens, hidden, device="cuda", dtype=torch.bfloat16)
-            call = partial(moe_experts, x, router, gate_up, down, num_active, residual)
-            seconds = graph_seconds([call])
+    for scheme in SCHEMES:
+        for tokens, call in experts(scheme).items():
             busy = min(num_active * tokens, num_experts)
             shape = (3 * inner * busy, hidden)
-            yield row_of("moe_experts", "Mixtral", shape, (bits, group), tokens, seconds, None, None)
+            yield row_of("moe_experts", "Mixtral", shape, scheme, tokens, graph_seconds([call]), None, None)
+
+
+def experts(scheme: tuple[int, int]) -> dict[int, Call]:
+    """A layer of Mixtral's experts by the number of tokens."""
+    num_experts, num_active, hidden, inner = MIXTRAL
+    gate_up = random_weight((num_experts * 2 * inner, hidden), *scheme)
+    down = random_weight((num_experts * hidden, inner), *scheme)
+    router = torch.randn(num_experts, hidden, device="cuda", dtype=torch.bfloat16)
+
+    def call(tokens: int) -> Call:
+        x = random_codes(tokens, hidden, scheme[1])
+        residual = torch.randn(tokens, hidden, device="cuda", dtype=torch.bfloat16)
+        return partial(moe_experts, x, router, gate_up, down, num_active, residual)
+
+    return {tokens: call(tokens) for tokens in MOE_TOKENS}
 
 
 def sweep(threads: Sequence[int]) -> None:
@@ -124,7 +164,7 @@ def sweep(threads: Sequence[int]) -> None:
     for limit in threads:
         tiles.MAX_THREADS = limit
         print(f"{limit} threads")
-        deque(dense_rows(FEW), maxlen=0)
+        deque(dense_rows([tokens for tokens in TOKENS if tokens <= tiles.FEW]), maxlen=0)
 
 
 def packed_bytes(shape: tuple[int, int], bits: int, group: int) -> float:
@@ -167,7 +207,7 @@ def bf16_seconds(shape: tuple[int, int], tokens: int) -> float:
 def int4_seconds(shape: tuple[int, int], tokens: int) -> float | None:
     """torch's own product with int4 weights; None where it is missing."""
     rows, columns = shape
-    if torch.version.hip or tokens > max(SOME):
+    if torch.version.hip or tokens > MOST_INT4:
         return None
     x = torch.randn(tokens, columns, device="cuda", dtype=torch.bfloat16)
     scales = torch.ones(columns // 64, rows, 2, device="cuda", dtype=torch.bfloat16)

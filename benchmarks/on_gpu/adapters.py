@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.on_gpu.engine import MISTRAL, random_engine
+from benchmarks.on_gpu.models import MISTRAL, engine_of
 from benchmarks.on_gpu.sections import Rows
 from benchmarks.random_adapter import compare, write_adapter
 from llmrt.model.config import ModelConfig
@@ -20,7 +20,7 @@ def mistral_int4() -> Rows:
 
 def measured(shape: ModelConfig, quant: str) -> Rows:
     """By the adapters' rank, of queries, keys, values and the output of attention."""
-    engine, _ = random_engine(shape, quant)
+    engine = engine_of(shape, quant)
     for rank in RANKS:
         names = [f"{rank}-{i}" for i in range(ADAPTERS)]
         with tempfile.TemporaryDirectory() as folder:

@@ -11,9 +11,8 @@ import time
 from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.on_gpu.engine import MISTRAL, random_engine
+from benchmarks.on_gpu.models import MISTRAL, engine_of, runner_of
 from benchmarks.on_gpu.sections import Rows
-from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import Request, SamplingParams
 from llmrt.engine.run_ahead import RunAhead
@@ -49,7 +48,7 @@ def mistral_int4() -> Rows:
 
 def measured(shape: ModelConfig, quant: str) -> Rows:
     """Tokens a second of a single request without guesses, and over them the ratios with."""
-    engine, _ = random_engine(shape, quant)
+    engine = engine_of(shape, quant)
     token_ids = random.Random(0).choices(range(engine.vocab_size), k=PROMPT)
     answer, _ = answered(engine, token_ids, None)
     right, lookup = Speculation(Remembered(answer)), Speculation(PromptLookup())
@@ -63,8 +62,7 @@ def measured(shape: ModelConfig, quant: str) -> Rows:
 
 def answered(engine: LLMEngine, token_ids: list[int], speculation: Speculation | None) -> tuple[list[int], float]:
     """The answer, and how many of its tokens came a second behind the first."""
-    assert isinstance(engine._runner, GpuRunner)
-    steps = RunAhead(engine.scheduler, engine._runner, speculation=speculation)
+    steps = RunAhead(engine.scheduler, runner_of(engine), speculation=speculation)
     engine.scheduler.add(Request("r", list(token_ids), SamplingParams(temperature=0, max_tokens=TOKENS)))
     answer, times = list[int](), list[float]()
     while engine.has_work:

@@ -15,9 +15,7 @@ from benchmarks.on_gpu.sections import Rows
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests/triton/interpreted"
-MODELS = TESTS / "test_triton_models.py"
-FAMILIES = ("llama", "mistral", "mixtral", "gemma2", "qwen", "cohere or olmo2")
-PROCESSES = 8  # side by side, for most of their time goes into compiling
+MODELS, PRETENDED = TESTS / "test_triton_models.py", TESTS / "test_gpu_benchmark.py"
 
 
 def limits() -> Rows:
@@ -28,34 +26,42 @@ def limits() -> Rows:
 
 def tests() -> Rows:
     """The tests that CI interprets, on the device."""
-    files = sorted(set(TESTS.glob("test_*.py")) - {MODELS})
-    yield from _pytest({file.stem: [str(file)] for file in files})
+    yield from ended(shared(sorted({*TESTS.glob("test_*.py")} - {MODELS, PRETENDED}), 16))
 
 
 def parity() -> Rows:
     """Tiny models beside transformers, and graphs beside single launches."""
-    others = f"not ({' or '.join(FAMILIES)})"
-    yield from _pytest({name: [str(MODELS), "-k", name] for name in (*FAMILIES, others)})
+    yield from ended(shared([MODELS], 12))
 
 
-def _pytest(runs: Mapping[str, Sequence[str]]) -> Rows:
-    """The last line of each run. Raises ``RuntimeError`` in the end if a test failed."""
+def shared(files: Sequence[Path], processes: int) -> dict[str, list[str]]:
+    """Runs of a part of the tests each: most of their time goes into compiling."""
+    command = pytest_command(*map(str, files))
+    return {share: [*command, "--share", share] for share in (f"{i}/{processes}" for i in range(1, 1 + processes))}
+
+
+def pytest_command(*arguments: str) -> list[str]:
+    """A run of tests without the settings of this checkout."""
+    return [sys.executable, "-m", "pytest", "-q", "--tb=short", "-o", "addopts=", "-W", "ignore", *arguments]
+
+
+def ended(commands: Mapping[str, Sequence[str]]) -> Rows:
+    """Whether each of the runs of tests passed, and its last line. Raises ``RuntimeError`` in the end if one failed."""
     failed: list[str] = []
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        names = {pool.submit(_run_pytest, arguments): name for name, arguments in runs.items()}
+    with ThreadPoolExecutor(len(commands)) as pool:
+        names = {pool.submit(_run, command): name for name, command in commands.items()}
         for future in as_completed(names):
             lines, passed = future.result()
             failed += [] if passed else lines
-            yield names[future], lines[-1]
+            yield names[future], {"passed": passed, "summary": lines[-1] if lines else "it printed nothing"}
     if failed:
         raise RuntimeError("\n".join(failed))
 
 
-def _run_pytest(arguments: Sequence[str]) -> tuple[list[str], bool]:
+def _run(command: Sequence[str]) -> tuple[list[str], bool]:
     """The last lines that it prints, and whether all tests passed."""
     environment = {**os.environ, "LLMRT_TRITON_DEVICE": "cuda"}
     environment.pop("TRITON_INTERPRET", None)
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-o", "addopts=", "-W", "ignore", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     lines = [*done.stdout.splitlines()[-60:], *(done.stderr.splitlines()[-5:] if done.returncode else [])]
     return lines, done.returncode == 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import time
 
 import torch
 
-from benchmarks.on_gpu import engine
+from benchmarks.on_gpu import models
 from benchmarks.on_gpu.sections import Rows
 from llmrt.model.config import ModelConfig
 
@@ -15,15 +14,14 @@ PROMPT, TOKENS = 512, 64
 
 
 def mistral_bf16() -> Rows:
-    yield from measured(engine.MISTRAL)
+    yield from measured(models.MISTRAL)
 
 
 def measured(shape: ModelConfig) -> Rows:
     """Tokens a second of one greedy request behind the first."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    gc.collect()
-    torch.cuda.empty_cache()
+    models.release()
     config = LlamaConfig(
         vocab_size=shape.vocab_size,
         hidden_size=shape.hidden_size,
@@ -32,7 +30,7 @@ def measured(shape: ModelConfig) -> Rows:
         num_attention_heads=shape.num_heads,
         num_key_value_heads=shape.num_kv_heads,
     )
-    with torch.device(engine.DEVICE):
+    with torch.device(models.DEVICE):
         model = LlamaForCausalLM(config).to(torch.bfloat16).eval()
         prompt = torch.randint(0, shape.vocab_size, (1, PROMPT))
     _seconds(model, prompt, 4)

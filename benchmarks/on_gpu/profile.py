@@ -7,7 +7,8 @@ import random
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as torch_profile
 
-from benchmarks.on_gpu.engine import MISTRAL, Bar, random_engine
+from benchmarks.on_gpu.engine import Bar
+from benchmarks.on_gpu.models import MISTRAL, engine_of
 from benchmarks.on_gpu.sections import Rows
 from llmrt.cli.measure import Workload, run_once
 from llmrt.engine.llm_engine import LLMEngine
@@ -27,7 +28,7 @@ def mistral_bf16() -> Rows:
 
 def profiled(shape: ModelConfig, quant: str) -> Rows:
     """The kernels of a step of one request behind 512 tokens, those that take most first."""
-    engine, _ = random_engine(shape, quant)
+    engine = engine_of(shape, quant)
     run_once(engine, Workload(512, 4), random.Random(0), Bar())
     engine.add("profiled", [1] * 512, SamplingParams(temperature=0, max_tokens=STEPS + 8))
     for _ in range(4):

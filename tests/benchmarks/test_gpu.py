@@ -9,20 +9,40 @@ import subprocess
 import sys
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity
 
-from benchmarks.on_gpu import adapters, batches, compiled, engine, guesses, kernels, overlap, peer, sections
+from benchmarks import gpu
+from benchmarks.kernels import bench_triton_attention, bench_triton_linear
+from benchmarks.on_gpu import (
+    adapters,
+    bars,
+    batches,
+    compiled,
+    engine,
+    graphs,
+    guesses,
+    kernels,
+    models,
+    overlap,
+    peer,
+    profile,
+    sections,
+)
+from llmrt.cli.measure import Workload
 from llmrt.engine import build
-from llmrt.engine.llm_engine import LLMEngine
 from llmrt.model.config import ModelConfig, MoeConfig
-from llmrt.model.kv_cache import KVCache
 from tests.benchmarks.numbered_rows import numbers
+from tests.benchmarks.parts import run_part
+from tests.benchmarks.tiny_figures import TINY, tiny_figures
 from tests.scripted_device import ScriptedDevice
 
 ROOT = Path(__file__).parents[2]
@@ -30,19 +50,6 @@ ROOT = Path(__file__).parents[2]
 ABSENT = (
     "msgspec gguf typer rich platformdirs huggingface_hub fastapi httpx2 jinja2 sentencepiece prompt_toolkit pydantic"
     " psutil xxhash pynvml llguidance peft anyio"
-)
-
-TINY = ModelConfig(
-    family="llama",
-    vocab_size=64,
-    hidden_size=64,
-    num_layers=1,
-    num_heads=2,
-    num_kv_heads=1,
-    head_dim=32,
-    intermediate_size=64,
-    norm_eps=1e-5,
-    context_length=4096,
 )
 
 
@@ -57,36 +64,89 @@ def test_it_imports_nothing_that_such_a_machine_may_lack() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": ".:kernels"}, check=True)
 
 
+FIGURES: dict[Any, dict[str, Any]] = {
+    bars: {"CHUNK": 128, "MOST": 3},
+    models: {"DEVICE": "cpu", "CHUNK": 128, "STREAMS": (1, 2, 3), "MISTRAL": TINY},
+    engine: {"CHUNK": 128, "STREAMS": (1, 2, 3), "DEPTH": 130, "SHORT": Workload(1, 8, depth=20)}
+    | {"copy_bandwidth": lambda: 1e9, "matmul_rate": lambda: 1e9},
+    compiled: {
+        "MISTRAL": TINY,
+        "SHARE": None,
+        "KINDS": {"tiny": (TINY, "none")},
+        "WORKLOADS": {"decode_1": Workload(1, 2, depth=20), "prefill": Workload(16, 1)},
+    },
+    batches: {"REQUESTS": 3, "PROMPT": 8, "TOKENS": 6},
+    overlap: {"PROMPT": 8},
+    guesses: {"TOKENS": 60},
+    adapters: {"ADAPTERS": 3, "TOKENS": 6, "ROUNDS": 1},
+    profile: {"STEPS": 2, "ProfilerActivity": SimpleNamespace(CUDA=ProfilerActivity.CPU)},
+    peer: {"TOKENS": 8},
+}
+PROPERTIES = SimpleNamespace(name="pretended", major=9, minor=0, total_memory=1 << 30, multi_processor_count=4)
+CUDA = {
+    "get_device_properties": lambda index: PROPERTIES,
+    **dict.fromkeys(("reset_peak_memory_stats", "synchronize", "empty_cache"), lambda: None),
+    "memory_allocated": lambda: 0,
+    "max_memory_allocated": lambda: 1 << 20,
+}
+
+
 @pytest.fixture
-def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engines on the CPU whose runner is that of a GPU."""
-    monkeypatch.setattr(build, "_late_device", lambda config, attention: ScriptedDevice(random.Random(0)))
-    monkeypatch.setattr(engine, "DEVICE", "cpu")
-    monkeypatch.setattr(engine, "DEPTH", 1024)
-    monkeypatch.setattr(engine, "STREAMS", (1, 3))
-    for name in ("copy_bandwidth", "matmul_rate"):
-        monkeypatch.setattr(engine, name, lambda: 1e9)
-    for name in ("reset_peak_memory_stats", "synchronize", "empty_cache"):
-        monkeypatch.setattr(torch.cuda, name, lambda: None)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Engines on the CPU whose runner is that of a GPU, without quantized weights."""
+    tiny_figures(FIGURES, monkeypatch)
+    for module in (engine, batches, graphs, overlap, guesses, adapters, profile):
+        monkeypatch.setattr(module, "MISTRAL", TINY, raising=False)
+        monkeypatch.setattr(module, "engine_of", lambda shape, quant: models.engine_of(shape, "none"))
+    monkeypatch.setattr(engine, "MIXTRAL", replace(TINY, moe=MoeConfig(4, 2, 64)))
+    device = ScriptedDevice(random.Random(0))
+    monkeypatch.setattr(build, "_late_device", lambda config, attention: device)
+    monkeypatch.setattr(models, "CudaDevice", lambda graphs: device)
+    for name, value in CUDA.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    yield
+    models._held.clear()
+
+
+@pytest.mark.usefixtures("pretended")
+@pytest.mark.parametrize("part", ["engine", "more"])
+def test_every_section_runs_to_its_end(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    report = run_part(part, tmp_path / "gpu.json", monkeypatch)
+    assert [bar["bar"] for bar in report["bars"] if bar["figure"] is None] == []
+    assert len(report["bars"]) == {"engine": 19, "more": 0}[part]
+    assert {bar["figure"] for bar in report["bars"] if "bits" in bar["bar"]} <= {1.0}
+
+
+def test_the_bars_are_about_what_is_measured() -> None:
+    assert {bars.FEW, bars.SOME, bars.MANY} <= {*bench_triton_linear.TOKENS}
+    assert {*bars.PROMPTS} <= {*bench_triton_attention.PROMPTS}
+    assert (1, bars.DEEP) in bench_triton_attention.DECODE
+    assert (models.STREAMS[0], models.STREAMS[-1]) == (bars.ONE, bars.MOST) and bars.CHUNK == models.CHUNK
+
+
+@pytest.mark.parametrize(("part", "most"), [("kernels", 240), ("engine", 300)])
+def test_a_part_is_planned_to_fit(part: str, most: float) -> None:
+    planned = gpu.BEGINNING + sum(section.seconds for section in gpu.PARTS[part].values())
+    assert planned <= gpu.SECONDS[part] == most
 
 
 @pytest.mark.usefixtures("pretended")
 def test_a_model_is_measured() -> None:
     rows = dict(engine.measured(TINY, "none"))
-    for name in ("decode_1", "decode_3", "decode_at_32k"):
+    for name in ("decode_1", "decode_2", "decode_3", "decode_at_32k"):
         row = rows[name]
         assert row["tokens_per_second"] > 0
         assert 0 < row["host_ms_per_step"] < row["step_ms"] * 2
         assert row["share_of_copy_bandwidth"] > 0
-    assert rows["prefill_512"]["tokens_per_second"] > 0 < rows["prefill_512"]["share_of_matmul_rate"]
+    assert rows["prefill_128"]["tokens_per_second"] > 0 < rows["prefill_128"]["share_of_matmul_rate"]
 
 
 @pytest.mark.usefixtures("pretended")
 @pytest.mark.parametrize(("batch", "experts"), [(1, 2.0), (64, 8.0)])
 def test_a_step_reads_the_experts_that_its_tokens_are_sent_to(batch: int, experts: float) -> None:
     shape = ModelConfig(**{**vars(TINY), "moe": MoeConfig(8, 2, TINY.intermediate_size)})
-    made, _ = engine.random_engine(shape, "none")
+    made = models.engine_of(shape, "none")
     workload = engine.Workload(0, 0, batch=batch)
     expert = 3 * 64 * 64 * 4
     dense = engine.bytes_of_step(made, TINY, workload)
@@ -94,31 +154,18 @@ def test_a_step_reads_the_experts_that_its_tokens_are_sent_to(batch: int, expert
 
 
 @pytest.mark.usefixtures("pretended")
-def test_a_model_is_gone_when_the_next_one_asks_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each takes what it finds."""
-    caches: list[weakref.ref[KVCache]] = []
+def test_a_model_is_held_until_another_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes the memory that it finds."""
     there: list[int] = []
-    assemble = engine.assemble_engine
-
-    def watched(*args: Any) -> LLMEngine:
-        made = assemble(*args)
-        caches.append(weakref.ref(made._runner._kv))
-        return made
-
-    monkeypatch.setattr(engine, "assemble_engine", watched)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: there.append(sum(cache() is not None for cache in caches)))
-    for _ in range(2):
-        dict(engine.measured(TINY, "none"))
-    assert there == [0, 0]
+    first = weakref.ref(models.engine_of(TINY, "none")._runner._kv)
+    assert first() is models.engine_of(TINY, "none")._runner._kv
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: there.append(first() is not None))
+    models.engine_of(TINY, "none", block_size=16)
+    assert there == [False]
 
 
 @pytest.mark.usefixtures("pretended")
-def test_adapters_guesses_and_overlap_are_compared_with_steps_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlap, "PROMPT", 8)
-    for module, tokens in ((adapters, 6), (guesses, 60)):
-        monkeypatch.setattr(module, "TOKENS", tokens)
-    monkeypatch.setattr(adapters, "ADAPTERS", 3)
-    monkeypatch.setattr(adapters, "ROUNDS", 1)
+def test_adapters_guesses_and_overlap_are_compared_with_steps_without() -> None:
     kept = dict(adapters.measured(TINY, "none"))["rank_64"]["kept"]
     assert kept["an_adapter_each"] > 0 < kept["one_adapter_for_all"]
     rows = dict(guesses.measured(TINY, "none"))
@@ -128,31 +175,19 @@ def test_adapters_guesses_and_overlap_are_compared_with_steps_without(monkeypatc
 
 
 @pytest.mark.usefixtures("pretended")
-def test_kernels_are_compiled_by_measuring_without_keeping_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "SHARE", None)
-    monkeypatch.setattr(compiled, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count))
-    assert list(dict(compiled.compiled({"tiny": (TINY, "none")}))) == ["tiny"]
-
-
-@pytest.mark.usefixtures("pretended")
-def test_an_answer_is_compared_with_itself_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "TOKENS", 6)
+def test_an_answer_is_compared_with_itself_in_a_batch() -> None:
     rows = dict(batches.measured(TINY, "none"))
     assert rows["largest_difference"] < 1e-4
     assert rows["same_tokens"] == 6 or rows["gap_where_they_part"] < 1e-4
 
 
-@pytest.mark.usefixtures("pretended")
-def test_transformers_decodes_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "TOKENS", 8)
-    assert dict(peer.measured(TINY))["tokens_per_second"] > 0
-
-
 def test_of_tests_that_fail_the_others_are_recorded(tmp_path: Path) -> None:
     (tmp_path / "test_good.py").write_text("def test_it(): pass\n")
     (tmp_path / "test_bad.py").write_text("def test_it(): assert 1 == 2\n")
-    rows = kernels._pytest({name: [str(tmp_path / f"test_{name}.py")] for name in ("good", "bad")})
-    assert {next(rows)[0], next(rows)[0]} == {"good", "bad"}
+    names = ("good", "bad")
+    rows = kernels.ended({name: kernels.pytest_command(str(tmp_path / f"test_{name}.py")) for name in names})
+    outcomes = dict((next(rows), next(rows)))
+    assert {name: outcome["passed"] for name, outcome in outcomes.items()} == {"good": True, "bad": False}
     with pytest.raises(RuntimeError, match="assert 1 == 2"):
         next(rows)
 
@@ -160,13 +195,14 @@ def test_of_tests_that_fail_the_others_are_recorded(tmp_path: Path) -> None:
 def test_a_section_that_fails_dies_or_hangs_is_recorded_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sections, "SECTION_SECONDS", 3.0)
+    monkeypatch.setattr(sections, "SLACK", 1.0)
     running = sections.Sections(file := tmp_path / "gpu.json", 60)
     ends = {"fails": partial(int, "x"), "dies": partial(os._exit, 3), "hangs": partial(time.sleep, 60)}
     kinds = {name: partial(numbers, 1, end) for name, end in ends.items()}
-    running.run({"first": partial(numbers, 2, dict), **kinds, "last": partial(numbers, 3, dict)})
+    runs = {"first": partial(numbers, 2, dict), **kinds, "last": partial(numbers, 3, dict)}
+    running.run({name: sections.Section(run, 1.0) for name, run in runs.items()})
     late = sections.Sections(None, -1)
-    late.run({"third": partial(numbers, 1, dict)})
+    late.run({"third": sections.Section(partial(numbers, 1, dict), 1.0)})
     outcomes = json.loads(file.read_text())["sections"]
     assert running.num_failed == 3
     assert outcomes["fails"]["error"] == "ValueError: invalid literal for int() with base 10: 'x'"

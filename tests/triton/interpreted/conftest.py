@@ -18,6 +18,16 @@ from triton.runtime import interpreter
 DEVICE = os.environ.get("LLMRT_TRITON_DEVICE", "cpu")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--share", metavar="I/N", help="of the tests every Nth, from the Ith on: for N processes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (share := config.getoption("share")) is not None:
+        first, step = map(int, share.split("/"))
+        items[:] = items[first - 1 :: step]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # exp of a large number is infinite, as it is on a device.
     config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning:triton.runtime.interpreter")
