@@ -26,6 +26,7 @@ from llmrt_kernels.triton.target import target_of
 LOG2_E = math.log2(math.e)
 NO_WINDOW = 1 << 30
 JOINED_AT_ONCE = 8192  # values of parts: 64 registers of a thread
+MANY_ROWS = 16  # of a request and kv head, as steps with prompts have
 COUNTERS = 1 << 16  # of requests times kv heads, at a time
 
 
@@ -174,9 +175,10 @@ class _Call:
 
 
 def join_sizes(rows: int, dim_padded: int) -> dict[str, int]:
-    """How many rows, and parts of each, are joined at once."""
+    """How many rows, and parts of each, are joined at once: half as many values where the rows take registers, too."""
     padded = triton.next_power_of_2(rows)
-    return {"ROWS": padded, "PARTS": max(1, min(16, JOINED_AT_ONCE // (padded * dim_padded)))}
+    room = JOINED_AT_ONCE // 2 if padded >= MANY_ROWS else JOINED_AT_ONCE
+    return {"ROWS": padded, "PARTS": max(1, min(16, room // (padded * dim_padded)))}
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Any
 
 import triton
 
-from llmrt_kernels.triton.attention import join_sizes
+from llmrt_kernels.triton.attention import MANY_ROWS, join_sizes
 from llmrt_kernels.triton.attention_decode import decode_kernel
 from llmrt_kernels.triton.attention_prefill import prefill_kernel
 from llmrt_kernels.triton.attention_tuning import DECODE, PREFILL, tiles_of
@@ -29,9 +29,9 @@ _CAP, _SLOPES = {"bend": "fp32"}, {"slopes_ptr": "*fp32"}
 _CODES = {"out_ptr": "*i8", "out_scales_ptr": "*fp32", "out_sums_ptr": "*i32"}
 
 
-def _variant(name: str, kernel: Any, dim: int, signature: dict[str, str]) -> Variant:
+def _variant(name: str, kernel: Any, dim: int, signature: dict[str, str], rows: int = HEADS) -> Variant:
     padded = triton.next_power_of_2(dim)
-    sizes = {"HEADS": HEADS, "DIM": dim, "DIM_PADDED": padded, "PAGE": PAGE} | join_sizes(HEADS, padded)
+    sizes = {"HEADS": HEADS, "DIM": dim, "DIM_PADDED": padded, "PAGE": PAGE} | join_sizes(rows, padded)
     sizes["CODE_GROUP"] = GROUP if "out_sums_ptr" in signature else 0
     names = {parameter.name for parameter in kernel.params}
 
@@ -52,7 +52,7 @@ VARIANTS = (
     _variant("prefill-d96-fp8-slopes", prefill_kernel, 96, _PREFILL | _FP8 | _TENSOR | _SLOPES),
     _variant("prefill-d256-fp16-capped", prefill_kernel, 256, _PREFILL | _HALF | _CAP),
     _variant("decode-d128", decode_kernel, 128, _DECODE | _PLAIN | _TENSOR),
-    _variant("decode-d128-int8-codes", decode_kernel, 128, _DECODE | _INT8 | _CODES),
+    _variant("decode-d128-int8-codes-beside_prompt", decode_kernel, 128, _DECODE | _INT8 | _CODES, MANY_ROWS),
     _variant("decode-d64-fp8-codes-slopes", decode_kernel, 64, _DECODE | _FP8 | _CODES | _SLOPES),
     _variant("decode-d256-fp16-capped", decode_kernel, 256, _DECODE | _HALF | _CAP),
 )

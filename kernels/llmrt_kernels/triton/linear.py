@@ -114,7 +114,8 @@ def _many(
         pieces[0].rows,
         pieces[1].rows,
         weight.rows,
-        COUNT=triton.cdiv(turns, splits) * UNROLL.value,
+        triton.cdiv(turns, splits) * UNROLL.value,
+        SPLIT=splits > 1,
         GROUPS=groups,
         GROUP=x.group,
         BITS0=pieces[0].bits,
@@ -129,7 +130,7 @@ def _many(
     if splits > 1:
         rows = pieces[0].rows + pieces[1].rows
         add_parts_kernel[(x.num_tokens, triton.cdiv(rows, ADDED))](
-            parts, weight.bias, residual, y, first_row, rows, weight.rows, y.numel(), SPLITS=splits, BLOCK=ADDED
+            parts, weight.bias, residual, y, first_row, rows, weight.rows, y.numel(), splits, BLOCK=ADDED
         )
 
 
@@ -200,7 +201,7 @@ def _block(
         store_rows(results[t], out, first, t, first_row, row, rows, inside)
 
 
-@triton.jit(do_not_specialize=["tokens", "first_row", "rows0", "rows1"])
+@triton.jit(do_not_specialize=["tokens", "first_row", "rows0", "rows1", "count"])
 def linear_mma_kernel(
     x_ptr,
     x_scales_ptr,
@@ -219,7 +220,8 @@ def linear_mma_kernel(
     rows0,
     rows1,
     rows,
-    COUNT: tl.constexpr,
+    count,
+    SPLIT: tl.constexpr,
     GROUPS: tl.constexpr,
     GROUP: tl.constexpr,
     BITS0: tl.constexpr,
@@ -230,19 +232,19 @@ def linear_mma_kernel(
     STAGES: tl.constexpr,
     ASM: tl.constexpr,
 ):
-    """A program computes a tile [BM, BN] of one piece, or of it what a part of the groups adds to ``y`` [S, T, N]."""
+    """A program computes a tile [BM, BN] of one piece; with SPLIT what ``count`` groups add, in ``y`` [S, T, N]."""
     x = (x_ptr, x_scales_ptr, x_sums_ptr)
     w0, w1 = (w0_ptr, w0_scales_ptr, w0_offsets_ptr), (w1_ptr, w1_scales_ptr, w1_offsets_ptr)
     y_ptr += tl.program_id(2).to(tl.int64) * tokens * rows
     out = (bias_ptr, residual_ptr, y_ptr)
     tile = tl.program_id(1)
     tiles0 = tl.cdiv(rows0, BN)
-    rest = (out, tokens, rows)
+    rest = (out, tokens, rows, count)
     if BITS1 == 0 or tile < tiles0:
-        _tile(x, w0, tile, first_row, rows0, *rest, COUNT, GROUPS, GROUP, BITS0, BM, BN, SWAP, STAGES, ASM)
+        _tile(x, w0, tile, first_row, rows0, *rest, SPLIT, GROUPS, GROUP, BITS0, BM, BN, SWAP, STAGES, ASM)
     else:
         first_row += rows0
-        _tile(x, w1, tile - tiles0, first_row, rows1, *rest, COUNT, GROUPS, GROUP, BITS1, BM, BN, SWAP, STAGES, ASM)
+        _tile(x, w1, tile - tiles0, first_row, rows1, *rest, SPLIT, GROUPS, GROUP, BITS1, BM, BN, SWAP, STAGES, ASM)
 
 
 @triton.jit
@@ -255,7 +257,8 @@ def _tile(
     out,
     tokens,
     rows,
-    COUNT: tl.constexpr,
+    count,
+    SPLIT: tl.constexpr,
     GROUPS: tl.constexpr,
     GROUP: tl.constexpr,
     BITS: tl.constexpr,
@@ -271,8 +274,12 @@ def _tile(
     j = tl.arange(0, BM)
     first = tl.program_id(0) * BM
     token = tl.minimum(first + j, tokens - 1).to(tl.int64)
-    begin = tl.program_id(2) * COUNT
-    result = product_mma(x, token, w, block, i % BLOCK, begin, COUNT, GROUPS, GROUP, BITS, SWAP, STAGES, ASM)
+    if SPLIT:
+        begin = tl.program_id(2) * count
+        end = tl.minimum(begin + count, GROUPS)
+    else:
+        begin, end = 0, GROUPS
+    result = product_mma(x, token, w, block, i % BLOCK, begin, end, GROUPS, GROUP, BITS, SWAP, STAGES, ASM)
     inside = (j < tokens - first)[:, None] & (i < piece_rows - tile * BN)[None, :]
     store_rows(result, out, first, j[:, None], first_row + tile * BN, i[None, :], rows, inside)
 
@@ -293,15 +300,15 @@ def store_rows(result, out, first_token, token, first_row, n, rows, inside):
     tl.store(y_ptr + start + at, result.to(y_ptr.dtype.element_ty), mask=inside)
 
 
-@triton.jit(do_not_specialize=["first_row"])
+@triton.jit(do_not_specialize=["first_row", "splits"])
 def add_parts_kernel(
-    parts_ptr, bias_ptr, residual_ptr, y_ptr, first_row, count, rows, size, SPLITS: tl.constexpr, BLOCK: tl.constexpr
+    parts_ptr, bias_ptr, residual_ptr, y_ptr, first_row, count, rows, size, splits, BLOCK: tl.constexpr
 ):
     """A program adds the parts of BLOCK of the ``count`` rows from ``first_row`` on, of one token; parts [S, size]."""
     t = tl.program_id(0).to(tl.int64)
     i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros([BLOCK], tl.float32)
-    for s in tl.static_range(SPLITS):
+    for s in tl.range(0, splits):
         total += tl.load(parts_ptr + s * size.to(tl.int64) + t * rows + first_row + i, mask=i < count, other=0.0)
     store_rows(total, (bias_ptr, residual_ptr, y_ptr), t, 0, first_row, i, rows, i < count)
 
@@ -323,9 +330,9 @@ def _dot4(name: str, bits: tuple[int, int], group: int, tokens: int, **given: st
 
 
 def _mma(name: str, bits: tuple[int, int], group: int, tokens: int, **given: str) -> Variant:
-    integers = dict.fromkeys(("tokens", "first_row", "rows0", "rows1", "rows"), "i32")
+    integers = dict.fromkeys(("tokens", "first_row", "rows0", "rows1", "rows", "count"), "i32")
     groups = 4096 // group
-    sizes = {"COUNT": groups, "GROUPS": groups, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
+    sizes = {"SPLIT": tokens < MANY, "GROUPS": groups, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
     weights = 0 if bits[1] else UNROLL.value * 128 * group
     variant = Variant(
         name, linear_mma_kernel, CODES_POINTERS | WEIGHT_POINTERS | integers | given, sizes, weights=weights

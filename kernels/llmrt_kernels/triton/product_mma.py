@@ -30,7 +30,7 @@ def product_mma(
     block,
     row,
     begin,
-    COUNT: tl.constexpr,
+    end,
     GROUPS: tl.constexpr,
     GROUP: tl.constexpr,
     BITS: tl.constexpr,
@@ -38,7 +38,7 @@ def product_mma(
     STAGES: tl.constexpr,
     ASM: tl.constexpr,
 ):
-    """[BM, BN] fp32 of COUNT groups from ``begin`` on, as far as there are so many, of tokens ``token`` int64 [BM].
+    """[BM, BN] fp32 of the groups from ``begin`` to ``end``, UNROLL at a time, of tokens ``token`` int64 [BM].
 
     ``x`` are the pointers of ``Codes``, ``w`` those of data, scales and offsets, None for none; ``block`` int64 [BN],
     ``row`` [BN] say where the rows of the weight are, runs of 16 in order.
@@ -46,6 +46,7 @@ def product_mma(
     x_ptr, x_scales_ptr, x_sums_ptr = x
     w_ptr, w_scales_ptr, w_offsets_ptr = w
     LINES: tl.constexpr = GROUP * BITS // 32
+    WHOLE: tl.constexpr = GROUPS // UNROLL * UNROLL == GROUPS
     BM: tl.constexpr = token.shape[0]
     BN: tl.constexpr = row.shape[0]
     w_ptr = w_ptr.to(tl.pointer_type(tl.int32)) + (block * GROUPS * (LINES * BLOCK) + row)[:, None]
@@ -57,15 +58,15 @@ def product_mma(
     x_ptr += (token * (GROUPS * GROUP + PAD))[:, None] + tl.arange(0, GROUP)[None, :]
     x_scales_ptr += token * GROUPS
     result = tl.zeros([BN, BM] if SWAP else [BM, BN], tl.float32)
-    for i in tl.range(0, COUNT, UNROLL, num_stages=STAGES):
-        w_scales = two_scales(w_scales_ptr, begin + i, BLOCK, GROUPS, ASM)
-        x_scales = two_scales(x_scales_ptr, begin + i, 1, GROUPS, ASM)
+    for first in tl.range(begin, end, UNROLL, num_stages=STAGES):
+        w_scales = two_scales(w_scales_ptr, first, BLOCK, GROUPS, ASM)
+        x_scales = two_scales(x_scales_ptr, first, 1, GROUPS, ASM)
         if w_offsets_ptr is not None:
-            w_offsets = two_scales(w_offsets_ptr, begin + i, BLOCK, GROUPS, ASM)
-            x_sums = two_scales(x_sums_ptr, begin + i, 1, GROUPS, ASM)
+            w_offsets = two_scales(w_offsets_ptr, first, BLOCK, GROUPS, ASM)
+            x_sums = two_scales(x_sums_ptr, first, 1, GROUPS, ASM)
         for u in tl.static_range(UNROLL):
-            g = tl.minimum(begin + i + u, GROUPS - 1)
-            x_scale = tl.where((i + u < COUNT) & (begin + i + u < GROUPS), x_scales[u], 0.0)
+            g = tl.minimum(first + u, GROUPS - 1)
+            x_scale = x_scales[u] if WHOLE else tl.where(first + u < GROUPS, x_scales[u], 0.0)
             codes = signed_bytes(tl.load(w_ptr + g * (LINES * BLOCK)), BITS, ASM)
             columns = tl.load(x_ptr + g * GROUP)
             if SWAP:

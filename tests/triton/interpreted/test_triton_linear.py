@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Matrix, Weight
-from llmrt_kernels.triton.linear import linear
+from llmrt_kernels.triton.linear import linear, linear_mma_kernel
 from tests.kernels.packing import meant, random_weight
 
 
@@ -39,6 +40,7 @@ CASES = (
     Case(5, 64, 64, (33,), (8,), True, torch.bfloat16),
     Case(5, 576, 32, (144, 130), (4, 8), False, torch.float16),
     Case(5, 1024, 64, (16,), (4,), True, None),
+    Case(6, 1100, 32, (20,), (8,)),  # parts of 10, 10, 10 and 5 groups
     Case(17, 208, 32, (32, 16, 50), (8, 4, 4), True, torch.float32),
     Case(17, 576, 64, (160, 20), (8, 4), False, None),
     Case(70, 160, 64, (130,), (4,), True, torch.bfloat16),
@@ -96,3 +98,23 @@ def test_linear_equals_the_formula(case: Case, device: str) -> None:
     )
     assert y.dtype == (case.residual or torch.float32)
     assert relative(y.cpu(), expected) < ROUNDING[case.residual]
+
+
+def test_kernels_are_the_same_for_any_number_of_parts(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt's length decides how many there are, and compiling would let it wait."""
+    if device == "cuda":
+        pytest.skip("where there are more processors it takes more tokens to have other parts")
+    forms: dict[str, set[tuple[tuple[str, object], ...]]] = {}
+
+    def launch(self: Any, *args: object, grid: tuple[int, ...], warmup: bool, **constants: object) -> None:
+        forms.setdefault(self.fn.__name__, set()).add(tuple(constants.items()))
+        parts.add(grid[2] if len(grid) > 2 else 0)
+
+    parts = set[int]()
+    weight, _ = random_weight((128,), 2048, (4,), 32)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(linear_mma_kernel), "run", launch)
+        for tokens in range(65, 700, 64):
+            linear(random_codes(tokens, 2048, 32, device), weight_on(weight, device))
+    assert len(parts) > 3
+    assert {name: len(found) for name, found in forms.items()} == {"linear_mma_kernel": 2, "add_parts_kernel": 1}
