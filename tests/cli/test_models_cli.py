@@ -18,7 +18,8 @@ from llmrt import __version__
 from llmrt.cli import tables
 from llmrt.cli.main import COMMANDS, main
 from llmrt.hub import store
-from llmrt.hub.prompts import model_key, prompts_folder
+from llmrt.hub.prompts import prompts_folder
+from llmrt.hub.store import model_key
 from tests.hub.hub_server import HubServer
 from tests.hub.samples import REPO, WEIGHTS, tiny_gguf, tiny_repo
 
@@ -270,7 +271,7 @@ def test_a_disk_too_full_for_the_output_is_one_line(home: Path) -> None:
 def test_a_narrow_terminal_folds_what_is_long_and_cuts_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tables, "_console", lambda: Console(width=30))
+    monkeypatch.setattr(tables, "console", lambda: Console(width=30))
     path = "/srv/models/" + "very-long-name-" * 4
     tables.print_facts([("path", path)])
     tables.print_rows(("NAME", "SIZE", "SOURCE"), [("tiny", "1 MB", path)])
