@@ -70,6 +70,10 @@ class Fields:
             raise CheckpointError(f"{self.where}: {name} is {value}; it must be above 0.")
         return value
 
+    def size_or_none(self, name: str) -> int | None:
+        """The same, None if the field is absent or null."""
+        return self.size(name) if name in self else None
+
     def inside(self, name: str) -> Fields | None:
         """The object under ``name``, None if it is absent or null."""
         value = self._raw.get(name)

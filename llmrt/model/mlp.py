@@ -30,9 +30,7 @@ class MLP(nn.Module):
 class PlainMLP(nn.Module):
     """down(activation(up(x)))."""
 
-    def __init__(
-        self, hidden_size: int, intermediate_size: int, spec: OpSpec, *, bias: bool, activation: str = "silu"
-    ) -> None:
+    def __init__(self, hidden_size: int, intermediate_size: int, spec: OpSpec, *, bias: bool, activation: str) -> None:
         super().__init__()
         self.up = ActivatedLinear(hidden_size, intermediate_size, spec, bias=bias, activation=activation)
         self.up_lora = Lora(intermediate_size, spec)

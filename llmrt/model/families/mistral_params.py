@@ -56,7 +56,7 @@ def read_params(fields: Fields) -> ModelConfig:
             raise CheckpointError(
                 f"{fields.where}: {name} is not supported in this layout; use the model's copy with config.json."
             )
-    window = fields.size("sliding_window") if "sliding_window" in fields else None
+    window = fields.size_or_none("sliding_window")
     changes: dict[str, Any] = {
         "context_length": fields.size("max_position_embeddings", fields.size("max_seq_len", CONTEXT)),
         "rope": RopeConfig(fields.get("rope_theta", float, 1e6 if window is None else 1e4)),

@@ -16,8 +16,7 @@ def read_mixtral(fields: Fields) -> ModelConfig:
     llama = read_llama(fields)
     num_experts = fields.size("num_local_experts", 8)
     moe = MoeConfig(num_experts, num_active_experts(fields, num_experts, 2), llama.intermediate_size)
-    window = fields.size("sliding_window") if "sliding_window" in fields else None
-    return replace(llama, family="mixtral", sliding_window=window, moe=moe)
+    return replace(llama, family="mixtral", sliding_window=fields.size_or_none("sliding_window"), moe=moe)
 
 
 def num_active_experts(fields: Fields, num_experts: int, default: int) -> int:

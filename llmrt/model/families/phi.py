@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.family import Family, TensorNames
 from llmrt.model.families.shape import read_activation, read_shape, refuse_true
@@ -45,8 +43,7 @@ def read_phi(fields: Fields) -> ModelConfig:
 
 def read_phi3(fields: Fields) -> ModelConfig:
     """A Llama's fields and ``sliding_window`` (absent: none)."""
-    window = fields.size("sliding_window") if "sliding_window" in fields else None
-    return replace(read_shape(fields, "phi3"), sliding_window=window)
+    return read_shape(fields, "phi3", sliding_window=fields.size_or_none("sliding_window"))
 
 
 PHI = Family(("phi",), read_phi, PHI_NAMES)

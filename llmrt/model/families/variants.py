@@ -49,7 +49,7 @@ def read_starcoder2(fields: Fields) -> ModelConfig:
         fields,
         "starcoder2",
         {"rms_norm_eps": "norm_epsilon"},
-        sliding_window=fields.size("sliding_window") if "sliding_window" in fields else None,
+        sliding_window=fields.size_or_none("sliding_window"),
         layer_norm=True,
         gated_mlp=False,
         activation=read_activation(fields, "hidden_act", "gelu_pytorch_tanh"),
