@@ -162,8 +162,8 @@ def test_c43_models(client: openai.OpenAI, http: httpx.Client) -> None:
 
 def test_c44_request_id_is_echoed_or_made(http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "llmrt.server")
-    assert http.get("/health", headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
-    eventually(lambda: "mine-1 GET /health 200" in caplog.text)
+    assert http.get("/v1/models", headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
+    eventually(lambda: "mine-1 127.0.0.1 GET /v1/models 200" in caplog.text)
     made = [http.get("/health").headers["x-request-id"] for _ in range(2)]
     assert made[0] != made[1]
     unsafe = http.get("/health", headers={"x-request-id": "two words"})

@@ -30,7 +30,7 @@ async def test_a_bug_is_one_json_error_and_a_traceback_in_the_log(caplog: pytest
     assert response.status_code == 500 and response.headers["x-request-id"] == "mine"
     assert response.headers["x-should-retry"] == "false"
     assert response.json()["error"]["type"] == "server_error" and SECRET not in response.text
-    assert "mine GET /" in caplog.text and SECRET in caplog.text
+    assert "mine 127.0.0.1 GET /" in caplog.text and SECRET in caplog.text
 
 
 async def _broken_stream() -> AsyncGenerator[msgspec.Struct, None]:
