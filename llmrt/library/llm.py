@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from llmrt.engine.request import Pooling
+from llmrt.errors import LlmrtError
 from llmrt.library.async_llm import AsyncLLM, Messages, Prompt
 from llmrt.server.embedding import Vector
 from llmrt.server.responses import ChatChunk, ChatCompletion, Completion
@@ -42,8 +43,8 @@ class LLM:
         except BaseException:
             self._thread.stop()
             raise
-        self.close = weakref.finalize(self, _end, self._thread, self._llm)
-        self.close.atexit = False  # the engine ends with the program by itself
+        self._ending = weakref.finalize(self, _end, self._thread, self._llm)
+        self._ending.atexit = False  # the engine ends with the program by itself
 
     @property
     def context_length(self) -> int:
@@ -81,6 +82,10 @@ class LLM:
         """A vector for each text: its final hidden states, the mean of them or the last. Raises ``LlmrtError``."""
         return self._thread.run(self._llm.embed(texts, pooling=pooling, normalize=normalize, model=model))
 
+    def close(self) -> None:
+        """End the engine, which gives its memory back; nothing can be asked any more."""
+        self._ending()
+
     def __enter__(self) -> Self:
         return self
 
@@ -107,6 +112,9 @@ class _LoopThread:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What ``work`` returns; it is cancelled where waiting for it is, by Ctrl+C."""
+        if not self._thread.is_alive():
+            work.close()
+            raise LlmrtError("This model was closed.")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -124,7 +132,8 @@ class _LoopThread:
                     return
         finally:
             # Not waited for: a generator that nobody has any more may be closed in any thread, this one too.
-            asyncio.run_coroutine_threadsafe(items.aclose(), self._loop)
+            if self._thread.is_alive():
+                asyncio.run_coroutine_threadsafe(items.aclose(), self._loop)
 
     def stop(self) -> None:
         """End the thread."""

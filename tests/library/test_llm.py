@@ -27,7 +27,7 @@ GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": COUNT, "ignore_eos": T
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_llama(tmp_path_factory.mktemp("library") / "tiny", hidden_size=64, intermediate_size=96)
+    return make_tiny_llama(tmp_path_factory.mktemp("library") / "tiny", hidden_size=128, intermediate_size=96)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,19 @@ def test_a_wrong_setting_is_named_and_leaves_no_engine(folder: Path, settings: d
     with pytest.raises(LlmrtError, match=message):
         LLM(folder, **settings)
     assert len(engines()) == before
+
+
+def test_what_was_closed_says_so(folder: Path) -> None:
+    before = engines()
+    llm = LLM(folder, threads=1)
+    stream = llm.stream_complete("hello", max_tokens=300)
+    next(stream)
+    llm.close()
+    llm.close()
+    assert engines() == before
+    for ask in (lambda: llm.chat("hello"), lambda: next(stream), lambda: next(llm.stream_chat("hello"))):
+        with pytest.raises(LlmrtError, match="was closed"):
+            ask()
 
 
 def test_a_model_that_is_nowhere(tmp_path: Path) -> None:
