@@ -2,8 +2,8 @@
 
 In order: logit_bias and penalties on the logits; no chance for what ends an answer too soon, or for tokens that a
 grammar forbids; then what ``llmrt_kernels/reference/sample.py`` does. A request's draw number i comes from its seed and
-i alone, so it is the same whatever else is in the batch, and again after the request was preempted. Reported log-
-probabilities are the model's own, before any of this.
+i alone, so it is the same whatever else is in the batch, and again after the request was preempted. Reported
+log-probabilities are the model's own, before any of this.
 """
 
 from __future__ import annotations
