@@ -112,7 +112,8 @@ def penalise(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> 
         seen = torch.tensor(sorted({*request.token_ids, *accepted}), device=logits.device)
         values = logits[seen]
         penalty = params.repetition_penalty
-        logits[seen] = torch.where(values > 0, values / penalty, values * penalty)
+        raised = (values / penalty).clamp_max(torch.finfo(values.dtype).max)  # by a penalty near 0
+        logits[seen] = torch.where(values > 0, raised, values * penalty)
     counts = Counter([*request.token_ids[request.num_prompt_tokens :], *accepted])
     if counts and (params.frequency_penalty or params.presence_penalty):
         tokens = torch.tensor(list(counts), device=logits.device)

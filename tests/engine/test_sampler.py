@@ -67,6 +67,12 @@ def test_repetition_penalty_equals_transformers() -> None:
     torch.testing.assert_close(penalise(logits(0), seen), expected)
 
 
+def test_a_repetition_penalty_near_zero_leaves_numbers() -> None:
+    made = request([*range(50)], repetition_penalty=1e-300)
+    probs = truncated(penalise(logits(0), made), temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
+    assert logits(0)[draw(probs, 0.5)] > 0 and draw(probs, 0.5) < 50
+
+
 def test_frequency_and_presence_penalties_and_bias_follow_openais_formula() -> None:
     made = request([1, 2], [5, 5, 9], frequency_penalty=0.5, presence_penalty=0.25, logit_bias={9: -100.0, 3: 4.0})
     expected = logits(1)
@@ -92,6 +98,14 @@ def test_draws_follow_the_distribution() -> None:
     drawn = torch.tensor([draw(probs, uniform(42, i)) for i in range(count)]).bincount(minlength=6) / count
     torch.testing.assert_close(drawn, probs / 7, atol=0.015, rtol=0)
     assert drawn[[0, 2, 5]].sum() == 0
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-38, 1e-45, 1e-300])
+def test_however_cold_it_is_the_likeliest_is_drawn(temperature: float) -> None:
+    logits = torch.randn(512, generator=torch.Generator().manual_seed(1)) * 10
+    logits[::2] = -torch.inf  # as a grammar forbids them
+    probs = truncated(logits, temperature, top_k=40, top_p=0.9, min_p=0.0)
+    assert {draw(probs, u) for u in (0.0, 0.3, 0.999)} == {int(logits.argmax())}
 
 
 def test_draws_stay_inside_at_both_ends() -> None:

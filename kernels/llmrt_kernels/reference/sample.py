@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 _MASK64 = (1 << 64) - 1
+_COLDEST = 1e-30  # what is colder is the same, and less than that would be 0 in fp32
 
 
 def sample(
@@ -41,7 +42,7 @@ def sample(
 
 def truncated(logits: Tensor, temperature: float, top_k: int, top_p: float, min_p: float) -> Tensor:
     """What the draw is made from: probabilities with the tail set to 0, not renormalised. logits [V] -> [V]."""
-    logits = logits / temperature
+    logits = (logits - logits.max()) / max(temperature, _COLDEST)  # however cold it is, that of the likeliest is 0
     if 0 < top_k < logits.numel():
         smallest = torch.topk(logits, top_k).values[-1]
         logits = logits.masked_fill(logits < smallest, float("-inf"))
