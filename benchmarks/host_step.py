@@ -99,7 +99,7 @@ def step_seconds(streams: int, params: SamplingParams) -> float:
     """Median seconds of a step of so many requests."""
     engine = idle_engine(streams)
     for i in range(streams):
-        engine.add(str(i), [1] * (PROMPT + i % 7), params)
+        engine.add(str(i), [i] * (PROMPT + i % 7), params)  # no prefix that others wait for
     for _ in range(20):
         engine.step()
     seconds: list[float] = []

@@ -12,7 +12,7 @@ from llmrt.engine.request import SamplingParams
 def test_every_request_has_a_token_of_each_step(params: SamplingParams) -> None:
     engine = idle_engine(3)
     for i in range(3):
-        engine.add(str(i), [1] * PROMPT, params)
+        engine.add(str(i), [i] * PROMPT, params)
     assert engine.step() == []  # it runs a step ahead
     for _ in range(3):
         outputs = engine.step()
