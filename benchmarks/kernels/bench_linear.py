@@ -3,10 +3,11 @@
     python -m benchmarks.kernels.bench_linear [--json FILE] [--threads N]
 
 Weights are cold: int4 and int8 with int8 activations, ``+`` with offsets, and bf16 with activations rounded to bf16 or
-in fp32. ``memory`` is the bytes of the weight a second over the read bandwidth, ``peak`` the operations a second over
-those of the instructions that multiply such activations alone, ``x bf16`` and ``x int4`` torch's time over ours,
-``x one`` our time over that of one token. Ours stand on a tape, as in a decode step, and activations are rounded for
-each product. LLMRT_ISA chooses the instruction set.
+in fp32. ``memory`` is the bytes of the weight a second over the read bandwidth just before, which on a shared host
+changes from minute to minute, ``peak`` the operations a second over those of the instructions that multiply such
+activations alone, ``x bf16`` and ``x int4`` torch's time over ours, ``x one`` our time over that of one token. Ours
+stand on a tape, as in a decode step, and activations are rounded for each product. LLMRT_ISA chooses the instruction
+set.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.kernels.cold import arena, cold_copies, seconds_each
 from benchmarks.kernels.session import Session
 from llmrt_kernels.cpu.library import load
 from llmrt_kernels.cpu.linear import empty_activations
-from llmrt_kernels.cpu.measure import dot_peak
+from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
 from llmrt_kernels.cpu.structs import ActivationsArgs, LinearArgs, RoundRowsArgs, WeightArgs, address, tensors_of
 from llmrt_kernels.cpu.tape import Tape
 from llmrt_kernels.packed import BLOCK, Matrix, Weight
@@ -71,13 +72,17 @@ SCHEMES = (
 
 @dataclass(frozen=True)
 class Row:
-    """One product. ``memory`` and ``peak`` are fractions, the ``over_`` ratios of times; None: torch has no such."""
+    """One product. ``memory`` and ``peak`` are fractions, the ``over_`` ratios of times; None: torch has no such.
+
+    ``read_bandwidth`` is in bytes a second.
+    """
 
     shape: str
     scheme: str
     tokens: int
     microseconds: float
     gops: float
+    read_bandwidth: float
     memory: float
     peak: float
     over_bf16: float
@@ -168,7 +173,7 @@ def main() -> None:
     for name, shape in SHAPES.items():
         for scheme in SCHEMES:
             num_bytes = shape[0] * shape[1] * scheme.bits_per_weight / 8
-            one = 0.0
+            bandwidth, one = read_bandwidth(library, data.numpy()), 0.0
             for tokens in TOKENS:
                 if scheme.group:
                     seconds = codes_seconds(data, halves, shape, tokens, scheme)
@@ -183,7 +188,8 @@ def main() -> None:
                     tokens,
                     seconds * 1e6,
                     rate / 1e9,
-                    num_bytes / seconds / session.read_bandwidth,
+                    bandwidth,
+                    num_bytes / seconds / bandwidth,
                     rate / peaks[scheme.activations],
                     bf16 / seconds,
                     None if int4 is None else int4 / seconds,
