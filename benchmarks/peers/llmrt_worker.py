@@ -55,7 +55,7 @@ class Worker:
         }
 
     def load(
-        self, shape: str, context: int, sequences: int, threads: int, quant: str, kv: str, file: str
+        self, shape: str, context: int, sequences: int, threads: int, quant: str, kv: str, file: str = ""
     ) -> dict[str, Any]:
         """Build the engine with the weights of the file, of the alias, or random ones in its shape."""
         wanted = SHAPES[shape]
