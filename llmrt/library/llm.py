@@ -110,6 +110,11 @@ class _LoopThread:
             self._runs.set()
             runner.run(self._stopped.wait())
 
+    @property
+    def is_current(self) -> bool:
+        """Whether this is called in it."""
+        return threading.current_thread() is self._thread
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What ``work`` returns; it is cancelled where waiting for it is, by Ctrl+C."""
         if not self._thread.is_alive():
@@ -146,11 +151,18 @@ async def _next(items: AsyncGenerator[T]) -> T:
 
 
 async def _together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work) for work in works]
-    return [task.result() for task in tasks]
+    """What each returns, or the first error, which cancels the others."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _end(thread: _LoopThread, llm: AsyncLLM) -> None:
+    if thread.is_current:  # where the garbage collector happened to run: it cannot wait for itself
+        threading.Thread(target=_end, args=(thread, llm)).start()
+        return
     thread.run(llm.close())
     thread.stop()

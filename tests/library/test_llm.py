@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -74,6 +75,12 @@ def test_side_by_side_each_says_what_it_says_alone(llm: LLM) -> None:
     assert [each.result().choices[0].message.content for each in answers] == alone
 
 
+def test_of_several_the_first_that_cannot_be_answered_is_the_error(llm: LLM) -> None:
+    with pytest.raises(ContextLengthError):
+        llm.chat_all(["hello", "spam " * 1000], max_tokens=100)
+    assert llm.chat("hello", **GREEDY).choices[0].finish_reason == "length"
+
+
 def test_fields_are_those_of_the_http_api(llm: LLM) -> None:
     schema = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"]}
     asked = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
@@ -143,6 +150,21 @@ def test_what_was_closed_says_so(folder: Path) -> None:
     for ask in (lambda: llm.chat("hello"), lambda: next(stream), lambda: next(llm.stream_chat("hello"))):
         with pytest.raises(LlmrtError, match="was closed"):
             ask()
+
+
+def test_a_cycle_that_the_loops_own_thread_collects_ends_its_engine(folder: Path) -> None:
+    before = engines()
+    holder: dict[str, Any] = {"llm": LLM(folder, threads=1)}
+    holder["itself"] = holder
+    thread = holder["llm"]._thread
+    (engine,) = [each for each in engines() if each not in before]
+    del holder
+
+    async def collect() -> None:
+        gc.collect()
+
+    thread.run(collect())
+    engine.wait(10)
 
 
 def test_a_model_that_is_nowhere(tmp_path: Path) -> None:
