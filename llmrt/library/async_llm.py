@@ -23,11 +23,11 @@ from llmrt.server.reply import Reply
 from llmrt.server.responses import ChatChunk, ChatCompletion, Completion
 from llmrt.server.schemas import ChatBody, CompletionBody
 from llmrt.server.served_model import Offer
-from llmrt.server.text_completion import admit_completion, completion_chunks, whole_completion
+from llmrt.server.text_completion import Texts, admit_completion, completion_chunks, whole_completion
 from llmrt.text.tokenizer import Tokenizer
 
 Messages = str | Sequence[Mapping[str, Any]]
-Prompt = str | Sequence[int]
+Prompts = str | list[int] | list[str] | list[list[int]]
 
 _SETTINGS = ServerSettings(max_open_requests=sys.maxsize)  # a program knows how much it asks for
 
@@ -93,30 +93,27 @@ class AsyncLLM:
             async for chunk in chunks:
                 yield chunk
 
-    async def complete(self, prompt: Prompt | Sequence[Prompt], **fields: Any) -> Completion:
+    async def complete(self, prompt: Prompts, **fields: Any) -> Completion:
         """Continue a text, token ids, or several of them side by side, as plain text. Raises ``LlmrtError``."""
-        body = as_body(CompletionBody, {**fields, "prompt": prompt})
-        async with self._models.use(body.model) as state:
-            texts = await admit_completion(state, body)
-            _check(texts.reply)
+        async with self._complete(prompt, fields) as texts:
             return await whole_completion(texts)
 
-    async def stream_complete(self, prompt: Prompt | Sequence[Prompt], **fields: Any) -> AsyncGenerator[Completion]:
+    async def stream_complete(self, prompt: Prompts, **fields: Any) -> AsyncGenerator[Completion]:
         """The same in chunks, as they come; closing the generator stops the answer."""
-        body = as_body(CompletionBody, {**fields, "prompt": prompt, "stream": True})
-        async with self._models.use(body.model) as state:
-            texts = await admit_completion(state, body)
-            _check(texts.reply)
-            async with aclosing(completion_chunks(texts)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+        async with (
+            self._complete(prompt, {**fields, "stream": True}) as texts,
+            aclosing(completion_chunks(texts)) as chunks,
+        ):
+            async for chunk in chunks:
+                yield chunk
 
     async def embed(
-        self, texts: Sequence[str], *, pooling: Pooling = "mean", normalize: bool = True, model: str | None = None
+        self, texts: str | Sequence[str], *, pooling: Pooling = "mean", normalize: bool = True, model: str | None = None
     ) -> list[Vector]:
         """A vector for each text: its final hidden states, the mean of them or the last. Raises ``LlmrtError``."""
+        several = [texts] if isinstance(texts, str) else texts
         async with self._models.use(model) as state:
-            token_ids = await asyncio.to_thread(encode_texts, state, texts)
+            token_ids = await asyncio.to_thread(encode_texts, state, several)
             admit_texts(state, token_ids)
             return await embed_texts(state, token_ids, pooling, normalize=normalize)
 
@@ -141,8 +138,18 @@ class AsyncLLM:
             _check(reply)
             yield reply
 
+    @asynccontextmanager
+    async def _complete(self, prompt: Prompts, fields: Mapping[str, Any]) -> AsyncGenerator[Texts]:
+        body = as_body(CompletionBody, {**fields, "prompt": prompt})
+        async with self._models.use(body.model) as state:
+            texts = await admit_completion(state, body)
+            _check(texts.reply)
+            yield texts
+
 
 def _check(reply: Reply) -> None:
-    """Over HTTP a header tells of fields without effect, for who wrote a client may not be who runs it."""
+    """What a header tells over HTTP: fields without effect, errors here, for who wrote them can leave them out."""
     if (ignored := reply.headers.get("x-llmrt-ignored")) is not None:
         raise RequestError(f"These fields have no effect: {ignored}.", param=ignored.partition(",")[0])
+    if (clamped := reply.headers.get("x-llmrt-clamped")) is not None:
+        logger.warning("The context leaves room for fewer tokens than were asked for: %s.", clamped)

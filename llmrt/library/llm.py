@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from llmrt.engine.request import Pooling
 from llmrt.errors import LlmrtError
-from llmrt.library.async_llm import AsyncLLM, Messages, Prompt
+from llmrt.library.async_llm import AsyncLLM, Messages, Prompts
 from llmrt.server.embedding import Vector
 from llmrt.server.responses import ChatChunk, ChatCompletion, Completion
 from llmrt.server.runner import new_event_loop
@@ -68,16 +68,16 @@ class LLM:
         """An answer in chunks, as they come; closing the generator stops it."""
         return self._thread.each(self._llm.stream_chat(messages, **fields))
 
-    def complete(self, prompt: Prompt | Sequence[Prompt], **fields: Any) -> Completion:
+    def complete(self, prompt: Prompts, **fields: Any) -> Completion:
         """Continue a text, token ids, or several of them side by side, as plain text. Raises ``LlmrtError``."""
         return self._thread.run(self._llm.complete(prompt, **fields))
 
-    def stream_complete(self, prompt: Prompt | Sequence[Prompt], **fields: Any) -> Generator[Completion]:
+    def stream_complete(self, prompt: Prompts, **fields: Any) -> Generator[Completion]:
         """The same in chunks, as they come; closing the generator stops it."""
         return self._thread.each(self._llm.stream_complete(prompt, **fields))
 
     def embed(
-        self, texts: Sequence[str], *, pooling: Pooling = "mean", normalize: bool = True, model: str | None = None
+        self, texts: str | Sequence[str], *, pooling: Pooling = "mean", normalize: bool = True, model: str | None = None
     ) -> list[Vector]:
         """A vector for each text: its final hidden states, the mean of them or the last. Raises ``LlmrtError``."""
         return self._thread.run(self._llm.embed(texts, pooling=pooling, normalize=normalize, model=model))

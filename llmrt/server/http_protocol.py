@@ -20,7 +20,7 @@ class HttpProtocol(HttpToolsProtocol):
     _head_bytes: int | None = 0  # received of it so far, None while a body is read
     _head_deadline: asyncio.TimerHandle
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """The first head is waited for."""
         super().connection_made(transport)
         self._head_deadline = self.loop.call_later(_HEAD_SECONDS, transport.close)

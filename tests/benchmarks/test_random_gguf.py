@@ -34,11 +34,12 @@ MIXTRAL = replace(TINY, family="mixtral", moe=MoeConfig(8, 2, TINY.intermediate_
 TIED = replace(TINY, tied_embeddings=True, hidden_size=192, num_heads=3, num_kv_heads=3)
 
 
-@pytest.mark.parametrize("config", [TINY, MIXTRAL, TIED], ids=["llama", "mixtral", "tied"])
-@pytest.mark.parametrize("file_type", FILE_TYPES)
+@pytest.mark.parametrize(
+    ("config", "file_type"),
+    # Q4_K_M takes rows of whole blocks of 256 alone.
+    [(c, t) for c in (TINY, MIXTRAL, TIED) for t in FILE_TYPES if t != "Q4_K_M" or c.hidden_size % 256 == 0],
+)
 def test_weights_are_of_trained_size(tmp_path: Path, config: ModelConfig, file_type: str) -> None:
-    if file_type == "Q4_K_M" and config.hidden_size % 256:
-        pytest.skip("rows are no whole blocks")
     path = write_random_gguf(tmp_path / "random.gguf", config, file_type)
     for tensor in gguf.GGUFReader(path).tensors:
         values = gguf.dequantize(tensor.data, tensor.tensor_type)

@@ -93,6 +93,8 @@ def test_vectors_have_the_length_one_unless_they_are_asked_for_raw(llm: LLM) -> 
     units, raw = llm.embed(["hello", "spam"]), llm.embed(["hello", "spam"], normalize=False)
     for unit, vector in zip(units, raw, strict=True):
         np.testing.assert_allclose(unit, vector / np.linalg.norm(vector), atol=1e-6)
+    (one,) = llm.embed("spam")
+    np.testing.assert_allclose(one, units[1], atol=1e-6)
 
 
 def test_a_reader_that_leaves_stops_the_answer(llm: LLM) -> None:
@@ -116,6 +118,12 @@ def test_a_wrong_field_is_named(llm: LLM, fields: dict[str, Any], message: str) 
         llm.chat("hello", **fields)
     with pytest.raises(RequestError, match=message):
         next(llm.stream_complete("hello", **fields))
+
+
+def test_fewer_tokens_than_were_asked_for_are_told_of(llm: LLM, caplog: pytest.LogCaptureFixture) -> None:
+    answer = llm.complete([65] * (llm.context_length - 2), **{**GREEDY, "max_tokens": 9})
+    assert answer.usage.completion_tokens == 2  # pyright: ignore[reportOptionalMemberAccess,reportAttributeAccessIssue]
+    assert "fewer tokens than were asked for: max_tokens=2" in caplog.text
 
 
 def test_a_prompt_beyond_the_context_is_refused(llm: LLM) -> None:
