@@ -26,7 +26,7 @@ from benchmarks.peers.rows import QUICK, ROWS, Row
 from benchmarks.peers.shapes import SHAPES
 from benchmarks.result import options_of, write
 from llmrt.cli.machine import this_machine
-from llmrt.engine.threads import usable_cores
+from llmrt.engine.hardware.threads import usable_cores
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from llmrt.engine.device import Work
-from llmrt.engine.gpu_runner import GpuRunner
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
+from llmrt.engine.runners.device import Work
+from llmrt.engine.runners.gpu_runner import GpuRunner
 from llmrt.engine.scheduler import Scheduler
 from llmrt.model.config import ModelConfig
 from llmrt.model.kv_cache import KVCache

@@ -29,7 +29,7 @@ from benchmarks.serving.client import Reply, body_of, stream
 from benchmarks.serving.prompts import Prompts
 from benchmarks.serving.server import PLAIN, Server, llama_server, llmrt_server
 from llmrt.cli.machine import this_machine
-from llmrt.engine.threads import usable_cores
+from llmrt.engine.hardware.threads import usable_cores
 from llmrt.server.runner import new_event_loop
 
 SHAPE, QUANT = "smollm2", "int4"

@@ -17,7 +17,7 @@ from benchmarks.peers.client import Client, llmrt_client
 from benchmarks.peers.shapes import SHAPES
 from benchmarks.result import options_of, write
 from llmrt.cli.machine import this_machine
-from llmrt.engine.threads import usable_cores
+from llmrt.engine.hardware.threads import usable_cores
 
 THREADS_BAR, NEIGHBOUR_BAR = 0.50, 0.35
 # Tokens of one run: a second or two of decoding, so that two processes overlap for nearly all of it.

@@ -21,8 +21,8 @@ from benchmarks.result import RESULTS, provenance, write
 from benchmarks.speculation_prompts import CHATS, COPIES
 from llmrt.cli.session import LocalModel, find_model
 from llmrt.config import EngineConfig
-from llmrt.engine.build import build_engine
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading.build import build_engine
 from llmrt.engine.request import SamplingParams
 
 MODEL = "smollm2-135m"

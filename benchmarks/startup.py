@@ -26,7 +26,7 @@ from benchmarks.peers.files import model_file
 from benchmarks.peers.shapes import SHAPES
 from benchmarks.result import options_of, write
 from llmrt.cli.machine import this_machine
-from llmrt.engine.threads import usable_cores
+from llmrt.engine.hardware.threads import usable_cores
 
 COMMANDS = {
     "llmrt --help": [str(Path(sys.executable).with_name("llmrt")), "--help"],

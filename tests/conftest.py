@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmrt.engine.threads import limit_spinning
+from llmrt.engine.hardware.threads import limit_spinning
 
 limit_spinning()
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine.batch_builder import lay_out
-from llmrt.engine.build import build_engine
-from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading.build import build_engine
 from llmrt.engine.request import Request, RequestOutput, SamplingParams
+from llmrt.engine.runners.batch_builder import lay_out
+from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.model.forward_batch import ForwardBatch
 
 

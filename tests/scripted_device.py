@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from llmrt.engine.device import Work
+from llmrt.engine.runners.device import Work
 
 
 class ScriptedDevice:

@@ -1,5 +1,5 @@
 """Benchmarks of single kernels. Their memory lies on large pages, as an engine's does."""
 
-from llmrt.engine.threads import limit_spinning
+from llmrt.engine.hardware.threads import limit_spinning
 
 limit_spinning()  # read when torch is imported

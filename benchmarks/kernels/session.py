@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.kernels.cold import arena
 from llmrt.cli.machine import this_machine
-from llmrt.engine.threads import usable_cores
+from llmrt.engine.hardware.threads import usable_cores
 from llmrt_kernels.cpu.library import load
 from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
 

@@ -15,10 +15,10 @@ from benchmarks.on_gpu.limits import copy_bandwidth, matmul_rate
 from benchmarks.on_gpu.models import CHUNK, MISTRAL, MIXTRAL, STREAMS, engine_of, release, runner_of
 from benchmarks.on_gpu.sections import Rows
 from llmrt.cli.measure import Workload, run_once
-from llmrt.engine.device import Event
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.memory import budget_of, kv_bytes_per_token
-from llmrt.engine.settle import loaded_bytes
+from llmrt.engine.planning.memory import budget_of, kv_bytes_per_token
+from llmrt.engine.planning.settle import loaded_bytes
+from llmrt.engine.runners.device import Event
 from llmrt.model.config import ModelConfig
 from llmrt.model.headers import AssumedHeaders
 from llmrt.model.tensor_slots import num_active_parameters

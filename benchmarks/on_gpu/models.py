@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine.build import assemble_engine
-from llmrt.engine.device import CudaDevice
-from llmrt.engine.gpu_runner import GpuRunner
-from llmrt.engine.graphs import DecodeGraphs
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading.build import assemble_engine
+from llmrt.engine.runners.device import CudaDevice
+from llmrt.engine.runners.gpu_runner import GpuRunner
+from llmrt.engine.runners.graphs import DecodeGraphs
 from llmrt.model.config import ModelConfig, MoeConfig, RopeConfig
 from llmrt.model.random_checkpoint import RandomCheckpoint
 

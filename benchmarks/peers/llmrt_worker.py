@@ -67,11 +67,11 @@ class Worker:
             kv_dtype=kv,
             prefix_caching=False,
         )
-        import llmrt.engine.build  # noqa: F401 - torch is not part of what is timed
+        import llmrt.engine.loading.build  # noqa: F401 - torch is not part of what is timed
 
         start = time.perf_counter()
         if quant == STORED:
-            from llmrt.engine.load_model import open_model
+            from llmrt.engine.loading.load_model import open_model
 
             self.engine = load_engine(lambda: open_model(Path(file)), config)
         elif wanted.real:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmarks.quality.off_grid import OffGridCheckpoint
 from benchmarks.quality.schemes import CONTEXT, SCHEMES, role_shares
 from llmrt.cli.machine import this_machine
-from llmrt.engine.threads import limit_spinning, usable_cores
+from llmrt.engine.hardware.threads import limit_spinning, usable_cores
 from llmrt.hub.sources import resolve
 from llmrt.model.checkpoint import Checkpoint, open_checkpoint
 from llmrt.model.decoder import Decoder

@@ -11,7 +11,7 @@ from gguf.quants import dequantize
 from gguf.quants import quantize as gguf_quantize
 from torch import Tensor
 
-from llmrt.engine.calibration_tokens import random_tokens, text_tokens
+from llmrt.engine.loading.calibration_tokens import random_tokens, text_tokens
 from llmrt.model.checkpoint import Checkpoint
 from llmrt.model.config import ModelConfig
 from llmrt.model.decoder import Decoder

@@ -15,7 +15,7 @@ from llmrt.cli.measure import Run, Workload, median
 from llmrt.cli.progress import compact
 from llmrt.cli.tables import console
 from llmrt.config import STORED, EngineConfig
-from llmrt.engine.threads import usable_cores
+from llmrt.engine.hardware.threads import usable_cores
 from llmrt.model.tensor_slots import num_parameters
 
 

@@ -17,7 +17,7 @@ from llmrt.model.tensor_slots import num_parameters
 from llmrt.presets import find_preset, load_presets
 
 if TYPE_CHECKING:
-    from llmrt.engine.load_model import Model
+    from llmrt.engine.loading.load_model import Model
 
 FALLBACK = "mistral-7b"
 
@@ -38,7 +38,7 @@ class Target:
             from llmrt.model.random_checkpoint import RandomCheckpoint
 
             return RandomCheckpoint(self.config)
-        from llmrt.engine.load_model import open_model
+        from llmrt.engine.loading.load_model import open_model
 
         return open_model(self.path)
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import psutil
 
 from llmrt import __version__
-from llmrt.engine.gpus import Gpu, installed, visible_gpus
-from llmrt.engine.limits import Limits, processor_limits
-from llmrt.engine.processor import processor_name
-from llmrt.engine.system_memory import available_memory
-from llmrt.engine.threads import usable_cores
+from llmrt.engine.hardware.gpus import Gpu, installed, visible_gpus
+from llmrt.engine.hardware.limits import Limits, processor_limits
+from llmrt.engine.hardware.processor import processor_name
+from llmrt.engine.hardware.system_memory import available_memory
+from llmrt.engine.hardware.threads import usable_cores
 from llmrt.hub import store
 from llmrt.hub.disk import existing_parent
 from llmrt.hub.prompts import prompts_bytes
@@ -116,7 +116,7 @@ def _kernels() -> Kernels:
 
 
 def _device() -> str:
-    from llmrt.engine.placement import choose_device
+    from llmrt.engine.planning.placement import choose_device
 
     return choose_device("auto")[0]
 

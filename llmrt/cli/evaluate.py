@@ -16,7 +16,7 @@ from llmrt.cli.session import LocalModel, find_model
 from llmrt.cli.tables import print_facts, print_json
 from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
-from llmrt.engine.threads import importing_torch
+from llmrt.engine.hardware.threads import importing_torch
 from llmrt.errors import ConfigError
 from llmrt.hub.sources import resolve
 from llmrt.model.headers import PackedHeaders, open_headers
@@ -26,7 +26,7 @@ from llmrt.model.source_identity import source_identity
 from llmrt.text.model_files import read_text
 
 if TYPE_CHECKING:
-    from llmrt.engine.evaluate import Evaluation
+    from llmrt.engine.conversion.evaluate import Evaluation
 
 WINDOW = 1024
 Text = Annotated[Path, typer.Option("--text", help="A UTF-8 text file to predict.")]
@@ -109,8 +109,8 @@ def evaluated(
     token_ids = local.tokenizer.encode(read_text(text), add_special_tokens=False)[:tokens]
     with progress_bar("evaluating", "tokens") as bar:
         with importing_torch():
-            from llmrt.engine.evaluate import evaluate, windows_of
-            from llmrt.engine.load_model import open_model
+            from llmrt.engine.conversion.evaluate import evaluate, windows_of
+            from llmrt.engine.loading.load_model import open_model
         quantized = open_model(local.path)
         # What the model expects before a text; a window without it is predicted worse than the model can.
         windows = windows_of(token_ids, min(window, quantized.config.context_length), local.tokenizer.encode("")[:1])

@@ -24,7 +24,7 @@ from llmrt.cli.options import (
 )
 from llmrt.cli.tables import print_facts, print_json
 from llmrt.config import STORED, EngineConfig
-from llmrt.engine.fit import Fit, Forecast, fit
+from llmrt.engine.planning.fit import Fit, Forecast, fit
 
 DEFAULTS = EngineConfig()
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from llmrt.cli.progress import progress_bar
 from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
+from llmrt.engine.hardware.threads import importing_torch
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.threads import importing_torch
 from llmrt.model.tensor_slots import num_parameters
 
 if TYPE_CHECKING:
-    from llmrt.engine.load_model import Model
+    from llmrt.engine.loading.load_model import Model
 
 
 def load_engine(open_model: Callable[[], Model], config: EngineConfig) -> LLMEngine:
@@ -23,7 +23,7 @@ def load_engine(open_model: Callable[[], Model], config: EngineConfig) -> LLMEng
     """
     with progress_bar("loading", "parameters") as bar:
         with importing_torch():
-            from llmrt.engine.build import assemble_engine  # a second or two
+            from llmrt.engine.loading.build import assemble_engine  # a second or two
         model = open_model()
         bar.begin(num_parameters(model.config))
         engine = assemble_engine(model, config, bar.advance)

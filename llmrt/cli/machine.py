@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import psutil
 
 from llmrt import __version__
-from llmrt.engine.processor import processor_name
-from llmrt.engine.threads import usable_cores
+from llmrt.engine.hardware.processor import processor_name
+from llmrt.engine.hardware.threads import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def merge(
     """Write a model that answers as MODEL does with an adapter, to a folder that every command takes as MODEL."""
     check_output(output)
     artifact = resolve(model, revision=revision, report=say)
-    from llmrt.engine.merged_folder import write_merged  # torch, a second or two
+    from llmrt.engine.conversion.merged_folder import write_merged  # torch, a second or two
 
     write_merged(artifact.path, lora, output, artifact.sampling)
     say(f"{output} holds {artifact.name} with {lora} in its weights; use it as: llmrt chat {quote(str(output))}")

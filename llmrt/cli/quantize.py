@@ -20,7 +20,7 @@ from llmrt.cli.session import LocalModel, find_model
 from llmrt.cli.tables import print_facts
 from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
-from llmrt.engine.threads import importing_torch
+from llmrt.engine.hardware.threads import importing_torch
 from llmrt.errors import ConfigError
 from llmrt.model.packed_header import PACKED_FILE, packed_file
 from llmrt.model.tensor_slots import num_parameters
@@ -58,7 +58,7 @@ def quantize(
 def _write(model: LocalModel, output: Path, config: EngineConfig) -> None:
     with progress_bar("quantizing", "parameters") as bar:
         with importing_torch():
-            from llmrt.engine.quantized_folder import write_quantized
+            from llmrt.engine.conversion.quantized_folder import write_quantized
             from llmrt.model.checkpoint import open_checkpoint
         checkpoint = open_checkpoint(model.path)
         bar.begin(num_parameters(checkpoint.config))

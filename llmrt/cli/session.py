@@ -14,7 +14,7 @@ from llmrt.cli.loading import load_engine
 from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.read_ahead import read_ahead
+from llmrt.engine.loading.read_ahead import read_ahead
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError, TemplateError
 from llmrt.hub.sources import resolve
@@ -23,7 +23,7 @@ from llmrt.text.generation_defaults import GenerationDefaults, load_generation_d
 from llmrt.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
-    from llmrt.engine.load_model import Model
+    from llmrt.engine.loading.load_model import Model
 
 _REQUEST_ID = "session"
 
@@ -40,7 +40,7 @@ class LocalModel:
 
     def open_model(self) -> Model:
         """Its configuration and weights; imports torch."""
-        from llmrt.engine.load_model import open_model
+        from llmrt.engine.loading.load_model import open_model
 
         return open_model(self.path)
 

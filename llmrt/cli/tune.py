@@ -21,8 +21,8 @@ def tune(
 
     It takes some minutes and no weights. What was kept for other models stays where this one has nothing to say.
     """
-    from llmrt.engine.load_model import settle
-    from llmrt.engine.settle import case_of
+    from llmrt.engine.loading.load_model import settle
+    from llmrt.engine.planning.settle import case_of
     from llmrt.ops.rules import triton_refusal
 
     with known_model(model, revision) as known:
@@ -33,8 +33,8 @@ def tune(
             raise ConfigError("llmrt tune measures a GPU's kernels, and this would run on the cpu; see `llmrt doctor`.")
         if (refusal := triton_refusal(case_of(known.headers, config))) is not None:
             raise ConfigError(f"There is nothing to measure: Triton's kernels do not run this model, for {refusal}.")
-        from llmrt.engine.tuned_file import write_tuned
-        from llmrt.engine.tuned_kernels import measure, origin_here, works_for
+        from llmrt.engine.loading.tuned_file import write_tuned
+        from llmrt.engine.loading.tuned_kernels import measure, origin_here, works_for
 
         works = works_for(known.headers, config)
     tiles: dict[str, tuple[int, ...]] = {}

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from llmrt.engine.pace import Pace
 from llmrt.engine.request import Request, RequestOutput
-from llmrt.engine.runner import ModelRunner, Prefill
+from llmrt.engine.runners.runner import ModelRunner, Prefill
 from llmrt.engine.scheduler import Scheduler, SchedulerOutput
 from llmrt.engine.speculation.speculation import Speculation
 

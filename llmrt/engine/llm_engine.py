@@ -7,11 +7,11 @@ from pathlib import Path
 
 from llmrt.config import EngineConfig
 from llmrt.engine.adapters import Adapters
-from llmrt.engine.grammars import Grammars
 from llmrt.engine.interleave import Interleave
 from llmrt.engine.request import Adapter, Pooling, Request, RequestOutput, SamplingParams
 from llmrt.engine.run_ahead import RunAhead
-from llmrt.engine.runner import LateRunner, ModelRunner
+from llmrt.engine.runners.runner import LateRunner, ModelRunner
+from llmrt.engine.sampling.grammars import Grammars
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.speculation.speculation import Speculation
 from llmrt.engine.stats import EngineStats

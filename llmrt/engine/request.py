@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from llmrt.errors import RequestError
 
 if TYPE_CHECKING:
-    from llmrt.engine.constraint import Constraint
+    from llmrt.engine.sampling.constraint import Constraint
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 # How the final hidden states of a text become its vector: their mean, or the last one.

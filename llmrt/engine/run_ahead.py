@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from llmrt.engine.request import RequestOutput
-from llmrt.engine.runner import Flight, LateRunner
+from llmrt.engine.runners.runner import Flight, LateRunner
 from llmrt.engine.scheduler import Scheduler, SchedulerOutput
 from llmrt.engine.speculation.speculation import Speculation
 

@@ -20,6 +20,9 @@ from typing import Protocol
 
 from llmrt.config import EngineConfig
 from llmrt.engine.channel import Channel
+from llmrt.engine.hardware.system_memory import allocation, give_back_freed_memory
+from llmrt.engine.hardware.threads import importing_torch
+from llmrt.engine.loading.read_ahead import read_ahead
 from llmrt.engine.messages import (
     Abort,
     AdaptersChanged,
@@ -32,11 +35,8 @@ from llmrt.engine.messages import (
     ToEngine,
     UnloadAdapter,
 )
-from llmrt.engine.read_ahead import read_ahead
 from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
 from llmrt.engine.stats import EngineStats
-from llmrt.engine.system_memory import allocation, give_back_freed_memory
-from llmrt.engine.threads import importing_torch
 from llmrt.errors import LlmrtError, MemoryFitError, RequestError
 
 
@@ -189,7 +189,7 @@ def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
 def _build_engine(path: Path, config: EngineConfig) -> Engine:
     read_ahead(path, config)
     with allocation(), importing_torch():
-        from llmrt.engine.build import build_engine
+        from llmrt.engine.loading.build import build_engine
     engine = build_engine(path, config)
     give_back_freed_memory()  # what loading took beside the weights
     return engine

@@ -38,7 +38,7 @@ from benchmarks.on_gpu import (
     sections,
 )
 from llmrt.cli.measure import Workload
-from llmrt.engine import build
+from llmrt.engine.loading import build
 from llmrt.model.config import ModelConfig, MoeConfig
 from tests.benchmarks.numbered_rows import numbers
 from tests.benchmarks.parts import run_part
@@ -58,7 +58,7 @@ def test_it_imports_nothing_that_such_a_machine_may_lack() -> None:
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({ABSENT.split()!r}))\n"
         "import benchmarks.gpu, torch\n"
-        "from llmrt.engine import load_model\n"
+        "from llmrt.engine.loading import load_model\n"
         "assert load_model._tuned(load_model.OpSpec('cuda', torch.bfloat16)) == []\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": ".:kernels"}, check=True)

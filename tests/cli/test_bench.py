@@ -17,9 +17,9 @@ from llmrt.cli import measure as measuring
 from llmrt.cli.bench_target import FALLBACK, chosen_target, random_target, smallest_alias
 from llmrt.cli.measure import Workload, measure
 from llmrt.cli.progress import Bar, compact, progress_bar
+from llmrt.engine.hardware.processor import processor_name
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.processor import processor_name
-from llmrt.engine.runner import Prefill
+from llmrt.engine.runners.runner import Prefill
 from llmrt.engine.scheduler import SchedulerOutput
 from llmrt.errors import MemoryFitError
 from llmrt.hub import store

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from llmrt.cli import checkup, doctor
-from llmrt.engine.limits import Limits
+from llmrt.engine.hardware.limits import Limits
 from llmrt.ops import rules
 from llmrt.ops.catalogue import choices
 from llmrt.ops.types import OpSpec
@@ -81,19 +81,19 @@ def test_a_slower_instruction_set_is_a_problem(llmrt: CommandLine, monkeypatch: 
 
 def test_a_gpu_that_torch_is_not_built_for_is_a_problem(llmrt: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkup, "visible_gpus", lambda: [CARD])
-    monkeypatch.setattr("llmrt.engine.gpus.installed", lambda package: "2.11.0+cpu")
+    monkeypatch.setattr("llmrt.engine.hardware.gpus.installed", lambda package: "2.11.0+cpu")
     status, out, _ = llmrt("doctor")
     assert status == 1
     assert "the GPU, Card, is not used: torch is installed for the cpu alone; install a torch" in out
     old = replace(CARD, capability=(7, 5))
     monkeypatch.setattr(checkup, "visible_gpus", lambda: [old])
-    monkeypatch.setattr("llmrt.engine.gpus.installed", lambda package: "2.11.0+cu128")
+    monkeypatch.setattr("llmrt.engine.hardware.gpus.installed", lambda package: "2.11.0+cu128")
     assert "its compute capability is 7.5" in llmrt("doctor")[1]
 
 
 def test_without_torch_it_says_so_and_imports_none() -> None:
     code = (
-        "import sys; from llmrt.cli import checkup, main; from llmrt.engine import gpus\n"
+        "import sys; from llmrt.cli import checkup, main; from llmrt.engine.hardware import gpus\n"
         "checkup.installed = gpus.installed = lambda name: None\n"
         "sys.argv = ['llmrt', 'doctor']\n"
         "try: main.main()\n"

@@ -12,11 +12,11 @@ import pytest
 from huggingface_hub import constants
 
 from llmrt.config import EngineConfig
-from llmrt.engine import fit as fitting
-from llmrt.engine.build import build_engine
-from llmrt.engine.fit import fit
-from llmrt.engine.gpus import Gpu
-from llmrt.engine.limits import Limits
+from llmrt.engine.hardware.gpus import Gpu
+from llmrt.engine.hardware.limits import Limits
+from llmrt.engine.loading.build import build_engine
+from llmrt.engine.planning import fit as fitting
+from llmrt.engine.planning.fit import fit
 from llmrt.model.headers import AssumedHeaders, open_headers
 from tests.cli.conftest import CommandLine
 from tests.engine.test_memory import MODEL
@@ -104,13 +104,13 @@ def test_the_forecast_is_bytes_and_operations_over_the_limits() -> None:
 
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "visible_gpus", lambda: [CARD])
-    monkeypatch.setattr("llmrt.engine.gpus.installed", lambda package: "2.11.0+cu128")
+    monkeypatch.setattr("llmrt.engine.hardware.gpus.installed", lambda package: "2.11.0+cu128")
     found = fit(AssumedHeaders(MODEL, "bf16"), EngineConfig())
     assert (found.device, found.dtype, found.where) == ("cuda", "bf16", "GPU memory")
     assert found.available_bytes == 18 * 10**9
     assert found.forecast is not None and found.forecast.prefill is None
     assert found.forecast.decode == pytest.approx(1e12 / (2 * (1_100_048_384 - MODEL.vocab_size * MODEL.hidden_size)))
-    monkeypatch.setattr("llmrt.engine.gpus.installed", lambda package: "2.11.0+cpu")
+    monkeypatch.setattr("llmrt.engine.hardware.gpus.installed", lambda package: "2.11.0+cpu")
     found = fit(AssumedHeaders(MODEL, "bf16"), EngineConfig())
     assert found.device == "cpu"
     assert found.notices == ("The GPU, Card, is not used: torch is installed for the cpu alone.",)

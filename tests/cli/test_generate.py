@@ -14,7 +14,7 @@ from llmrt.cli.generate import generate
 from llmrt.cli.main import main
 from llmrt.cli.terminal import write
 from llmrt.config import EngineConfig
-from llmrt.engine.build import build_engine
+from llmrt.engine.loading.build import build_engine
 from llmrt.errors import RequestError
 from llmrt.text.tokenizer import load_tokenizer
 from tests.cli.conftest import CommandLine

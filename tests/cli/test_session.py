@@ -13,8 +13,8 @@ import pytest
 from llmrt.cli.interrupt import interrupts_deferred
 from llmrt.cli.session import LocalModel, Session, find_model
 from llmrt.config import EngineConfig
-from llmrt.engine.build import build_engine
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading.build import build_engine
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.errors import ContextLengthError, RequestError, TemplateError
 from tests.cli.tiny_model import make_tiny_llama

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmrt.engine import load_model, tuned_file
-from llmrt.engine.tuned_file import Origin, read_tuned
+from llmrt.engine.loading import load_model, tuned_file
+from llmrt.engine.loading.tuned_file import Origin, read_tuned
 from tests.cli.conftest import CommandLine
 
 
@@ -23,7 +23,7 @@ def test_what_is_the_fastest_is_kept(
 ) -> None:
     """With a GPU that is one by name, work that is none, and scripted measurements."""
     pytest.importorskip("triton", reason="there is no Triton but for Linux")
-    from llmrt.engine import tuned_kernels
+    from llmrt.engine.loading import tuned_kernels
     from llmrt_kernels.triton import tuning
     from llmrt_kernels.triton.tuning_work import Shape
 

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from llmrt.config import EngineConfig
-from llmrt.engine.build import build_engine
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading.build import build_engine
 from llmrt.text.chat_template import load_chat_template
 from llmrt.text.tokenizer import Tokenizer, load_tokenizer
 from tests.engines import greedy

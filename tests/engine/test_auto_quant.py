@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmrt.cli.describe import preset_config
-from llmrt.engine.auto_quant import choose_quant
+from llmrt.engine.planning.auto_quant import choose_quant
 from llmrt.presets import load_presets
 
 

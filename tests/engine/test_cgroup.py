@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmrt.engine.cgroup import memory_room, quotas
+from llmrt.engine.hardware.cgroup import memory_room, quotas
 
 GB = 10**9
 UNIT = "system.slice/llmrt.service"

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from llmrt.config import EngineConfig
-from llmrt.engine import build
-from llmrt.engine.build_speculation import plan_draft
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.load_model import open_model
-from llmrt.engine.memory import kv_bytes_per_token, step_bytes
+from llmrt.engine.loading import build
+from llmrt.engine.loading.build_speculation import plan_draft
+from llmrt.engine.loading.load_model import open_model
+from llmrt.engine.planning.memory import kv_bytes_per_token, step_bytes
+from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.request import SamplingParams
-from llmrt.engine.settle import loaded_bytes
 from llmrt.engine.speculation.draft_lengths import LADDER
 from llmrt.engine.speculation.draft_model import DraftModel
 from llmrt.errors import ConfigError, MemoryFitError
@@ -147,7 +147,7 @@ def answered(
 
 
 def test_a_draft_on_a_gpu_is_part_of_what_must_fit(target: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmrt.engine.load_model.choose_device", lambda asked: ("cuda", []))
+    monkeypatch.setattr("llmrt.engine.loading.load_model.choose_device", lambda asked: ("cuda", []))
     config = EngineConfig(
         device="cuda", quant="none", dtype="bf16", kv_dtype="bf16", speculate="auto", draft_model=str(other)
     )

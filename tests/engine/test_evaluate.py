@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from llmrt.config import EngineConfig
-from llmrt.engine import evaluate as evaluation
-from llmrt.engine.evaluate import Evaluation, evaluate, windows_of
-from llmrt.engine.load_model import open_model
+from llmrt.engine.conversion import evaluate as evaluation
+from llmrt.engine.conversion.evaluate import Evaluation, evaluate, windows_of
+from llmrt.engine.loading.load_model import open_model
 from llmrt.errors import ConfigError, MemoryFitError
 from tests.engines import open_engine, score
 from tests.tiny import make_model, save_model

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from llmrt.engine import build
-from llmrt.engine.adapter_weights import AdapterWeights
 from llmrt.engine.adapters import Adapters
-from llmrt.engine.block_tables import BlockTables
-from llmrt.engine.cpu_runner import CpuRunner
-from llmrt.engine.gpu_runner import GpuRunner
-from llmrt.engine.graphs import rows_for
 from llmrt.engine.kv import disk_cache
 from llmrt.engine.kv.disk_cache import DiskCache
 from llmrt.engine.kv.disk_store import DiskStore
 from llmrt.engine.kv.manager import KVCacheManager, blocks_for, peak_blocks
-from llmrt.engine.kv_pages import pages_of
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading import build
+from llmrt.engine.loading.adapter_weights import AdapterWeights
 from llmrt.engine.request import Request, RequestOutput, SamplingParams, empty_table
+from llmrt.engine.runners.block_tables import BlockTables
+from llmrt.engine.runners.cpu_runner import CpuRunner
+from llmrt.engine.runners.gpu_runner import GpuRunner
+from llmrt.engine.runners.graphs import rows_for
+from llmrt.engine.runners.kv_pages import pages_of
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.speculation.draft_lengths import LADDER
 from llmrt.engine.speculation.speculation import Speculation

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmrt.engine.gpus import visible_gpus
+from llmrt.engine.hardware.gpus import visible_gpus
 
 
 class NoSuchGpuError(Exception):

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from llmrt.config import EngineConfig
-from llmrt.engine.build import build_engine
-from llmrt.engine.cpu_runner import CpuRunner
-from llmrt.engine.load_model import load_model, open_model
-from llmrt.engine.memory import budget_of, kv_bytes_per_token, plan_memory
-from llmrt.engine.settle import bytes_of_a_token, loaded_bytes, settle_on
+from llmrt.engine.loading.build import build_engine
+from llmrt.engine.loading.load_model import load_model, open_model
+from llmrt.engine.planning.memory import budget_of, kv_bytes_per_token, plan_memory
+from llmrt.engine.planning.settle import bytes_of_a_token, loaded_bytes, settle_on
+from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.model.decoder import Decoder
 from llmrt.model.headers import AssumedHeaders, open_headers
 from llmrt.model.packed_linear import PackedModule

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine.memory import (
+from llmrt.engine.hardware.system_memory import allocation, available_memory
+from llmrt.engine.hardware.threads import usable_cores
+from llmrt.engine.planning.memory import (
     WORKSPACE_BYTES,
     MemoryBudget,
     MemoryPlan,
     kv_bytes_per_token,
     plan_memory,
 )
-from llmrt.engine.system_memory import allocation, available_memory
-from llmrt.engine.threads import usable_cores
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
 from llmrt.model.tensor_slots import num_parameters

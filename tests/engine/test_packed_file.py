@@ -13,12 +13,12 @@ from gguf import GGMLQuantizationType
 from safetensors.torch import load_file
 
 from llmrt.config import EngineConfig
-from llmrt.engine import packed_cache
-from llmrt.engine.build import assemble_engine, build_engine
-from llmrt.engine.calibration_tokens import random_tokens
+from llmrt.engine.conversion.quantized_folder import write_quantized
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.engine.packed_cache import origin_of, write_packed
-from llmrt.engine.quantized_folder import write_quantized
+from llmrt.engine.loading import packed_cache
+from llmrt.engine.loading.build import assemble_engine, build_engine
+from llmrt.engine.loading.calibration_tokens import random_tokens
+from llmrt.engine.loading.packed_cache import origin_of, write_packed
 from llmrt.errors import CheckpointError, ConfigError, DownloadError
 from llmrt.hub.local import local_artifact
 from llmrt.hub.packed import packed_copies, packed_copy, remove_copies

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine import gpus
-from llmrt.engine.load_model import settle
-from llmrt.engine.memory import LIBRARY_BYTES, MemoryBudget, budget_of, gpu_share, plan_memory, step_bytes
-from llmrt.engine.placement import choose_device, free_memory
+from llmrt.engine.hardware import gpus
+from llmrt.engine.loading.load_model import settle
+from llmrt.engine.planning.memory import LIBRARY_BYTES, MemoryBudget, budget_of, gpu_share, plan_memory, step_bytes
+from llmrt.engine.planning.placement import choose_device, free_memory
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.config import ModelConfig
 from llmrt.model.headers import AssumedHeaders
@@ -145,7 +145,7 @@ def test_a_gpu_computes_in_the_half_that_is_stored(stored: str, dtype: str, card
 def test_a_processor_rounds_no_weights_of_a_large_model(
     stored: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmrt.engine.settle.multiplies_bf16", lambda: True)
+    monkeypatch.setattr("llmrt.engine.planning.settle.multiplies_bf16", lambda: True)
     config, _ = settle(AssumedHeaders(replace(MODEL, dtype=stored), stored), EngineConfig(device="cpu"))
     assert config.dtype == dtype
 

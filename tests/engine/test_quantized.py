@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine.build import build_engine
-from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.interleave import Interleave
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading.build import build_engine
 from llmrt.engine.request import RequestOutput, SamplingParams
+from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.errors import ConfigError
 from llmrt.ops import rules
 from llmrt_kernels.cpu.library import load

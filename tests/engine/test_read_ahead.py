@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from llmrt.config import EngineConfig
-from llmrt.engine import read_ahead as module
-from llmrt.engine.read_ahead import expected_file, read_ahead
+from llmrt.engine.loading import read_ahead as module
+from llmrt.engine.loading.read_ahead import expected_file, read_ahead
 from llmrt.hub.packed import packed_copy
 from llmrt.model.packed_header import PACKED_FILE
 

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from llmrt.engine.request import Request, SamplingParams
-from llmrt.engine.sampler import penalise, report, sample
+from llmrt.engine.sampling.sampler import penalise, report, sample
 from llmrt_kernels.reference.sample import draw, truncated, uniform
 
 VOCAB = 1000

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("triton", reason="there is no Triton but for Linux")
 
-from llmrt.engine import tuned_file
-from llmrt.engine.tuned_file import Origin, read_tuned, tuned_path, write_tuned
+from llmrt.engine.loading import tuned_file
+from llmrt.engine.loading.tuned_file import Origin, read_tuned, tuned_path, write_tuned
 from llmrt.errors import ConfigError
 from llmrt_kernels.triton import tuned, tuning
 

@@ -17,7 +17,7 @@ import pytest
 
 from llmrt import LLM, AsyncLLM, LlmrtError
 from llmrt.config import EngineConfig
-from llmrt.engine.build import build_engine
+from llmrt.engine.loading.build import build_engine
 from llmrt.errors import ConfigError, ContextLengthError, RequestError
 from tests.cli.tiny_model import make_tiny_llama
 from tests.engines import greedy

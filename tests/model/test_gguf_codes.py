@@ -13,8 +13,8 @@ import torch
 from gguf import GGMLQuantizationType as Kind
 
 from llmrt.config import EngineConfig
-from llmrt.engine.load_model import load_model, open_model, settle
-from llmrt.engine.settle import loaded_bytes
+from llmrt.engine.loading.load_model import load_model, open_model, settle
+from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.errors import CheckpointError, ConfigError
 from llmrt.model.gguf_codes import codes_of
 from llmrt.model.gguf_schemes import SCHEMES

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from llmrt.engine.calibration_tokens import random_tokens
+from llmrt.engine.loading.calibration_tokens import random_tokens
 from llmrt.model import calibration_stream
 from llmrt.model.checkpoint import open_checkpoint
 from llmrt.model.decoder import Decoder
@@ -102,7 +102,7 @@ def test_the_codes_are_the_models_alone(tmp_path: Path) -> None:
 
 MEASURED = """
 import torch
-from llmrt.engine.calibration_tokens import random_tokens
+from llmrt.engine.loading.calibration_tokens import random_tokens
 from llmrt.model.config import ModelConfig
 from llmrt.model.load import load_decoder
 from llmrt.model.random_checkpoint import RandomCheckpoint

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from llmrt.config import EngineConfig
-from llmrt.engine.quantized_folder import write_quantized
+from llmrt.engine.conversion.quantized_folder import write_quantized
 from llmrt.errors import CheckpointError
 from llmrt.hub.local import local_artifact
 from llmrt.model.checkpoint import open_checkpoint

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from llmrt.engine.cpu_runner import CpuRunner
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
+from llmrt.engine.runners.cpu_runner import CpuRunner
 from tests.engines import greedy, open_engine, score
 from tests.tiny import make_model, save_model
 

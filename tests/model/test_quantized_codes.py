@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine.load_model import load_model, open_model, settle
-from llmrt.engine.settle import loaded_bytes
+from llmrt.engine.loading.load_model import load_model, open_model, settle
+from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.errors import CheckpointError
 from llmrt.model.checkpoint import open_checkpoint
 from llmrt.quant.scheme import QuantScheme

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmrt.engine.runner import KnownResults, ModelRunner
+from llmrt.engine.runners.runner import KnownResults, ModelRunner
 from llmrt.engine.scheduler import SchedulerOutput
 
 

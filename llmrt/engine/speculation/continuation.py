@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from llmrt.engine.request import PENDING, Request
-from llmrt.engine.runner import Flight, StepSender
+from llmrt.engine.runners.runner import Flight, StepSender
 from llmrt.engine.scheduler import SampledToken
 
 

@@ -15,7 +15,7 @@ from statistics import median
 
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.request import Request, SamplingParams
-from llmrt.engine.runner import StepSender
+from llmrt.engine.runners.runner import StepSender
 from llmrt.engine.speculation.continuation import Continuation, Step, complete
 
 _GREEDY = SamplingParams(temperature=0)

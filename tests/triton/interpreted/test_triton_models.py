@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from llmrt.engine import build, build_speculation
-from llmrt.engine.batch_builder import lay_out
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading import build, build_speculation
 from llmrt.engine.request import Adapter, Request, RequestOutput, SamplingParams
+from llmrt.engine.runners.batch_builder import lay_out
 from llmrt.model.checkpoint import open_checkpoint
 from llmrt.model.decoder import Decoder
 from llmrt.model.install_adapter import install_adapter

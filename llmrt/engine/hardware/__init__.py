@@ -1,0 +1,1 @@
+"""What this machine has: processors, memory, GPUs, and how much of them this process may use."""

@@ -1,0 +1,127 @@
+"""What a decode step reads on a device, in one piece of memory that one copy fills.
+
+R rows of one token each, of which a step uses some; int64 words:
+
+    [ chosen R | known R | source R | positions R | slot_mapping R | seq_lens R | adapters R | block tables R x W ]
+
+The device writes ``chosen``, the tokens that the last step chose; all else comes from the host. ``source`` of a row is
+the word that has its token: in ``chosen`` if the host does not know it yet, else in ``known``. ``adapters`` are read
+only by steps in which some request has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmrt.engine.kv.block_pool import NULL_BLOCK
+from llmrt.engine.request import PENDING, Request
+from llmrt.engine.runners.batch_builder import NO_ADAPTER, adapter_number, has_adapters
+from llmrt.engine.runners.block_tables import BlockTables, Words
+from llmrt.engine.runners.decode_rows import DecodeRows
+from llmrt.engine.runners.device import StepDevice
+from llmrt.model.forward_batch import ForwardBatch
+
+FIELDS = 6  # of R words each, that the host writes
+
+
+class DecodeInputs:
+    """Room for ``capacity`` rows with block tables of ``width`` blocks."""
+
+    def __init__(self, device: StepDevice, capacity: int, width: int, block_size: int) -> None:
+        size = capacity * (FIELDS + width)
+        self._device = device
+        self._capacity, self._width, self._block_size = capacity, width, block_size
+        self._words = torch.zeros(capacity + size, dtype=torch.int64, device=device.device)
+        # A copy from one may still wait when the next step is written, but not when the step after that is.
+        self._host = [_HostRows(device.host_buffer(size, torch.int64), capacity, width) for _ in range(2)]
+        self._cu_seqlens = torch.arange(capacity + 1, device=device.device)
+        self._tables = BlockTables(capacity, width)
+
+    @property
+    def chosen(self) -> Tensor:
+        """The tokens that the last step chose, [R]."""
+        return self._words[: self._capacity]
+
+    def batch(self, rows: int, *, adapted: bool) -> ForwardBatch:
+        """The first ``rows`` rows. Its tensors stay where they are, but for ``input_ids``, which are looked up now."""
+        fields = self._words[: self._tables_at].view(-1, self._capacity)
+        _, _, source, positions, slot_mapping, seq_lens, adapters = fields
+        return ForwardBatch(
+            input_ids=self._words[source[:rows]],
+            positions=positions[:rows],
+            slot_mapping=slot_mapping[:rows],
+            cu_seqlens_q=self._cu_seqlens[: rows + 1],
+            seq_lens=seq_lens[:rows],
+            block_table=self._words[self._tables_at :].view(self._capacity, self._width)[:rows],
+            max_query_len=1,
+            logits_index=None,
+            adapters=adapters[:rows] if adapted else None,
+        )
+
+    def write(self, rows: DecodeRows, padded: int, chosen: Mapping[Request, int]) -> None:
+        """Hand over ``rows``, and padding up to so many.
+
+        ``chosen`` has the place of each request that the last step chose a token for.
+        """
+        self._host.reverse()
+        host, count = self._host[0], rows.count
+        self._tables.gather(rows.requests, host.tables[:count])
+        host.write(rows, self._sources(rows.requests, chosen), self._block_size)
+        host.pad(count, padded, self._capacity + count)
+        size = self._tables_at - self._capacity + padded * self._width
+        self._device.copy(self._words[self._capacity :][:size], host.words[:size])
+
+    @property
+    def _tables_at(self) -> int:
+        return self._capacity * (1 + FIELDS)
+
+    def _sources(self, requests: Sequence[Request], chosen: Mapping[Request, int]) -> list[int]:
+        known = range(self._capacity, 2 * self._capacity)
+        return [
+            chosen[request] if request.token_ids[-1] == PENDING else word
+            for request, word in zip(requests, known, strict=False)
+        ]
+
+
+class _HostRows:
+    """The words that the host writes, as arrays."""
+
+    def __init__(self, words: Tensor, capacity: int, width: int) -> None:
+        self.words = words
+        array: Words = words.numpy()
+        borders = range(0, capacity * (FIELDS + 1), capacity)
+        self._known, self._source, self._positions, self._slots, self._seq_lens, self._adapters = (
+            array[start:end] for start, end in pairwise(borders)
+        )
+        self.tables = array[borders[-1] :].reshape(capacity, width)
+
+    def write(self, rows: DecodeRows, sources: Sequence[int], block_size: int) -> None:
+        """The first rows; their block tables are there."""
+        count = rows.count
+        positions = self._positions[:count]
+        positions[:] = rows.positions
+        self._known[:count] = rows.token_ids
+        self._source[:count] = sources
+        self._seq_lens[:count] = positions + 1
+        page, offset = np.divmod(positions, block_size)
+        self._slots[:count] = self.tables[np.arange(count), page] * block_size + offset
+        if has_adapters(rows.requests):
+            self._adapters[:count] = [adapter_number(request) for request in rows.requests]
+
+    def pad(self, count: int, rows: int, source: int) -> None:
+        """Rows ``count`` to ``rows``: the token 0 of row ``count``, written to the null block where it sees itself."""
+        for field, value in (
+            (self._known, 0),
+            (self._source, source),
+            (self._positions, 0),
+            (self._slots, NULL_BLOCK),
+            (self._seq_lens, 1),
+            (self._adapters, NO_ADAPTER),
+            (self.tables, NULL_BLOCK),
+        ):
+            field[count:rows] = value

@@ -1,0 +1,164 @@
+"""Decode steps as tapes: the step is described once and then run again in one native call.
+
+A tape is made for each number of rows, the first time it is needed. It reads its inputs from tensors that stay where
+they are, and leaves the logits and the likeliest tokens where they were; everything between is native calls, or there
+is no tape.
+
+A request has a row for its last token, and one for each token of its draft. These see the ones before them in the
+cache, as they would one step after the other: to the kernels all rows are requests that decode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from llmrt.engine.request import Request
+from llmrt.engine.runners.batch_builder import adapter_number, has_adapters
+from llmrt.model.decoder import Decoder
+from llmrt.model.forward_batch import ForwardBatch
+from llmrt.model.kv_cache import KVCache
+from llmrt.ops.argmax import ARGMAX
+from llmrt.ops.registry import resolve
+from llmrt_kernels.cpu.tape import Tape, record
+
+
+class _NotOnTapeError(Exception):
+    """torch computed something that a tape would miss."""
+
+
+class _NativeOnly(TorchDispatchMode):
+    """Raises when torch computes; it may make room, and look at what is there in another shape."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What torch asks of a mode; True would import its compiler, a second, for a mode that is never compiled."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called by torch in the place of each of its operations."""
+        result = func(*args, **(kwargs or {}))
+        harmless = func.__name__.startswith("empty") or _is_view(result, args)
+        if func._schema.is_mutable or not harmless:
+            raise _NotOnTapeError(func.__name__)
+        return result
+
+
+def _is_view(result: object, args: tuple[object, ...]) -> bool:
+    source = args[0] if args else None
+    if not isinstance(result, Tensor) or not isinstance(source, Tensor):
+        return False
+    return result.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
+
+
+def _numbers(tensor: Tensor) -> memoryview[int]:
+    """A contiguous int64 tensor's memory. Single numbers are written there sooner than through torch or numpy."""
+    return tensor.numpy().data.cast("B").cast("q")
+
+
+class _Inputs:
+    """What a tape of R rows reads, as tensors for recording it and as memory for writing the next step's numbers.
+
+    The block table of row i begins at number i * ``_max_blocks``. ``adapted``: some request has an adapter.
+    """
+
+    def __init__(self, rows: int, max_blocks: int, *, adapted: bool) -> None:
+        columns = torch.zeros(5, rows, dtype=torch.int64)
+        tables = torch.zeros(rows, max_blocks, dtype=torch.int64)
+        ids, positions, slots, lens, adapters = columns
+        self.batch = ForwardBatch(
+            input_ids=ids,
+            positions=positions,
+            slot_mapping=slots,
+            cu_seqlens_q=torch.arange(rows + 1),
+            seq_lens=lens,
+            block_table=tables,
+            max_query_len=1,
+            logits_index=None,
+            adapters=adapters if adapted else None,
+        )
+        self._ids, self._positions, self._slots, self._lens, self._adapters = (_numbers(column) for column in columns)
+        self._adapted = adapted
+        self._tables, self._max_blocks = _numbers(tables), max_blocks
+
+    def write(self, requests: Sequence[Request], block_size: int) -> None:
+        """What a shorter block table leaves of an older one after its end is never read."""
+        i = 0
+        for request in requests:
+            table = request.block_table
+            tokens = (request.token_ids[-1], *request.draft)
+            for position, token_id in enumerate(tokens, request.num_computed_tokens):
+                self._ids[i] = token_id
+                self._positions[i] = position
+                self._slots[i] = table[position // block_size] * block_size + position % block_size
+                self._lens[i] = position + 1
+                start = i * self._max_blocks
+                self._tables[start : start + len(table)] = table
+                if self._adapted:
+                    self._adapters[i] = adapter_number(request)
+                i += 1
+
+
+class Step:
+    """A recorded step of R rows, with what its last run left: logits [R, V] and the likeliest token of each."""
+
+    def __init__(self, inputs: _Inputs, tape: Tape, logits: Tensor, likeliest: Tensor) -> None:
+        self.logits = logits
+        self._inputs = inputs
+        self._tape = tape
+        self._likeliest = _numbers(likeliest)
+
+    def run(self, requests: Sequence[Request], block_size: int) -> None:
+        """Compute the rows of ``requests``."""
+        self._inputs.write(requests, block_size)
+        self._tape.run()
+
+    def likeliest(self) -> list[int]:
+        """The likeliest token after each row."""
+        return self._likeliest.tolist()
+
+
+class DecodeTapes:
+    """Runs ``decoder`` over steps of requests that decode; ``max_blocks`` is the widest block table."""
+
+    def __init__(self, decoder: Decoder, kv: KVCache, max_blocks: int, block_size: int) -> None:
+        self._decoder = decoder
+        self._kv = kv
+        self._max_blocks = max_blocks
+        self._block_size = block_size
+        self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
+        self._recorded: dict[tuple[int, bool], Step] = {}  # by the number of requests, and whether some have adapters
+        self.possible = True
+
+    def run(self, requests: Sequence[Request]) -> Step | None:
+        """The step, whose results are valid until the next run; None if this decoder cannot be recorded."""
+        kind = sum(1 + len(request.draft) for request in requests), has_adapters(requests)
+        step = self._recorded.get(kind)
+        if step is None:
+            return self._record(requests, kind)
+        step.run(requests, self._block_size)
+        return step
+
+    def forget_adapters(self) -> None:
+        """The matrices of adapters are others from now on."""
+        self._recorded = {kind: step for kind, step in self._recorded.items() if not kind[1]}
+
+    @torch.inference_mode()
+    def _record(self, requests: Sequence[Request], kind: tuple[int, bool]) -> Step | None:
+        inputs = _Inputs(kind[0], self._max_blocks, adapted=kind[1])
+        inputs.write(requests, self._block_size)
+        try:
+            with record() as tape, _NativeOnly():
+                logits = self._decoder(inputs.batch, self._kv)
+                likeliest = self._argmax(logits)
+        except _NotOnTapeError:
+            self.possible = False
+            return None
+        self._recorded[kind] = Step(inputs, tape, logits, likeliest)
+        return self._recorded[kind]

@@ -1,0 +1,161 @@
+"""Executes steps on a device that the host does not wait for: batch, decoder, and the choice of tokens there.
+
+A step of requests that decode is a graph; one with prompts in it is handed over operation by operation.
+Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), guesses are verified, a
+prompt is reported on, or a request ends with its prompt, the step is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from llmrt.engine.request import PENDING, Request
+from llmrt.engine.runners.batch_builder import chooses_in_step, ends_in_step, lay_out, prompt_ends
+from llmrt.engine.runners.decode_inputs import DecodeInputs
+from llmrt.engine.runners.decode_rows import DecodeRows
+from llmrt.engine.runners.device import Computed, Event, StepDevice
+from llmrt.engine.runners.graphs import DecodeGraphs, rows_for
+from llmrt.engine.runners.pooling import Pooler, pooled_rows, pooled_vectors
+from llmrt.engine.runners.runner import KnownResults
+from llmrt.engine.sampling.choice import GREEDY, Choice, Chooser
+from llmrt.engine.sampling.prompt_scores import score, scored_rows
+from llmrt.engine.sampling.sampler import accept, verify
+from llmrt.engine.scheduler import SampledToken, SchedulerOutput
+from llmrt.engine.speculation.draft_lengths import LADDER
+from llmrt.model.decoder import Decoder
+from llmrt.model.forward_batch import ForwardBatch
+from llmrt.model.kv_cache import KVCache
+
+
+@dataclass(frozen=True)
+class LateTokens:
+    """Tokens that are in host memory after ``event``."""
+
+    requests: Sequence[Request]
+    tokens: Tensor
+    event: Event
+    is_late: bool = True
+
+    def wait(self) -> dict[Request, SampledToken]:
+        """See ``Flight``."""
+        self.event.wait()
+        return dict(zip(self.requests, map(SampledToken, self.tokens.tolist()), strict=True))
+
+
+class GpuRunner:
+    """Runs ``decoder`` over ``kv``, whose pages hold ``block_size`` tokens each, on ``device``.
+
+    At most ``max_num_seqs`` requests are in a step, their block tables at most ``max_blocks`` wide.
+    """
+
+    def __init__(
+        self, decoder: Decoder, kv: KVCache, device: StepDevice, *, block_size: int, max_num_seqs: int, max_blocks: int
+    ) -> None:
+        self.vocab_size, self.hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
+        self._decoder, self._kv, self._device, self._block_size = decoder, kv, device, block_size
+        capacity = rows_for(max(max_num_seqs, *LADDER))
+        self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
+        self._chooser = Chooser(device, capacity, decoder.spec)
+        self._pooler = Pooler(decoder.norm)
+        self._graphs = DecodeGraphs(decoder, kv, device, self._inputs, self._chooser)
+        self._chosen: dict[Request, int] = {}  # places of the tokens of the last step, if it is late
+        self._outputs = [device.host_buffer(capacity, torch.int64) for _ in range(2)]
+
+    @torch.inference_mode()
+    def launch(self, scheduled: SchedulerOutput) -> LateTokens | KnownResults:
+        """See ``LateRunner``."""
+        if all(request.is_decoding for request in scheduled):
+            return self._decode(list(scheduled))
+        return self._compute(scheduled)
+
+    def forget_adapters(self) -> None:
+        """See ``Runner``."""
+        self._device.event().wait()
+        self._graphs.forget_adapters()
+
+    def randomize_cache(self) -> None:
+        """See ``KVCache.randomize``."""
+        self._kv.randomize()
+
+    def _decode(self, requests: Sequence[Request]) -> LateTokens | KnownResults:
+        rows = DecodeRows.of(requests)
+        choice = self._chooser.prepare(rows)
+        return self._results(self._graphs.run(rows, self._chosen, choice), requests, choice)
+
+    def _compute(self, scheduled: SchedulerOutput) -> LateTokens | KnownResults:
+        """A step of any shape."""
+        ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
+        choice = self._chooser.prepare(DecodeRows.of(ending))
+        pooled, scored, vectors = pooled_rows(scheduled), scored_rows(scheduled), list[Tensor]()
+        batch, pending, places = self._upload(scheduled)
+
+        def step() -> Tensor:
+            batch.input_ids.index_copy_(0, pending, self._inputs.chosen[places])
+            stream = self._decoder.stream(batch, self._kv)
+            vectors.extend(self._pooler.pool(stream, pooled))
+            score(stream, scored, self._decoder.head)
+            if not ending:
+                return stream  # there are no logits, and nobody asks for them
+            logits = self._decoder.logits(stream, batch)
+            if choice is not None:
+                self._inputs.chosen[: len(ending)].copy_(self._chooser.choose(choice, logits))
+            return logits
+
+        flight, ends = self._results(self._device.run(step), ending, choice), prompt_ends(scheduled)
+        if scored or ends or any(part.ends for part in pooled):
+            return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors), **ends})
+        return flight
+
+    def _results(
+        self, computed: Computed, ending: Sequence[Request], choice: Choice | None
+    ) -> LateTokens | KnownResults:
+        """What was ``computed`` gives for the requests that are ``ending``, each with rows for its draft."""
+        count = DecodeRows.of(ending).count
+        if choice is None:
+            self._device.event().wait()
+            logits = computed.result[:count]
+            return KnownResults(verify(logits, ending, lambda: self._likeliest(logits)))
+        self._outputs.reverse()
+        tokens = self._outputs[0][:count]
+        self._device.copy(tokens, self._inputs.chosen[:count])
+        if count == len(ending):
+            self._chosen = {request: place for place, request in enumerate(ending)}
+            return LateTokens(ending, tokens, self._device.event())
+        self._device.event().wait()
+        return KnownResults(accept(tokens.tolist(), ending))
+
+    def _likeliest(self, logits: Tensor) -> list[int]:
+        return self._chooser.choose(GREEDY, logits).tolist()
+
+    def _upload(self, scheduled: SchedulerOutput) -> tuple[ForwardBatch, Tensor, Tensor]:
+        """The step's batch, which of its tokens the host does not know, and the places of those tokens."""
+        rows = lay_out(scheduled, self._block_size)
+        pending = [
+            (end - 1, self._chosen[request])
+            for (request, num_tokens), end in zip(scheduled.items(), rows.cu_seqlens_q[1:], strict=True)
+            if request.token_ids[-1] == PENDING and ends_in_step(request, num_tokens)
+        ]
+        batch = rows.batch(torch.device("cpu"))
+        tensors = {name: value for name, value in vars(batch).items() if isinstance(value, Tensor)}
+        tensors["pending"], tensors["places"] = torch.tensor(pending, dtype=torch.int64).view(-1, 2).unbind(1)
+        uploaded = self._copied(tensors)
+        pending_rows, places = uploaded.pop("pending"), uploaded.pop("places")
+        return replace(batch, **uploaded), pending_rows, places
+
+    def _copied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``tensors`` of int64 on the device, by one copy.
+
+        Each begins at a multiple of 16 bytes, for kernels are compiled once for such places and once for others.
+        """
+        rooms = [tensor.numel() + tensor.numel() % 2 for tensor in tensors.values()]
+        host = self._device.host_buffer(sum(rooms), torch.int64)
+        for room, tensor in zip(host.split(rooms), tensors.values(), strict=True):
+            room[: tensor.numel()] = tensor.flatten()
+        words = torch.empty(sum(rooms), dtype=torch.int64, device=self._device.device)
+        self._device.copy(words, host)
+        parts = zip(tensors.items(), words.split(rooms), strict=True)
+        return {name: part[: tensor.numel()].view(tensor.shape) for (name, tensor), part in parts}
