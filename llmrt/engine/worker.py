@@ -111,9 +111,9 @@ def main(build: BuildEngine | None = None) -> int:
     parser.add_argument("--fd", type=int, required=True, help="file descriptor of a connected socket")
     sock = socket.socket(fileno=parser.parse_args().fd)
     sock.set_inheritable(False)  # a compiler that is started here must not keep the channel open
-    # Ctrl+C and a service manager's SIGTERM reach the whole group; the parent decides when streams are done.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # What a terminal and a service manager send reaches the whole group; the parent decides when streams are done.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, args=(sock.fileno(),), daemon=True).start()
     try:
         return serve(Channel(sock), build or _build_engine)

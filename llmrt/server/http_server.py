@@ -19,12 +19,12 @@ from llmrt.server.app import create_app
 from llmrt.server.http_protocol import HttpProtocol
 from llmrt.server.models import Models
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last when its terminal is closed
 _KEEP_ALIVE_SECONDS = 75  # longer than the clients' own limits, so that they never write to a closing socket
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, which finishes open answers on SIGINT and SIGTERM, and ends with an error those that take too long."""
+    """uvicorn, which finishes open answers when a signal stops it, and ends with an error those that take too long."""
 
     def __init__(self, models: Models, settings: ServerSettings, tls: ssl.SSLContext | None) -> None:
         drain = settings.drain_seconds
@@ -58,12 +58,13 @@ class HttpServer(uvicorn.Server):
             yield
             return
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        taken = [number for number in _SIGNALS if not _is_ignored(number)]
+        for number in taken:
             loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in taken:
                 loop.remove_signal_handler(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -76,6 +77,11 @@ class HttpServer(uvicorn.Server):
     async def _end_answers(self) -> None:
         await asyncio.sleep(self._drain_seconds)
         await self._models.close()
+
+
+def _is_ignored(number: signal.Signals) -> bool:
+    """Whether who started it wants it to live on: nohup does so with SIGHUP."""
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
 
 
 def _as_seen(addresses: Iterable[str]) -> Iterator[str]:

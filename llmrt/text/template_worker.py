@@ -32,7 +32,8 @@ _compiled = lru_cache(maxsize=8)(compile_template)
 
 def main(seconds: float) -> None:
     """Answer each line of the input until it ends."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end of the input is the end
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the end of the input is the end
     with suppress(ValueError, OSError):  # systems that know no such limit, or have a lower one
         resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     for line in sys.stdin:

@@ -146,11 +146,14 @@ with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:
 """
 
 
-def start_process(path: Path, *, device: str = "auto", drain: float = 0.3) -> subprocess.Popen[str]:
-    """The server as a process of its own; its lines are on stdout."""
+def start_process(
+    path: Path, *, device: str = "auto", drain: float = 0.3, prefix: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """The server as a process of its own, by way of the command ``prefix``; its lines are on stdout."""
     here = str(Path(__file__).parent)
     code = SCRIPT.format(here=here, path=str(path), device=device, drain=drain)
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [*prefix, sys.executable, "-c", code]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_url(process: subprocess.Popen[str]) -> str:

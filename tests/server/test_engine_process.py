@@ -109,7 +109,7 @@ def service_manager(tmp_path: Path) -> Iterator[socket.socket]:
         yield sock
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_c42_signals_drain_streams(
     model_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch, service_manager: socket.socket
 ) -> None:
@@ -134,6 +134,16 @@ def test_c42_signals_drain_streams(
     _, errors = server.communicate(timeout=10)
     assert (server.returncode, errors) == (0, "")
     assert not is_running(worker)
+
+
+def test_under_nohup_a_terminal_that_closes_ends_nothing(model_path: Path) -> None:
+    server = start_process(model_path, prefix=["nohup"])
+    with httpx.Client(base_url=wait_for_url(server)) as http:
+        server.send_signal(signal.SIGHUP)
+        assert content(chat(http, "still here")) == "still here"
+    server.terminate()
+    server.communicate(timeout=10)
+    assert server.returncode == 0
 
 
 def test_a_server_that_is_killed_takes_its_engine_along(model_path: Path) -> None:
