@@ -25,8 +25,9 @@ from serving import artifact_of, serving, serving_all, write_model
 from llmrt.server.served_model import Offer
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-ATTACKS = """<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>
+ATTACKS = r"""<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>
 [link](javascript:window.harmed=1) ![](http://evil.example/x.png) <http://a.example/"onmouseover="harmed=1">
+$\href{javascript:window.harmed=1}{a}$ $\includegraphics{http://evil.example/x.png}$ $\style{background:red}{a}$
 ```html
 </code></pre><script>window.harmed=1</script>
 ```"""
@@ -49,6 +50,9 @@ COUNT_LINES = """(cells) => cells.map((cell) => {
   range.selectNodeContents(cell);
   return range.getClientRects().length;
 })"""
+
+
+SELECT = "element => { getSelection().selectAllChildren(element); return getSelection().toString(); }"
 
 
 @pytest.fixture(scope="module")
@@ -317,10 +321,30 @@ def test_blocks_run_in_the_direction_of_their_words(page: Page) -> None:
     assert page.locator(".assistant .body p > code").evaluate_all(directions) == ["ltr"]
 
 
-def test_formulas_stay_as_they_were_written(page: Page) -> None:
-    say(page, r"$\{x_1\}$, \(a*b*c\) and $$\frac{1}{2}$$ for $5 and $10; $PATH:$HOME")
-    assert answer(page).endswith("for $5 and $10; $PATH:$HOME")
-    assert page.locator(".assistant .math").all_inner_texts() == [r"\{x_1\}", "a*b*c", r"\frac{1}{2}"]
+def test_formulas_are_drawn_and_a_selection_has_them_as_they_were_written(page: Page) -> None:
+    text = r"$\{x_1\}$, \(a*b*c\) and $$\frac{1}{2}$$ for the $n$th time"
+    say(page, text)
+    answer(page)
+    assert "".join(page.locator(".assistant math :is(mi, mn, mo)").all_text_contents()) == "{x1}a\u2217b\u2217c12n"
+    assert page.locator(".assistant mfrac").count() == 1
+    assert page.locator(".assistant .body").evaluate(SELECT).split() == text.split()
+
+
+def test_prices_and_variables_are_no_formulas(page: Page) -> None:
+    text = "for $5 and $10\nUS$5 or A$6\n$5 or 6$\n$PATH:$HOME\n(a $ b $ c)"
+    say(page, text)
+    assert answer(page) == text
+    assert page.locator(".body math").count() == 0
+
+
+@pytest.mark.parametrize("begin, end", [(r"\[", r"\]"), ("$$", "$$"), (r"\begin{gather}", r"\end{gather}")])
+def test_lines_of_a_formula_are_no_list_and_half_of_it_is_no_fault(page: Page, begin: str, end: str) -> None:
+    lines = f"so\n{begin}\na_1 \\\\\n+ \\frac{{b*c*d}}\n- {{2}}"
+    say(page, f"{lines}\n{end}\n\nand\n\n{lines}")
+    answer(page)
+    assert page.locator(".assistant .body > p").count() == 3
+    assert page.locator(".assistant .body math").count() == 1
+    assert page.locator(".assistant .body code.tex").inner_text() == lines.removeprefix("so\n")
 
 
 def test_words_of_tables_are_not_broken(page: Page) -> None:

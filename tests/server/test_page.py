@@ -11,12 +11,13 @@ import pytest
 from llmrt.server.routes.page import FOLDER
 
 # What an index, a script and a stylesheet name: href, src, import ... from, import, url().
-_REFERENCE = re.compile(r"""(?:href|src)="([^"#]+)"|(?:from|import)\s+"([^"]+)"|url\("?([^")]+)"?\)""")
+_REFERENCE = re.compile(r"""(?:href|src)="([^"#]+)"|(?:from|import)\s+"([^"]+)"|url\(["']?([^"')]+)["']?\)""")
+_INLINED = re.compile(r'url\("data:[^"]*"\)')
 
 
 def references(path: str, text: str) -> list[str]:
     """The addresses that a file of the page at ``path`` asks for."""
-    found = ["".join(groups) for groups in _REFERENCE.findall(text)]
+    found = ["".join(groups) for groups in _REFERENCE.findall(_INLINED.sub("", text))]
     return [posixpath.normpath(posixpath.join(posixpath.dirname(path), name)) for name in found]
 
 

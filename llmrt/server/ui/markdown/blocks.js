@@ -1,6 +1,8 @@
 // Markdown's blocks, as models write them: a forgiving part of CommonMark with tables and task lists.
 // HTML is text like any other. Each block has the source it was read from as `raw`.
 
+import { lineAfter } from "./formula.js";
+
 const FENCE = /^ {0,3}(`{3,}|~{3,})[ \t]*([^`]*)$/;
 const HEADING = /^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*$/;
 const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
@@ -121,8 +123,8 @@ function cells(line) {
 }
 
 function readParagraph(lines, at, depth) {
-  let end = at + 1;
-  while (end < lines.length && !BLANK.test(lines[end]) && (depth >= DEEPEST || !startsBlock(lines, end))) end += 1;
+  let end = lineAfter(lines, at);
+  while (end < lines.length && !BLANK.test(lines[end]) && (depth >= DEEPEST || !startsBlock(lines, end))) end = lineAfter(lines, end);
   return [{ type: "paragraph", text: lines.slice(at, end).map((line) => line.trimStart()).join("\n").trimEnd() }, end];
 }
 

@@ -1,6 +1,7 @@
-// What stands inside a paragraph: code, emphasis, links. Text that means nothing special stays as it is.
+// What stands inside a paragraph: code, emphasis, links, formulas. Text that means nothing special stays as it is.
 
 import { h } from "../dom.js";
+import { readBracketed, readDollars } from "./formula.js";
 
 const SAFE = /^(https?:|mailto:)/i;
 const DEEPEST = 8;
@@ -16,7 +17,7 @@ const READERS = {
   "[": readLink,
   "!": readImage,
   "<": readAutolink,
-  $: readMath,
+  $: readDollars,
   h: readAddress,
 };
 
@@ -46,8 +47,8 @@ function withBreaks(text) {
 }
 
 function readEscape(text, at) {
-  const formula = /^\\\(([^]+?)\\\)|^\\\[([^]+?)\\\]/.exec(text.slice(at));
-  if (formula) return [math(formula[1] ?? formula[2]), at + formula[0].length];
+  const formula = readBracketed(text, at);
+  if (formula) return formula;
   return /[!-/:-@[-`{-~]/.test(text[at + 1] ?? "") ? [text[at + 1], at + 2] : null;
 }
 
@@ -119,16 +120,6 @@ function readAddress(text, at) {
   let address = found.replace(/[.,:;!?]+$/, "");
   if (address.endsWith(")") && !address.includes("(")) address = address.slice(0, -1);
   return [link(address, [address]), at + address.length];
-}
-
-/** Formulas are shown as they were written. Single dollars are theirs if no space is inside them and no word behind. */
-function readMath(text, at) {
-  const match = /^\$\$([^]+?)\$\$|^\$([^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\w)/.exec(text.slice(at));
-  return match && [math(match[1] ?? match[2]), at + match[0].length];
-}
-
-function math(source) {
-  return h("code", { className: "math" }, source.trim());
 }
 
 /** Only addresses that a browser merely opens: no javascript:, no data:. */
