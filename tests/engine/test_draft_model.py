@@ -17,7 +17,7 @@ from llmrt.engine.loading.load_model import open_model
 from llmrt.engine.planning.memory import kv_bytes_per_token, step_bytes
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.request import SamplingParams
-from llmrt.engine.speculation.draft_lengths import LADDER
+from llmrt.engine.runners.decode_rows import DRAFT_STEP_ROWS
 from llmrt.engine.speculation.draft_model import DraftModel
 from llmrt.errors import ConfigError, MemoryFitError
 from tests.adapters import make_adapter
@@ -107,7 +107,7 @@ def test_on_a_device_answers_do_not_depend_on_the_draft(
     rng = random.Random(seed)
 
     def lengths(chances: Sequence[Sequence[float]], seconds: object) -> list[int]:
-        return [rng.randrange(min(len(own), LADDER[-1] // len(chances) - 1) + 1) for own in chances]
+        return [rng.randrange(min(len(own), DRAFT_STEP_ROWS[-1] // len(chances) - 1) + 1) for own in chances]
 
     monkeypatch.setattr("llmrt.engine.speculation.speculation.draft_lengths", lengths)
     adapter = make_adapter(make_model("llama", **SHAPE), tmp_path, seed=seed)

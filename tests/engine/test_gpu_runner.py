@@ -22,11 +22,11 @@ from llmrt.engine.loading.adapter_weights import AdapterWeights
 from llmrt.engine.request import Request, RequestOutput, SamplingParams, empty_table
 from llmrt.engine.runners.block_tables import BlockTables
 from llmrt.engine.runners.cpu_runner import CpuRunner
+from llmrt.engine.runners.decode_rows import DRAFT_STEP_ROWS
 from llmrt.engine.runners.gpu_runner import GpuRunner
 from llmrt.engine.runners.graphs import rows_for
 from llmrt.engine.runners.kv_pages import pages_of
 from llmrt.engine.scheduler import Scheduler
-from llmrt.engine.speculation.draft_lengths import LADDER
 from llmrt.engine.speculation.speculation import Speculation
 from llmrt.model.kv_cache import KVCache
 from tests.engines import open_engine, run, tokens
@@ -141,7 +141,7 @@ def test_guesses_change_no_token(waiting: LLMEngine, seed: int, monkeypatch: pyt
     rng = random.Random(seed)
 
     def lengths(chances: Sequence[Sequence[float]], seconds: object) -> list[int]:
-        return [rng.randrange(min(len(own), LADDER[-1] // len(chances) - 1) + 1) for own in chances]
+        return [rng.randrange(min(len(own), DRAFT_STEP_ROWS[-1] // len(chances) - 1) + 1) for own in chances]
 
     monkeypatch.setattr("llmrt.engine.speculation.speculation.draft_lengths", lengths)
     requests = [

@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # From the top down: a layer may import those right of it, and the leaves.
 LAYERS = ["cli", "library", "server", "engine", "model", "quant", "ops"]
+# Of the engine's packages a lower one is free of those above it, too.
+ENGINE = ["conversion", "loading", "speculation", "runners", "sampling", "planning", "kv", "hardware"]
 LEAVES = {"config", "errors", "presets", "remote_server", "text", "hub", "selftest"}
 # Files of the layers that must stay free of torch; the leaves are as a whole.
 TORCH_FREE = [
@@ -99,6 +101,13 @@ def test_imports_go_down(path: Path) -> None:
             assert target in LAYERS[LAYERS.index(own) :], f"{path}: {own} imports {module}"
         else:
             assert own not in LEAVES, f"{path}: the leaf {own} imports {module}"
+
+
+@pytest.mark.parametrize("package", ENGINE)
+def test_imports_go_down_in_the_engine(package: str) -> None:
+    above = {f"llmrt.engine.{name}" for name in ENGINE[: ENGINE.index(package)]}
+    for path in (ROOT / "llmrt" / "engine" / package).rglob("*.py"):
+        assert not {".".join(module.split(".")[:3]) for module in imports(path)} & above, path
 
 
 def test_kernels_know_nothing_of_llmrt() -> None:

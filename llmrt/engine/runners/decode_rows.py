@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from llmrt.engine.request import Request
 
+# Numbers of rows that a step with drafts may have: few, for each is recorded when it first comes.
+DRAFT_STEP_ROWS = (2, 4, 8, 12, 16, 24, 32)
+
 
 @dataclass(frozen=True)
 class DecodeRows:

@@ -15,17 +15,16 @@ from torch import Tensor
 
 from llmrt.engine.request import PENDING, Request
 from llmrt.engine.runners.batch_builder import chooses_in_step, ends_in_step, lay_out, prompt_ends
+from llmrt.engine.runners.choice import GREEDY, Choice, Chooser
 from llmrt.engine.runners.decode_inputs import DecodeInputs
-from llmrt.engine.runners.decode_rows import DecodeRows
+from llmrt.engine.runners.decode_rows import DRAFT_STEP_ROWS, DecodeRows
 from llmrt.engine.runners.device import Computed, Event, StepDevice
 from llmrt.engine.runners.graphs import DecodeGraphs, rows_for
 from llmrt.engine.runners.pooling import Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.runners.runner import KnownResults
-from llmrt.engine.sampling.choice import GREEDY, Choice, Chooser
 from llmrt.engine.sampling.prompt_scores import score, scored_rows
 from llmrt.engine.sampling.sampler import accept, verify
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
-from llmrt.engine.speculation.draft_lengths import LADDER
 from llmrt.model.decoder import Decoder
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
@@ -57,7 +56,7 @@ class GpuRunner:
     ) -> None:
         self.vocab_size, self.hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
         self._decoder, self._kv, self._device, self._block_size = decoder, kv, device, block_size
-        capacity = rows_for(max(max_num_seqs, *LADDER))
+        capacity = rows_for(max(max_num_seqs, *DRAFT_STEP_ROWS))
         self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
         self._chooser = Chooser(device, capacity, decoder.spec)
         self._pooler = Pooler(decoder.norm)

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from llmrt.engine.request import Request
 from llmrt.engine.runners.batch_builder import has_adapters
+from llmrt.engine.runners.choice import Choice, Chooser
 from llmrt.engine.runners.decode_inputs import DecodeInputs
 from llmrt.engine.runners.decode_rows import DecodeRows
 from llmrt.engine.runners.device import Computed, Graph, StepDevice
-from llmrt.engine.sampling.choice import Choice, Chooser
 from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
 

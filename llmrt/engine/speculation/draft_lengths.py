@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from math import sqrt
 
-# Numbers of rows that a step with guesses may have, for each is recorded when it first comes.
-LADDER = (2, 4, 8, 12, 16, 24, 32)
+from llmrt.engine.runners.decode_rows import DRAFT_STEP_ROWS
+
 _MARGIN = 1.03  # times as many tokens a second, or it is not worth it
 _SLOWEST = 0.9  # of its pace without guesses is what each request keeps at least
 
@@ -42,7 +42,7 @@ def _expected(
     number is tried once where most guesses come true, and its measured time decides from then on.
     """
     known_rows, known, expected = requests, plain, list[tuple[int, float]]()
-    for rows in LADDER:
+    for rows in DRAFT_STEP_ROWS:
         if not requests < rows <= requests + num_guesses:
             continue
         measured = seconds(rows)
