@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from typing import Generic, TypeVar
 
 from llmrt.errors import ConfigError
 from llmrt_kernels.cpu.library import Library, load
@@ -16,12 +17,21 @@ NOT_BUILT = "llmrt was installed without a C++ compiler, so its native kernels a
 NOT_INSTALLED = "Triton is not installed; `pip install 'llmrt[gpu]'` does it on Linux"
 
 
+Dtype = TypeVar("Dtype")
+
+
 @dataclass(frozen=True)
-class Case:
-    """What decides which kernels serve: see ``OpSpec``, whose fields these are, the ``dtype`` by its name here."""
+class Spec(Generic[Dtype]):
+    """What decides which kernels serve: ``device`` as torch names its type, and the ``dtype`` of activations.
+
+    ``group`` activations share a scale where matrices are quantized and products take int8; 0 where nothing is.
+    ``granule`` divides every size of the model, and half of its head dimension on a CPU. ``in_blocks`` says that
+    matrices which are not quantized are packed as well, in blocks of rows for the native kernels; ``dtype`` is then
+    that of a product's inputs, and everything else is fp32.
+    """
 
     device: str
-    dtype: str
+    dtype: Dtype
     group: int = 0
     granule: int = 16
     in_blocks: bool = False
@@ -30,6 +40,10 @@ class Case:
     def packed(self) -> bool:
         """Whether the model's matrices are packed."""
         return self.group > 0 or self.in_blocks
+
+
+class Case(Spec[str]):
+    """One whose ``dtype`` is a name, for what is asked without torch."""
 
 
 def forced_backend() -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 
-from llmrt.ops.rules import Case
+from llmrt.ops.rules import Case, Spec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -20,26 +20,8 @@ R = TypeVar("R")
 Activations = Any
 
 
-@dataclass(frozen=True)
-class OpSpec:
-    """Where an operation will run: ``device`` as torch names its type, and the ``dtype`` of activations.
-
-    ``group`` activations share a scale where matrices are quantized and products take int8; 0 where nothing is.
-    ``granule`` divides every size of the model, and half of its head dimension on a CPU. ``in_blocks`` says that
-    matrices which are not quantized are packed as well, in blocks of rows for the native kernels; ``dtype`` is then
-    that of a product's inputs, and everything else is fp32.
-    """
-
-    device: str
-    dtype: torch.dtype
-    group: int = 0
-    granule: int = 16
-    in_blocks: bool = False
-
-    @property
-    def packed(self) -> bool:
-        """Whether the model's matrices are packed."""
-        return self.group > 0 or self.in_blocks
+class OpSpec(Spec[torch.dtype]):
+    """Where an operation of a decoder will run."""
 
     @property
     def case(self) -> Case:
