@@ -1,6 +1,6 @@
 """Commands that say of a value they cannot take where it is from: a flag, a variable or a line of a file.
 
-Requests have some of the same values as fields, whose names are spelt otherwise.
+Requests have some of the same values as fields, whose names are spelt otherwise; so do other programs as options.
 """
 
 from __future__ import annotations
@@ -9,21 +9,35 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand
+from typer.exceptions import TyperException
 
+from llmrt.cli.spellings import advice, other_spellings
 from llmrt.errors import RequestError
 
 
 class Command(TyperCommand):
     """Reads its values as typer does, and names the source of one that is wrong."""
 
+    def make_parser(self, ctx: Any) -> Any:
+        """One that knows the other spellings too."""
+        parser = super().make_parser(ctx)
+        params: list[Any] = self.params
+        for option in params:
+            if spellings := other_spellings(option):
+                action = "append" if option.multiple else "store"
+                parser.add_option(option, spellings, option.name, action, option.nargs)
+        return parser
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Raises ``typer.BadParameter`` for a wrong value."""
+        """Raises ``TyperException`` for an option that is not known, ``typer.BadParameter`` for a wrong value."""
+        typed = [*args]
         try:
             return super().parse_args(ctx, args)
-        except typer.BadParameter as error:
-            error.message = reason(error)
-            if error.param is not None and error.param_hint is None:
-                error.param_hint = _source(ctx, error.param)
+        except TyperException as error:
+            if instead := advice(typed, self.params):
+                ctx.fail(instead)
+            if isinstance(error, typer.BadParameter):
+                _explain(ctx, error)
             raise
 
     def invoke(self, ctx: Any) -> Any:
@@ -41,6 +55,13 @@ def _as_typed(ctx: typer.Context, command: Any, error: RequestError) -> str:
         if error.param == param.name and message.startswith(f"{param.name} "):
             return f"{_source(ctx, param) or param.opts[0]}{message.removeprefix(param.name)}"
     return message
+
+
+def _explain(ctx: typer.Context, error: typer.BadParameter) -> None:
+    """Name the source of the value instead of pydantic."""
+    error.message = reason(error)
+    if error.param is not None and error.param_hint is None:
+        error.param_hint = _source(ctx, error.param)
 
 
 def reason(error: typer.BadParameter) -> str:

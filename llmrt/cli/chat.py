@@ -16,12 +16,7 @@ from llmrt.cli.options import MODEL_HELP, complete_model
 from llmrt.cli.remote import RemoteSession
 from llmrt.cli.sampling import (
     CHAT_FALLBACK,
-    MaxTokens,
-    MinP,
-    Seed,
-    Temperature,
-    TopK,
-    TopP,
+    DrawingOptions,
     check,
     override,
     recommended,
@@ -39,16 +34,18 @@ def chat(
             metavar="MODEL", help=f"{MODEL_HELP} With --url, a name that the server has.", autocompletion=complete_model
         ),
     ] = None,
+    text: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="Answer this one message and exit, as with --prompt.")
+    ] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Answer this one message and exit; else a message from a pipe, if there is one.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="The system message: how the model should answer.")] = None,
-    temperature: Temperature = None,
-    top_p: TopP = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    seed: Seed = None,
-    max_tokens: MaxTokens = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="How freely tokens are drawn, 0 to 2; 0 is the likeliest.")
+    ] = None,
+    drawing: DrawingOptions = DrawingOptions(),
+    max_tokens: Annotated[int | None, typer.Option(help="End an answer after so many tokens.")] = None,
     options: SessionOptions = SessionOptions(),
     url: Annotated[
         str | None, typer.Option(help="Talk to an OpenAI-compatible server, such as http://127.0.0.1:8000.")
@@ -61,15 +58,8 @@ def chat(
 
     Sampling that is not given is as the model's publisher recommends, else temperature 0.7 and top-p 0.95.
     """
-    chosen = {
-        "temperature": temperature,
-        "top_p": top_p,
-        "top_k": top_k,
-        "min_p": min_p,
-        "seed": seed,
-        "max_tokens": max_tokens,
-    }
-    message = _single_message(prompt)
+    chosen = {"temperature": temperature, **vars(drawing), "max_tokens": max_tokens}
+    message = _single_message(_prompt(text, prompt))
     if url is None:
         conversation = _local_conversation(model, options, chosen)
     else:
@@ -171,6 +161,12 @@ def _context_is_full(error: ContextLengthError) -> str:
         f"The conversation has {error.num_tokens} tokens with this message, the context {error.context_length}:"
         " /clear begins anew (Up brings the message back), --ctx gives a longer context."
     )
+
+
+def _prompt(text: str | None, option: str | None) -> str | None:
+    if text is not None and option is not None:
+        raise RequestError("There are two messages; give one, after the model or with --prompt.", param="prompt")
+    return option if text is None else text
 
 
 def _single_message(prompt: str | None) -> str | None:

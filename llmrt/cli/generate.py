@@ -12,7 +12,7 @@ import typer
 from llmrt.cli.conversation import length_note
 from llmrt.cli.engine_options import SessionOptions
 from llmrt.cli.options import Model
-from llmrt.cli.sampling import MinP, Seed, TopK, TopP, check, override
+from llmrt.cli.sampling import DrawingOptions, check, override
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.tables import print_json
 from llmrt.cli.terminal import read_stdin, say, write_answer
@@ -27,10 +27,7 @@ def generate(
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="End after so many tokens.")] = 128,
     temperature: Annotated[float, typer.Option(help="How freely tokens are drawn, 0 to 2; 0 is the likeliest.")] = 0.0,
-    top_p: TopP = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    seed: Seed = None,
+    drawing: DrawingOptions = DrawingOptions(),
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print text, token ids, usage and timings as JSON.")] = False,
     options: SessionOptions = SessionOptions(),
@@ -40,10 +37,7 @@ def generate(
     local = find_model(model, options.revision)
     params = override(
         SamplingParams(temperature=temperature, max_tokens=max_tokens, stop_token_ids=local.tokenizer.eos_token_ids),
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        seed=seed,
+        **vars(drawing),
     )
     check(params, local.tokenizer.vocab_size)
     session = Session.open(local, options.session_config(local.tokenizer))

@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from llmrt import __version__
 from llmrt.cli.bad_values import Command
+from llmrt.cli.spellings import COMMANDS_INSTEAD, OTHER_NAMES
 from llmrt.cli.spread import spread_options
 from llmrt.errors import LlmrtError
 
@@ -54,8 +55,10 @@ class LazyGroup(TyperGroup):
             self.add_command(TyperCommand(name, help=summary))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Put the real command in the place of its line in the table."""
-        name, command, rest = super().resolve_command(ctx, args)
+        """Put the real command in the place of its line in the table, or of another program's name for it."""
+        if args[0] in COMMANDS_INSTEAD:
+            ctx.fail(f"{args[0]} is no command here. {COMMANDS_INSTEAD[args[0]]}")
+        name, command, rest = super().resolve_command(ctx, [OTHER_NAMES.get(args[0], args[0]), *args[1:]])
         return name, load_command(name) if name in COMMANDS else command, rest
 
 

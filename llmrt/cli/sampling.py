@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -12,12 +12,27 @@ from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError
 from llmrt.text.generation_defaults import DRAWING, GenerationDefaults
 
-Temperature = Annotated[float | None, typer.Option(help="How freely tokens are drawn, 0 to 2; 0 is the likeliest.")]
-TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens of this joint probability.")]
-TopK = Annotated[int | None, typer.Option(help="Draw from so many of the likeliest tokens; 0 for all.")]
-MinP = Annotated[float | None, typer.Option(help="Drop tokens this much less likely than the likeliest.")]
-Seed = Annotated[int | None, typer.Option(help="The same seed draws the same answer.")]
-MaxTokens = Annotated[int | None, typer.Option(help="End an answer after so many tokens.")]
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingOptions:
+    """How tokens are drawn, but for the temperature, whose default is each command's own."""
+
+    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest tokens of this joint probability.")] = (
+        None
+    )
+    top_k: Annotated[int | None, typer.Option(help="Draw from so many of the likeliest tokens; 0 for all.")] = None
+    min_p: Annotated[float | None, typer.Option(help="Drop tokens this much less likely than the likeliest.")] = None
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Make tokens of the prompt and the answer less likely, by this factor.")
+    ] = None
+    frequency_penalty: Annotated[
+        float | None, typer.Option(help="Make tokens less likely, by this for each time the answer has them.")
+    ] = None
+    presence_penalty: Annotated[
+        float | None, typer.Option(help="Make tokens less likely, by this where the answer has them.")
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="The same seed draws the same answer.")] = None
+
 
 CHAT_FALLBACK = SamplingParams(temperature=0.7, top_p=0.95)
 _SETTABLE: dict[str, Callable[[str], float]] = {

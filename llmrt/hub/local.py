@@ -85,8 +85,15 @@ def _folder_artifact(model: str, folder: Path) -> ModelArtifact:
 
 
 def _file_artifact(model: str, path: Path) -> ModelArtifact:
+    if path.suffix != ".gguf" and _begins_as_gguf(path):
+        raise CheckpointError(f"{path} is a GGUF file; rename it, or a link to it, so that its name ends in .gguf")
     if path.suffix in PICKLE_SUFFIXES:
         raise CheckpointError(f"{path} holds {PICKLE_REFUSAL}")
     if path.suffix != ".gguf":
         raise CheckpointError(f"{path} is not a GGUF file; name a .gguf file or a folder with config.json")
     return ModelArtifact(model, part_paths(path)[0], "file", "local file")
+
+
+def _begins_as_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"

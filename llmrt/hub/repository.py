@@ -65,7 +65,7 @@ def pull_repository(request: ModelRequest, report: Report) -> store.Manifest:
 
 def record(request: ModelRequest, commit: str, paths: list[Path]) -> store.Manifest:
     """Write down a model whose files lie at ``paths`` in one snapshot folder of the cache."""
-    folder = paths[0].parents[request.gguf.count("/") if request.gguf else 0]
+    folder = next(parent for parent in paths[0].parents if parent.name == commit)
     is_file = paths[0].suffix == ".gguf"
     manifest = store.Manifest(
         name=request.name,
@@ -107,9 +107,11 @@ def select(request: ModelRequest, files: list[RemoteFile]) -> list[RemoteFile]:
     """Those of ``files`` that the request needs. Raises ``CheckpointError`` if there is nothing that llmrt loads."""
     by_name = {file.name: file for file in files}
     if request.gguf is not None:
-        if request.gguf not in by_name:
-            raise CheckpointError(f"{request.repository} has no file {request.gguf}; {_ggufs(by_name)}")
-        return _parts(request.repository, by_name, request.gguf)
+        named = [request.gguf] if request.gguf in by_name else _of_type(request.gguf, by_name)
+        if len(named) != 1:
+            has = f"several files of type {request.gguf}" if named else f"no file {request.gguf}"
+            raise CheckpointError(f"{request.repository} has {has}; {_ggufs(by_name)}")
+        return _parts(request.repository, by_name, named[0])
     chosen = [by_name[name] for name in wanted_names(by_name, request.files)]
     if any(file.name.endswith(".safetensors") for file in chosen):
         return chosen
@@ -121,6 +123,12 @@ def wanted_names(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
     names = list(names)
     twice = [f"{MISTRAL.stem}*"] if PUBLISHED.config in names else []
     return list(filter_repo_objects(names, allow_patterns=list(patterns), ignore_patterns=[*NEVER, *twice]))
+
+
+def _of_type(kind: str, names: Iterable[str]) -> list[str]:
+    """The GGUF models that have ``kind``, such as Q4_K_M, in their names, as a word of its own."""
+    word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(kind)}(?![A-Za-z0-9_])", re.IGNORECASE)
+    return first_parts(name for name in names if name.endswith(".gguf") and word.search(name))
 
 
 def _parts(repository: str, by_name: dict[str, RemoteFile], gguf: str) -> list[RemoteFile]:

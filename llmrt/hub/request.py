@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from llmrt.errors import ModelNotFoundError
@@ -10,11 +11,15 @@ from llmrt.hub.store import is_model_name
 from llmrt.presets import WheelSource, find_preset, load_presets
 
 DEFAULT_FILES = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt", "*.jinja")
+_ADDRESS = re.compile(r"(https?://)?(hf\.co|huggingface\.co)/")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRequest:
-    """``files`` are the patterns wanted of ``repository``; ``gguf`` the one file wanted instead of them."""
+    """``files`` are the patterns wanted of ``repository``; ``gguf`` the one file wanted instead of them.
+
+    That is its name, or the type of weights that it alone has in its name, such as Q4_K_M.
+    """
 
     name: str
     repository: str
@@ -25,7 +30,7 @@ class ModelRequest:
 
 
 def read_request(model: str, revision: str | None) -> ModelRequest:
-    """Read an alias, ``org/name`` or ``org/name:file.gguf``. Raises ModelNotFoundError for anything else.
+    """Read an alias, ``org/name``, ``org/name:file.gguf`` or ``org/name:Q4_K_M``. Raises ModelNotFoundError for others.
 
     A revision that the user names can only come from the hub, so the wheel is left out then.
     """
@@ -45,7 +50,10 @@ def read_request(model: str, revision: str | None) -> ModelRequest:
 
 def unknown_model(model: str) -> str:
     """The message for a name that nothing has."""
+    shown = f"no folder, file, alias or repository (org/name) is called {model!r}"
+    if is_model_name(inner := _ADDRESS.sub("", model)) and inner != model:
+        return f"{shown}; did you mean {inner}?"
     aliases = list(load_presets())
     close = difflib.get_close_matches(model, aliases, n=1)
     hint = f"did you mean {close[0]}?" if close else f"aliases: {', '.join(aliases)}"
-    return f"no folder, file, alias or repository (org/name) is called {model!r}; {hint}"
+    return f"{shown}; {hint}"

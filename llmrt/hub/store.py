@@ -21,7 +21,7 @@ from llmrt.hub.disk import disk_errors
 HOME_HINT = "set LLMRT_HOME to a folder with room that you may write to"
 
 _PART = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_])?"
-_NAME = re.compile(rf"{_PART}(/{_PART}(:({_PART}/)*{_PART}\.gguf)?)?")
+_NAME = re.compile(rf"{_PART}(/{_PART}(:(({_PART}/)*{_PART}\.gguf|[A-Za-z0-9_]+))?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def model_key(model: Path) -> str:
 
 
 def is_model_name(name: str) -> bool:
-    """Whether ``name`` reads as an alias, ``org/name`` or ``org/name:file.gguf``, free of path traversal."""
+    """Whether ``name`` is an alias, ``org/name``, ``org/name:file.gguf`` or ``:Q4_K_M``, free of path traversal."""
     repository = name.partition(":")[0]
     return _NAME.fullmatch(name) is not None and ".." not in name and "--" not in repository
 

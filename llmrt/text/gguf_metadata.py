@@ -88,8 +88,23 @@ def _open(path: Path, mtime_ns: int, size: int) -> GGUFReader:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error.strerror}.") from error
     except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
-        reason = " ".join(str(error).split())
+        reason = _what_else(path) or " ".join(str(error).split())
         raise CheckpointError(f"{path} is not a GGUF file that can be read: {reason}.") from error
+
+
+def _what_else(path: Path) -> str | None:
+    """Why a file that does not begin as GGUF files do may be in the place of one."""
+    with path.open("rb") as file:
+        first = file.read(64)
+    if first.startswith(b"GGUF"):
+        return None
+    if first.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, whose file is fetched by `git lfs pull`"
+    return "it does not begin with GGUF" if first else "it is empty"
+
+
+def _truncated(size: int, end: int) -> ValueError:
+    return ValueError(f"it ends at byte {size}, within a value that reaches to byte {end}; fetch it again")
 
 
 class _QuickReader(GGUFReader):
@@ -98,7 +113,7 @@ class _QuickReader(GGUFReader):
     def _get(self, offset: int, dtype: npt.DTypeLike, count: int = 1, override_order: Any = None) -> npt.NDArray[Any]:
         end = offset + int(count) * np.dtype(dtype).itemsize
         if end > len(self.data):
-            raise ValueError(f"it ends at byte {len(self.data)}, within a value that reaches to byte {end}")
+            raise _truncated(len(self.data), end)
         return super()._get(offset, dtype, count, override_order)
 
     def _get_field_parts(self, orig_offs: int, raw_type: int) -> _FieldParts:
@@ -128,7 +143,7 @@ class _QuickReader(GGUFReader):
             body = start + 8
             end = body + int.from_bytes(raw[start:body], order)
             if end > len(data):
-                raise ValueError(f"it ends at byte {len(data)}, within a value that reaches to byte {end}")
+                raise _truncated(len(data), end)
             parts += (data[start:body].view(length_type), data[body:end])
             start = end
         return parts

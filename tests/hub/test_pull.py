@@ -121,6 +121,24 @@ def test_one_of_several_gguf_files_must_be_named(serve: Serve, said: list[str]) 
     assert [file.name for file in manifest.files] == ["sub/c.gguf"]
 
 
+@pytest.mark.parametrize("kind", ["Q4_K_M", "q8_0"])
+def test_a_gguf_file_can_be_named_by_its_type(serve: Serve, said: list[str], kind: str) -> None:
+    names = ["m-Q4_K_M.gguf", "m-IQ4_K_M.gguf", "q8_0/m-q8_0-00001-of-00002.gguf", "q8_0/m-q8_0-00002-of-00002.gguf"]
+    serve({REPO: {name: name.encode() for name in names}})
+    artifact = resolve(f"{REPO}:{kind}", report=said.append)
+    chosen = [name for name in names if f"m-{kind}" in name]
+    assert artifact.path.read_bytes() == chosen[0].encode()
+    manifest = store.load(f"{REPO}:{kind}")
+    assert manifest is not None and [file.name for file in manifest.files] == chosen
+
+
+def test_a_type_of_no_file_or_of_several_is_refused(serve: Serve, said: list[str]) -> None:
+    serve({REPO: {"a-Q4_0.gguf": b"a", "b-Q4_0.gguf": b"b"}})
+    for kind, problem in (("Q4_0", "several files of type Q4_0"), ("Q4", "no file Q4;")):
+        with pytest.raises(CheckpointError, match=rf"{problem}.*a-Q4_0\.gguf, b-Q4_0\.gguf"):
+            resolve(f"{REPO}:{kind}", report=said.append)
+
+
 def test_a_revision_can_be_pinned(serve: Serve, said: list[str], tmp_path: Path) -> None:
     hub = serve({REPO: tiny_repo()})
     commit = hub.commit(REPO)
@@ -216,6 +234,13 @@ def test_a_folder_that_is_no_model_says_why(tmp_path: Path, said: list[str], fil
         resolve(str(tmp_path), report=said.append)
 
 
+def test_a_gguf_file_of_another_name_is_to_be_renamed(tmp_path: Path, said: list[str]) -> None:
+    for name in ("sha256-0123", "model.bin"):
+        tiny_gguf(tmp_path / name)
+        with pytest.raises(CheckpointError, match=r"its name ends in \.gguf"):
+            resolve(str(tmp_path / name), report=said.append)
+
+
 @pytest.mark.parametrize("name", ["weights.bin", "weights.onnx"])
 def test_a_file_that_is_no_model_says_why(tmp_path: Path, said: list[str], name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
@@ -237,6 +262,8 @@ def test_a_file_that_is_no_model_says_why(tmp_path: Path, said: list[str], name:
         ("org/name ", "is called"),
         ("", "is called"),
         ("nothing.gguf", "no folder or file nothing.gguf"),
+        ("hf.co/org/name:Q4_K_M", r"did you mean org/name:Q4_K_M\?"),
+        ("https://huggingface.co/org/name", r"did you mean org/name\?"),
     ],
 )
 def test_names_that_cannot_be(model: str, hint: str, said: list[str]) -> None:

@@ -116,6 +116,13 @@ def test_a_corrupt_file_never_raises_anything_else(file: Path) -> None:
             assert "\n" not in str(error)
 
 
+def test_a_pointer_of_git_lfs_says_what_fetches_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(CheckpointError, match="git lfs pull"):
+        open_gguf(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"GGU", b"PK\x03\x04" * 100, b"GGUF" + bytes(100)])
 def test_another_kind_of_file_is_a_checkpoint_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.gguf"

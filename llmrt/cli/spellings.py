@@ -1,0 +1,86 @@
+"""What those type who come from Ollama, llama.cpp or vLLM: spellings that work too, and what llmrt has instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+# Of commands.
+OTHER_NAMES = {"run": "chat", "ls": "list"}
+
+COMMANDS_INSTEAD = {
+    "ps": "A server says at /api/ps which models it has loaded.",
+    "stop": 'A server unloads a model by a POST to /api/generate of {"model": NAME, "keep_alive": 0}.',
+    "create": "What a Modelfile says are options here, such as --system; `llmrt chat --help` lists them.",
+    "cp": "A model gets another name where it is served: llmrt serve MODEL --served-model-name NAME.",
+}
+
+# Of options; the help leaves them out.
+_OPTIONS = {
+    "ctx": "-c --ctx-size --max-model-len",
+    "max_tokens": "-n --predict --n-predict",
+    "temperature": "--temp",
+    "repetition_penalty": "--repeat-penalty",
+    "seed": "-s",
+    "prompt": "-p",
+    "system": "-sys --system-prompt",
+    "threads": "-t",
+    "max_num_seqs": "-np --parallel",
+    "kv_dtype": "--kv-cache-dtype",
+    "device": "-dev",
+    "draft_model": "-md --model-draft",
+    "lora": "--adapter",
+    "served_model_name": "-a --alias",
+    "tls_cert": "--ssl-certfile --ssl-cert-file",
+    "tls_key": "--ssl-keyfile --ssl-key-file",
+}
+
+_INSTEAD = {
+    "-m --model": "The model stands by itself, after the command.",
+    "-hf -hfr --hf-repo": "A model of the hub stands by itself, after the command: org/name:file.gguf.",
+    "-ngl --gpu-layers --n-gpu-layers": "A model is on the GPU or on the processor as a whole; --device chooses.",
+    "-tp --tensor-parallel-size -pp --pipeline-parallel-size -dp --data-parallel-size": "A model is on one GPU.",
+    "-sm --split-mode -ts --tensor-split -mg --main-gpu": "A model is on one GPU; --device cuda:N chooses which.",
+    "--gpu-memory-utilization": "--gpu-memory is a share of what is free, or gigabytes such as 12GB.",
+    "-ctk --cache-type-k -ctv --cache-type-v": "--kv-dtype is the type of keys and values.",
+    "-q --quantization": "A quantized model is known by its files; --quant int8 or int4 quantizes one.",
+    "--tokenizer --chat-template --chat-template-file": "Tokenizer and chat template are the model's own.",
+    "--enable-lora --lora-modules": "--lora NAME=PATH, or several, is all that adapters need.",
+    "--disable-log-requests --enable-log-requests --uvicorn-log-level": "--log-level says what is logged.",
+    "--keepalive --keep-alive": "--keep-alive-seconds of `llmrt serve` says how long an idle model stays loaded.",
+    "-l --logit-bias": "logit_bias is a field of requests to `llmrt serve`.",
+    "-j --json-schema -jf --json-schema-file --grammar --grammar-file --format": (
+        "Answers of a given form are asked of `llmrt serve` or llmrt.LLM, by response_format or structured_outputs."
+    ),
+    "--mirostat --mirostat-lr --mirostat-ent --typical --dynatemp-range --dynatemp-exp --samplers --top-nsigma "
+    "--xtc-probability --xtc-threshold --dry-multiplier --dry-base --dry-allowed-length --repeat-last-n": (
+        "Tokens are drawn by --temperature, --top-k, --top-p, --min-p and penalties alone."
+    ),
+    "--temp --temperature --top-k --top-p --min-p --seed -n --max-tokens": (
+        "Requests to a server say how tokens are drawn, else it is as the model's publisher recommends."
+    ),
+    "--enable-auto-tool-choice --tool-call-parser --reasoning-parser": (
+        "How a model calls tools and thinks is read from its chat template; leave it out."
+    ),
+    "--mlock --mmap --no-mmap --swap-space --cpu-offload-gb": "Weights are mapped where they can be; leave it out.",
+    "-b --batch-size -ub --ubatch-size -tb --threads-batch --max-num-batched-tokens --enforce-eager": (
+        "llmrt chooses how it computes a step; leave it out."
+    ),
+    "-fa --flash-attn -cb --cont-batching --enable-prefix-caching --enable-chunked-prefill --jinja -cnv "
+    "--conversation --metrics --embedding --embeddings": "That is always on; leave it out.",
+    "--trust-remote-code": "Code that comes with a model is never run; leave it out.",
+    "--verbose": "/stats tells of an answer's speed, and `llmrt bench` measures it.",
+}
+_ADVICE = {name: advice for names, advice in _INSTEAD.items() for name in names.split()}
+
+
+def other_spellings(option: Any) -> list[str]:
+    """How an option, or an argument, is spelt elsewhere."""
+    return _OPTIONS.get(option.name, "").split() if option.param_type_name == "option" else []
+
+
+def advice(typed: Sequence[str], params: Iterable[Any]) -> str | None:
+    """What to do in the place of the first word that is an option elsewhere, and none of ``params``."""
+    here = {name for param in params for name in (*param.opts, *other_spellings(param))}
+    names = (word.partition("=")[0] for word in typed)
+    return next((f"{name} is no option here. {_ADVICE[name]}" for name in names if name in _ADVICE.keys() - here), None)

@@ -1,0 +1,81 @@
+"""Those who come from Ollama, llama.cpp or vLLM are understood, or told what there is instead."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmrt.cli.main import COMMANDS, load_command
+from llmrt.cli.spellings import _OPTIONS, COMMANDS_INSTEAD, OTHER_NAMES
+from tests.cli.conftest import CommandLine
+
+
+def test_other_spellings_do_the_same(tiny: Path, llmrt: CommandLine) -> None:
+    elsewhere = (
+        "-c",
+        "256",
+        "-n",
+        "9",
+        "-t",
+        "1",
+        "-s",
+        "7",
+        "--temp",
+        "1.5",
+        "--repeat-penalty",
+        "1.3",
+        "-p",
+        "hello",
+    )
+    drawn = ("--temperature", "1.5", "--repetition-penalty", "1.3", "--seed", "7")
+    here = ("hello", "--ctx", "256", "--max-tokens", "9", "--threads", "1", *drawn)
+    status, answer, _ = llmrt("run", str(tiny), *elsewhere)
+    assert (status, answer) == llmrt("chat", str(tiny), *here)[:2] and status == 0
+
+
+@pytest.mark.parametrize("penalty", ["--repetition-penalty", "--frequency-penalty", "--presence-penalty"])
+def test_penalties_keep_a_text_from_repeating_itself(tiny: Path, llmrt: CommandLine, penalty: str) -> None:
+    def kinds(*options: str) -> int:
+        _, out, _ = llmrt("generate", str(tiny), "hello", "--max-tokens", "60", "--threads", "1", "--json", *options)
+        return len(set(json.loads(out)["token_ids"]))
+
+    assert kinds(penalty, "2") > kinds()
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "advice"),
+    [
+        ("chat", ("-ngl", "99"), "-ngl is no option here"),
+        ("chat", ("--mirostat=2",), "--top-p"),
+        ("serve", ("-m", "x.gguf"), "stands by itself"),
+        ("serve", ("--temp", "0.2"), "Requests to a server say"),
+        ("serve", ("--tensor-parallel-size", "2"), "one GPU"),
+        ("ps", (), "/api/ps"),
+        ("create", ("x", "-f", "Modelfile"), "--system"),
+    ],
+)
+def test_what_is_otherwise_here_is_said(llmrt: CommandLine, command: str, typed: tuple[str, ...], advice: str) -> None:
+    status, _, err = llmrt(command, *typed)
+    assert status == 2
+    assert advice in " ".join(err.replace("│", " ").split())
+
+
+def test_an_option_of_here_is_not_taken_for_one_of_elsewhere(llmrt: CommandLine) -> None:
+    status, _, err = llmrt("chat", "m", "--temperature", "warm")
+    assert status == 2 and "no option here" not in err
+
+
+def test_no_message_is_given_twice(llmrt: CommandLine) -> None:
+    status, _, err = llmrt("chat", "m", "hello", "--prompt", "hi")
+    assert status == 1 and "two messages" in err
+
+
+def test_every_spelling_is_of_an_option_and_of_no_other() -> None:
+    params = [param for name in COMMANDS for param in load_command(name).params]
+    names = {name for param in params for name in param.opts}
+    assert set(_OPTIONS) <= {param.name for param in params}
+    assert names.isdisjoint(spelling for spellings in _OPTIONS.values() for spelling in spellings.split())
+    assert COMMANDS.keys().isdisjoint({*COMMANDS_INSTEAD, *OTHER_NAMES})
+    assert set(OTHER_NAMES.values()) <= COMMANDS.keys()
