@@ -30,6 +30,9 @@ alone beside the products that end in it, of dense experts the second product be
 passes the one that counts again, what an adapter expands for one token beside what it shrinks. On sm_90 and sm_120
 kernels that may begin while the one before them ends are compiled so (`kernels/llmrt_kernels/triton/overlap.py`).
 
+What kernels do to memory is checked where they run without a GPU (`tests/triton/interpreted/checker`): no access lies
+outside of the tensors of its launch or reads what nobody wrote, and no two programs race, in any order of them.
+
 ## Registers of a thread / KB of shared memory of a block, rounded up
 
 """

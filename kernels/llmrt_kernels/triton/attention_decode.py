@@ -78,7 +78,10 @@ def decode_kernel(
         tl.debug_barrier()  # what all threads have stored comes before the arrival
         if tl.atomic_add(arrived_ptr + place, 1) == used - 1:
             tl.store(arrived_ptr + place, 0)
-            result = joined(parts_out_ptr, parts_stats_ptr, first_part, used, rows, DIM, DIM_PADDED, ROWS, PARTS)
+            own_rows = queries * HEADS
+            result = joined(
+                parts_out_ptr, parts_stats_ptr, first_part, used, rows, own_rows, DIM, DIM_PADDED, ROWS, PARTS
+            )
             to, of, there = rows_of(start, 0, queries, kv_head, HEADS, ROWS)
             store_heads(result, to, of, there, heads, out_ptr, out_scales_ptr, out_sums_ptr, DIM, CODE_GROUP)
 
@@ -94,10 +97,10 @@ def wait_for_stores(x, ASM: tl.constexpr):
 
 @triton.jit
 def joined(
-    parts_out_ptr, parts_stats_ptr, first_part, used, rows,
+    parts_out_ptr, parts_stats_ptr, first_part, used, room, rows,
     DIM: tl.constexpr, DIM_PADDED: tl.constexpr, ROWS: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """The result [ROWS, DIM_PADDED] of ``used`` parts of ``rows`` rows, PARTS of them at a time.
+    """The result [ROWS, DIM_PADDED] of ``used`` parts, PARTS of them at a time, with ``rows`` in the ``room`` of each.
 
     Other multiprocessors wrote them: they are read from the cache that all have in common.
     """
@@ -108,7 +111,7 @@ def joined(
     for i in tl.range(0, used, PARTS):
         split = i + tl.arange(0, PARTS)
         there = (row < rows)[:, None] & (split < used)[None, :]
-        part = (first_part + split)[None, :] * rows + row[:, None]
+        part = (first_part + split)[None, :] * room + row[:, None]
         part_most = tl.load(parts_stats_ptr + part * 2, mask=there, other=LOWEST, cache_modifier=".cg")
         part_total = tl.load(parts_stats_ptr + part * 2 + 1, mask=there, other=0, cache_modifier=".cg")
         inside = there[:, :, None] & (d < DIM)[None, None, :]

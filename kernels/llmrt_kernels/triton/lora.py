@@ -235,7 +235,7 @@ def tile_of(adapters_ptr, tile_tokens_ptr, count, BM: tl.constexpr):
         adapter = tl.where((adapter >= 0) & (adapter < count), adapter, count.to(tl.int64))
         token = tile + tl.zeros([1], tl.int64)
     else:
-        token = tl.load(tile_tokens_ptr + tile * BM + tl.arange(0, BM)).to(tl.int64)
+        token = tl.load(tile_tokens_ptr + tile * BM + tl.arange(0, BM), mask=adapter >= 0, other=0).to(tl.int64)
     return adapter, token
 
 

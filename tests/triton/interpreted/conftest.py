@@ -15,7 +15,10 @@ import torch
 import triton.language as tl
 from triton.runtime import interpreter
 
+from tests.triton.interpreted.checker.interpreter import check_launches
+
 DEVICE = os.environ.get("LLMRT_TRITON_DEVICE", "cpu")
+Builder = interpreter.InterpreterBuilder
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,9 +47,16 @@ def _tensor_patch(tensor: Any, scope: Any, patch: Any = interpreter._patch_lang_
     scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
 
-def _dot(builder: Any, a: Any, b: Any, *rest: Any, dot: Any = interpreter.InterpreterBuilder.create_dot) -> Any:
-    """The interpreter keeps bf16 in uint16, and multiplies those."""
-    return dot(builder, *(builder.cast_impl(x, tl.float32) if x.dtype == tl.bfloat16 else x for x in (a, b)), *rest)
+def _dot(builder: Any, a: Any, b: Any, d: Any, *rest: Any, dot: Any = Builder.create_dot) -> interpreter.TensorHandle:
+    """The interpreter keeps bf16 in uint16, and multiplies those; its sums of floats depend on the column.
+
+    Summed in double precision and rounded once, columns that are alike give results that are.
+    """
+    if not d.dtype.is_floating():
+        return dot(builder, a, b, d, *rest)
+    left, right = ((builder.cast_impl(x, tl.float32) if x.dtype == tl.bfloat16 else x).data for x in (a, b))
+    total = left.astype(np.float64) @ right.astype(np.float64) + d.data
+    return interpreter.TensorHandle(total.astype(d.data.dtype), d.dtype.scalar)
 
 
 def _fma(_: Any, x: Any, y: Any, z: Any) -> interpreter.TensorHandle:
@@ -56,8 +66,17 @@ def _fma(_: Any, x: Any, y: Any, z: Any) -> interpreter.TensorHandle:
 
 
 interpreter._patch_lang_tensor = _tensor_patch
-interpreter.InterpreterBuilder.create_fma = _fma
-interpreter.InterpreterBuilder.create_dot = _dot
+Builder.create_fma = _fma
+Builder.create_dot = _dot
+
+
+@pytest.fixture(autouse=True, scope="session")
+def checked_launches() -> Iterator[None]:
+    """In the interpreter, what a device would fault or go wrong on fails the test: see ``checker``."""
+    with pytest.MonkeyPatch.context() as patch:
+        if DEVICE == "cpu":
+            check_launches(patch)
+        yield
 
 
 @pytest.fixture

@@ -118,6 +118,15 @@ def test_parts_are_joined(
     assert not counters(torch.device(device), 1).any()
 
 
+def test_parts_may_arrive_in_any_order(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of programs is another in each launch."""
+    monkeypatch.setattr(attention_tuning, "decode_splits", lambda *_: 5)
+    problem = Problem.draw(DECODE, 16, (4, 2), 64, None)
+    first, *others = (run(problem, torch.float16, torch.float16, 0, device) for _ in range(4))
+    assert isinstance(first, Tensor)
+    assert all(isinstance(other, Tensor) and torch.equal(first, other) for other in others)
+
+
 @pytest.mark.parametrize(
     ("requests", "heads", "head_dim", "group"),
     [
