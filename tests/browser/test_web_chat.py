@@ -13,8 +13,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from llmrt.config import EngineConfig, ServerSettings
@@ -50,6 +52,15 @@ COUNT_LINES = """(cells) => cells.map((cell) => {
   range.selectNodeContents(cell);
   return range.getClientRects().length;
 })"""
+
+
+# Whether the page took the event, so that the browser does not.
+GIVE_PICTURE = """(element, [name, data]) => {
+  const files = new DataTransfer();
+  files.items.add(new File(["x"], "x.png", { type: "image/png" }));
+  const kind = name === "paste" ? ClipboardEvent : DragEvent;
+  return !element.dispatchEvent(new kind(name, { [data]: files, bubbles: true, cancelable: true }));
+}"""
 
 
 SELECT = "element => { getSelection().selectAllChildren(element); return getSelection().toString(); }"
@@ -144,6 +155,34 @@ def test_an_edited_message_and_another_answer_are_versions_beside_the_old_ones(p
     expect(page.locator(".assistant .versions")).to_contain_text("2/2")
 
 
+def test_a_message_that_is_edited_while_its_answer_comes_is_answered_instead(page: Page) -> None:
+    say(page, "@forever")
+    expect(page.locator(".assistant .body")).to_contain_text("spam")
+    page.locator(".user").hover()
+    page.locator('.user [aria-label="Edit the message"]').click()
+    page.locator(".editor").fill("second")
+    page.locator(".editor-row .solid-button").click()
+    assert answer(page) == "second"
+    page.locator('.user [aria-label="The version before"]').click()
+    expect(page.locator(".ending")).to_have_text("stopped")
+
+
+@pytest.mark.parametrize("event, data", [("paste", "clipboardData"), ("drop", "dataTransfer")])
+def test_a_picture_is_refused_and_the_page_stays(page: Page, event: str, data: str) -> None:
+    page.fill("#input", "half a message")
+    assert page.locator("#input").evaluate(GIVE_PICTURE, [event, data])
+    expect(page.locator(".toast")).to_contain_text("Pictures and files are not sent")
+    assert page.locator("#input").input_value() == "half a message"
+
+
+def test_a_long_conversation_is_shown_from_its_end(page: Page) -> None:
+    for number in range(4):
+        say(page, f"{number}\n\n" * 60)
+        answer(page, number)
+    page.reload()
+    expect(page.locator(".stats").last).to_be_in_viewport()
+
+
 def test_a_cut_answer_goes_on(page: Page) -> None:
     page.click("#settings")
     page.fill("#setting-max_tokens", "5")
@@ -187,6 +226,7 @@ def test_a_conversation_is_renamed_deleted_and_brought_back(page: Page) -> None:
     page.fill('[aria-label="Name of the conversation"]', "Fruit")
     page.keyboard.press("Enter")
     expect(page.locator("#conversations .item")).to_contain_text("Fruit")
+    expect(page.locator("#conversations .open")).to_be_focused()
     page.locator("#conversations .item").hover()
     page.locator('[aria-label="Delete Fruit"]').click()
     expect(page.locator("#conversations .item")).to_have_count(0)
@@ -345,6 +385,24 @@ def test_lines_of_a_formula_are_no_list_and_half_of_it_is_no_fault(page: Page, b
     assert page.locator(".assistant .body > p").count() == 3
     assert page.locator(".assistant .body math").count() == 1
     assert page.locator(".assistant .body code.tex").inner_text() == lines.removeprefix("so\n")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_in_what_is_shown(page: Page, scheme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    assert faults(page) == []
+    say(page, "# A\n\n$$x$$\n\n- [x] b\n\n| c |\n|---|\n| d |\n\n```python\nx = 1  # y\n```\n\n> https://a.example `e`")
+    answer(page)
+    say(page, "@fail")
+    expect(page.locator(".error:visible")).to_be_visible()
+    assert faults(page) == []
+    page.click("#settings")
+    assert faults(page) == []
+
+
+def faults(page: Page) -> list[str]:
+    """What a person with a screen reader, or who sees contrasts badly, would stumble over."""
+    return [violation["help"] for violation in Axe().run(page).response["violations"]]
 
 
 def test_words_of_tables_are_not_broken(page: Page) -> None:

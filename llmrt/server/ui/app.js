@@ -16,6 +16,7 @@ const SUGGESTIONS = [
   "Write a Python function that finds the longest word in a text.",
   "Plan a vegetarian dinner for four, with a shopping list.",
 ];
+const NO_FILES = "Pictures and files are not sent: the models here read text. Paste the text itself.";
 const RETRY_SECONDS = 3;
 const SAVE_SECONDS = 2;
 
@@ -25,9 +26,9 @@ class App {
     this._models = [];
     this._conversations = [];
     this._current = newConversation(preference("sampling", {}));
-    this._running = new Map(); // a conversation's id, and what stops its answer
+    this._running = new Map(); // by a conversation's id: what stops its answer, and when that has ended
     this._thread = new Thread({ element: byId("thread"), scroller: byId("scroller"), jump: byId("jump"), actions: this._messageActions() });
-    this._composer = new Composer({ onsend: (text) => this._say(text), onstop: () => this._stop(), onrecall: () => this._editLast() });
+    this._composer = new Composer({ onsend: (text) => this._say(text), onstop: () => this._stop(), onrecall: () => this._editLast(), onfiles: () => this._toast(NO_FILES) });
     this._sidebar = new Sidebar({
       onopen: (conversation) => this._open(conversation),
       onnew: () => this._new(),
@@ -132,7 +133,7 @@ class App {
   }
 
   _stop() {
-    this._running.get(this._current.id)?.abort();
+    this._running.get(this._current.id)?.stop.abort();
   }
 
   _open(conversation) {
@@ -154,7 +155,7 @@ class App {
   }
 
   _remove(conversation) {
-    this._running.get(conversation.id)?.abort();
+    this._running.get(conversation.id)?.stop.abort();
     this._conversations = this._conversations.filter((other) => other !== conversation);
     this._store.remove(conversation.id);
     if (conversation === this._current) this._new();
@@ -168,7 +169,7 @@ class App {
 
   _clear() {
     for (const conversation of this._conversations) {
-      this._running.get(conversation.id)?.abort();
+      this._running.get(conversation.id)?.stop.abort();
       this._store.remove(conversation.id);
     }
     this._conversations = [];
@@ -207,10 +208,19 @@ class App {
 
   // Answers.
 
+  /** Ask for an answer; another that is on its way in the conversation is stopped. */
   async _answer(conversation, node) {
-    if (this._running.has(conversation.id)) return;
-    const stop = new AbortController();
-    this._running.set(conversation.id, stop);
+    while (this._running.has(conversation.id)) {
+      const { stop, ended } = this._running.get(conversation.id);
+      stop.abort();
+      await ended;
+    }
+    const running = { stop: new AbortController() };
+    this._running.set(conversation.id, running);
+    running.ended = this._stream(conversation, node, running.stop.signal);
+  }
+
+  async _stream(conversation, node, signal) {
     this._show();
     this._announce("The model is answering.");
     let saved = performance.now();
@@ -219,7 +229,7 @@ class App {
       node,
       model: this._model?.id,
       key: preference("key", ""),
-      signal: stop.signal,
+      signal,
       onchange: () => {
         this._thread.update(node);
         if (performance.now() - saved < 1000 * SAVE_SECONDS) return;
@@ -259,6 +269,7 @@ class App {
     const empty = path(this._current).length === 0;
     byId("welcome").hidden = !empty;
     byId("thread").hidden = empty;
+    byId("title").textContent = titleOf(this._current);
     document.title = empty ? "llmrt" : `${titleOf(this._current)} · llmrt`;
     this._thread.show(this._current);
     this._composer.setBusy(this._running.has(this._current.id));

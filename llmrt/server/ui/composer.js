@@ -4,17 +4,21 @@ import { byId, icon } from "./dom.js";
 
 const TOUCH = matchMedia("(pointer: coarse)");
 
-/** `onsend` gets the text, `onstop` ends an answer, `onrecall` is ArrowUp in an empty box. */
+/** `onsend` gets the text, `onstop` ends an answer, `onrecall` is ArrowUp in an empty box, `onfiles` hears of files. */
 export class Composer {
-  constructor({ onsend, onstop, onrecall }) {
+  constructor({ onsend, onstop, onrecall, onfiles }) {
     this._input = byId("input");
     this._send = byId("send");
     this._hint = byId("hint");
     this._onsend = onsend;
     this._onstop = onstop;
     this._onrecall = onrecall;
+    this._onfiles = onfiles;
     this._input.addEventListener("keydown", (event) => this._onKey(event));
     this._input.addEventListener("input", () => this._onInput());
+    this._input.addEventListener("paste", (event) => this._onFiles(event, event.clipboardData));
+    document.addEventListener("drop", (event) => this._onFiles(event, event.dataTransfer));
+    document.addEventListener("dragover", (event) => hasFiles(event.dataTransfer) && event.preventDefault());
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this._submit();
@@ -59,6 +63,13 @@ export class Composer {
     }
   }
 
+  /** Files are no messages; the browser would open one that is dropped in place of the page. */
+  _onFiles(event, data) {
+    if (!hasFiles(data)) return;
+    event.preventDefault();
+    this._onfiles();
+  }
+
   _submit() {
     if (this._busy) {
       this._onstop();
@@ -75,4 +86,9 @@ export class Composer {
     this._input.style.height = `${this._input.scrollHeight}px`;
     this._send.disabled = !this._busy && !this._input.value.trim();
   }
+}
+
+/** Whether it is files alone: what is copied from a document has a picture beside its text. */
+function hasFiles(data) {
+  return data.types.includes("Files") && !data.types.includes("text/plain");
 }

@@ -50,6 +50,8 @@ export class Sidebar {
   }
 
   _draw() {
+    if (this._list.querySelector(".rename")) return; // drawn when the name is given
+    const focused = focusedIn(this._list);
     const wanted = this._search.value.trim().toLowerCase();
     const found = this._shown.conversations.filter((conversation) => !wanted || textOf(conversation).includes(wanted));
     const groups = grouped(found);
@@ -58,12 +60,13 @@ export class Sidebar {
     );
     const none = h("p", { className: "none" }, wanted ? "Nothing found." : "What you write is kept in this browser alone.");
     this._list.replaceChildren(...(sections.length ? sections : [none]));
+    if (focused) this._list.querySelector(`[data-id="${focused.id}"]`)?.children[focused.button]?.focus();
   }
 
   _item(conversation) {
     const title = titleOf(conversation);
     const current = conversation === this._shown.current;
-    const item = h("li", { className: current ? "item current" : "item" });
+    const item = h("li", { className: current ? "item current" : "item", dataset: { id: conversation.id } });
     const open = h("button", { type: "button", className: "open", dir: "auto", onclick: () => this._onopen(conversation) }, title);
     if (current) open.setAttribute("aria-current", "page");
     if (this._shown.busy.has(conversation.id)) open.prepend(h("span", { className: "dot busy", role: "img", "aria-label": "Answering" }));
@@ -81,18 +84,27 @@ export class Sidebar {
     const finish = (keep) => {
       if (done) return;
       done = true;
+      input.remove();
       if (keep && input.value.trim()) this._onrename(conversation, input.value.trim());
       this._draw();
     };
     input.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== "Escape") return;
       event.stopPropagation();
+      event.preventDefault(); // the key would press the button that gets the focus
       finish(event.key === "Enter");
+      this._list.querySelector(`[data-id="${conversation.id}"] .open`)?.focus();
     });
     input.addEventListener("blur", () => finish(true));
     item.replaceChildren(input);
     input.select();
   }
+}
+
+/** Whose button has the focus, and which of them it is. */
+function focusedIn(list) {
+  const item = list.contains(document.activeElement) && document.activeElement.closest(".item");
+  return item ? { id: item.dataset.id, button: [...item.children].indexOf(document.activeElement) } : null;
 }
 
 function textOf(conversation) {

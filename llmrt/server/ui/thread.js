@@ -22,7 +22,8 @@ export class Thread {
     jump.append(icon("down"));
     jump.addEventListener("click", () => this.follow());
     scroller.addEventListener("scroll", () => this._onScroll(), { passive: true });
-    new ResizeObserver(() => this._following && this._toEnd()).observe(scroller);
+    const observer = new ResizeObserver(() => this._following && this._toEnd());
+    for (const resized of [scroller, element]) observer.observe(resized); // messages have their height when they come in sight
   }
 
   /** Show a conversation from its end. */
