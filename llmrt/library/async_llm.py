@@ -21,7 +21,7 @@ from llmrt.server.fields import as_body
 from llmrt.server.models import Models
 from llmrt.server.reply import Reply
 from llmrt.server.responses import ChatChunk, ChatCompletion, Completion
-from llmrt.server.schemas import ChatBody, CompletionBody
+from llmrt.server.schemas import ChatBody, CompletionBody, EmbeddingBody
 from llmrt.server.served_model import Offer
 from llmrt.server.text_completion import Texts, admit_completion, completion_chunks, whole_completion
 from llmrt.text.tokenizer import Tokenizer
@@ -84,6 +84,7 @@ class AsyncLLM:
 
     async def chat(self, messages: Messages, **fields: Any) -> ChatCompletion:
         """Answer a conversation; a text is one message of the user. Raises ``LlmrtError``."""
+        _refuse_stream(fields)
         async with self._chat(messages, fields) as reply:
             return await chat_completion(reply)
 
@@ -95,6 +96,7 @@ class AsyncLLM:
 
     async def complete(self, prompt: Prompts, **fields: Any) -> Completion:
         """Continue a text, token ids, or several of them side by side, as plain text. Raises ``LlmrtError``."""
+        _refuse_stream(fields)
         async with self._complete(prompt, fields) as texts:
             return await whole_completion(texts)
 
@@ -111,9 +113,13 @@ class AsyncLLM:
         self, texts: str | Sequence[str], *, pooling: Pooling = "mean", normalize: bool = True, model: str | None = None
     ) -> list[Vector]:
         """A vector for each text: its final hidden states, the mean of them or the last. Raises ``LlmrtError``."""
-        several = [texts] if isinstance(texts, str) else texts
-        async with self._models.use(model) as state:
-            token_ids = await asyncio.to_thread(encode_texts, state, several)
+        several = [texts] if isinstance(texts, str) else list(texts)
+        if not several:
+            return []
+        fields = {"input": several, "pooling": pooling, "normalize": normalize, "model": model}
+        body = as_body(EmbeddingBody, fields)
+        async with self._models.use(body.model) as state:
+            token_ids = await asyncio.to_thread(encode_texts, state, body.input)
             admit_texts(state, token_ids)
             return await embed_texts(state, token_ids, pooling, normalize=normalize)
 
@@ -131,8 +137,7 @@ class AsyncLLM:
 
     @asynccontextmanager
     async def _chat(self, messages: Messages, fields: Mapping[str, Any]) -> AsyncGenerator[Reply]:
-        turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-        body = as_body(ChatBody, {**fields, "messages": turns})
+        body = as_body(ChatBody, {**fields, "messages": _turns(messages)})
         async with self._models.use(body.model) as state:
             reply = await admit_chat(state, body)
             _check(reply)
@@ -145,6 +150,18 @@ class AsyncLLM:
             texts = await admit_completion(state, body)
             _check(texts.reply)
             yield texts
+
+
+def _turns(messages: object) -> object:
+    """A text is one message; what is no sequence of them goes on as it is, to be refused."""
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    return [*messages] if isinstance(messages, Sequence) else messages
+
+
+def _refuse_stream(fields: Mapping[str, Any]) -> None:
+    if fields.get("stream"):
+        raise RequestError("stream is what stream_chat and stream_complete do; leave it out.", param="stream")
 
 
 def _check(reply: Reply) -> None:

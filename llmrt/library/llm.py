@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from llmrt.engine.request import Pooling
-from llmrt.errors import LlmrtError
+from llmrt.errors import LlmrtError, RequestError
 from llmrt.library.async_llm import AsyncLLM, Messages, Prompts
 from llmrt.server.embedding import Vector
 from llmrt.server.responses import ChatChunk, ChatCompletion, Completion
@@ -62,6 +62,8 @@ class LLM:
 
     def chat_all(self, conversations: Sequence[Messages], **fields: Any) -> list[ChatCompletion]:
         """Answer several conversations side by side. Raises ``LlmrtError`` for the first that cannot be answered."""
+        if isinstance(conversations, str):
+            raise RequestError("conversations is one text; chat answers it, chat_all a list.", param="conversations")
         return self._thread.run(_together([self._llm.chat(messages, **fields) for messages in conversations]))
 
     def stream_chat(self, messages: Messages, **fields: Any) -> Generator[ChatChunk]:

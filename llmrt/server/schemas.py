@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from llmrt.engine.request import MAX_LOGPROBS
+from llmrt.engine.request import MAX_LOGPROBS, Pooling
 
 MAX_CHOICES = 128  # OpenAI's limit of n
 
@@ -33,7 +33,8 @@ def _token_biases(value: object) -> dict[int, float]:
         raise ValueError("must be an object of token ids and numbers")
     biases: dict[int, float] = {}
     for token_id, bias in value.items():
-        if not (isinstance(token_id, str) and token_id.isdecimal() and token_id.isascii()):
+        digits = str(token_id)  # JSON has texts alone as keys, a program may have numbers
+        if not (digits.isdecimal() and digits.isascii()):
             raise ValueError(f"has the key {token_id!r}; keys must be token ids")
         if isinstance(bias, bool) or not isinstance(bias, int | float):
             raise ValueError(f"gives token {token_id} a bias that is not a number")
@@ -182,3 +183,21 @@ class CompletionBody(GenerationBody):
     best_of: int | None = Field(None, ge=1)
     echo: bool | None = None
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
+
+
+class EmbeddingBody(BaseModel):
+    """``dimensions`` can only be the model's own.
+
+    Beyond OpenAI's fields: ``pooling`` of the final hidden states, "mean" unless "last" is sent, and ``normalize``, by
+    which vectors have the length 1 unless it is false.
+    """
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    model: str | None = None
+    input: Prompts
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = None
+    pooling: Pooling | None = None
+    normalize: bool | None = None
+    add_special_tokens: bool | None = None

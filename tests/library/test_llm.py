@@ -6,7 +6,7 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,7 @@ def test_a_reader_that_leaves_stops_the_answer(llm: LLM) -> None:
         ({"temperature": 9}, "temperature is 9"),
         ({"stop": [""]}, "stop"),
         ({"model": "other"}, "'other' is not served"),
+        ({"logit_bias": {-1: 1}}, "logit_bias: has the key -1"),
     ],
 )
 def test_a_wrong_field_is_named(llm: LLM, fields: dict[str, Any], message: str) -> None:
@@ -118,6 +119,24 @@ def test_a_wrong_field_is_named(llm: LLM, fields: dict[str, Any], message: str) 
         llm.chat("hello", **fields)
     with pytest.raises(RequestError, match=message):
         next(llm.stream_complete("hello", **fields))
+
+
+def test_what_is_no_conversation_and_no_vector_is_refused_and_the_model_goes_on(llm: LLM) -> None:
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: llm.chat({"role": "user", "content": "hello"}), "messages: .* list"),  # pyright: ignore[reportArgumentType]
+        (lambda: llm.chat(None), "messages: .* list"),  # pyright: ignore[reportArgumentType]
+        (lambda: llm.chat("hello", stream=True), "stream_chat"),
+        (lambda: llm.complete("hello", stream=True), "stream_complete"),
+        (lambda: llm.chat_all("hello"), "one text"),
+        (lambda: llm.embed("hello", pooling="max"), "pooling: .*'mean'"),  # pyright: ignore[reportArgumentType]
+        (lambda: llm.embed("hello", normalize="no"), "normalize"),  # pyright: ignore[reportArgumentType]
+    ]
+    for ask, message in wrong:
+        with pytest.raises(RequestError, match=message):
+            ask()
+    assert llm.embed([]) == []
+    token = llm.tokenizer.encode("hello")[0]
+    assert llm.complete("spam", logit_bias={token: 100}, **GREEDY).choices[0].text == "hello" * COUNT
 
 
 def test_fewer_tokens_than_were_asked_for_are_told_of(llm: LLM, caplog: pytest.LogCaptureFixture) -> None:
@@ -137,6 +156,9 @@ def test_a_prompt_beyond_the_context_is_refused(llm: LLM) -> None:
         ({"quantt": "int4"}, "no setting 'quantt'"),
         ({"threads": "two"}, r"threads: Expected int \| null, got str"),
         ({"quant": "int5"}, "^quant is 'int5'"),
+        ({"dtype": "float16"}, "^dtype is 'float16'; it must be one of auto, fp32"),
+        ({"speculate": "always"}, "^speculate is 'always'; it must be one of auto, ngram, off"),
+        ({"max_num_batched_tokens": 0}, "^max_num_batched_tokens is 0"),
         ({"context_length": -4}, "^context_length is -4"),
     ],
 )

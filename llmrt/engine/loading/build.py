@@ -15,7 +15,7 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading.adapter_weights import AdapterWeights
 from llmrt.engine.loading.build_disk_cache import open_disk_cache
 from llmrt.engine.loading.build_runner import allocate_kv, attention_backend, is_native, make_runner
-from llmrt.engine.loading.build_speculation import make_speculation, plan_draft
+from llmrt.engine.loading.build_speculation import GUESSES, make_speculation, plan_draft
 from llmrt.engine.loading.load_model import Model, load_model, open_model, settle
 from llmrt.engine.planning.memory import budget_of, plan_memory
 from llmrt.engine.planning.placement import free_memory, unused_memory
@@ -100,6 +100,9 @@ def _adapter_bytes(config: EngineConfig) -> int:
 
 
 def _check(config: EngineConfig) -> None:
-    for flag, value in (("--threads", config.threads), ("--max-num-seqs", config.max_num_seqs)):
+    for flag in ("--threads", "--max-num-seqs", "--max-num-batched-tokens", "--block-size"):
+        value = getattr(config, flag.removeprefix("--").replace("-", "_"))
         if value is not None and value < 1:
             raise ConfigError(f"{flag} is {value}; it must be at least 1.")
+    if config.speculate not in GUESSES:
+        raise ConfigError(f"--speculate is {config.speculate!r}; it must be one of {', '.join(GUESSES)}.")

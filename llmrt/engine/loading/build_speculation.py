@@ -23,6 +23,7 @@ from llmrt.model.load import Progress
 from llmrt.model.packed_file import PackedCheckpoint
 from llmrt.text.tokenizer import load_tokenizer
 
+GUESSES = ("auto", "ngram", "off")
 _KV_SHARE = 0.1  # of what its weights leave, beyond one full context
 
 

@@ -9,36 +9,16 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict
 
-from llmrt.engine.request import Pooling
 from llmrt.server.body import json_body
 from llmrt.server.dependencies import State
 from llmrt.server.embedding import Vector, admit_texts, check_dimensions, embed_texts, encode_texts
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
-from llmrt.server.schemas import Prompts
+from llmrt.server.schemas import EmbeddingBody
 from llmrt.server.state import ServerState
 from llmrt.server.stream import until_disconnect
 
 router = APIRouter()
-
-
-class EmbeddingBody(BaseModel):
-    """``dimensions`` can only be the model's own.
-
-    Beyond OpenAI's fields: ``pooling`` of the final hidden states, "mean" unless "last" is sent, and ``normalize``, by
-    which vectors have the length 1 unless it is false.
-    """
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
-
-    model: str | None = None
-    input: Prompts
-    encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = None
-    pooling: Pooling | None = None
-    normalize: bool | None = None
-    add_special_tokens: bool | None = None
 
 
 class Embedding(Struct, frozen=True):
