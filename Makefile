@@ -3,6 +3,7 @@
 # make kernels  the GPU kernels alone: run by Triton's interpreter, and compiled for every target, without a GPU
 # make conformance  other people's testers and clients of the APIs, those for JavaScript too
 # make ui     the web page in a Chromium: what a person sees and does
+# make sanitize  the native library with its memory, its arithmetic and its threads watched
 # make neon   the native library's ARM kernels, cross-compiled and compared in an emulator
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ CONFORMANCE ?= .venv-conformance
 # The environment's mark for `make ui`.
 DRIVING = $(VENV)/.installed-ui
 
-.PHONY: chat serve test kernels ui conformance lint format types neon image clean peers compare report
+.PHONY: chat serve test kernels ui conformance lint format types sanitize neon image clean peers compare report
 
 # With PROMPT, or with input from a pipe, it answers and exits. Greedy, so that the answer is the same every time.
 chat: $(RUNTIME)
@@ -121,6 +122,21 @@ report: $(BENCHING)
 $(BENCHING): $(RUNTIME)
 	@$(PIP) install --constraint constraints.txt --editable '.[bench]'
 	@touch $@
+
+# Python itself is not built so: the sanitizer has to be loaded before it, and then finds no exceptions of C++ by itself.
+SANITIZED = cmake -S kernels -DCMAKE_BUILD_TYPE=Sanitized
+PRELOADED = $$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)
+NATIVE_TESTS = tests/kernels/test_cpu_linear.py tests/kernels/test_cpu_moe.py tests/kernels/test_lora.py
+
+sanitize: $(TESTING)
+	$(SANITIZED) -B build/address -DCMAKE_CXX_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g1"
+	cmake --build build/address --parallel --target compare_isas
+	build/address/compare_isas
+	LD_PRELOAD="$(PRELOADED)" ASAN_OPTIONS=detect_leaks=0 LLMRT_NATIVE=build/address \
+	  $(VENV)/bin/python -m pytest -p tests.other_library $(NATIVE_TESTS)
+	$(SANITIZED) -B build/thread -DCMAKE_CXX_FLAGS="-fsanitize=thread -g1"
+	cmake --build build/thread --parallel --target late_thread
+	build/thread/late_thread
 
 # Only on Linux: processors are asked for their features in its way.
 neon:
