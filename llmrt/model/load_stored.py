@@ -38,6 +38,7 @@ def load_as_stored(
     others: dict[str, Tensor] = {}
     for name in slots.keys() - schemes.keys():
         place(others, decoder, slots[name], read_tensor(checkpoint, name, slots[name]))
+        progress(math.prod(slots[name].shape))
     with torch_threads():
         for parameter, names in _by_parameter(slots, schemes).items():
             pieces: list[PackedWeight] = []

@@ -175,10 +175,11 @@ class ChatBody(GenerationBody):
 class CompletionBody(GenerationBody):
     """``POST /v1/completions``. ``max_tokens`` is OpenAI's 16 unless it is sent; with ``echo`` it may be 0.
 
-    ``best_of`` may be ``n``: all answers are given.
+    ``best_of`` may be ``n``: all answers are given. With ``suffix`` a model for code fills the gap before it.
     """
 
     prompt: Prompts
+    suffix: str | None = None
     max_tokens: int | None = Field(None, ge=0)
     best_of: int | None = Field(None, ge=1)
     echo: bool | None = None

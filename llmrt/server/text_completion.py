@@ -19,6 +19,7 @@ from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import CompletionBody
 from llmrt.server.state import ServerState
 from llmrt.server.structured import body_grammar
+from llmrt.text.gaps import gap_prompt
 
 _DEFAULT_MAX_TOKENS = 16  # OpenAI's
 
@@ -51,6 +52,8 @@ async def admit_text(
         raise RequestError("max_tokens is 0; without echo it must be at least 1.", param="max_tokens")
     if body.best_of not in (None, 1, body.n):
         raise RequestError(f"best_of is {body.best_of}; it must be n, for no answers are dropped.", param="best_of")
+    if body.suffix and (body.echo or not all(isinstance(prompt, str) for prompt in body.prompt)):
+        raise RequestError("suffix goes with prompts of text and without echo.", param="suffix")
     prompts = await asyncio.to_thread(_encode, state, body)
     grammar = await asyncio.to_thread(body_grammar, body)
     return admit(
@@ -91,17 +94,20 @@ async def completion_chunks(texts: Texts) -> AsyncGenerator[Completion, None]:
 
 
 def _encode(state: ServerState, body: CompletionBody) -> list[list[int]]:
-    prompts: list[list[int]] = []
-    for prompt in body.prompt:
-        if isinstance(prompt, str):
-            special = body.add_special_tokens is not False
-            prompts.append(state.model.tokenizer.encode(prompt, add_special_tokens=special))
-        else:
-            check_ids(prompt, state.engine.info.vocab_size, "prompt")
-            prompts.append(prompt)
+    prompts = [_prompt_ids(state, body, prompt) for prompt in body.prompt]
     if not all(prompts):
         raise RequestError("The prompt is empty: it has no tokens.", param="prompt")
     return prompts
+
+
+def _prompt_ids(state: ServerState, body: CompletionBody, prompt: str | list[int]) -> list[int]:
+    special = body.add_special_tokens is not False
+    if isinstance(prompt, str) and body.suffix:
+        return gap_prompt(state.model.tokenizer, prompt, body.suffix, add_special_tokens=special)
+    if isinstance(prompt, str):
+        return state.model.tokenizer.encode(prompt, add_special_tokens=special)
+    check_ids(prompt, state.engine.info.vocab_size, "prompt")
+    return prompt
 
 
 def _echo(state: ServerState, body: CompletionBody, prompt: str | list[int]) -> str:

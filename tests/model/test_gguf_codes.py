@@ -19,6 +19,7 @@ from llmrt.errors import CheckpointError, ConfigError
 from llmrt.model.gguf_codes import codes_of
 from llmrt.model.gguf_schemes import SCHEMES
 from llmrt.model.packed_linear import PackedModule
+from llmrt.model.tensor_slots import num_parameters
 from llmrt.quant.stored_codes import holds
 from llmrt_kernels.reference.linear_packed import dequantize
 from tests.engine.test_loaded_bytes import held
@@ -148,6 +149,15 @@ def test_what_quant_means_for_a_file_in_codes(quant: str, settled: str, tmp_path
     path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", Kind.Q8_0)
     config, notices = settle(open_model(path), EngineConfig(quant=quant))
     assert (config.quant, notices) == (settled, [])
+
+
+@pytest.mark.parametrize("quant", ["stored", "none", "int4"])
+def test_progress_ends_at_all_parameters(quant: str, tmp_path: Path) -> None:
+    model = open_model(write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", Kind.Q8_0))
+    done: list[int] = []
+    config, _ = settle(model, EngineConfig(quant=quant, device="cpu"))
+    load_model(model, config, 64, done.append, keep=False)
+    assert sum(done) == num_parameters(model.config)
 
 
 def test_a_file_of_floats_stays_one(tmp_path: Path) -> None:

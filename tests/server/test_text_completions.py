@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from serving import error_of, records, streamed_text
+import tokenizers
+from serving import SPECIALS, error_of, records, serving, streamed_text, write_model
 
+from llmrt.config import ServerSettings
 from llmrt.engine.request import TokenLogprob
 from llmrt.server.choice import Delta
 from llmrt.server.shared_scores import SharedScores
@@ -171,6 +174,8 @@ def test_c41_token_ids(http: httpx.Client) -> None:
         ({"prompt": [-1]}, "prompt"),
         ({"prompt": {"text": "a"}}, "prompt"),
         ({"prompt": "a", "suffix": "b"}, "suffix"),
+        ({"prompt": [97], "suffix": "b"}, "suffix"),
+        ({"prompt": "a", "suffix": "b", "echo": True}, "suffix"),
         ({"prompt": "a", "best_of": 3}, "best_of"),
         ({"prompt": "a", "logprobs": 21}, "logprobs"),
         ({"prompt": "a", "logprobs": True}, "logprobs"),
@@ -180,6 +185,24 @@ def test_c41_token_ids(http: httpx.Client) -> None:
 )
 def test_c41_faults(http: httpx.Client, body: dict[str, Any], param: str) -> None:
     assert error_of(complete(http, **body), 400)["param"] == param
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+        ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+        ("<\uff5cfim\u2581begin\uff5c>", "<\uff5cfim\u2581hole\uff5c>", "<\uff5cfim\u2581end\uff5c>"),
+    ],
+)
+def test_c41_a_gap_is_filled_between_the_marks_of_the_model(tmp_path: Path, marks: tuple[str, str, str]) -> None:
+    path = write_model(tmp_path / "coder", specials=(*SPECIALS, *marks))
+    ids = {mark: tokenizers.Tokenizer.from_file(str(path / "tokenizer.json")).token_to_id(mark) for mark in marks}
+    with serving(path, ServerSettings()) as served:
+        body = {"prompt": f"a{marks[1]}", "suffix": "b", "return_token_ids": True}
+        (choice,) = httpx.post(f"{served.url}/v1/completions", json=body).json()["choices"]
+    expected = [ids[marks[0]], *f"a{marks[1]}".encode(), ids[marks[1]], *b"b", ids[marks[2]]]
+    assert choice["prompt_token_ids"] == expected
 
 
 def test_c16_overflow_names_the_prompt(http: httpx.Client) -> None:
