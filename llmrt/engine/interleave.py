@@ -38,19 +38,23 @@ class Interleave:
         """Layers of a step of prompts, as many as the pace allows, and a token for all who decode."""
         self._forget_who_left()  # who was aborted
         if decoding := self._scheduler.decoding:
-            self._pace.weigh(self._scheduler.num_running - len(decoding), len(decoding))
             self._draft(decoding)
-        scheduled = self._scheduler.schedule(self._prompt_tokens(bool(decoding)))
+        scheduled = self._scheduler.schedule(self._prompt_tokens(len(decoding)))
         self._forget_who_left()  # who was preempted
         tokens = {request: num_tokens for request, num_tokens in scheduled.items() if request.is_decoding}
         if len(tokens) < len(scheduled):
             self._prefill = self._runner.begin({r: n for r, n in scheduled.items() if r not in tokens})
         return [*self._compute_layers(bool(tokens)), *self._decode(tokens)]
 
-    def _prompt_tokens(self, others_decode: bool) -> int | None:
+    def _prompt_tokens(self, num_decoding: int) -> int | None:
+        """Of the next step at most; None where prompts are alone, or where there are none."""
+        num_prompts = self._scheduler.num_running - num_decoding
+        beside_others = num_decoding and num_prompts + self._scheduler.num_waiting
+        if beside_others:
+            self._pace.weigh(num_prompts, num_decoding)
         if self._prefill is not None:
             return 0
-        return self._pace.prompt_tokens() if others_decode else None
+        return self._pace.prompt_tokens() if beside_others else None
 
     def _draft(self, decoding: list[Request]) -> None:
         if self._speculation is not None and self._runner.verifies:

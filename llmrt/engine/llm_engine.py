@@ -145,7 +145,8 @@ class LLMEngine:
         outputs = self._admit_compiled()
         if self._is_computing:
             outputs += self._step()
-        self.scheduler.advance_disk()
+        if self.scheduler.kv.has_disk_work:
+            self.scheduler.advance_disk()
         self._let_adapters_go()
         return outputs
 

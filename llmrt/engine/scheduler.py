@@ -227,9 +227,12 @@ class Scheduler:
 
     def _schedule_decode(self, request: Request, scheduled: SchedulerOutput) -> None:
         """Add its last token to the step, and its draft if there are blocks for that without taking another's."""
-        if not self.kv.allocate_slots(request, 1 + len(request.draft)):
+        num_tokens = 1 + len(request.draft)
+        if request in self._running and self.kv.allocate_slots(request, num_tokens):
+            scheduled[request] = num_tokens
+        else:
             request.draft = ()
-        self._schedule(request, 1 + len(request.draft), scheduled)
+            self._schedule(request, 1, scheduled)
 
     def _mark_computed(self, request: Request, num_tokens: int) -> None:
         self.kv.mark_computed(request, num_tokens)
@@ -315,6 +318,8 @@ class Scheduler:
 
 def _end_draft(request: Request, result: StepResult | None) -> int:
     """Make the accepted tokens of its draft the request's; returns how many others there were, to be forgotten."""
+    if not request.draft:
+        return 0
     accepted = result.accepted if isinstance(result, SampledToken) else ()
     request.token_ids += [token.token_id for token in accepted]
     num_refused = len(request.draft) - len(accepted)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,14 +137,10 @@ class EngineClient:
         if not self._living.cancelled():
             self._living.result()
 
-    async def generate(self, requests: Sequence[Submit]) -> AsyncGenerator[RequestOutput, None]:
+    def generate(self, requests: Sequence[Submit]) -> AsyncGenerator[RequestOutput, None]:
         """See ``EngineProcess.generate``."""
         self.check_ready()
-        async with aclosing(self._process.generate(requests, self._request_seconds)) as outputs:
-            with self._metrics.watch(requests) as watch:
-                async for output in outputs:
-                    watch.see(output)
-                    yield output
+        return self._process.generate(requests, self._metrics, self._request_seconds)
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load a LoRA adapter, in every engine that follows too. Raises ``LlmrtError`` for one that cannot be used."""

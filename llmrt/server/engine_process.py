@@ -46,6 +46,7 @@ from llmrt.errors import (
     RequestError,
     SlowClientError,
 )
+from llmrt.server.metrics import ModelMetrics
 from llmrt.server.standstill import processor_seconds, standstill
 
 logger = logging.getLogger("llmrt.server")
@@ -152,9 +153,9 @@ class EngineProcess:
         return await asyncio.shield(self._ended)
 
     async def generate(
-        self, requests: Sequence[Submit], seconds: float | None = None
+        self, requests: Sequence[Submit], metrics: ModelMetrics, seconds: float | None = None
     ) -> AsyncGenerator[RequestOutput, None]:
-        """The outputs of all ``requests`` as they come, until each has finished.
+        """The outputs of all ``requests`` as they come, until each has finished; ``metrics`` are told of them.
 
         Closing the generator early aborts what is unfinished. Raises ``EngineDeadError`` or ``EngineLoadingError``
         when there is no engine, also midway, ``DeadlineError`` after ``seconds``, and ``SlowClientError`` when
@@ -165,15 +166,17 @@ class EngineProcess:
         unfinished = {request.request_id for request in requests}
         deadline = self._deadline(seconds, queue, unfinished)
         try:
-            for request in requests:
-                self._submit(request, queue)
-            while unfinished:
-                output = await queue.get()
-                if isinstance(output, LlmrtError):
-                    raise output
-                if output.finish_reason is not None:
-                    unfinished.discard(output.request_id)
-                yield output
+            with metrics.watch(requests) as watch:
+                for request in requests:
+                    self._submit(request, queue)
+                while unfinished:
+                    output = await queue.get()
+                    if isinstance(output, LlmrtError):
+                        raise output
+                    watch.see(output)
+                    if output.finish_reason is not None:
+                        unfinished.discard(output.request_id)
+                    yield output
         finally:
             if deadline is not None:
                 deadline.cancel()

@@ -15,7 +15,7 @@ RecordT_contra = TypeVar("RecordT_contra", bound=Struct, contravariant=True)
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 # Legal in JSON, but many clients split an event's lines there.
-_LINE_BREAKS = (("\u2028", b"\\u2028"), ("\u2029", b"\\u2029"), ("\u0085", b"\\u0085"))
+_LINE_BREAKS = (("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029"), ("\u0085".encode(), b"\\u0085"))
 
 
 class Framing(Protocol[RecordT_contra]):
@@ -71,6 +71,8 @@ def named_event(record: Struct) -> bytes:
 
 def on_one_line(content: bytes) -> bytes:
     """JSON without the characters that clients may take for the end of a line."""
+    if content.isascii():
+        return content
     for character, escape in _LINE_BREAKS:
-        content = content.replace(character.encode("utf-8"), escape)
+        content = content.replace(character, escape)
     return content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -77,13 +77,16 @@ class Answer:
     stop_reason: str | None = None
 
 
-async def run(engine: EngineClient, tokenizer: Tokenizer, job: Job) -> AsyncGenerator[Delta, None]:
-    """The deltas of all choices as they come; the last of each has a ``finish_reason``.
+async def run(
+    engine: EngineClient, tokenizer: Tokenizer, job: Job, note: Callable[[Delta], None]
+) -> AsyncGenerator[Delta, None]:
+    """The deltas of all choices as they come, of which ``note`` is told; the last of each has a ``finish_reason``.
 
     Closing the generator aborts what is unfinished. Raises ``EngineDeadError`` when the engine dies,
     ``RequestError`` for a request that it refuses and ``LlmrtError`` for one that it fails to finish.
     """
-    submits, scores = job.submits(), SharedScores(job.n)
+    submits = job.submits()
+    scores = None if job.params.prompt_logprobs is None else SharedScores(job.n)
     choices = {submit.request_id: _choice(i, tokenizer, job) for i, submit in enumerate(submits)}
     async with aclosing(engine.generate(submits)) as outputs:
         async for output in outputs:
@@ -93,11 +96,11 @@ async def run(engine: EngineClient, tokenizer: Tokenizer, job: Job) -> AsyncGene
             delta = choice.advance(output)
             if choice.finished and output.finish_reason is None:
                 engine.abort(output.request_id)
-            if delta is not None and job.params.prompt_logprobs is None:
-                yield delta
-            elif delta is not None:
-                for shared in scores.share(delta):
-                    yield shared
+            if delta is None:
+                continue
+            for shown in (delta,) if scores is None else scores.share(delta):
+                note(shown)
+                yield shown
 
 
 async def collect(deltas: AsyncIterable[Delta], num_choices: int) -> list[Answer]:

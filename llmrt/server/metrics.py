@@ -182,8 +182,8 @@ class Watch:
             life.told_at = now
 
     def _tell_tokens(self, life: _Life) -> None:
+        self.metrics.count("generation_tokens", sum(num_tokens for _, num_tokens in life.untold))
         for seconds, num_tokens in life.untold:
-            self.metrics.count("generation_tokens", num_tokens)
             for _ in range(num_tokens):
                 self.metrics.observe("inter_token_latency_seconds", seconds / num_tokens)
                 self.metrics.observe("time_per_output_token_seconds", seconds / num_tokens)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from llmrt.errors import RequestError
@@ -70,12 +69,9 @@ class Reply:
         options = self.body.stream_options
         return options is not None and bool(options.include_usage)
 
-    async def deltas(self) -> AsyncGenerator[Delta, None]:
+    def deltas(self) -> AsyncGenerator[Delta, None]:
         """Run the job, counting what it gives."""
-        async with aclosing(run(self.state.engine, self.state.model.tokenizer, self.job)) as deltas:
-            async for delta in deltas:
-                self.count.add(delta)
-                yield delta
+        return run(self.state.engine, self.state.model.tokenizer, self.job, self.count.add)
 
 
 def check_body(state: ServerState, body: GenerationBody) -> None:

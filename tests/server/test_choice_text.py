@@ -12,6 +12,7 @@ from tokenizers import decoders, models
 
 from llmrt.engine.messages import Submit
 from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
+from llmrt.server.choice import Delta
 from llmrt.server.generation import Job, collect, run
 from llmrt.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -51,7 +52,9 @@ async def answer(tokenizer: Tokenizer, token_ids: Sequence[int], *, strip: bool)
         strip_leading_space=strip and tokenizer.strips_leading_space,
     )
     engine: Any = OneByOne(token_ids)
-    (whole,) = await collect(run(engine, tokenizer, job), 1)
+    deltas: list[Delta] = []
+    (whole,) = await collect(run(engine, tokenizer, job, deltas.append), 1)
+    assert "".join(delta.text for delta in deltas) == whole.text
     return whole.text, b"".join(token.data for token in whole.logprobs)
 
 

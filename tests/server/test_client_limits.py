@@ -24,6 +24,7 @@ from llmrt.errors import OverloadedError, SlowClientError
 from llmrt.server import engine_process
 from llmrt.server.client_limits import ClientLimits
 from llmrt.server.engine_process import EngineProcess
+from llmrt.server.metrics import Metrics
 
 MAX_BODY = 3000
 HEAD = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -162,7 +163,7 @@ async def test_outputs_that_are_left_behind_are_bounded(model_path: Path, monkey
     engine = await EngineProcess.start(model_path, EngineConfig(), WORKER)
     await engine.ready()
     submit = Submit("slow", [*b"@forever"], SamplingParams())
-    async with aclosing(engine.generate([submit])) as outputs:
+    async with aclosing(engine.generate([submit], Metrics().of_model(""))) as outputs:
         await anext(outputs)
         num_read = 1
         while engine.num_open:

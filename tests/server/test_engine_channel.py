@@ -17,6 +17,7 @@ from llmrt.engine.messages import Abort, FromEngine, Outputs, Submit
 from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
 from llmrt.errors import EngineDeadError, EngineLoadingError, LlmrtError
 from llmrt.server.engine_process import EngineProcess
+from llmrt.server.metrics import Metrics
 from llmrt.text.tokenizer import load_tokenizer
 
 PARAMS = SamplingParams(logit_bias={3: -1.5}, stop_token_ids=frozenset({267}), seed=2**63 - 1, max_tokens=20)
@@ -71,7 +72,7 @@ async def test_outputs_of_several_requests_come_until_all_have_finished(model_pa
     assert client.info == ready and ready.context_length == 512
     texts = {"a": "first", "b": "the second"}
     got: dict[str, list[int]] = {"a": [], "b": []}
-    async with aclosing(client.generate([submit(*item) for item in texts.items()])) as outputs:
+    async with aclosing(client.generate([submit(*item) for item in texts.items()], Metrics().of_model(""))) as outputs:
         async for output in outputs:
             got[output.request_id] += output.token_ids
             finished = output.finish_reason
@@ -84,7 +85,9 @@ async def test_outputs_of_several_requests_come_until_all_have_finished(model_pa
 async def test_leaving_early_aborts_and_abort_ends_the_outputs(model_path: Path) -> None:
     client = await client_of(model_path)
     await client.ready()
-    async with aclosing(client.generate([submit("left", "@hang"), submit("too", "@hang")])) as outputs:
+    async with aclosing(
+        client.generate([submit("left", "@hang"), submit("too", "@hang")], Metrics().of_model(""))
+    ) as outputs:
         reading = asyncio.ensure_future(anext(outputs))
         while client.num_open < 2:
             await asyncio.sleep(0)
@@ -133,7 +136,7 @@ async def test_a_model_that_cannot_be_loaded(model_path: Path) -> None:
 
 async def _text(client: EngineProcess, request: Submit, path: Path | None = None) -> str:
     tokens: list[int] = []
-    async with aclosing(client.generate([request])) as outputs:
+    async with aclosing(client.generate([request], Metrics().of_model(""))) as outputs:
         async for output in outputs:
             tokens += output.token_ids
     return load_tokenizer(path).decode(tokens) if path else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
@@ -35,13 +35,13 @@ class CpuRunner:
         """See ``ModelRunner``. Only a tape's rows are the same to the last bit as those of a step without drafts."""
         return self._tapes is not None and self._tapes.possible
 
-    def execute(self, scheduled: SchedulerOutput) -> dict[Request, StepResult]:
+    def execute(self, scheduled: SchedulerOutput) -> Mapping[Request, StepResult]:
         """See ``ModelRunner``."""
         requests = list(scheduled)
         if self._tapes is not None and self._tapes.possible:
             step = self._tapes.run(requests)
             if step is not None:
-                return dict(verify(step.logits, requests, step.likeliest))
+                return verify(step.logits, requests, step.likeliest)
         prefill = self.begin(dict.fromkeys(requests, 1))
         while not prefill.advance():
             pass
