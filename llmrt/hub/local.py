@@ -43,6 +43,8 @@ def local_artifact(model: str, revision: str | None = None) -> ModelArtifact | N
 def check_weights(folder: Path) -> None:
     """Raise CheckpointError unless ``folder`` has a configuration and all of its safetensors."""
     layout = layout_of(folder)
+    if (folder / "adapter_config.json").is_file() and not (folder / layout.config).is_file():
+        raise CheckpointError(f"{folder} is a LoRA adapter; name the model that it is for, and this with --lora")
     if not (folder / layout.config).is_file():
         raise CheckpointError(f"{folder} has no {layout.config} and no GGUF file: it is not a model")
     if (folder / layout.index).is_file():

@@ -58,7 +58,12 @@ def render_prompt(model: ServedModel, body: ChatBody, tools: ToolUse | None) -> 
     continues = _continues(body)
     shown = [] if tools is None else tools.shown
     history = chat.history(body.messages, shown)
-    text = _render_continued(chat, history, shown, variables) if continues else chat.render(history, shown, **variables)
+    begins = body.add_generation_prompt is not False
+    text = (
+        _render_continued(chat, history, shown, variables)
+        if continues
+        else chat.render(history, shown, add_generation_prompt=begins, **variables)
+    )
     return ChatPrompt(text, continues, _thoughts(chat, text, history[-1]["content"] if continues else ""))
 
 
@@ -117,9 +122,16 @@ def _continues(body: ChatBody) -> bool:
             "continue_final_message needs a last message with the role 'assistant'.",
             param="continue_final_message",
         )
+    if body.continue_final_message and body.add_generation_prompt:
+        raise RequestError(
+            "add_generation_prompt begins a new message, and continue_final_message goes on with the last; send one.",
+            param="add_generation_prompt",
+        )
     if last and body.messages[-1].get("tool_calls"):
         raise RequestError("The last message calls tools; the tools' answers must follow it.", param="messages")
-    return last and body.continue_final_message is not False
+    if body.continue_final_message is None:
+        return last and body.add_generation_prompt is None
+    return body.continue_final_message
 
 
 def _render_continued(

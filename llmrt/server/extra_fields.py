@@ -45,11 +45,12 @@ HARMLESS = frozenset(
 )
 
 UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for nothing
-    "add_generation_prompt": (True,),
     "allowed_token_ids": ([],),
     "audio": (),
     "bad_words": ([],),
     "best_of": (1,),
+    "chat_template": (),
+    "detokenize": (True,),
     "documents": ([],),
     "dry_multiplier": (0,),
     "echo": (False,),
@@ -61,7 +62,10 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "logits_processors": ([],),
     "mirostat": (0,),
     "modalities": (["text"],),
+    "n_predict": (-1,),
+    "prompt_embeds": (),
     "prompt_logprobs": (),
+    "repeat_penalty": (1,),
     "skip_special_tokens": (True,),
     "suffix": ("",),
     "tfs_z": (1,),
@@ -77,6 +81,8 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
 _INSTEAD: Mapping[str, str] = {
     "function_call": "is the old form of tool_choice, which this server reads",
     "functions": "is the old form of tools, which this server reads",
+    "n_predict": "is called max_tokens by this server",
+    "repeat_penalty": "is called repetition_penalty by this server",
 }
 
 OPENAI = FieldPolicy(HARMLESS, UNSUPPORTED, _INSTEAD)

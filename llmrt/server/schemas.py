@@ -156,8 +156,9 @@ class ChatBody(GenerationBody):
     """``POST /v1/chat/completions``.
 
     A last message of the assistant is continued: the answer holds only what comes after it.
-    ``continue_final_message: false`` asks for a new message instead. ``chat_template_kwargs`` are variables
-    for the model's chat template, and so is ``reasoning_effort`` where the template knows it.
+    ``continue_final_message: false`` asks for a new message instead, and ``add_generation_prompt: false`` leaves out
+    how one begins. ``chat_template_kwargs`` are variables for the model's chat template, and so is
+    ``reasoning_effort`` where the template knows it.
     """
 
     messages: list[dict[str, Any]] = Field(min_length=1)
@@ -165,6 +166,7 @@ class ChatBody(GenerationBody):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: str | None = None
     tools: list[ToolSpec] | None = None

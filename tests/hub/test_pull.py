@@ -223,6 +223,7 @@ def test_local_paths_come_first(tmp_path: Path, said: list[str], monkeypatch: py
         ({"config.json": "{}"}, "no safetensors"),
         ({"config.json": "{}", "pytorch_model.bin": "x"}, "run code"),
         ({"a.gguf": "x", "b.gguf": "x"}, "several GGUF files"),
+        ({"adapter_config.json": "{}", "adapter_model.safetensors": "x"}, "LoRA adapter.*--lora"),
         ({"config.json": "{}", "model.safetensors.index.json": "{"}, "no readable weight_map"),
         ({"config.json": "{}", "model.safetensors.index.json": '{"weight_map": {"w": "s"}}'}, "s is missing"),
     ],

@@ -7,6 +7,8 @@ import openai
 import pytest
 from serving import Served, chat, content, eventually, records, streamed_text
 
+from llmrt import __version__
+
 HELLO = [{"role": "user", "content": "hello the ☃ world"}]
 
 
@@ -187,3 +189,4 @@ def test_a_kept_alive_connection_serves_after_a_stream(server: Served) -> None:
         for _ in range(3):
             assert streamed_text(chat(client, "hello", stream=True)) == "hello"
         assert client.get("/health").json() == {"status": "ok"}
+        assert client.get("/version").json() == {"version": __version__}

@@ -84,9 +84,23 @@ def test_c40_a_new_message_when_asked(http: httpx.Client) -> None:
     assert text.endswith("<im_start|>assistant done <im_start|>assistant ")
 
 
+def test_c40_how_a_message_begins_may_be_left_out(http: httpx.Client) -> None:
+    done = {"role": "assistant", "content": "done"}
+    shown = prompt(http, [USER], add_generation_prompt=False)
+    assert shown and shown + "<im_start|>assistant " == prompt(http, [USER], add_generation_prompt=True)
+    assert prompt(http, [USER, done], add_generation_prompt=False).endswith("assistant done ")
+    fields = {"add_generation_prompt": False, "continue_final_message": True}  # as vLLM wants it
+    assert prompt(http, [USER, done], **fields) == prompt(http, [USER, done])
+
+
 @pytest.mark.parametrize(
     ("messages", "fields", "param"),
     [
+        (
+            [USER, {"role": "assistant", "content": "a"}],
+            {"continue_final_message": True, "add_generation_prompt": True},
+            "add_generation_prompt",
+        ),
         ([USER, {"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}], {}, "messages"),
         ([USER, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}], {}, "messages"),
         ([USER], {"continue_final_message": True}, "continue_final_message"),

@@ -185,7 +185,7 @@ def test_blocks_of_the_cache_have_vllms_names() -> None:
     assert (sample.labels, sample.value) == ({"model_name": "a", "block_size": "16", "num_gpu_blocks": "99"}, 1)
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/api/tags", "/api/version"])
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/version", "/api/tags", "/api/version"])
 def test_monitors_may_ask_for_the_head_alone(http: httpx.Client, path: str) -> None:
     head = http.head(path)
     assert (head.status_code, head.text) == (200, "") and int(head.headers["content-length"]) > 0

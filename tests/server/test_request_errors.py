@@ -147,6 +147,12 @@ def test_c39_content_type_method_and_path(http: httpx.Client) -> None:
     assert error_of(http.post(f"{CHAT}/", content=body), 404)["code"] == "unknown_url"
 
 
+def test_a_field_of_another_server_says_what_it_is_called_here(http: httpx.Client) -> None:
+    for field, name in (({"n_predict": 5}, "max_tokens"), ({"repeat_penalty": 1.1}, "repetition_penalty")):
+        error = error_of(http.post(CHAT, json={"messages": USER, **field}), 400)
+        assert [error["param"]] == [*field] and name in error["message"]
+
+
 def test_c8_no_body_is_a_fault_of_the_server(http: httpx.Client) -> None:
     """Every field with values of every kind, in both routes: an answer or a 400 that names a field."""
     rng = random.Random(0)

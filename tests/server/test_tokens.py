@@ -65,7 +65,7 @@ def test_a_conversation_is_what_chat_answers(http: httpx.Client, last: list[dict
         ("/tokenize", {"prompt": "a", "with_pieces": True}, "with_pieces"),
         ("/tokenize", {"messages": [{"role": "user"}]}, "messages[0].content"),
         ("/tokenize", {"messages": []}, "messages"),
-        ("/tokenize", {"messages": USER, "add_generation_prompt": False}, "add_generation_prompt"),
+        ("/tokenize", {"messages": USER, "chat_template": "{{ messages }}"}, "chat_template"),
         ("/tokenize", {"prompt": "a", "model": "other"}, "model"),
         ("/detokenize", {}, "tokens"),
         ("/detokenize", {"tokens": [10**6]}, "tokens"),
