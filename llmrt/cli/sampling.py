@@ -66,8 +66,8 @@ def override(params: SamplingParams, **options: Any) -> SamplingParams:
 
 def check(params: SamplingParams, vocab_size: int) -> None:
     """Raise ``RequestError`` for values that cannot be served, and for an answer of no tokens."""
-    if params.max_tokens == 0:
-        raise RequestError("max_tokens is 0; it must be at least 1.", param="max_tokens")
+    if params.max_tokens is not None and params.max_tokens < 1:
+        raise RequestError(f"max_tokens is {params.max_tokens}; it must be at least 1.", param="max_tokens")
     params.validate(vocab_size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import signal
 import subprocess
@@ -33,6 +34,13 @@ class TemplateProcess:
     def render(self, source: str, variables: Mapping[str, object]) -> str:
         """The text of the template, for ``variables`` that JSON has. Raises ``TemplateError`` where it makes none."""
         return self._ask({"ask": "render", "source": source, "variables": variables})
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            with self._process as process:
+                process.kill()
+            self._process = None
 
     def _ask(self, request: Mapping[str, object]) -> Any:
         line = json.dumps(request).encode("ascii") + b"\n"
@@ -73,3 +81,4 @@ class TemplateProcess:
 
 
 TEMPLATES = TemplateProcess()
+atexit.register(TEMPLATES.close)

@@ -212,7 +212,8 @@ async def test_asyncio_awaits_what_threads_wait_for(folder: Path, llm: LLM) -> N
     assert not engine.is_running()
 
 
-def test_a_program_that_just_ends_leaves_nothing_behind_and_imports_no_torch(folder: Path) -> None:
+@pytest.mark.parametrize("ending", ["", "llm.close()"])
+def test_a_program_that_ends_leaves_nothing_behind_and_imports_no_torch(folder: Path, ending: str) -> None:
     code = f"""
 import sys
 from llmrt import LLM
@@ -220,8 +221,9 @@ llm = LLM({str(folder)!r}, threads=1)
 stream = llm.stream_chat("hello", max_tokens=300)
 next(stream)
 print("torch" in sys.modules)
+{ending}
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
