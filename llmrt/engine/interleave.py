@@ -69,7 +69,7 @@ class Interleave:
             self._prefill = None
 
     def _compute_layers(self, others_decode: bool) -> list[RequestOutput]:
-        """At least one layer. If nobody waits for it to end no more either, so that an abort is soon heard of."""
+        """As many layers as the pace allows; one where nobody decodes, so that an abort is soon heard of."""
         prefill, start = self._prefill, self._clock()
         if prefill is None:
             return []

@@ -45,10 +45,11 @@ class LLMEngine:
         self._grammars = grammars
         self._adapters = adapters
         self._speculation = speculation
-        if isinstance(runner, LateRunner):
-            self._step = RunAhead(scheduler, runner, speculation=speculation).step
-        else:
-            self._step = Interleave(scheduler, runner, speculation=speculation).step
+        self._loop = (
+            RunAhead(scheduler, runner, speculation=speculation)
+            if isinstance(runner, LateRunner)
+            else Interleave(scheduler, runner, speculation=speculation)
+        )
 
     @property
     def context_length(self) -> int:
@@ -88,7 +89,7 @@ class LLMEngine:
     @property
     def has_work(self) -> bool:
         """Whether ``step`` would compute anything."""
-        return self._is_computing or self._num_compiling > 0 or self.scheduler.kv.has_disk_work
+        return self.scheduler.has_requests or self._num_compiling > 0 or self.scheduler.kv.has_disk_work
 
     def add(
         self, request_id: str, token_ids: Sequence[int], params: SamplingParams, adapter: str | None = None
@@ -143,8 +144,8 @@ class LLMEngine:
     def step(self) -> list[RequestOutput]:
         """Advance every running request; returns what each of them gained, by this step or the one before it."""
         outputs = self._admit_compiled()
-        if self._is_computing:
-            outputs += self._step()
+        if self.scheduler.has_requests:
+            outputs += self._loop.step()
         if self.scheduler.kv.has_disk_work:
             self.scheduler.advance_disk()
         self._let_adapters_go()
@@ -165,10 +166,6 @@ class LLMEngine:
             self._adapters.let_go({request.adapter for request in self.scheduler.requests})
 
     @property
-    def _is_computing(self) -> bool:
-        return self.scheduler.num_running + self.scheduler.num_waiting > 0
-
-    @property
     def _num_compiling(self) -> int:
         return 0 if self._grammars is None else self._grammars.num_pending
 
@@ -176,7 +173,7 @@ class LLMEngine:
         """Queue the requests whose grammars are compiled; returns the ends of those whose grammars are refused."""
         if self._grammars is None or not self._num_compiling:
             return []
-        if not self._is_computing:
+        if not self.scheduler.has_requests:
             self._grammars.wait()
         ready, refused = self._grammars.take()
         for request in ready:

@@ -39,9 +39,10 @@ class PromptEnd(NamedTuple):
     vector: bytes | None = None
 
 
+# What a step gives a request whose last known token it computes.
 StepResult = SampledToken | PromptEnd
 
-
+# How many tokens of each request a step computes; the requests that decode have one, and those of their drafts.
 SchedulerOutput = dict[Request, int]
 
 
@@ -77,6 +78,11 @@ class Scheduler:
     def num_running(self) -> int:
         """Requests that take part in steps."""
         return len(self._running)
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether any are here."""
+        return bool(self._by_id)
 
     @property
     def decoding(self) -> list[Request]:
@@ -140,8 +146,12 @@ class Scheduler:
         for request, num_tokens in scheduled.items():
             result = results.get(request)
             self._mark_computed(request, num_tokens - _end_draft(request, result))
-            if result is not None:
-                outputs.append(self._append(request, result))
+            if result is None:
+                continue
+            assert request.num_uncomputed_tokens == 0, "a token is chosen when all before it are computed"
+            if isinstance(result, SampledToken):
+                request.token_ids.append(result.token_id)
+            outputs.append(self._output(request, result))
         return outputs
 
     def advance(self, scheduled: SchedulerOutput) -> None:
@@ -165,12 +175,10 @@ class Scheduler:
         for request, result in results.items():
             if not self._is_here(request):
                 continue
-            if isinstance(result, PromptEnd):
-                outputs.append(self._end_with_prompt(request, result))
-            else:
+            if isinstance(result, SampledToken):
                 assert request.token_ids[-1] == PENDING
                 request.token_ids[-1] = result.token_id
-                outputs.append(self._output(request, result))
+            outputs.append(self._output(request, result))
         return outputs
 
     def check_integrity(self) -> None:
@@ -190,9 +198,9 @@ class Scheduler:
             needed = self.kv.peak_blocks(len(request.token_ids) + 1, self._max_num_batched_tokens)
             if self._running and needed > self.kv.num_free_blocks:
                 return
-            if not request.needs_all_rows and not self.kv.get_computed_blocks(request):
+            if not request.needs_all_rows and not self.kv.start_from_cache(request):
                 continue
-            self.kv.begin(request)
+            self.kv.announce(request)
             self._waiting.remove(request)
             self._running[request] = None
             if not request.queue_seconds:  # it was not here before
@@ -248,13 +256,6 @@ class Scheduler:
         request.draft = ()
         self._waiting.appendleft(request)
 
-    def _append(self, request: Request, result: StepResult) -> RequestOutput:
-        assert request.num_uncomputed_tokens == 0, "a token is chosen when all before it are computed"
-        if isinstance(result, PromptEnd):
-            return self._end_with_prompt(request, result)
-        request.token_ids.append(result.token_id)
-        return self._output(request, result)
-
     def _end_with_prompt(self, request: Request, end: PromptEnd) -> RequestOutput:
         self._remove(request)
         return RequestOutput(
@@ -269,8 +270,10 @@ class Scheduler:
             embedding=end.vector,
         )
 
-    def _output(self, request: Request, sampled: SampledToken) -> RequestOutput:
+    def _output(self, request: Request, result: StepResult) -> RequestOutput:
         """What the request gained, the last token of which may be its end."""
+        if isinstance(result, PromptEnd):
+            return self._end_with_prompt(request, result)
         if request.constraint is not None and request.constraint.failure is not None:
             self._remove(request)
             return RequestOutput(request.request_id, (), finish_reason="error", error=request.constraint.failure)
@@ -278,14 +281,14 @@ class Scheduler:
         if finish_reason is not None:
             self._remove(request)
         elif request.constraint is not None:
-            request.constraint.advance(sampled.token_id)
-        gained = (*sampled.accepted, sampled)
+            request.constraint.advance(result.token_id)
+        gained = (*result.accepted, result)
         of_prompt, request.prompt_logprobs = request.prompt_logprobs, []
         return RequestOutput(
             request_id=request.request_id,
             token_ids=tuple(token.token_id for token in gained),
             finish_reason=finish_reason,
-            logprobs=None if sampled.logprob is None else tuple(token.logprob for token in gained if token.logprob),
+            logprobs=None if result.logprob is None else tuple(token.logprob for token in gained if token.logprob),
             prompt_logprobs=tuple(of_prompt),
             num_cached_tokens=request.num_cached_tokens,
             num_disk_tokens=request.num_disk_tokens,

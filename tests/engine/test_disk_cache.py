@@ -53,7 +53,7 @@ def make_engine(
     scheduler = Scheduler(kv, max_num_seqs=4, max_num_batched_tokens=budget, context_length=CONTEXT)
     engine = LLMEngine(scheduler, runner, notices)
     if not isinstance(runner, LateScriptedRunner):
-        engine._step = Interleave(scheduler, runner, runner.clock).step
+        engine._loop = Interleave(scheduler, runner, runner.clock)
     return engine
 
 

@@ -137,7 +137,7 @@ def test_the_pace_of_prompts_and_who_leaves_them_change_no_bit(folder: Path, set
         engine.add(name, token_ids, params)
         alone |= run(engine)
     ticks = accumulate(rng.choice([0.0, 1.0, 9.0, 200.0]) for _ in count())
-    engine._step = Interleave(engine.scheduler, engine._runner, ticks.__next__).step
+    engine._loop = Interleave(engine.scheduler, engine._runner, ticks.__next__)
     together: dict[str, list[RequestOutput]] = {}
     for name, token_ids in prompts.items():
         engine.add(f"leaves{name}", prompt(70, seed=9), params)

@@ -32,7 +32,7 @@ def make_engine(
     runner = ScriptedRunner(block_size, window, layers=layers)
     scheduler = Scheduler(kv, max_num_seqs=max_num_seqs, max_num_batched_tokens=budget, context_length=CONTEXT)
     engine = LLMEngine(scheduler, runner, speculation=speculation)
-    engine._step = Interleave(scheduler, runner, runner.clock, speculation).step
+    engine._loop = Interleave(scheduler, runner, runner.clock, speculation)
     return engine, runner
 
 

@@ -87,7 +87,7 @@ class KVCacheManager:
         """The share of the blocks that requests hold."""
         return 1 - self._pool.num_free / self.num_blocks
 
-    def get_computed_blocks(self, request: Request) -> bool:
+    def start_from_cache(self, request: Request) -> bool:
         """Start ``request`` from the longest prefix in the cache, or have that read from the disk.
 
         One token at least is left to compute, for its logits choose the next. The request holds no block yet. False,
@@ -103,23 +103,26 @@ class KVCacheManager:
         if self._is_expected(request, len(blocks)):
             return False
         self._hold(request, blocks)
-        self.num_queried_tokens += len(request.token_ids)
-        num_found = (len(blocks) - len(missing)) * self.block_size
-        self.num_found_tokens += num_found
-        if isinstance(self._disk, DiskCache):
-            self.num_disk_queried_tokens += len(request.token_ids) - num_found
+        self._count_found(request, len(blocks), len(missing))
         if missing:
             request.is_loading = True
             self._disk.begin(request, [Place(request.block_keys[i], request.block_table[i]) for i in missing])
         else:
             self._resume(request)
-        if request.num_output_tokens == 0:
-            request.num_cached_tokens = len(blocks) * self.block_size
-            request.num_disk_tokens = len(missing) * self.block_size
         return True
 
-    def begin(self, request: Request) -> None:
-        """What ``request`` has not got of its full blocks it computes: others can wait for that."""
+    def _count_found(self, request: Request, num_blocks: int, num_on_disk: int) -> None:
+        num_found = (num_blocks - num_on_disk) * self.block_size
+        self.num_queried_tokens += len(request.token_ids)
+        self.num_found_tokens += num_found
+        if isinstance(self._disk, DiskCache):
+            self.num_disk_queried_tokens += len(request.token_ids) - num_found
+        if request.num_output_tokens == 0:
+            request.num_cached_tokens = num_blocks * self.block_size
+            request.num_disk_tokens = num_on_disk * self.block_size
+
+    def announce(self, request: Request) -> None:
+        """Tell the others which full blocks ``request`` is going to compute, so that they can wait for those."""
         if self._prefix_caching:
             extend_block_keys(request.block_keys, request.token_ids, self.block_size, request.cache_salt)
             self._expected.expect(request, request.block_keys[len(request.block_table) :])

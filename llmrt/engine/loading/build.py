@@ -10,6 +10,7 @@ from llmrt.engine.adapters import Adapters
 from llmrt.engine.hardware.system_memory import allocation
 from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.kv.commit_ahead import CommitAhead, Stripe
+from llmrt.engine.kv.disk_cache import DiskCache
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading.adapter_weights import AdapterWeights
@@ -17,7 +18,7 @@ from llmrt.engine.loading.build_disk_cache import open_disk_cache
 from llmrt.engine.loading.build_runner import allocate_kv, attention_backend, is_native, make_runner
 from llmrt.engine.loading.build_speculation import GUESSES, make_speculation, plan_draft
 from llmrt.engine.loading.load_model import Model, load_model, open_model, settle
-from llmrt.engine.planning.memory import budget_of, plan_memory
+from llmrt.engine.planning.memory import MemoryPlan, budget_of, plan_memory
 from llmrt.engine.planning.placement import free_memory, unused_memory
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.runners.device import CudaDevice, StepDevice
@@ -41,34 +42,45 @@ def build_engine(path: Path, config: EngineConfig, progress: Progress = lambda _
 def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
     """Decide what fits, load the weights, and join scheduler and runner."""
     _check(config)
-    shape, asked = model.config, config
-    config, notices = settle(model, config)
+    asked, (config, notices) = config, settle(model, config)
     draft = plan_draft(model, asked, free_memory(config))
-    budget = budget_of(shape, config, free_memory(config) - (draft.num_bytes if draft else 0))
-    weights = loaded_bytes(model, config) + _adapter_bytes(config)
-    plan = plan_memory(shape, config, weights=weights, budget=budget)
+    plan = _plan(model, config, draft.num_bytes if draft else 0)
     loaded = load_model(model, config, plan.context_length, progress)
     decoder = loaded.decoder
-    late, kv = _late_device(config, decoder), allocate_kv(decoder, config, plan.num_blocks)
+    device, kv = _step_device(config, decoder), allocate_kv(decoder, config, plan.num_blocks)
     notices = [*notices, *loaded.notices, *plan.notices]
-    scheduler = Scheduler(
-        KVCacheManager(
-            plan.num_blocks,
-            config.block_size,
-            sliding_window=shape.cache_window,
-            prefix_caching=config.prefix_caching,
-            disk=open_disk_cache(model, config, decoder, kv, late, notices.append),
-            memory=_commit_ahead(kv, plan.num_blocks) if is_native(decoder) else None,
-        ),
+    disk = open_disk_cache(model, config, decoder, kv, device, notices.append)
+    scheduler = _scheduler(decoder, kv, config, plan, disk)
+    runner = make_runner(decoder, kv, config, plan.context_length, device)
+    adapters = _adapters(decoder, runner, config)
+    grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), model.config.vocab_size)
+    speculation = make_speculation(decoder, config, draft, progress, device)
+    return LLMEngine(scheduler, runner, notices, config, grammars, adapters, speculation)
+
+
+def _plan(model: Model, config: EngineConfig, draft_bytes: int) -> MemoryPlan:
+    budget = budget_of(model.config, config, free_memory(config) - draft_bytes)
+    weights = loaded_bytes(model, config) + _adapter_bytes(config)
+    return plan_memory(model.config, config, weights=weights, budget=budget)
+
+
+def _scheduler(
+    decoder: Decoder, kv: KVCache, config: EngineConfig, plan: MemoryPlan, disk: DiskCache | None
+) -> Scheduler:
+    manager = KVCacheManager(
+        plan.num_blocks,
+        config.block_size,
+        sliding_window=decoder.config.cache_window,
+        prefix_caching=config.prefix_caching,
+        disk=disk,
+        memory=_commit_ahead(kv, plan.num_blocks) if is_native(decoder) else None,
+    )
+    return Scheduler(
+        manager,
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
         context_length=plan.context_length,
     )
-    runner = make_runner(decoder, kv, config, plan.context_length, late)
-    adapters = _adapters(decoder, runner, config)
-    grammars = None if model.path is None else Grammars(partial(load_tokenizer, model.path), shape.vocab_size)
-    speculation = make_speculation(decoder, config, draft, progress, late)
-    return LLMEngine(scheduler, runner, notices, config, grammars, adapters, speculation)
 
 
 def _commit_ahead(kv: KVCache, num_blocks: int) -> CommitAhead:
@@ -79,8 +91,8 @@ def _commit_ahead(kv: KVCache, num_blocks: int) -> CommitAhead:
     return memory
 
 
-def _late_device(config: EngineConfig, decoder: Decoder) -> StepDevice | None:
-    """A device that computes on its own, if it is one."""
+def _step_device(config: EngineConfig, decoder: Decoder) -> StepDevice | None:
+    """What computes while the host goes on; None for the processor."""
     if config.device == "cpu":
         return None
     # The reference implementations ask the device for numbers, which a graph cannot.

@@ -1,4 +1,4 @@
-"""What computes the steps of a decoder: pages, and a runner on the processor or on a device that nobody waits for."""
+"""What computes the steps of a decoder: pages, and a runner on the processor or on a GPU."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from llmrt.ops.types import DTYPES
 
 
 def make_runner(
-    decoder: Decoder, kv: KVCache, config: EngineConfig, context_length: int, late: StepDevice | None
+    decoder: Decoder, kv: KVCache, config: EngineConfig, context_length: int, device: StepDevice | None
 ) -> CpuRunner | GpuRunner:
-    """For requests of up to ``context_length`` tokens; ``late`` is a device that computes on its own, if it is one."""
+    """For requests of up to ``context_length`` tokens, on ``device``; None is the processor."""
     block_size, max_num_seqs = config.block_size, config.max_num_seqs
     max_blocks = blocks_for(context_length, block_size)
-    if late is not None:
-        return GpuRunner(decoder, kv, late, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
+    if device is not None:
+        return GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
     tapes = DecodeTapes(decoder, kv, max_blocks, block_size) if is_native(decoder) else None
     return CpuRunner(decoder, kv, block_size, tapes)
 

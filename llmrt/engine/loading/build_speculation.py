@@ -36,36 +36,36 @@ class PlannedDraft:
     plan: MemoryPlan
     num_bytes: int
 
-    def load(self, progress: Progress, late: StepDevice | None) -> DraftModel:
-        """For the processor, or for ``late``. Raises ``LlmrtError``."""
+    def load(self, progress: Progress, device: StepDevice | None) -> DraftModel:
+        """On ``device``; None is the processor. Raises ``LlmrtError``."""
         config, plan = self.config, self.plan
         decoder = load_model(self.model, config, plan.context_length, progress).decoder
         backend = attention_backend(decoder)
-        if late is None and backend != "cpu":
+        if device is None and backend != "cpu":
             raise ConfigError(f"--draft-model {self.model.path} is none that the native kernels of a processor serve.")
         if config.device != "cpu" and backend == "reference":
             raise ConfigError(f"--draft-model {self.model.path} is none that the kernels of a GPU serve.")
         pages = allocate_kv(decoder, config, plan.num_blocks)
-        runner = make_runner(decoder, pages, config, plan.context_length, late)
+        runner = make_runner(decoder, pages, config, plan.context_length, device)
         sender = AtOnce(runner) if isinstance(runner, CpuRunner) else runner
         kv = KVCacheManager(plan.num_blocks, config.block_size, sliding_window=decoder.config.cache_window)
         return DraftModel(sender, kv, chunk=config.max_num_batched_tokens, context_length=plan.context_length)
 
 
 def make_speculation(
-    decoder: Decoder, config: EngineConfig, draft: PlannedDraft | None, progress: Progress, late: StepDevice | None
+    decoder: Decoder, config: EngineConfig, draft: PlannedDraft | None, progress: Progress, device: StepDevice | None
 ) -> Speculation | None:
     """None where there is to be none. Raises ``ConfigError`` where guesses are asked for and cannot be verified.
 
-    On a device whose steps are ``late`` there are some only when they are asked for: several rows are rounded in
-    another way there than one, so that an answer may depend on how long steps took.
+    On a ``device`` there are some only when they are asked for: several rows are rounded in another way there than one,
+    so that an answer may depend on how long steps took. None is the processor.
     """
     if config.speculate == "off" or (config.speculate == "auto" and not draft and not is_native(decoder)):
         return None
-    if late is None and not is_native(decoder):
+    if device is None and not is_native(decoder):
         option = "--draft-model" if draft else f"--speculate {config.speculate}"
         raise ConfigError(f"{option} is for models that the native kernels of a processor serve; leave it out.")
-    return Speculation(PromptLookup() if draft is None else draft.load(progress, late))
+    return Speculation(PromptLookup() if draft is None else draft.load(progress, device))
 
 
 def plan_draft(target: Model, config: EngineConfig, available: int) -> PlannedDraft | None:

@@ -101,14 +101,14 @@ def lay_out(scheduled: SchedulerOutput, block_size: int) -> BatchRows:
             adapters += [adapter_number(request)] * num_tokens
     ends = list(accumulate(scheduled.values()))
     return BatchRows(
-        input_ids,
-        positions,
-        slots,
-        [0, *ends],
-        [r.num_computed_tokens + n for r, n in scheduled.items()],
-        [r.block_table for r in scheduled],
-        [end - 1 for (r, n), end in zip(scheduled.items(), ends, strict=True) if chooses_in_step(r, n)],
-        adapters,
+        input_ids=input_ids,
+        positions=positions,
+        slot_mapping=slots,
+        cu_seqlens_q=[0, *ends],
+        seq_lens=[r.num_computed_tokens + n for r, n in scheduled.items()],
+        block_tables=[r.block_table for r in scheduled],
+        last_rows=[end - 1 for (r, n), end in zip(scheduled.items(), ends, strict=True) if chooses_in_step(r, n)],
+        adapters=adapters,
     )
 
 

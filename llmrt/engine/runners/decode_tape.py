@@ -105,7 +105,7 @@ class _Inputs:
                 i += 1
 
 
-class Step:
+class RecordedStep:
     """A recorded step of R rows, with what its last run left: logits [R, V] and the likeliest token of each."""
 
     def __init__(self, inputs: _Inputs, tape: Tape, logits: Tensor, likeliest: Tensor) -> None:
@@ -133,10 +133,11 @@ class DecodeTapes:
         self._max_blocks = max_blocks
         self._block_size = block_size
         self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
-        self._recorded: dict[tuple[int, bool], Step] = {}  # by the number of requests, and whether some have adapters
+        # By the number of rows, and whether some request has an adapter.
+        self._recorded: dict[tuple[int, bool], RecordedStep] = {}
         self.possible = True
 
-    def run(self, requests: Sequence[Request]) -> Step | None:
+    def run(self, requests: Sequence[Request]) -> RecordedStep | None:
         """The step, whose results are valid until the next run; None if this decoder cannot be recorded."""
         kind = sum(1 + len(request.draft) for request in requests), has_adapters(requests)
         step = self._recorded.get(kind)
@@ -150,7 +151,7 @@ class DecodeTapes:
         self._recorded = {kind: step for kind, step in self._recorded.items() if not kind[1]}
 
     @torch.inference_mode()
-    def _record(self, requests: Sequence[Request], kind: tuple[int, bool]) -> Step | None:
+    def _record(self, requests: Sequence[Request], kind: tuple[int, bool]) -> RecordedStep | None:
         inputs = _Inputs(kind[0], self._max_blocks, adapted=kind[1])
         inputs.write(requests, self._block_size)
         try:
@@ -160,5 +161,5 @@ class DecodeTapes:
         except _NotOnTapeError:
             self.possible = False
             return None
-        self._recorded[kind] = Step(inputs, tape, logits, likeliest)
+        self._recorded[kind] = RecordedStep(inputs, tape, logits, likeliest)
         return self._recorded[kind]

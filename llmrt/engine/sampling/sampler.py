@@ -28,7 +28,10 @@ def sample(logits: Tensor, requests: Sequence[Request]) -> list[SampledToken]:
 def choose(
     logits: Tensor, requests: Sequence[Request], likeliest: Callable[[], list[int]]
 ) -> dict[Request, SampledToken]:
-    """The same by request; where the likeliest tokens are all that is asked for, those that ``likeliest`` knows."""
+    """Choose a token for each request, whose row of logits [R, V] has its number.
+
+    Where the likeliest tokens are all that is asked for, they are those that ``likeliest`` knows.
+    """
     if all(request.is_plain_greedy for request in requests):
         return dict(zip(requests, map(SampledToken, likeliest()), strict=True)) if requests else {}
     return dict(zip(requests, sample(logits, requests), strict=True))
@@ -37,9 +40,9 @@ def choose(
 def verify(
     logits: Tensor, requests: Sequence[Request], likeliest: Callable[[], list[int]]
 ) -> dict[Request, SampledToken]:
-    """The same where each request has a row for its last token and one for each token of its draft. logits [R, V].
+    """Choose as ``choose`` does where each request has a row for its last token and one for each token of its draft.
 
-    The token of a row is chosen as ever. While it is that of the draft, the next row is right, and chosen from too.
+    logits [R, V]. While the token of a row is that of the draft, the next row is right, and chosen from too.
     """
     if not any(request.draft for request in requests):
         return choose(logits, requests, likeliest)
@@ -52,7 +55,7 @@ def verify(
 
 
 def accept(tokens: Sequence[int], requests: Sequence[Request]) -> dict[Request, SampledToken]:
-    """The same from tokens that were chosen for all rows at once: those up to the first that is not the draft's."""
+    """What ``verify`` gives, from the tokens of all rows: those up to the first that is not the draft's."""
     chosen, start = dict[Request, SampledToken](), 0
     for request in requests:
         own = tokens[start : start + 1 + len(request.draft)]

@@ -107,7 +107,7 @@ class DraftModel:
 
     def _begin(self, request: Request) -> _Follower:
         own = Request(request.request_id, list(request.token_ids), _GREEDY)
-        self._kv.get_computed_blocks(own)
+        self._kv.start_from_cache(own)
         follower = self._followers[request] = _Follower(own)
         return follower
 
