@@ -2,12 +2,12 @@
 
     python -m benchmarks.kernels.bench_linear [--json FILE] [--threads N]
 
-Weights are cold: int4 and int8 with int8 activations, ``+`` with offsets, and bf16 with activations rounded to bf16 or
-in fp32. ``memory`` is the bytes of the weight a second over the read bandwidth just before, which on a shared host
-changes from minute to minute, ``peak`` the operations a second over those of the instructions that multiply such
-activations alone, ``x bf16`` and ``x int4`` torch's time over ours, ``x one`` our time over that of one token. Ours
-stand on a tape, as in a decode step, and activations are rounded for each product. LLMRT_ISA chooses the instruction
-set.
+Weights are cold: int4 and int8 with int8 activations, ``+`` with offsets, GGUF's K-quants likewise, and bf16 with
+activations rounded to bf16 or in fp32. ``memory`` is the bytes of the weight a second over the read bandwidth just
+before, which on a shared host changes from minute to minute, ``peak`` the operations a second over those of the
+instructions that multiply such activations alone, ``x bf16`` and ``x int4`` torch's time over ours, ``x one`` our
+time over that of one token. Ours stand on a tape, as in a decode step, and activations are rounded for each product.
+LLMRT_ISA chooses the instruction set.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from torch import Tensor
 
 from benchmarks.kernels.cold import arena, cold_copies, seconds_each
 from benchmarks.kernels.session import Session
+from llmrt.quant.packed_weight import packed_weight
+from llmrt.quant.scheme import QuantScheme
 from llmrt_kernels.cpu.library import load
 from llmrt_kernels.cpu.linear import empty_activations
 from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
@@ -40,33 +42,34 @@ TOKENS = (1, 2, 4, 8, 16, 32, 128, 512)
 
 @dataclass(frozen=True)
 class Scheme:
-    """Weights of ``bits``, quantized where ``group`` values share a scale, and the type of activations."""
+    """Weights quantized as ``codes`` says, or in bf16, and the type of activations."""
 
-    bits: int
-    group: int
+    codes: QuantScheme | None
     activations: torch.dtype
-    affine: bool = False
 
     @property
     def name(self) -> str:
         """What it is called in the table."""
-        if self.group:
-            return f"int{self.bits} g{self.group}" + ("+" if self.affine else "")
+        if self.codes is not None:
+            codes = self.codes
+            return f"q{codes.bits}_k" if codes.nested else f"int{codes.bits} g{codes.group}" + "+" * codes.affine
         return "bf16" if self.activations == torch.bfloat16 else "bf16 x fp32"
 
     @property
     def bits_per_weight(self) -> float:
         """Scales and offsets included."""
-        return self.bits + ((1 + self.affine) * 16 / self.group if self.group else 0)
+        return 16 if self.codes is None else self.codes.bits_per_weight
 
 
 SCHEMES = (
-    Scheme(4, 32, torch.int8),
-    Scheme(4, 32, torch.int8, affine=True),
-    Scheme(4, 64, torch.int8),
-    Scheme(8, 64, torch.int8),
-    Scheme(16, 0, torch.bfloat16),
-    Scheme(16, 0, torch.float32),
+    Scheme(QuantScheme(4, 32), torch.int8),
+    Scheme(QuantScheme(4, 32, affine=True), torch.int8),
+    Scheme(QuantScheme(4, 64), torch.int8),
+    Scheme(QuantScheme(8, 64), torch.int8),
+    Scheme(QuantScheme(4, 32, affine=True, nested=True), torch.int8),
+    Scheme(QuantScheme(6, 32, nested=True), torch.int8),
+    Scheme(None, torch.bfloat16),
+    Scheme(None, torch.float32),
 )
 
 
@@ -98,17 +101,18 @@ def float_seconds(memory: Tensor, shape: tuple[int, int], tokens: int, activatio
     return taped_seconds(tokens, columns, weights, 0, activations)
 
 
-def codes_seconds(memory: Tensor, halves: Tensor, shape: tuple[int, int], tokens: int, scheme: Scheme) -> float:
+def codes_seconds(memory: Tensor, halves: Tensor, shape: tuple[int, int], tokens: int, scheme: QuantScheme) -> float:
     """Our product with quantized weights; offsets lie behind the scales."""
-    (rows, columns), group = shape, scheme.group
+    rows, columns = shape
     most = most_copies(tokens)
-    codes = cold_copies(memory, (rows // 16, columns * scheme.bits // 32, 64), most)
-    by_group = cold_copies(halves, (1 + scheme.affine, rows // 16, columns // group, 16), most)
+    codes = cold_copies(memory, (rows // 16, scheme.words_of(columns), 64), most)
+    by_group = cold_copies(halves, (1 + scheme.affine, rows // 16, columns // scheme.scale_columns, 16), most)
     matrices = [
-        Matrix(data, scales, scheme.bits, rows, *offsets)
-        for data, (scales, *offsets) in zip(codes, by_group, strict=False)
+        packed_weight((data, *of_columns), scheme, shape).matrix
+        for data, of_columns in zip(codes, by_group, strict=False)
     ]
-    return taped_seconds(tokens, columns, [Weight((matrix,), group) for matrix in matrices], group, torch.float32)
+    weights = [Weight((matrix,), scheme.group) for matrix in matrices]
+    return taped_seconds(tokens, columns, weights, scheme.group, torch.float32)
 
 
 def most_copies(tokens: int) -> int:
@@ -175,8 +179,8 @@ def main() -> None:
             num_bytes = shape[0] * shape[1] * scheme.bits_per_weight / 8
             bandwidth, one = read_bandwidth(library, data.numpy()), 0.0
             for tokens in TOKENS:
-                if scheme.group:
-                    seconds = codes_seconds(data, halves, shape, tokens, scheme)
+                if scheme.codes is not None:
+                    seconds = codes_seconds(data, halves, shape, tokens, scheme.codes)
                 else:
                     seconds = float_seconds(floats, shape, tokens, scheme.activations)
                 one = seconds if tokens == 1 else one

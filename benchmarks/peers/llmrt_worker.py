@@ -101,7 +101,7 @@ def _read_bytes(config: ModelConfig, quant: str, file: Path) -> int:
     if quant == STORED:
         headers = GgufHeaders(file)
         slots = tensor_slots(headers.config, headers.names)
-        return read_bytes(config, slots, kept_schemes(headers.inventory, slots))
+        return read_bytes(config, slots, kept_schemes(headers.inventory, slots, "cpu"))
     slots, recipe = tensor_slots(config, TensorNames()), RECIPES.get(quant)
     schemes = {name: recipe.scheme(slot.role) for name, slot in slots.items() if recipe and slot.role}
     return read_bytes(config, slots, {name: scheme for name, scheme in schemes.items() if scheme})

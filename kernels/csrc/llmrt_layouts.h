@@ -3,15 +3,23 @@
 
 #include <cstdint>
 
-enum llmrt_dtype : int64_t { LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3, LLMRT_INT4 = 4 };
+enum llmrt_dtype : int64_t {
+  LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3, LLMRT_INT4 = 4, LLMRT_Q4_K = 5, LLMRT_Q6_K = 6
+};
+
+// Of the codes of a group; and -32 times of its first 16, and of the others, which is where sums of q6_k's begin.
+struct llmrt_sums {
+  int32_t all;
+  int32_t q6_k[2];
+};
 
 // Activations [T, K] as a product takes them: int8 codes, x = scale code, a scale for each G values, padded to whole
 // groups, for quantized weights; fp32 or bf16 for others, with 16 for G and neither scales nor sums.
 struct llmrt_activations {
   void* values;    // [T, K], and 64 bytes more a row: rows 4096 bytes apart would meet at the same places of the first cache
-  float* scales;   // [T, K/G]
-  int32_t* sums;   // [T, K/G], of the codes of a group
-  int64_t columns; // K, a multiple of G
+  float* scales;     // [T, K/G]
+  llmrt_sums* sums;  // [T, K/G]
+  int64_t columns;   // K, a multiple of G
   int64_t group;   // G
   int64_t dtype;
 };
@@ -21,6 +29,14 @@ struct llmrt_activations {
 //   int4     data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
 //   int8     data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
 //   scales [N/16, K/G, 16] fp16, and offsets, or null
+//
+// or as GGUF's K-quants, with activations in groups of 32. A strip is the lines of 64 columns: eight as int4's, those of
+// upper bits, and one with bytes of 16 rows each, the integers s and z by which a part's scale and offset are multiplied:
+//
+//   q4_k     data [N/16, K/64, 9, 64]: s, z of 32 columns, s, z of the others; w = scale s code + offset z
+//   q6_k     data [N/16, K/64, 13, 64]: s, signed, of each 16 columns; w = scale s (code - 32). Bits 2j and 2j+1 of byte
+//            4i+c of the h-th of four lines are the upper two of row i's code for k = 16h+4j+c
+//   scales [N/16, K/256, 16] fp16, and q4_k's offsets
 //
 // or as it was stored, without scales:
 //

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmrt_kernels.layout import BLOCK
+from llmrt_kernels.layout import BLOCK, STRIP_COLUMNS, STRIP_LINES
 
 ROW_PAD = 64  # bytes between two tokens' activations
 
@@ -17,7 +17,9 @@ class Matrix:
     """N rows in blocks of 16, of ``bits`` a number.
 
     Quantized, ``data`` is uint8 [N/16, K/8 or K/4, 64] and ``scales`` fp16 [N/16, K/G, 16], and so are ``offsets`` if
-    there are any; else ``data`` is bf16 [N/16, K/2, 16, 2], or fp16 or fp32 [N/16, K, 16, 1], without scales.
+    there are any. ``nested``, where those are integers times others, ``data`` is uint8 [N/16, K/64 * lines, 64] and the
+    others fp16 [N/16, K/256, 16]. Else ``data`` is bf16 [N/16, K/2, 16, 2], or fp16 or fp32 [N/16, K, 16, 1], without
+    scales.
     """
 
     data: Tensor
@@ -25,6 +27,13 @@ class Matrix:
     bits: int
     rows: int
     offsets: Tensor | None = None
+    nested: bool = False
+
+    @property
+    def columns(self) -> int:
+        """K, with padding, of a matrix in codes."""
+        lines = self.data.shape[1]
+        return lines // STRIP_LINES[self.bits] * STRIP_COLUMNS if self.nested else lines * 32 // self.bits
 
 
 def in_blocks(weight: Tensor) -> Tensor:
@@ -55,8 +64,8 @@ class Weight:
 class Codes:
     """Activations [T, K] in int8: x = scale * code, a scale for each ``group`` values.
 
-    ``codes`` int8 [T, K + 64], ``scales`` fp32 [T, K/G], ``sums`` int32 [T, K/G] of the codes of a group; K is padded
-    to whole groups.
+    ``codes`` int8 [T, K + 64], ``scales`` fp32 [T, K/G], ``sums`` int32 [T, K/G, 3] of the codes of a
+    group, and -32 times of its first 16 and of the others; K is padded to whole groups.
     """
 
     codes: Tensor

@@ -35,7 +35,7 @@ def stored_matrices(gguf: Path) -> list[StoredMatrices]:
         return []
     slots = tensor_slots(headers.config, headers.names)
     tensors, numbers = Counter[tuple[str, QuantScheme]](), Counter[tuple[str, QuantScheme]]()
-    for name, scheme in kept_schemes(headers.inventory, slots).items():
+    for name, scheme in kept_schemes(headers.inventory, slots, "cpu").items():
         key = headers.inventory[name].kind, scheme
         tensors[key] += 1
         numbers[key] += math.prod(slots[name].shape)
@@ -44,9 +44,10 @@ def stored_matrices(gguf: Path) -> list[StoredMatrices]:
 
 def _matrices(kind: str, scheme: QuantScheme, num_tensors: int) -> StoredMatrices:
     offsets = " with offsets" if scheme.affine else ""
+    rounded = f"int{scheme.bits}{offsets} in groups of {scheme.group}"
     return StoredMatrices(
         type=kind,
         num_tensors=num_tensors,
-        kept=f"int{scheme.bits}{offsets} in groups of {scheme.group}",
+        kept="its own codes and scales" if scheme.nested else rounded,
         bits=scheme.bits_per_weight,
     )

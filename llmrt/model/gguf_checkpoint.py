@@ -29,20 +29,20 @@ class GgufCheckpoint(GgufHeaders):
         part = self.inventory[name].part
         return self._whole(name) if part is None else part_of(self._whole(part.tensor), part)
 
-    def load_codes(self, name: str) -> StoredCodes | None:
+    def load_codes(self, name: str, *, nested: bool) -> StoredCodes | None:
         """The codes of a matrix whose type the kernels have a form for."""
         part = self.inventory[name].part
         kind = self.tensors[name if part is None else part.tensor].tensor_type
         if kind not in SCHEMES or (part is not None and part.transposed):
             return None
         if part is None:
-            return self._codes(name)
-        return self._codes(part.tensor).with_rows(lambda rows: part_of(rows, part))
+            return self._codes(name, nested)
+        return self._codes(part.tensor, nested).with_rows(lambda rows: part_of(rows, part))
 
-    def _codes(self, name: str) -> StoredCodes:
+    def _codes(self, name: str, nested: bool) -> StoredCodes:
         tensor = self.tensors[name]
         rows = torch.from_numpy(self._read(tensor)).view(*shape_of(tensor)[:-1], -1)
-        return codes_of(rows, GGMLQuantizationType(tensor.tensor_type))
+        return codes_of(rows, GGMLQuantizationType(tensor.tensor_type), nested=nested)
 
     def _whole(self, name: str) -> Tensor:
         tensor = self.tensors[name]

@@ -20,7 +20,8 @@ from llmrt.model.gguf_schemes import GROUP, SCHEMES
 from llmrt.quant.stored_codes import StoredCodes
 from llmrt.quant.words import words_of
 
-# Of blocks [B, bytes]: codes [B, values] uint8; scales, and offsets if the scheme has them, [B, values / 32] fp32.
+# Of blocks [B, bytes]: codes [B, values] uint8, or words of a nested scheme's strips; scales, and offsets if the scheme
+# has them, [B, values / 32] fp32, or [B, values / 256].
 Parts = tuple[Tensor, Tensor, Tensor | None]
 
 _ZERO = 128  # the code of an int8 zero
@@ -28,18 +29,23 @@ _VALUES = (torch.tensor(IQ4_NL.kvalues) + _ZERO).to(torch.uint8)
 _STRIP_VALUES = 1 << 19  # which stay in the caches from one pass over them to the next
 
 
-def codes_of(rows: Tensor, kind: Kind) -> StoredCodes:
-    """Rows of packed blocks, uint8 [.., bytes], of a ``kind`` whose codes are taken over."""
+def codes_of(rows: Tensor, kind: Kind, *, nested: bool = True) -> StoredCodes:
+    """Rows of packed blocks, uint8 [.., bytes], of a ``kind`` whose codes are taken over.
+
+    Unless ``nested``, what stands for a nested scheme.
+    """
     values, size = GGML_QUANT_SIZES[kind]
-    blocks, scheme = rows.reshape(-1, size), SCHEMES[kind]
-    words = torch.empty(len(blocks), values * scheme.bits // 32, dtype=torch.int32)
-    scales = torch.empty(len(blocks), values // GROUP, dtype=torch.float16)
+    scheme = SCHEMES[kind] if nested else SCHEMES[kind].flat
+    unpack = (_NESTED if scheme.nested else _UNPACK)[kind]
+    blocks = rows.reshape(-1, size)
+    words = torch.empty(len(blocks), scheme.words_of(values), dtype=torch.int32)
+    scales = torch.empty(len(blocks), values // scheme.scale_columns, dtype=torch.float16)
     offsets = torch.empty_like(scales) if scheme.affine else None
     step = _STRIP_VALUES // values
     for start in range(0, len(blocks), step):
         strip = slice(start, start + step)
-        codes, *by_group = _UNPACK[kind](blocks[strip])
-        words[strip] = words_of(codes, scheme.bits)
+        codes, *by_group = unpack(blocks[strip])
+        words[strip] = codes if scheme.nested else words_of(codes, scheme.bits)
         for tensor, part in zip((scales, offsets), by_group, strict=True):
             if tensor is not None and part is not None:
                 tensor[strip] = part
@@ -89,7 +95,17 @@ def _iq4_xs(blocks: Tensor) -> Parts:
 def _q4_k(blocks: Tensor) -> Parts:
     """d m sz[12] q[128]: w = d s q - m z."""
     scales, minima = _scales_and_minima(blocks)
-    return _nibbles(blocks[:, 16:].unflatten(1, (4, 32))).flatten(1), scales, 8 * scales - minima
+    return _q4_k_codes(blocks), scales, 8 * scales - minima
+
+
+def _nested_q4_k(blocks: Tensor) -> Parts:
+    lines = words_of(_q4_k_codes(blocks).unflatten(1, (4, 64)), 4)
+    integers = torch.stack(_six_bits(blocks), dim=2).flatten(1).view(torch.int32).unsqueeze(2)
+    return torch.cat((lines, integers), dim=2).flatten(1), _fp16(blocks, 0), -_fp16(blocks, 2)
+
+
+def _q4_k_codes(blocks: Tensor) -> Tensor:
+    return _nibbles(blocks[:, 16:].unflatten(1, (4, 32))).flatten(1)
 
 
 def _q5_k(blocks: Tensor) -> Parts:
@@ -105,14 +121,27 @@ def _q6_k(blocks: Tensor) -> Parts:
 
     In groups of 32 the half of the larger |s| has exact codes, four times its own; those of the other are rounded.
     """
-    low = _nibbles(blocks[:, :128].unflatten(1, (2, 64)))
-    high = torch.cat([blocks[:, 128:192].unflatten(1, (2, 32)) >> i & 3 for i in (0, 2, 4, 6)], dim=2)
+    low, high = _q6_k_codes(blocks)
     q = (low | high << 4).reshape(len(blocks), -1, 2, 16).float() - 32
     s = blocks[:, 192:208].contiguous().view(torch.int8).reshape(len(blocks), -1, 2).float()
     larger = s.gather(2, s.abs().argmax(2, keepdim=True))
     ratio = torch.where(larger == 0, 0, 4 * s / larger)
     codes = ((q * ratio.unsqueeze(3)).round() + _ZERO).clamp(max=255)
     return codes.to(torch.uint8).flatten(1), larger[..., 0] / 4 * _fp16(blocks, 208), None
+
+
+def _nested_q6_k(blocks: Tensor) -> Parts:
+    low, high = (bits.flatten(1).unflatten(1, (4, 64)) for bits in _q6_k_codes(blocks))
+    by_four = high.unflatten(2, (4, 4, 4)).unbind(3)  # of the columns of a line four by four
+    upper = (by_four[0] | by_four[1] << 2 | by_four[2] << 4 | by_four[3] << 6).view(torch.int32).flatten(2)
+    integers = blocks[:, 192:208].contiguous().view(torch.int32).unsqueeze(2)
+    return torch.cat((words_of(low, 4), upper, integers), dim=2).flatten(1), _fp16(blocks, 208), None
+
+
+def _q6_k_codes(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """The lower four bits of codes, and the upper two, [B, 2, 128] each."""
+    low = _nibbles(blocks[:, :128].unflatten(1, (2, 64)))
+    return low, torch.cat([blocks[:, 128:192].unflatten(1, (2, 32)) >> i & 3 for i in (0, 2, 4, 6)], dim=2)
 
 
 def _q3_k(blocks: Tensor) -> Parts:
@@ -149,10 +178,17 @@ def _five_bits(high: Tensor, packed: Tensor) -> Tensor:
 
 def _scales_and_minima(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """d s and m z of a block that begins with d m sz[12], [B, 8] each."""
+    s, z = _six_bits(blocks)
+    return s * _fp16(blocks, 0), z * _fp16(blocks, 2)
+
+
+def _six_bits(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """s and z of such a block."""
     s, z, high = blocks[:, 4:16].unflatten(1, (3, 4)).unbind(1)
-    scales = torch.cat((s & 63, high & 15 | s >> 2 & 48), dim=1)
-    minima = torch.cat((z & 63, high >> 4 | z >> 2 & 48), dim=1)
-    return scales * _fp16(blocks, 0), minima * _fp16(blocks, 2)
+    return (
+        torch.cat((s & 63, high & 15 | s >> 2 & 48), dim=1),
+        torch.cat((z & 63, high >> 4 | z >> 2 & 48), dim=1),
+    )
 
 
 _UNPACK: dict[Kind, Callable[[Tensor], Parts]] = {
@@ -168,3 +204,4 @@ _UNPACK: dict[Kind, Callable[[Tensor], Parts]] = {
     Kind.IQ4_NL: _iq4_nl,
     Kind.IQ4_XS: _iq4_xs,
 }
+_NESTED: dict[Kind, Callable[[Tensor], Parts]] = {Kind.Q4_K: _nested_q4_k, Kind.Q6_K: _nested_q6_k}

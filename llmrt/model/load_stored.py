@@ -34,7 +34,7 @@ def load_as_stored(
     progress: Callable[[int], None],
 ) -> None:
     """Fill ``decoder``, which is without storage. Vectors and routers are fp32. Raises ``CheckpointError``."""
-    schemes = kept_schemes(checkpoint.inventory, slots)
+    schemes = kept_schemes(checkpoint.inventory, slots, spec.device)
     others: dict[str, Tensor] = {}
     for name in slots.keys() - schemes.keys():
         place(others, decoder, slots[name], read_tensor(checkpoint, name, slots[name]))
@@ -60,7 +60,7 @@ def _by_parameter(slots: dict[str, Slot], schemes: dict[str, QuantScheme]) -> di
 
 
 def _packed(checkpoint: Checkpoint, name: str, slot: Slot, scheme: QuantScheme) -> PackedWeight:
-    codes = checkpoint.load_codes(name)
+    codes = checkpoint.load_codes(name, nested=scheme.nested)
     if codes is None:
         return _rounded(read_tensor(checkpoint, name, slot), scheme)
     _check_finite(checkpoint, name, codes)

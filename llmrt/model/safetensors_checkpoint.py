@@ -29,8 +29,9 @@ class SafetensorsCheckpoint(SafetensorsHeaders):
         file, part = stored.file, stored.part
         return self._whole(name, file) if part is None else part_of(self._whole(part.tensor, file), part)
 
-    def load_codes(self, name: str) -> StoredCodes | None:
-        """Those of a quantized matrix that the kernels have codes for. Raises ``CheckpointError``."""
+    def load_codes(self, name: str, *, nested: bool) -> StoredCodes | None:
+        """Those of a quantized matrix that the kernels have codes for, none nested. Raises ``CheckpointError``."""
+        del nested
         part = self.inventory[name].part
         matrix = self.matrices.get(name if part is None else part.tensor)
         codes = None if matrix is None else codes_of(matrix, self._tensors_of(matrix))

@@ -25,7 +25,7 @@ def tensor_bytes(model: Headers, case: Case, recipe: Recipe | None) -> Sizes:
     if recipe is not None:
         return quantized_bytes(model.config, recipe)
     if case.group:
-        return _kept_bytes(model)
+        return _kept_bytes(model, case.device)
     return _block_bytes(model, case.dtype) if case.in_blocks else dense_bytes(model.config, case.dtype)
 
 
@@ -77,9 +77,9 @@ def _block_bytes(model: Headers, dtype: str) -> Sizes:
         yield slot, size * BYTES[dtypes.get(slot.parameter, "fp32")]
 
 
-def _kept_bytes(model: Headers) -> Sizes:
+def _kept_bytes(model: Headers, device: str) -> Sizes:
     slots = tensor_slots(model.config, model.names)
-    schemes = kept_schemes(model.inventory, slots)
+    schemes = kept_schemes(model.inventory, slots, device)
     for name, slot in slots.items():
         yield slot, _packed(slot, schemes[name]) if name in schemes else math.prod(slot.shape) * BYTES["fp32"]
 

@@ -8,20 +8,27 @@ from torch import Tensor
 
 from llmrt.quant.packed_weight import PackedWeight, packed_weight
 from llmrt.quant.scheme import QuantScheme
-from llmrt_kernels.packed import BLOCK
+from llmrt_kernels.layout import BLOCK, STRIP_LINES
 
 
 def pack(words: Tensor, scales: Tensor, offsets: Tensor | None, scheme: QuantScheme) -> PackedWeight:
     """The matrix w = scale * (code - 2^(bits - 1)) + offset, its numbers as they are.
 
     ``words`` has the codes of rows [N, K], see ``words.py``; ``scales`` [N, K/G], rounded up, and ``offsets`` likewise
-    if the scheme is affine, of any float type, to be rounded to fp16.
+    if the scheme is affine, of any float type, to be rounded to fp16. A nested scheme's are whole strips.
     """
     rows, width = words.shape
-    lines = _in_blocks(F.pad(words, (0, -width % (scheme.group * scheme.bits // 32))))
+    lines = _in_blocks(F.pad(words, (0, -width % scheme.words_of(scheme.scale_columns)))).view(torch.uint8)
+    if scheme.nested:
+        _order_integers(lines.unflatten(1, (-1, STRIP_LINES[scheme.bits]))[:, :, -1])
     by_group = (scales,) if offsets is None else (scales, offsets)
-    tensors = (lines.view(torch.uint8), *(_in_blocks(t.half()) for t in by_group))
-    return packed_weight(tensors, scheme, (rows, width * 32 // scheme.bits))
+    tensors = (lines, *(_in_blocks(t.half()) for t in by_group))
+    return packed_weight(tensors, scheme, (rows, scheme.columns_of(width)))
+
+
+def _order_integers(lines: Tensor) -> None:
+    """Of lines [.., 64] with four bytes of each row in turn, make such with the first of all rows, then the second."""
+    lines.copy_(lines.unflatten(-1, (BLOCK, 4)).transpose(-1, -2).flatten(-2))
 
 
 def _in_blocks(rows: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ class StoredCodes:
 
     ``words`` have the codes of rows [N, K], or [E, N, K] of experts, as ``words.py`` draws them; ``scales``, and
     ``offsets`` if the scheme is affine, fp16 of a value for each group of columns, the last of which may be shorter.
+    Those of a nested scheme, whose formula is another, have a row's share of each line of its strips.
     """
 
     words: Tensor
@@ -30,7 +31,7 @@ class StoredCodes:
     @property
     def columns(self) -> int:
         """K, in whole words."""
-        return self.words.shape[-1] * 32 // self.scheme.bits
+        return self.scheme.columns_of(self.words.shape[-1])
 
     def with_rows(self, change: Callable[[Tensor], Tensor]) -> StoredCodes:
         """What ``change`` makes of the rows of each tensor."""
@@ -39,6 +40,8 @@ class StoredCodes:
 
     def widened(self, scheme: QuantScheme) -> StoredCodes:
         """The same numbers in a scheme of more bits, smaller groups or with offsets."""
+        if scheme == self.scheme:
+            return self
         assert holds(scheme, self.scheme)
         words = self.words
         if scheme.bits > self.scheme.bits:
@@ -66,4 +69,6 @@ class StoredCodes:
 
 def holds(wide: QuantScheme, scheme: QuantScheme) -> bool:
     """Whether ``wide`` has a code for each number of ``scheme``."""
+    if wide.nested or scheme.nested:
+        return wide == scheme
     return wide.bits >= scheme.bits and scheme.group % wide.group == 0 and wide.affine >= scheme.affine

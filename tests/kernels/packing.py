@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Matrix, Rows, Weight
+
+Array = npt.NDArray[np.int64]
 
 
 @cache
@@ -30,6 +34,42 @@ def random_matrix(
         dense += offsets.double().repeat_interleave(group, 1)
     by_block = [None if t is None else t.unflatten(0, (-1, 16)).transpose(1, 2).contiguous() for t in (scales, offsets)]
     return Matrix(_lines(codes, bits), by_block[0], bits, rows, by_block[1]), dense[:rows, :columns]
+
+
+@cache
+def nested_matrix(rows: int, columns: int, bits: int, seed: int = 0) -> tuple[Matrix, Tensor]:
+    """The same with integers by which scales, and offsets of 4 bits, of 256 columns are multiplied."""
+    generator = torch.Generator().manual_seed(seed)
+    height, part, zero = -(-rows // 16) * 16, 32 if bits == 4 else 16, 0 if bits == 4 else 32
+    codes = torch.randint(0, 1 << bits, (height, columns), generator=generator)
+    s = torch.randint(*((0, 64) if bits == 4 else (-128, 128)), (height, columns // part), generator=generator)
+    z = torch.randint(0, 64, s.shape, generator=generator) if bits == 4 else None
+    scales, offsets = (torch.randn(2, height, columns // 256, generator=generator) / 256).half()
+    dense = (codes - zero) * s.double().repeat_interleave(part, 1) * scales.double().repeat_interleave(256, 1)
+    if z is not None:
+        dense += z.double().repeat_interleave(part, 1) * offsets.double().repeat_interleave(256, 1)
+    data = _strips(codes.numpy(), s.numpy(), None if z is None else z.numpy())
+    of_blocks = [t.unflatten(0, (-1, 16)).transpose(1, 2).contiguous() for t in (scales, offsets)]
+    matrix = Matrix(data, of_blocks[0], bits, rows, None if z is None else of_blocks[1], nested=True)
+    return matrix, dense[:rows]
+
+
+def _strips(codes: Array, s: Array, z: Array | None) -> Tensor:
+    """Codes of 4 bits and both integers of each 32 columns, or of 6 and one, without ``z``, of each 16."""
+    (height, columns), lines = codes.shape, 13 if z is None else 9
+    data = np.zeros((height // 16, columns // 64, lines, 64), np.uint8)
+    for r, k in np.ndindex(codes.shape):
+        strip, byte = data[r // 16, k // 64], 4 * (r % 16) + k % 4
+        strip[k % 64 // 8, byte] |= (codes[r, k] & 15) << 4 * (k % 8 // 4)
+        if z is None:
+            strip[8 + k % 64 // 16, byte] |= codes[r, k] >> 4 << 2 * (k % 16 // 4)
+    for r, p in np.ndindex(s.shape):
+        if z is None:
+            data[r // 16, p // 4, -1, p % 4 * 16 + r % 16] = s[r, p] & 255
+        else:
+            data[r // 16, p // 2, -1, p % 2 * 32 + r % 16] = s[r, p]
+            data[r // 16, p // 2, -1, p % 2 * 32 + 16 + r % 16] = z[r, p]
+    return torch.from_numpy(data).flatten(1, 2)
 
 
 def random_weight(
@@ -83,7 +123,9 @@ def meant(x: Codes | Rows, columns: int) -> Tensor:
 
 def _meant_by_codes(codes: Codes, columns: int) -> Tensor:
     values = codes.codes[:, : codes.columns].double().unflatten(1, (-1, codes.group))
-    assert torch.equal(codes.sums, codes.codes[:, : codes.columns].unflatten(1, (-1, codes.group)).sum(-1).int())
+    by_group = codes.codes[:, : codes.columns].unflatten(1, (-1, codes.group)).int()
+    sums = by_group.sum(-1), -32 * by_group[..., :16].sum(-1), -32 * by_group[..., 16:].sum(-1)
+    assert torch.equal(codes.sums, torch.stack(sums, dim=2))
     return (values * codes.scales.double().unsqueeze(2)).flatten(1)[:, :columns]
 
 

@@ -27,7 +27,7 @@ from llmrt_kernels.cpu.residual import add_rows, add_scaled, stream_norm
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Codes, Rows, Weight
 from llmrt_kernels.reference.rope_kv_write import rotate
-from tests.kernels.packing import float_weight, meant, random_matrix, random_weight
+from tests.kernels.packing import float_weight, meant, nested_matrix, random_matrix, random_weight
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -71,6 +71,15 @@ def test_linear_equals_the_formula(
     expected = meant(x, columns) @ dense.T
     expected += (0 if weight.bias is None else weight.bias) + (0 if residual is None else residual)
     assert relative(linear(x, weight, residual), expected) < 1e-6
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 8, 19])
+def test_linear_of_k_quants_equals_the_formula(tokens: int) -> None:
+    """Of several types side by side."""
+    pieces = nested_matrix(48, 512, 4), random_matrix(16, 512, 4, 32, affine=True), nested_matrix(50, 512, 6)
+    matrices, dense = zip(*pieces, strict=True)
+    x = quantize_rows(inputs(tokens, 512), 32)
+    assert relative(linear(x, Weight(matrices, 32)), meant(x, 512) @ torch.cat(dense).T) < 1e-6
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -267,3 +276,11 @@ def test_rows_of_a_table(bits: int, affine: bool) -> None:
     matrix, dense = random_matrix(50, 100, bits, 32, affine=affine)
     ids = torch.tensor([49, 0, 17, 17, 16])
     torch.testing.assert_close(embedding(ids, Weight((matrix,), 32), 100).double(), dense[ids])
+
+
+@pytest.mark.parametrize("bits", [4, 6])
+def test_rows_of_a_table_of_k_quants(bits: int) -> None:
+    matrix, dense = nested_matrix(50, 512, bits)
+    ids = torch.tensor([49, 0, 17, 17, 16])
+    found = embedding(ids, Weight((matrix,), 32), 512).double()
+    torch.testing.assert_close(found, dense[ids], atol=1e-6 * float(dense.abs().max()), rtol=1e-6)

@@ -32,7 +32,7 @@ from llmrt_kernels.cpu.residual import add_rows, add_scaled, stream_norm
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Codes, Rows, Weight
 from tests.kernels.attention_problem import SCALE, Problem
-from tests.kernels.packing import float_weight, meant, random_weight
+from tests.kernels.packing import float_weight, meant, nested_matrix, random_weight
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -117,6 +117,12 @@ def test_of_products(kind: Packed | Floats) -> None:
         check(name, lambda rows, op=op: op(kind.rounded(rows), rows))
 
 
+@pytest.mark.parametrize("bits", [4, 6])
+def test_of_k_quants(bits: int) -> None:
+    weight = Weight((nested_matrix(48, 512, bits)[0],), 32)
+    check("linear", lambda rows: (linear(quantize_rows(rows, 32), weight),), 512)
+
+
 @pytest.mark.parametrize("group", [0, 64])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_of_norms(group: int, dtype: torch.dtype) -> None:
@@ -129,9 +135,9 @@ def test_of_norms(group: int, dtype: torch.dtype) -> None:
     check("rms_norm_add", lambda x: (rms_norm_add(x, weight, 1e-5, 2 * x),))
 
 
-def check(name: str, op: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
+def check(name: str, op: Callable[[Tensor], tuple[Tensor, ...]], columns: int = COLUMNS) -> None:
     """``op`` of the first and of the last n rows, for every n, and on another number of threads."""
-    library, rows = load(), draw(MOST, COLUMNS) * draw(MOST, 1).abs()
+    library, rows = load(), draw(MOST, columns) * draw(MOST, 1).abs()
     assert library is not None
     together = op(rows)
     for n in range(1, MOST):

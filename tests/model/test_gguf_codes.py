@@ -17,9 +17,12 @@ from llmrt.engine.loading.load_model import load_model, open_model, settle
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.errors import CheckpointError, ConfigError
 from llmrt.model.gguf_codes import codes_of
+from llmrt.model.gguf_headers import GgufHeaders
 from llmrt.model.gguf_schemes import SCHEMES
+from llmrt.model.kept import kept_schemes
 from llmrt.model.packed_linear import PackedModule
-from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.tensor_slots import num_parameters, tensor_slots
+from llmrt.quant.scheme import QuantScheme
 from llmrt.quant.stored_codes import holds
 from llmrt_kernels.reference.linear_packed import dequantize
 from tests.engine.test_loaded_bytes import held
@@ -43,8 +46,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-EXACT = (Kind.Q4_0, Kind.Q5_0, Kind.Q8_0, Kind.Q3_K, Kind.IQ4_NL)
-# Of the largest number of a group of 32: scales rounded to fp16 and, of Q6_K, codes of the smaller half.
+EXACT = (Kind.Q4_0, Kind.Q5_0, Kind.Q8_0, Kind.Q3_K, Kind.Q4_K, Kind.Q6_K, Kind.IQ4_NL)
+NESTED = (Kind.Q4_K, Kind.Q6_K)
+# Of the largest number of a group of 32: scales rounded to fp16 and, of Q6_K as int8, codes of the smaller half.
 LARGEST_LOSS = {Kind.Q6_K: 2**-6.9}
 SMALL_LOSS = 2**-10
 
@@ -53,10 +57,10 @@ def random_rows(kind: Kind) -> np.ndarray:
     return quantized(np.random.default_rng(0).normal(0, 0.02, (24, 2048)).astype(np.float32), kind)
 
 
-def numbers(kind: Kind) -> tuple[torch.Tensor, torch.Tensor]:
+def numbers(kind: Kind, *, nested: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
     """What the packed codes of random rows stand for, and what the library says."""
     rows = random_rows(kind)
-    packed = codes_of(torch.from_numpy(rows), kind).pack()
+    packed = codes_of(torch.from_numpy(rows), kind, nested=nested).pack()
     return dequantize(packed.matrix, packed.group), torch.from_numpy(gguf.quants.dequantize(rows, kind))
 
 
@@ -66,9 +70,9 @@ def test_packed_codes_are_the_librarys_numbers_to_the_last_bit(kind: Kind) -> No
     assert torch.equal(ours, librarys)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SCHEMES if kind not in EXACT])
+@pytest.mark.parametrize("kind", [kind for kind in SCHEMES if kind not in EXACT or kind in NESTED])
 def test_packed_codes_are_the_librarys_numbers_but_for_rounded_scales(kind: Kind) -> None:
-    ours, librarys = (values.unflatten(1, (-1, 32)) for values in numbers(kind))
+    ours, librarys = (values.unflatten(1, (-1, 32)) for values in numbers(kind, nested=False))
     largest = librarys.abs().amax(2, keepdim=True)
     assert ((ours - librarys).abs() <= LARGEST_LOSS.get(kind, SMALL_LOSS) * largest).all()
 
@@ -83,9 +87,9 @@ def test_every_code_of_q3_k_is_exact_at_the_ends_of_its_range() -> None:
 
 @pytest.mark.parametrize("kind", SCHEMES)
 def test_wider_schemes_have_the_same_numbers(kind: Kind) -> None:
-    codes = codes_of(torch.from_numpy(random_rows(kind)), kind)
+    codes = codes_of(torch.from_numpy(random_rows(kind)), kind, nested=False)
     own = dequantize(codes.pack().matrix, 32)
-    for scheme in set(SCHEMES.values()):
+    for scheme in {scheme.flat for scheme in SCHEMES.values()}:
         if holds(scheme, codes.scheme):
             assert torch.equal(dequantize(codes.widened(scheme).pack().matrix, 32), own)
 
@@ -131,7 +135,42 @@ def test_a_model_of_each_type_is_near_its_numbers(kind: Kind, tmp_path: Path, mo
     path = write_gguf(model, tmp_path / "tiny.gguf", kind)
     expected = score(open_engine(path, quant="none"), prompt(30))
     error = typical_error(score(on_reference(path, monkeypatch), prompt(30)), expected)
-    assert error < (1e-5 if kind in EXACT else 2e-3 if kind in SCHEMES and kind != Kind.Q6_K else 0.05)
+    assert error < (1e-5 if kind in EXACT else 2e-3 if kind in SCHEMES else 0.05)
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+def test_k_quants_side_by_side_are_kept_at_their_own_bits(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a Q4_K_M file, but for a gate and what it gates, where types that differ are kept as what holds both."""
+
+    def kind(name: str) -> Kind:
+        more = "attn_v", "ffn_down", "token_embd", "blk.1.ffn_gate"
+        return Kind.Q6_K if name.startswith(more) or any(part in name for part in more) else Kind.Q4_K
+
+    fields = {} if family == "llama" else {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}
+    model = make_model(family, hidden_size=256, intermediate_size=512, **fields)
+    path = write_gguf(model, tmp_path / "tiny.gguf", kind)
+    expected = score(open_engine(path, quant="none"), prompt(60))
+    model_there = open_model(path)
+    config, _ = settle(model_there, EngineConfig(device="cpu"))
+    decoder = load_model(model_there, config, 64).decoder
+    packed = {name: module for name, module in decoder.named_modules() if isinstance(module, PackedModule)}
+    kept = {name: [(p.matrix.bits, p.matrix.nested) for p in module.pieces] for name, module in packed.items()}
+    assert kept["layers.0.attention.qkv"] == [(4, True), (6, True)]
+    assert kept["layers.0.mlp.gate_up"] == [(4, True)]
+    assert kept["layers.1.mlp.gate_up"] == [(8, False)]
+    assert kept["layers.0.mlp.down"] == kept["embedding"] == [(6, True)]
+    assert loaded_bytes(model_there, config) == held(decoder)
+    assert typical_error(score(on_reference(path, monkeypatch), prompt(60)), expected) < 5e-3
+    assert typical_error(score(open_engine(path, kv_dtype="fp32"), prompt(60)), expected) < 0.1
+
+
+def test_a_device_without_kernels_for_them_keeps_what_stands_for_k_quants(tmp_path: Path) -> None:
+    model = make_model("llama", hidden_size=256, intermediate_size=512)
+    headers = GgufHeaders(write_gguf(model, tmp_path / "tiny.gguf", Kind.Q4_K))
+    slots = tensor_slots(headers.config, headers.names)
+    assert {*kept_schemes(headers.inventory, slots, "cuda").values()} == {QuantScheme(4, 32, affine=True)}
 
 
 def test_floats_beside_codes_with_offsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

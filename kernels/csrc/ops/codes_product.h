@@ -26,7 +26,7 @@ struct Codes<4> {
     first = low_nibbles(line);
     second = high_nibbles(line);
   }
-  static Int dot(Int acc, Bytes w, const int8_t* x) { return dot4_nibbles(acc, w, x); }
+  static Int dot(Int acc, Bytes w, const int8_t* x) { return dot4_small(acc, w, x); }
 };
 
 template <>
@@ -40,6 +40,19 @@ struct Codes<8> {
   static Int dot(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
 };
 
+// The code of column k; `lines` are int4's from the row's first byte on.
+inline float nibble_at(const uint8_t* lines, int64_t k) {
+  const int both = lines[k / 8 * 64 + k % 4];
+  return static_cast<float>(k % 8 < 4 ? both & 15 : both >> 4);
+}
+
+// Adds a group's sum `acc` of products of codes.
+template <bool kAffine>
+inline Float add_group(Float total, Int acc, Float scale, Float offset, float x_scale, int32_t x_sum) {
+  if constexpr (kAffine) return fma(fma(offset, to_float(iset1(x_sum)), mul(scale, to_float(acc))), set1(x_scale), total);
+  return fma(to_float(acc), mul(scale, set1(x_scale)), total);
+}
+
 // kTokens tokens from `token` on, kBlocks blocks of 16 rows from `block` on.
 template <int kBits, bool kAffine, int kBlocks, int kTokens>
 inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix, int64_t block,
@@ -50,14 +63,14 @@ inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmr
   const uint8_t* w = matrix.data + block * next_block;
   const int8_t* x = row_of<int8_t>(codes, token);
   const float* x_scales = codes.scales + token * groups;
-  const int32_t* x_sums = codes.sums + token * groups;
+  const llmrt_sums* x_sums = codes.sums + token * groups;
   // Sums of a token stand together. Loops are not nested, or GCC 12 keeps them in memory where registers are 256 bits.
   constexpr int kSums = kTokens * kBlocks;
   Float total[kSums];
   for (Float& sum : total) sum = set1(0.0f);
   for (int64_t g = 0; g < groups; ++g) {
     Int acc[kSums];
-    for (int i = 0; i < kSums; ++i) acc[i] = iset1(-C::kZero * x_sums[i / kBlocks * groups + g]);
+    for (int i = 0; i < kSums; ++i) acc[i] = iset1(-C::kZero * x_sums[i / kBlocks * groups + g].all);
     for (int64_t k = 0; k < codes.group; k += 8, w += 8 * C::kBytesPerColumn, x += 8) {
       Bytes first[kBlocks], second[kBlocks];
       for (int b = 0; b < kBlocks; ++b) {
@@ -75,12 +88,8 @@ inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmr
     }
     for (int i = 0; i < kSums; ++i) {
       const int64_t at = i / kBlocks * groups + g;
-      if constexpr (kAffine) {
-        const Float sum = fma(offsets[i % kBlocks], to_float(iset1(x_sums[at])), mul(scales[i % kBlocks], to_float(acc[i])));
-        total[i] = fma(sum, set1(x_scales[at]), total[i]);
-      } else {
-        total[i] = fma(to_float(acc[i]), mul(scales[i % kBlocks], set1(x_scales[at])), total[i]);
-      }
+      total[i] = add_group<kAffine>(total[i], acc[i], scales[i % kBlocks], offsets[i % kBlocks], x_scales[at],
+                                    x_sums[at].all);
     }
   }
   for (int i = 0; i < kSums; ++i) result[i % kBlocks][i / kBlocks] = total[i];

@@ -17,7 +17,7 @@ inline void read_memory(const llmrt_read_memory_args& a, Context& context) {
       for (int64_t s = 0; s < kStreams; ++s) {
         const uint8_t* line = a.data + (i + s) * 64;
         if (a.ahead > 0) prefetch(line + a.ahead);
-        total[s] = dot4_nibbles(total[s], load_bytes(line), kOnes);
+        total[s] = dot4_small(total[s], load_bytes(line), kOnes);
       }
     for (const Int& x : total) a.sums[context.thread] += isum(x);
   });
@@ -29,7 +29,7 @@ struct ByteDots {
   using Sum = Int;
   static Sum zero() { return iset1(0); }
   static Sum add(Sum sum, const uint8_t* line, const uint8_t* x) {
-    return dot4_nibbles(sum, load_bytes(line), reinterpret_cast<const int8_t*>(x));
+    return dot4_small(sum, load_bytes(line), reinterpret_cast<const int8_t*>(x));
   }
   static int64_t total(Sum sum) { return isum(sum); }
 };

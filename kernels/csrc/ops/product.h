@@ -8,6 +8,7 @@
 #include "llmrt_cpu.h"
 #include "ops/codes_product.h"
 #include "ops/float_product.h"
+#include "ops/nested_product.h"
 
 namespace llmrt::LLMRT_ISA {
 
@@ -18,12 +19,14 @@ inline const llmrt_matrix& piece_of(const llmrt_weight& weight, int64_t& row) {
   return *piece;
 }
 
-// The types that go together: int8 with int4 and int8, bf16 with bf16, fp32 with every float type.
+// The types that go together: int8 with all of codes, bf16 with bf16, fp32 with every float type.
 template <int kBlocks, int kTokens>
 inline void product_tile(const llmrt_activations& x, int64_t token, const llmrt_matrix& matrix, int64_t block,
                          Float (*result)[kTokens]) {
   if (matrix.dtype == LLMRT_INT4) return codes_tiles<4, kBlocks>(x, token, matrix, block, result);
   if (matrix.dtype == LLMRT_INT8) return codes_tiles<8, kBlocks>(x, token, matrix, block, result);
+  if (matrix.dtype == LLMRT_Q4_K) return nested_tile<Q4K, kBlocks>(x, token, matrix, block, result);
+  if (matrix.dtype == LLMRT_Q6_K) return nested_tile<Q6K, kBlocks>(x, token, matrix, block, result);
   for (int b = 0; b < kBlocks; ++b) {
     if (matrix.dtype == LLMRT_FP32) float_tiles<Fp32, Fp32, kTokens>(x, token, matrix, block + b, result[b]);
     if (matrix.dtype == LLMRT_FP16) float_tiles<Fp32, Fp16, kTokens>(x, token, matrix, block + b, result[b]);

@@ -1,4 +1,4 @@
-// AVX2: byte products by way of 16-bit sums of two. Of a nibble and a byte those cannot overflow; of two bytes they can,
+// AVX2: byte products by way of 16-bit sums of two. Those of a small byte and another cannot overflow; of any two they can,
 // so that the unsigned byte's nibbles are multiplied apart.
 #pragma once
 
@@ -16,14 +16,14 @@ constexpr int kMatmulVectors = 2;
 constexpr int kScoreRows = 4, kScoreVectors = 1;
 constexpr int kMixRows = 4, kMixVectors = 1;
 
-// acc + factor times the sums of four products, each of a nibble and a signed byte.
-inline __m256i dot4_of(__m256i acc, __m256i nibbles, __m256i signed_bytes, int16_t factor) {
-  const __m256i twos = _mm256_maddubs_epi16(nibbles, signed_bytes);
+// acc + factor times the sums of four products, each of a byte below 128 and a signed one.
+inline __m256i dot4_of(__m256i acc, __m256i small, __m256i signed_bytes, int16_t factor) {
+  const __m256i twos = _mm256_maddubs_epi16(small, signed_bytes);
   return _mm256_add_epi32(acc, _mm256_madd_epi16(twos, _mm256_set1_epi16(factor)));
 }
 
-// acc[i] += sum over c of w[4i + c] x[c]: the bytes of w nibbles, those of x signed and the same for every lane.
-inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) {
+// acc[i] += sum over c of w[4i + c] x[c]: the bytes of w below 128, those of x signed and the same for every lane.
+inline Int dot4_small(Int acc, Bytes w, const int8_t* x) {
   int32_t four;
   std::memcpy(&four, x, 4);
   const __m256i all = _mm256_set1_epi32(four);

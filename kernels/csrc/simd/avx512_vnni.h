@@ -106,6 +106,9 @@ inline void store_fp16(uint16_t* p, Float x) {
 inline Float load_uint8(const uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
+inline Float load_int8(const uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
 inline Float load_bf16(const uint16_t* p) {
   return as_float(
       shift_left(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
@@ -121,6 +124,11 @@ inline void prefetch(const void* p) { __builtin_prefetch(p); }
 inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline Bytes low_nibbles(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes b) { return _mm512_and_si512(_mm512_srli_epi16(b, 4), _mm512_set1_epi8(15)); }
+// Nibbles with two bits above them, the `place`-th two of each byte of `upper`.
+inline Bytes with_upper(Bytes nibbles, Bytes upper, int place) {
+  const __m512i moved = place < 2 ? _mm512_slli_epi16(upper, 4 - 2 * place) : _mm512_srli_epi16(upper, 2 * place - 4);
+  return _mm512_ternarylogic_epi32(nibbles, moved, _mm512_set1_epi8(0x30), 0xf8);  // a | (b & c)
+}
 
 // Four bytes, the same for every lane.
 inline __m512i same_four(const void* x) {
@@ -140,6 +148,7 @@ inline Int add_dots(Int acc, __m512i unsigned_bytes, __m512i signed_bytes) {
 inline Int dot4(Int acc, Bytes w, const int8_t* x) { return add_dots(acc, w, same_four(x)); }
 // The same with the bytes of w signed and those of x unsigned.
 inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) { return add_dots(acc, same_four(x), w); }
-inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
+// The same as dot4 with the bytes of w below 128.
+inline Int dot4_small(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
 
 }  // namespace llmrt::LLMRT_ISA

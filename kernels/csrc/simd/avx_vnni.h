@@ -40,6 +40,7 @@ inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
   const __m256i all = _mm256_set1_epi32(four);
   return {dot4_of(acc.a, all, w.a), dot4_of(acc.b, all, w.b)};
 }
-inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
+// The same as dot4 with the bytes of w below 128.
+inline Int dot4_small(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
 
 }  // namespace llmrt::LLMRT_ISA

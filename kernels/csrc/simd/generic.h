@@ -165,6 +165,9 @@ inline void store_fp16(uint16_t* p, Float x) {
 inline Float load_uint8(const uint8_t* p) {
   return lanes<Float>([&](int i) { return static_cast<float>(p[i]); });
 }
+inline Float load_int8(const uint8_t* p) {
+  return lanes<Float>([&](int i) { return static_cast<float>(static_cast<int8_t>(p[i])); });
+}
 inline Float load_bf16(const uint16_t* p) {
   return lanes<Float>([&](int i) { return std::bit_cast<float>(static_cast<uint32_t>(p[i]) << 16); });
 }
@@ -189,6 +192,11 @@ inline Bytes high_nibbles(Bytes b) {
   for (uint8_t& x : b.v) x >>= 4;
   return b;
 }
+// Nibbles with two bits above them, the `place`-th two of each byte of `upper`.
+inline Bytes with_upper(Bytes nibbles, Bytes upper, int place) {
+  for (int i = 0; i < 64; ++i) nibbles.v[i] |= static_cast<uint8_t>((upper.v[i] >> 2 * place & 3) << 4);
+  return nibbles;
+}
 inline Int dot4(Int acc, Bytes w, const int8_t* x) {
   return lanes<Int>([&](int i) {
     const uint8_t* four = w.v + 4 * i;
@@ -203,7 +211,8 @@ inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
     return total;
   });
 }
-inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
+// The same as dot4 with the bytes of w below 128.
+inline Int dot4_small(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
 
 // x - floor(x), and p 2^floor(x), where that is a number, 0 where it is too small to be a normal one.
 inline Float fraction(Float x) { return sub(x, floor(x)); }

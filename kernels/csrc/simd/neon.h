@@ -154,6 +154,12 @@ inline Float load_uint8(const uint8_t* p) {
   return {{vcvtq_f32_u32(vmovl_u16(vget_low_u16(low))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(low))),
            vcvtq_f32_u32(vmovl_u16(vget_low_u16(high))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(high)))}};
 }
+inline Float load_int8(const uint8_t* p) {
+  const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(p));
+  const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_s8(vget_high_s8(bytes));
+  return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+           vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
+}
 inline Float load_bf16(const uint16_t* p) {
   return quarters<Float>([&](int i) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)); });
 }
@@ -175,6 +181,13 @@ inline Bytes low_nibbles(Bytes b) {
 inline Bytes high_nibbles(Bytes b) {
   return quarters<Bytes>([&](int i) { return vshrq_n_u8(b.v[i], 4); });
 }
+// Nibbles with two bits above them, the `place`-th two of each byte of `upper`.
+inline Bytes with_upper(Bytes nibbles, Bytes upper, int place) {
+  const int8x16_t distance = vdupq_n_s8(static_cast<int8_t>(4 - 2 * place));
+  return quarters<Bytes>([&](int i) {
+    return vorrq_u8(nibbles.v[i], vandq_u8(vshlq_u8(upper.v[i], distance), vdupq_n_u8(0x30)));
+  });
+}
 
 // Four bytes, the same for every lane.
 inline int8x16_t same_four(const void* x) {
@@ -183,8 +196,8 @@ inline int8x16_t same_four(const void* x) {
   return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 
-// A nibble is the same number signed and unsigned.
-inline Int dot4_nibbles(Int acc, Bytes w, const int8_t* x) {
+// With the bytes of w below 128, which are the same numbers signed and unsigned.
+inline Int dot4_small(Int acc, Bytes w, const int8_t* x) {
   const int8x16_t all = same_four(x);
   return quarters<Int>([&](int i) { return vdotq_s32(acc.v[i], vreinterpretq_s8_u8(w.v[i]), all); });
 }

@@ -147,6 +147,10 @@ inline Float load_uint8(const uint8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return to_float(Int{_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))});
 }
+inline Float load_int8(const uint8_t* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return to_float(Int{_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))});
+}
 inline Float load_bf16(const uint16_t* p) {
   const auto* q = reinterpret_cast<const __m128i*>(p);
   const Int wide{_mm256_cvtepu16_epi32(_mm_loadu_si128(q)), _mm256_cvtepu16_epi32(_mm_loadu_si128(q + 1))};
@@ -176,6 +180,14 @@ inline Bytes low_nibbles(Bytes w) {
 }
 inline Bytes high_nibbles(Bytes w) {
   return low_nibbles({_mm256_srli_epi16(w.a, 4), _mm256_srli_epi16(w.b, 4)});
+}
+// Nibbles with two bits above them, the `place`-th two of each byte of `upper`.
+inline __m256i with_upper(__m256i nibbles, __m256i upper, int place) {
+  const __m256i moved = place < 2 ? _mm256_slli_epi16(upper, 4 - 2 * place) : _mm256_srli_epi16(upper, 2 * place - 4);
+  return _mm256_or_si256(nibbles, _mm256_and_si256(moved, _mm256_set1_epi8(0x30)));
+}
+inline Bytes with_upper(Bytes nibbles, Bytes upper, int place) {
+  return {with_upper(nibbles.a, upper.a, place), with_upper(nibbles.b, upper.b, place)};
 }
 
 // x - floor(x), and p 2^floor(x), where that is a number, 0 where it is too small to be a normal one.

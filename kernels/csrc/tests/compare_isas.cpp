@@ -96,9 +96,8 @@ Results scale(Random& random) {
   return {y};
 }
 
-Results linear(Random& random, int64_t activations) {
-  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 20));
-  const Kind kind = Kind::of(activations, random);
+Results linear(Random& random, const Kind& kind, int64_t columns) {
+  const int64_t tokens = 1 + below(random, 19);
   Activations x = Activations::random(random, tokens, columns, kind.group, kind.activations);
   const Weight weight(random, {16 * (1 + below(random, 3)), 1 + below(random, 50)}, columns, kind, random() % 2);
   const Values residual = normal(random, tokens * weight.args.rows, 10);
@@ -111,6 +110,12 @@ Results linear(Random& random, int64_t activations) {
   }
   return {y, differences(y, alone)};
 }
+
+Results linear(Random& random, int64_t activations) {
+  return linear(random, Kind::of(activations, random), 16 * (1 + below(random, 20)));
+}
+
+Results nested_linear(Random& random) { return linear(random, Kind::nested(), 256 * (1 + below(random, 3))); }
 
 Results lora(Random& random) {
   const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 20)), rows = 16 * (1 + below(random, 9));
@@ -136,19 +141,27 @@ Results lora(Random& random) {
   return {y};
 }
 
-Results embedding(Random& random) {
-  const int64_t rows = 1 + below(random, 60), columns = 16 * (1 + below(random, 10)), group = one_of(random, {32, 64});
-  const int64_t packed = (columns + group - 1) / group * group, tokens = 5;
-  const int64_t dtype = one_of<int64_t>(random, {LLMRT_INT4, LLMRT_INT8, LLMRT_FP32, LLMRT_BF16, LLMRT_FP16});
+Results embedding(Random& random, int64_t columns, int64_t group, int64_t dtype) {
+  const int64_t rows = 1 + below(random, 60), packed = (columns + group - 1) / group * group, tokens = 5;
   const auto data = Weight::numbers(random, (rows + 15) / 16 * 16 * packed, dtype);
   const int64_t groups = (rows + 15) / 16 * 16 * packed / group;
   const auto scales = half_scales(random, groups), offsets = half_offsets(random, groups);
-  const llmrt_matrix table{data.data(), scales.data(), random() % 2 ? offsets.data() : nullptr, rows, dtype};
+  const bool affine = dtype == LLMRT_Q4_K || random() % 2;
+  const llmrt_matrix table{data.data(), scales.data(), affine ? offsets.data() : nullptr, rows, dtype};
   std::vector<int64_t> ids(tokens);
   for (int64_t& id : ids) id = below(random, rows);
   Values out(tokens * columns);
   run("embedding", llmrt_embedding_args{ids.data(), table, out.data(), tokens, packed, columns, group});
   return {out};
+}
+
+Results embedding(Random& random) {
+  return embedding(random, 16 * (1 + below(random, 10)), one_of(random, {32, 64}),
+                   one_of<int64_t>(random, {LLMRT_INT4, LLMRT_INT8, LLMRT_FP32, LLMRT_BF16, LLMRT_FP16}));
+}
+
+Results nested_embedding(Random& random) {
+  return embedding(random, 256 * (1 + below(random, 3)), 32, one_of<int64_t>(random, {LLMRT_Q4_K, LLMRT_Q6_K}));
 }
 
 Results gated_linear(Random& random) {
@@ -319,10 +332,12 @@ constexpr Case kCases[] = {
     {"stream_norm", 2e-6, stream_norm},
     {"scale", 2e-6, scale},
     {"linear int8", 2e-6, linear_of<LLMRT_INT8>},
+    {"linear nested", 2e-6, nested_linear},
     {"linear bf16", 2e-6, linear_of<LLMRT_BF16>},
     {"linear fp32", 2e-6, linear_of<LLMRT_FP32>},
     {"lora", 2e-6, lora},
     {"embedding", 0, embedding},
+    {"embedding nested", 0, nested_embedding},
     {"gated_linear", 2e-3, gated_linear},
     {"activated_linear", 2e-3, activated_linear},
     {"gate_rows", 1e-4, gate_rows},

@@ -78,7 +78,9 @@ struct Activations {
       for (int64_t k = 0; k < x.groups * group; ++k) {
         const auto code = static_cast<int8_t>(k < size ? below(random, 255) - 127 : 0);
         x.values[t * x.stride() + k] = static_cast<uint8_t>(code);
-        x.sums[t * x.groups + k / group] += code;
+        llmrt_sums& sums = x.sums[t * x.groups + k / group];
+        sums.all += code;
+        sums.q6_k[k % group / 16 > 0] -= 32 * code;
       }
     for (float& s : x.scales) s = 0.001f * static_cast<float>(1 + below(random, 1000));
     return x;
@@ -106,7 +108,9 @@ struct Activations {
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t k = 0; k < size; ++k) meant.push_back(value(t, k));
     if (dtype != LLMRT_INT8) return {meant};
-    return {meant, scales, Values(sums.begin(), sums.end())};
+    Values flat;
+    for (const llmrt_sums& s : sums) flat.insert(flat.end(), {float(s.all), float(s.q6_k[0]), float(s.q6_k[1])});
+    return {meant, scales, flat};
   }
 
   float value(int64_t t, int64_t k) const {
@@ -120,7 +124,7 @@ struct Activations {
   int64_t tokens, groups, group, size, dtype;
   std::vector<uint8_t> values;
   Values scales;
-  std::vector<int32_t> sums;
+  std::vector<llmrt_sums> sums;
 };
 
 // The types that go together, and the group of each.
@@ -132,6 +136,8 @@ struct Kind {
     if (activations == LLMRT_BF16) return {LLMRT_BF16, 16, {LLMRT_BF16}};
     return {LLMRT_INT8, one_of(random, {32, 64}), {LLMRT_INT4, LLMRT_INT8}};
   }
+  // For columns that are a multiple of 256.
+  static Kind nested() { return {LLMRT_INT8, 32, {LLMRT_INT4, LLMRT_INT8, LLMRT_Q4_K, LLMRT_Q6_K}}; }
   static Kind random(Random& random) {
     return of(one_of<int64_t>(random, {LLMRT_FP32, LLMRT_BF16, LLMRT_INT8}), random);
   }
@@ -150,7 +156,8 @@ struct Weight {
       data[i].resize(data[i].size() + 4096);  // weights are asked for ahead of their use
       scales.push_back(half_scales(random, blocks * groups * 16));
       offsets.push_back(half_offsets(random, blocks * groups * 16));
-      args.pieces[i] = {data[i].data(), scales[i].data(), random() % 2 ? offsets[i].data() : nullptr, rows[i], dtype};
+      const bool affine = dtype == LLMRT_Q4_K || random() % 2;
+      args.pieces[i] = {data[i].data(), scales[i].data(), affine ? offsets[i].data() : nullptr, rows[i], dtype};
     }
     bias = normal(random, args.rows);
     args.bias = has_bias ? bias.data() : nullptr;
@@ -158,6 +165,8 @@ struct Weight {
 
   static std::vector<uint8_t> numbers(Random& random, int64_t count, int64_t dtype) {
     if (dtype == LLMRT_INT4) return bytes(random, count / 2);
+    if (dtype == LLMRT_Q4_K) return bytes(random, count / 16 * 9);
+    if (dtype == LLMRT_Q6_K) return bytes(random, count / 16 * 13);
     if (dtype == LLMRT_INT8) return bytes(random, count);
     const Values values = normal(random, count);
     const std::vector<uint16_t> halves = dtype == LLMRT_FP16 ? half_scales(random, count) : upper_halves(values);

@@ -38,7 +38,7 @@ def empty_codes(tokens: int, size: int, group: int) -> Codes:
     return Codes(
         torch.empty(tokens, groups * group + ROW_PAD, dtype=torch.int8),
         torch.empty(tokens, groups),
-        torch.empty(tokens, groups, dtype=torch.int32),
+        torch.empty(tokens, groups, 3, dtype=torch.int32),
         group,
     )
 
@@ -213,7 +213,7 @@ def embedding(token_ids: Tensor, table: Weight, hidden_size: int, dtype: torch.d
     assert dtype == torch.float32
     (matrix,) = table.pieces
     out = torch.empty(token_ids.shape[0], hidden_size)
-    columns = hidden_size if matrix.scales is None else matrix.scales.shape[1] * table.group
+    columns = hidden_size if matrix.scales is None else matrix.columns
     args = EmbeddingArgs(
         address(token_ids),
         MatrixArgs.of(matrix),

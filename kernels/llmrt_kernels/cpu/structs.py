@@ -17,6 +17,7 @@ MAX_PIECES = 4
 # llmrt_dtype; uint8 holds what only its kernels know the order of.
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int8: 3, torch.uint8: 3}
 INT4 = 4
+NESTED = {4: 5, 6: 6}  # by bits
 # llmrt_activation.
 ACTIVATIONS = {"silu": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3}
 
@@ -46,8 +47,13 @@ class MatrixArgs(ctypes.Structure):
     @classmethod
     def of(cls, matrix: Matrix) -> MatrixArgs:
         """The addresses of ``matrix``."""
-        dtype = INT4 if matrix.bits == 4 else DTYPES[matrix.data.dtype]
-        return cls(*map(address, (matrix.data, matrix.scales, matrix.offsets)), matrix.rows, dtype)
+        return cls(*map(address, (matrix.data, matrix.scales, matrix.offsets)), matrix.rows, _dtype_of(matrix))
+
+
+def _dtype_of(matrix: Matrix) -> int:
+    if matrix.nested:
+        return NESTED[matrix.bits]
+    return INT4 if matrix.bits == 4 else DTYPES[matrix.data.dtype]
 
 
 class WeightArgs(ctypes.Structure):
