@@ -6,6 +6,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -102,6 +103,7 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._runs = threading.Event()
+        self._open = set[AsyncGenerator[Any]]()
         self._thread = threading.Thread(target=self._work, name="llmrt", daemon=True)
         self._thread.start()
         self._runs.wait()
@@ -110,7 +112,14 @@ class _LoopThread:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             self._loop, self._stopped = runner.get_loop(), asyncio.Event()
             self._runs.set()
-            runner.run(self._stopped.wait())
+            runner.run(self._until_stopped())
+
+    async def _until_stopped(self) -> None:
+        """The loop itself would close what is open in any order, with complaints of those that hold each other."""
+        await self._stopped.wait()
+        for items in [*self._open]:
+            with suppress(RuntimeError):  # a thread is waiting for its next one
+                await items.aclose()
 
     @property
     def is_current(self) -> bool:
@@ -131,6 +140,7 @@ class _LoopThread:
 
     def each(self, items: AsyncGenerator[T]) -> Generator[T]:
         """What ``items`` yields."""
+        self._open.add(items)
         try:
             while True:
                 try:
@@ -138,6 +148,7 @@ class _LoopThread:
                 except StopAsyncIteration:
                     return
         finally:
+            self._open.discard(items)
             # Not waited for: a generator that nobody has any more may be closed in any thread, this one too.
             if self._thread.is_alive():
                 asyncio.run_coroutine_threadsafe(items.aclose(), self._loop)
