@@ -131,6 +131,24 @@ def test_who_waits_for_a_prompt_that_is_aborted_computes_it() -> None:
     assert engine.scheduler.num_computed_tokens == 30 + 2 + 2 * 2
 
 
+def test_a_prompt_of_one_token_that_is_preempted_in_its_first_step_takes_no_block() -> None:
+    """Like a running answer it lacks one token, so that it may be taken for one."""
+    runner = ScriptedRunner(4, None)
+    kv = KVCacheManager(6, 4)  # one of them is the null block
+    engine = LLMEngine(Scheduler(kv, max_num_seqs=4, max_num_batched_tokens=64, context_length=20), runner)
+    prompts = {"old": [1, 2, 3], "second": [4, 5, 6], "third": [*range(7, 13)], "one token": [13]}
+    answers: dict[str, list[int]] = {}
+    for request_id, prompt in prompts.items():
+        if request_id == "one token":  # beside two that need a block each where one is free
+            collect([*engine.step(), *engine.step()], answers)
+        engine.add(request_id, prompt, SamplingParams(max_tokens=7))
+    while engine.has_work:
+        collect(engine.step(), answers)
+        engine.scheduler.check_integrity()
+    assert engine.scheduler.num_preemptions > 1
+    assert answers == {request_id: expected_answer(prompt, 7) for request_id, prompt in prompts.items()}
+
+
 def test_tight_pools_do_preempt() -> None:
     engine, _ = make_engine(extra_blocks=2)
     for i in range(4):
