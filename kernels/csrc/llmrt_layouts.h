@@ -7,18 +7,13 @@ enum llmrt_dtype : int64_t {
   LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3, LLMRT_INT4 = 4, LLMRT_Q4_K = 5, LLMRT_Q6_K = 6
 };
 
-// Of the codes of a group; and -32 times of its first 16, and of the others, which is where sums of q6_k's begin.
-struct llmrt_sums {
-  int32_t all;
-  int32_t q6_k[2];
-};
-
 // Activations [T, K] as a product takes them: int8 codes, x = scale code, a scale for each G values, padded to whole
 // groups, for quantized weights; fp32 or bf16 for others, with 16 for G and neither scales nor sums.
 struct llmrt_activations {
   void* values;    // [T, K], and 64 bytes more a row: rows 4096 bytes apart would meet at the same places of the first cache
   float* scales;     // [T, K/G]
-  llmrt_sums* sums;  // [T, K/G]
+  int32_t* sums;     // [T, K/G], of the codes of a group
+  int32_t* q6_k;     // [T, K/G, 2], -32 times those of its first 16 and of the others: where products with q6_k begin
   int64_t columns;   // K, a multiple of G
   int64_t group;   // G
   int64_t dtype;

@@ -64,14 +64,15 @@ class Weight:
 class Codes:
     """Activations [T, K] in int8: x = scale * code, a scale for each ``group`` values.
 
-    ``codes`` int8 [T, K + 64], ``scales`` fp32 [T, K/G], ``sums`` int32 [T, K/G, 3] of the codes of a
-    group, and -32 times of its first 16 and of the others; K is padded to whole groups.
+    ``codes`` int8 [T, K + 64], ``scales`` fp32 [T, K/G], ``sums`` int32 [T, K/G] of the codes of a group,
+    ``q6_k`` int32 [T, K/G, 2] -32 times those of its first 16 and of the others, on a CPU; K is padded to whole groups.
     """
 
     codes: Tensor
     scales: Tensor
     sums: Tensor
     group: int
+    q6_k: Tensor | None = None
 
     @property
     def num_tokens(self) -> int:

@@ -124,8 +124,9 @@ def meant(x: Codes | Rows, columns: int) -> Tensor:
 def _meant_by_codes(codes: Codes, columns: int) -> Tensor:
     values = codes.codes[:, : codes.columns].double().unflatten(1, (-1, codes.group))
     by_group = codes.codes[:, : codes.columns].unflatten(1, (-1, codes.group)).int()
-    sums = by_group.sum(-1), -32 * by_group[..., :16].sum(-1), -32 * by_group[..., 16:].sum(-1)
-    assert torch.equal(codes.sums, torch.stack(sums, dim=2))
+    halves = by_group[..., :16].sum(-1), by_group[..., 16:].sum(-1)
+    assert torch.equal(codes.sums, by_group.sum(-1))
+    assert codes.q6_k is None or torch.equal(codes.q6_k, -32 * torch.stack(halves, dim=2))
     return (values * codes.scales.double().unsqueeze(2)).flatten(1)[:, :columns]
 
 

@@ -32,7 +32,9 @@ inline int64_t stride_of(const llmrt_activations& y) {
 inline void write_codes(const float* x, int64_t count, const llmrt_activations& y, int64_t t, int64_t g) {
   int8_t* codes = row_of<int8_t>(y, t) + g * y.group;
   const int64_t at = t * groups_of(y) + g;
-  quantize_values(x, count, codes, y.scales[at], y.sums[at]);
+  const int32_t first = quantize_values(x, count, codes, y.scales[at], y.sums[at]);
+  y.q6_k[2 * at] = -32 * first;
+  y.q6_k[2 * at + 1] = -32 * (y.sums[at] - first);
   std::fill(codes + count, codes + y.group, int8_t{0});
 }
 
@@ -81,6 +83,7 @@ inline void copy_row(const llmrt_activations& x, int64_t from, const llmrt_activ
   if (x.dtype != LLMRT_INT8) return;
   std::copy_n(x.scales + from * groups_of(x), groups_of(x), y.scales + to * groups_of(y));
   std::copy_n(x.sums + from * groups_of(x), groups_of(x), y.sums + to * groups_of(y));
+  std::copy_n(x.q6_k + from * 2 * groups_of(x), 2 * groups_of(x), y.q6_k + to * 2 * groups_of(y));
 }
 
 inline void round_rows(const llmrt_round_rows_args& a, Context& context) {

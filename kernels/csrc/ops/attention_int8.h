@@ -147,7 +147,7 @@ struct Int8Attention {
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = iset1(-128 * s.q_sums[row + r].all);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = iset1(-128 * s.q_sums[row + r]);
     for (int64_t i = 0; i < dim; i += 4) {
       Bytes line[kVectors];
 #pragma GCC unroll 8

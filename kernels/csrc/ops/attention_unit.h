@@ -41,7 +41,7 @@ struct AttentionScratch {
   std::vector<float> key_columns;            // floats
   std::vector<int8_t> q_codes;               // int8
   std::vector<float> q_scales, weight_scales, tops, value_scales, value_logs;
-  std::vector<llmrt_sums> q_sums;
+  std::vector<int32_t> q_sums;
   std::vector<uint8_t> weights;
 
   void prepare(int64_t rows, int64_t dim, int64_t rows_of_head) {

@@ -63,14 +63,14 @@ inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmr
   const uint8_t* w = matrix.data + block * next_block;
   const int8_t* x = row_of<int8_t>(codes, token);
   const float* x_scales = codes.scales + token * groups;
-  const llmrt_sums* x_sums = codes.sums + token * groups;
+  const int32_t* x_sums = codes.sums + token * groups;
   // Sums of a token stand together. Loops are not nested, or GCC 12 keeps them in memory where registers are 256 bits.
   constexpr int kSums = kTokens * kBlocks;
   Float total[kSums];
   for (Float& sum : total) sum = set1(0.0f);
   for (int64_t g = 0; g < groups; ++g) {
     Int acc[kSums];
-    for (int i = 0; i < kSums; ++i) acc[i] = iset1(-C::kZero * x_sums[i / kBlocks * groups + g].all);
+    for (int i = 0; i < kSums; ++i) acc[i] = iset1(-C::kZero * x_sums[i / kBlocks * groups + g]);
     for (int64_t k = 0; k < codes.group; k += 8, w += 8 * C::kBytesPerColumn, x += 8) {
       Bytes first[kBlocks], second[kBlocks];
       for (int b = 0; b < kBlocks; ++b) {
@@ -89,7 +89,7 @@ inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmr
     for (int i = 0; i < kSums; ++i) {
       const int64_t at = i / kBlocks * groups + g;
       total[i] = add_group<kAffine>(total[i], acc[i], scales[i % kBlocks], offsets[i % kBlocks], x_scales[at],
-                                    x_sums[at].all);
+                                    x_sums[at]);
     }
   }
   for (int i = 0; i < kSums; ++i) result[i % kBlocks][i / kBlocks] = total[i];

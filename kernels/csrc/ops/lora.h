@@ -56,7 +56,7 @@ inline void share_blocks(const llmrt_lora_args& a, const Adapted& adapted, llmrt
 // A x of the tokens of one adapter, [tokens, R].
 inline llmrt_activations shrunk_by(const llmrt_lora_args& a, const Adapted& adapted, int64_t adapter, int64_t piece) {
   float* values = a.shrunk + (piece * a.tokens + adapted.starts[adapter]) * (a.max_rank + 16);
-  return {values, nullptr, nullptr, a.table[adapter].pieces[piece].a.rows, 16, LLMRT_FP32};
+  return {values, nullptr, nullptr, nullptr, a.table[adapter].pieces[piece].a.rows, 16, LLMRT_FP32};
 }
 
 // y begins as the residual; `wide` gets the rows of x that have an adapter, in their order.

@@ -34,7 +34,7 @@ struct Q4K : HalfStrip {
   static constexpr int kLines = 9, kUpperLines = 0;
   static constexpr int kParts = 1;  // of the 32 columns, each with an s
   static constexpr bool kAffine = true;
-  static int32_t first_sum(const llmrt_sums&, int) { return 0; }
+  static int32_t first_sum(const int32_t*, int) { return 0; }
   [[gnu::always_inline]] void read(int64_t from, int line, Bytes& first, Bytes& second) const {
     Codes<4>::read(nibbles + from + 64 * line, first, second);
   }
@@ -47,7 +47,7 @@ struct Q6K : HalfStrip {
   static constexpr int kLines = 13, kUpperLines = 2;
   static constexpr int kParts = 2;
   static constexpr bool kAffine = false;
-  static int32_t first_sum(const llmrt_sums& sums, int part) { return sums.q6_k[part]; }
+  static int32_t first_sum(const int32_t* q6_k, int part) { return q6_k[part]; }
   [[gnu::always_inline]] void read(int64_t from, int line, Bytes& first, Bytes& second) const {
     Codes<4>::read(nibbles + from + 64 * line, first, second);
     const Bytes bits = load_bytes(upper + from + 64 * (line / 2));
@@ -70,7 +70,7 @@ inline void nested_tile(const llmrt_activations& codes, int64_t token, const llm
   const uint8_t* w = matrix.data + block * next_block;
   const int8_t* x = row_of<int8_t>(codes, token);
   const float* x_scales = codes.scales + token * groups;
-  const llmrt_sums* x_sums = codes.sums + token * groups;
+  const int32_t *x_sums = codes.sums + token * groups, *q6_k = codes.q6_k + 2 * token * groups;
   constexpr int kSums = kTokens * kBlocks, kPartLines = 4 / Form::kParts;
   Float total[kSums];
   for (Float& sum : total) sum = set1(0.0f);
@@ -83,7 +83,7 @@ inline void nested_tile(const llmrt_activations& codes, int64_t token, const llm
 #pragma GCC unroll 2
     for (int part = 0; part < Form::kParts; ++part) {
       Int acc[kSums];
-      for (int i = 0; i < kSums; ++i) acc[i] = iset1(Form::first_sum(x_sums[i / kBlocks * groups + g], part));
+      for (int i = 0; i < kSums; ++i) acc[i] = iset1(Form::first_sum(q6_k + 2 * (i / kBlocks * groups + g), part));
 #pragma GCC unroll 4
       for (int line = 0; line < kPartLines; ++line, x += 8) {
         Bytes first[kBlocks], second[kBlocks];
@@ -103,7 +103,7 @@ inline void nested_tile(const llmrt_activations& codes, int64_t token, const llm
       for (int i = 0; i < kSums; ++i) {
         const int64_t at = i / kBlocks * groups + g;
         total[i] = add_group<Form::kAffine>(total[i], acc[i], scales[i % kBlocks], offsets[i % kBlocks], x_scales[at],
-                                            x_sums[at].all);
+                                            x_sums[at]);
       }
     }
   }

@@ -69,7 +69,7 @@ inline std::vector<uint16_t> upper_halves(const Values& values) {
 struct Activations {
   Activations(int64_t tokens, int64_t size, int64_t group, int64_t dtype = LLMRT_INT8)
       : tokens(tokens), groups((size + group - 1) / group), group(group), size(size), dtype(dtype),
-        values(tokens * stride()), scales(tokens * groups), sums(tokens * groups) {}
+        values(tokens * stride()), scales(tokens * groups), sums(tokens * groups), q6_k(2 * tokens * groups) {}
 
   static Activations random(Random& random, int64_t tokens, int64_t size, int64_t group, int64_t dtype = LLMRT_INT8) {
     Activations x(tokens, size, group, dtype);
@@ -78,9 +78,9 @@ struct Activations {
       for (int64_t k = 0; k < x.groups * group; ++k) {
         const auto code = static_cast<int8_t>(k < size ? below(random, 255) - 127 : 0);
         x.values[t * x.stride() + k] = static_cast<uint8_t>(code);
-        llmrt_sums& sums = x.sums[t * x.groups + k / group];
-        sums.all += code;
-        sums.q6_k[k % group / 16 > 0] -= 32 * code;
+        const int64_t g = t * x.groups + k / group;
+        x.sums[g] += code;
+        x.q6_k[2 * g + (k % group >= 16)] -= 32 * code;
       }
     for (float& s : x.scales) s = 0.001f * static_cast<float>(1 + below(random, 1000));
     return x;
@@ -99,7 +99,7 @@ struct Activations {
   // From a token on.
   llmrt_activations args(int64_t token = 0) {
     const int64_t at = token * groups;
-    return {&values[token * stride()], &scales[at], &sums[at], groups * group, group, dtype};
+    return {&values[token * stride()], &scales[at], &sums[at], &q6_k[2 * at], groups * group, group, dtype};
   }
 
   // What is meant, and scales and sums if there are any.
@@ -108,9 +108,7 @@ struct Activations {
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t k = 0; k < size; ++k) meant.push_back(value(t, k));
     if (dtype != LLMRT_INT8) return {meant};
-    Values flat;
-    for (const llmrt_sums& s : sums) flat.insert(flat.end(), {float(s.all), float(s.q6_k[0]), float(s.q6_k[1])});
-    return {meant, scales, flat};
+    return {meant, scales, Values(sums.begin(), sums.end()), Values(q6_k.begin(), q6_k.end())};
   }
 
   float value(int64_t t, int64_t k) const {
@@ -124,7 +122,7 @@ struct Activations {
   int64_t tokens, groups, group, size, dtype;
   std::vector<uint8_t> values;
   Values scales;
-  std::vector<llmrt_sums> sums;
+  std::vector<int32_t> sums, q6_k;
 };
 
 // The types that go together, and the group of each.

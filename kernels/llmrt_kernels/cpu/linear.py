@@ -38,8 +38,9 @@ def empty_codes(tokens: int, size: int, group: int) -> Codes:
     return Codes(
         torch.empty(tokens, groups * group + ROW_PAD, dtype=torch.int8),
         torch.empty(tokens, groups),
-        torch.empty(tokens, groups, 3, dtype=torch.int32),
+        torch.empty(tokens, groups, dtype=torch.int32),
         group,
+        torch.empty(tokens, groups, 2, dtype=torch.int32),
     )
 
 

@@ -29,14 +29,15 @@ def _fields(*kinds: tuple[str, type]) -> list[tuple[str, type]]:
 class ActivationsArgs(ctypes.Structure):
     """``llmrt_activations``."""
 
-    _fields_ = _fields(("values scales sums", P), ("columns group dtype", I64))
+    _fields_ = _fields(("values scales sums q6_k", P), ("columns group dtype", I64))
 
     @classmethod
     def of(cls, x: Codes | Rows) -> ActivationsArgs:
         """The addresses of ``x``."""
         if isinstance(x, Rows):
-            return cls(address(x.values), None, None, x.columns, BLOCK, DTYPES[x.values.dtype])
-        return cls(address(x.codes), address(x.scales), address(x.sums), x.columns, x.group, DTYPES[torch.int8])
+            return cls(address(x.values), None, None, None, x.columns, BLOCK, DTYPES[x.values.dtype])
+        pointers = map(address, (x.codes, x.scales, x.sums, x.q6_k))
+        return cls(*pointers, x.columns, x.group, DTYPES[torch.int8])
 
 
 class MatrixArgs(ctypes.Structure):
@@ -312,6 +313,8 @@ def tensors_of(*operands: Codes | Rows | Weight | Tensor | None) -> Iterable[Ten
             yield operand
         elif isinstance(operand, Codes):
             yield from (operand.codes, operand.scales, operand.sums)
+            if operand.q6_k is not None:
+                yield operand.q6_k
         elif isinstance(operand, Rows):
             yield operand.values
         elif operand is not None:
