@@ -10,7 +10,7 @@ from llmrt.errors import CheckpointError
 from llmrt.hub import store
 from llmrt.hub.layout import MISTRAL, PUBLISHED
 from llmrt.hub.local import check_weights
-from llmrt.hub.repository import record, wanted_names
+from llmrt.hub.repository import CacheFolder, named_ggufs, record, wanted_names
 from llmrt.hub.request import ModelRequest
 from llmrt.text.gguf_parts import part_paths
 from llmrt.text.tokenizer import TOKENIZER_FILES
@@ -18,15 +18,21 @@ from llmrt.text.tokenizer import TOKENIZER_FILES
 
 def adopt_cached(request: ModelRequest) -> store.Manifest | None:
     """Record the cached copy of what is asked for, without the network; None unless it is complete."""
-    marks = [request.gguf] if request.gguf else [PUBLISHED.config, MISTRAL.config]
-    tried = (try_to_load_from_cache(request.repository, mark, revision=request.revision) for mark in marks)
-    known = next((path for path in tried if isinstance(path, str)), None)
-    if known is None:
+    tried = [try_to_load_from_cache(request.repository, mark, revision=request.revision) for mark in _marks(request)]
+    known = [Path(path) for path in tried if isinstance(path, str)]
+    if not known or (request.gguf and len(known) > 1):
         return None
-    path = Path(known)
+    path = known[0]
     commit = path.parts[path.parts.index("snapshots") + 1]
     paths = part_paths(path) if request.gguf else _model_files(request, path.parent)
     return record(request, commit, paths) if paths and all(path.is_file() for path in paths) else None
+
+
+def _marks(request: ModelRequest) -> list[str]:
+    """The files that tell by being there that a model may be."""
+    if request.gguf is None:
+        return [PUBLISHED.config, MISTRAL.config]
+    return named_ggufs(request.gguf, CacheFolder(request.repository).ggufs)
 
 
 def _model_files(request: ModelRequest, folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +33,24 @@ _ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class _CacheFolder:
-    """Where huggingface_hub keeps a repository's blobs and locks."""
+class CacheFolder:
+    """Where huggingface_hub keeps a repository's blobs, locks and the commits that name the blobs."""
 
     repository: str
 
     def blob(self, file: RemoteFile) -> Path:
+        """Where the bytes of ``file`` lie."""
         return Path(constants.HF_HUB_CACHE, self._name, "blobs", file.etag)
 
     def lock(self, file: RemoteFile) -> Path:
+        """What whoever fetches ``file`` holds."""
         return Path(constants.HF_HUB_CACHE, ".locks", self._name, f"{file.etag}.lock")
+
+    @property
+    def ggufs(self) -> set[str]:
+        """The names of the GGUF files of all commits."""
+        snapshots = Path(constants.HF_HUB_CACHE, self._name, "snapshots")
+        return {Path(*path.relative_to(snapshots).parts[1:]).as_posix() for path in snapshots.rglob("*.gguf")}
 
     @property
     def _name(self) -> str:
@@ -107,7 +115,7 @@ def select(request: ModelRequest, files: list[RemoteFile]) -> list[RemoteFile]:
     """Those of ``files`` that the request needs. Raises ``CheckpointError`` if there is nothing that llmrt loads."""
     by_name = {file.name: file for file in files}
     if request.gguf is not None:
-        named = [request.gguf] if request.gguf in by_name else _of_type(request.gguf, by_name)
+        named = named_ggufs(request.gguf, by_name)
         if len(named) != 1:
             has = f"several files of type {request.gguf}" if named else f"no file {request.gguf}"
             raise CheckpointError(f"{request.repository} has {has}; {_ggufs(by_name)}")
@@ -125,9 +133,11 @@ def wanted_names(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
     return list(filter_repo_objects(names, allow_patterns=list(patterns), ignore_patterns=[*NEVER, *twice]))
 
 
-def _of_type(kind: str, names: Iterable[str]) -> list[str]:
-    """The GGUF models that have ``kind``, such as Q4_K_M, in their names, as a word of its own."""
-    word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(kind)}(?![A-Za-z0-9_])", re.IGNORECASE)
+def named_ggufs(wanted: str, names: Collection[str]) -> list[str]:
+    """The file ``wanted``, or the models that have the type ``wanted``, such as Q4_K_M, as a word in their names."""
+    if wanted.endswith(".gguf"):
+        return [wanted] if wanted in names else []
+    word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(wanted)}(?![A-Za-z0-9_])", re.IGNORECASE)
     return first_parts(name for name in names if name.endswith(".gguf") and word.search(name))
 
 
@@ -154,7 +164,7 @@ def _ggufs(by_name: dict[str, RemoteFile]) -> str:
 
 
 def _fetch(request: ModelRequest, files: list[RemoteFile], report: Report) -> None:
-    cache = _CacheFolder(request.repository)
+    cache = CacheFolder(request.repository)
     missing = [file for file in files if not cache.blob(file).exists()]
     if not missing:
         return

@@ -21,7 +21,7 @@ from llmrt.hub.disk import disk_errors
 HOME_HINT = "set LLMRT_HOME to a folder with room that you may write to"
 
 _PART = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_])?"
-_NAME = re.compile(rf"{_PART}(/{_PART}(:(({_PART}/)*{_PART}\.gguf|[A-Za-z0-9_]+))?)?")
+_NAME = re.compile(rf"{_PART}(/{_PART}(:(({_PART}/)*{_PART}\.gguf|[A-Za-z0-9_-]+))?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ def _folder() -> Path:
 
 def _manifest_path(name: str) -> Path:
     if not is_model_name(name):
-        raise ModelNotFoundError(f"{name!r} is not a model name: use an alias, org/name or org/name:file.gguf")
+        raise ModelNotFoundError(f"{name!r} is not a model name: use an alias, org/name or org/name:FILE")
     return _folder() / f"{quote(name, safe='')}.json"
 
 

@@ -121,9 +121,10 @@ def test_one_of_several_gguf_files_must_be_named(serve: Serve, said: list[str]) 
     assert [file.name for file in manifest.files] == ["sub/c.gguf"]
 
 
-@pytest.mark.parametrize("kind", ["Q4_K_M", "q8_0"])
+@pytest.mark.parametrize("kind", ["Q4_K_M", "q8_0", "UD-Q4_K_XL"])
 def test_a_gguf_file_can_be_named_by_its_type(serve: Serve, said: list[str], kind: str) -> None:
-    names = ["m-Q4_K_M.gguf", "m-IQ4_K_M.gguf", "q8_0/m-q8_0-00001-of-00002.gguf", "q8_0/m-q8_0-00002-of-00002.gguf"]
+    parts = [f"q8_0/m-q8_0-0000{part}-of-00002.gguf" for part in (1, 2)]
+    names = ["m-Q4_K_M.gguf", "m-IQ4_K_M.gguf", "m-UD-Q4_K_XL.gguf", *parts]
     serve({REPO: {name: name.encode() for name in names}})
     artifact = resolve(f"{REPO}:{kind}", report=said.append)
     chosen = [name for name in names if f"m-{kind}" in name]
@@ -132,9 +133,19 @@ def test_a_gguf_file_can_be_named_by_its_type(serve: Serve, said: list[str], kin
     assert manifest is not None and [file.name for file in manifest.files] == chosen
 
 
+def test_a_type_finds_a_file_of_the_cache_without_the_hub(serve: Serve, said: list[str], monkeypatch) -> None:
+    serve({REPO: {"sub/m-Q4_K_M.gguf": b"q4", "m-Q8_0.gguf": b"q8", "n-Q8_0.gguf": b"q8"}})
+    theirs = Path(snapshot_download(REPO), "sub", "m-Q4_K_M.gguf")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert resolve(f"{REPO}:Q4_K_M", report=said.append).path == theirs
+    with pytest.raises(Exception, match="HF_HUB_OFFLINE is set"):
+        resolve(f"{REPO}:Q8_0", report=said.append)
+
+
 def test_a_type_of_no_file_or_of_several_is_refused(serve: Serve, said: list[str]) -> None:
     serve({REPO: {"a-Q4_0.gguf": b"a", "b-Q4_0.gguf": b"b"}})
-    for kind, problem in (("Q4_0", "several files of type Q4_0"), ("Q4", "no file Q4;")):
+    several, none = "several files of type Q4_0", "no file Q4"
+    for kind, problem in (("Q4_0", several), ("Q4", f"{none};"), ("Q4_0.gguf", rf"{none}_0\.gguf;")):
         with pytest.raises(CheckpointError, match=rf"{problem}.*a-Q4_0\.gguf, b-Q4_0\.gguf"):
             resolve(f"{REPO}:{kind}", report=said.append)
 
