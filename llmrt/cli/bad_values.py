@@ -58,7 +58,7 @@ def _as_typed(ctx: typer.Context, command: Any, error: RequestError) -> str:
 
 
 def _explain(ctx: typer.Context, error: typer.BadParameter) -> None:
-    """Name the source of the value instead of pydantic."""
+    """Say where the value is from, and leave out what pydantic puts before the reason."""
     error.message = reason(error)
     if error.param is not None and error.param_hint is None:
         error.param_hint = _source(ctx, error.param)

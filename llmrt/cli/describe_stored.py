@@ -14,7 +14,7 @@ from llmrt.quant.scheme import QuantScheme
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMatrices:
-    """Those of one type in the file; ``kept`` names what the kernels multiply with, ``bits`` a weight of it."""
+    """Those of one type in the file; ``kept`` names what a processor multiplies with, ``bits`` a weight of it."""
 
     type: str
     num_tensors: int

@@ -37,7 +37,7 @@ _OPTIONS = {
 
 _INSTEAD = {
     "-m --model": "The model stands by itself, after the command.",
-    "-hf -hfr --hf-repo": "A model of the hub stands by itself, after the command: org/name:file.gguf.",
+    "-hf -hfr --hf-repo": "A model of the hub stands by itself, after the command: org/name:Q4_K_M.",
     "-ngl --gpu-layers --n-gpu-layers": "A model is on the GPU or on the processor as a whole; --device chooses.",
     "-tp --tensor-parallel-size -pp --pipeline-parallel-size -dp --data-parallel-size": "A model is on one GPU.",
     "-sm --split-mode -ts --tensor-split -mg --main-gpu": "A model is on one GPU; --device cuda:N chooses which.",
@@ -57,7 +57,8 @@ _INSTEAD = {
         "Tokens are drawn by --temperature, --top-k, --top-p, --min-p and penalties alone."
     ),
     "--temp --temperature --top-k --top-p --min-p --seed -n --max-tokens": (
-        "Requests to a server say how tokens are drawn, else it is as the model's publisher recommends."
+        "It is one of `llmrt chat` and `llmrt generate`. Requests to a server say how tokens are drawn, else it is as"
+        " the model's publisher recommends."
     ),
     "--enable-auto-tool-choice --tool-call-parser --reasoning-parser": (
         "How a model calls tools and thinks is read from its chat template; leave it out."
