@@ -115,7 +115,10 @@ class _LoopThread:
             runner.run(self._until_stopped())
 
     async def _until_stopped(self) -> None:
-        """The loop itself would close what is open in any order, with complaints of those that hold each other."""
+        """Wait for ``stop``, then close the streams that are open.
+
+        A loop that ends with open generators closes them in any order, and complains of those that wait for another.
+        """
         await self._stopped.wait()
         for items in [*self._open]:
             with suppress(RuntimeError):  # a thread is waiting for its next one

@@ -1,1 +1,1 @@
-"""From logits to tokens: parameters, grammars, log-probabilities."""
+"""From logits to tokens: the sampler, grammars, log-probabilities of prompts."""
