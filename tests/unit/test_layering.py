@@ -110,6 +110,10 @@ def test_imports_go_down_in_the_engine(package: str) -> None:
         assert not {".".join(module.split(".")[:3]) for module in imports(path)} & above, path
 
 
+def test_every_package_of_the_engine_has_its_place() -> None:
+    assert {path.parent.name for path in (ROOT / "llmrt" / "engine").glob("*/__init__.py")} == {*ENGINE}
+
+
 def test_kernels_know_nothing_of_llmrt() -> None:
     for path in (ROOT / "kernels").rglob("*.py"):
         assert not any(module.split(".")[0] == "llmrt" for module in imports(path)), path
