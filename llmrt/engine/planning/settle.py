@@ -111,7 +111,7 @@ def _check_quant(quant: str) -> None:
 
 
 def _resolve_dtypes(model: Headers | PackedHeaders, config: EngineConfig) -> tuple[str, str]:
-    _choose(config.dtype, "--dtype", "auto")
+    _choose(config.dtype, "--dtype", "auto")  # refuses what is no type at all
     if config.quant == "none":
         dtype = _choose(config.dtype, "--dtype", _natural_dtype(model.config, config.device))
         return dtype, _choose(config.kv_dtype, "--kv-dtype", dtype, KV_DTYPES)
