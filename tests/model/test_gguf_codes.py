@@ -24,6 +24,7 @@ from llmrt.model.packed_linear import PackedModule
 from llmrt.model.tensor_slots import num_parameters, tensor_slots
 from llmrt.quant.scheme import QuantScheme
 from llmrt.quant.stored_codes import holds
+from llmrt_kernels.packed import Matrix
 from llmrt_kernels.reference.linear_packed import dequantize
 from tests.engine.test_loaded_bytes import held
 from tests.engine.test_quantized import on_reference, typical_error
@@ -115,15 +116,10 @@ def test_matrices_of_several_types_side_by_side(tmp_path: Path, monkeypatch: pyt
     model = make_model("llama", **SHAPE)
     path = write_gguf(model, tmp_path / "tiny.gguf", kind)
     expected = score(open_engine(path, quant="none"), prompt(60))
-    model_there = open_model(path)
-    config, _ = settle(model_there, EngineConfig(device="cpu"))
-    decoder = load_model(model_there, config, 64).decoder
-    packed = {name: module for name, module in decoder.named_modules() if isinstance(module, PackedModule)}
-    bits = {name: [piece.matrix.bits for piece in module.pieces] for name, module in packed.items()}
+    bits = {name: [piece.bits for piece in pieces] for name, pieces in kept_matrices(path).items()}
     assert bits["layers.0.attention.qkv"] == [4, 8]
     assert bits["layers.0.mlp.gate_up"] == [8]
     assert bits["layers.0.mlp.down"] == [4]
-    assert loaded_bytes(model_there, config) == held(decoder)
     assert typical_error(score(on_reference(path, monkeypatch), prompt(60)), expected) < 0.05
     assert typical_error(score(open_engine(path, kv_dtype="fp32"), prompt(60)), expected) < 0.1
 
@@ -152,18 +148,23 @@ def test_k_quants_side_by_side_are_kept_at_their_own_bits(
     model = make_model(family, hidden_size=256, intermediate_size=512, **fields)
     path = write_gguf(model, tmp_path / "tiny.gguf", kind)
     expected = score(open_engine(path, quant="none"), prompt(60))
-    model_there = open_model(path)
-    config, _ = settle(model_there, EngineConfig(device="cpu"))
-    decoder = load_model(model_there, config, 64).decoder
-    packed = {name: module for name, module in decoder.named_modules() if isinstance(module, PackedModule)}
-    kept = {name: [(p.matrix.bits, p.matrix.nested) for p in module.pieces] for name, module in packed.items()}
+    kept = {name: [(piece.bits, piece.nested) for piece in pieces] for name, pieces in kept_matrices(path).items()}
     assert kept["layers.0.attention.qkv"] == [(4, True), (6, True)]
     assert kept["layers.0.mlp.gate_up"] == [(4, True)]
     assert kept["layers.1.mlp.gate_up"] == [(8, False)]
     assert kept["layers.0.mlp.down"] == kept["embedding"] == [(6, True)]
-    assert loaded_bytes(model_there, config) == held(decoder)
     assert typical_error(score(on_reference(path, monkeypatch), prompt(60)), expected) < 5e-3
     assert typical_error(score(open_engine(path, kv_dtype="fp32"), prompt(60)), expected) < 0.1
+
+
+def kept_matrices(path: Path) -> dict[str, list[Matrix]]:
+    """Those of each product of a loaded model, which takes the bytes that were said."""
+    model = open_model(path)
+    config, _ = settle(model, EngineConfig(device="cpu"))
+    decoder = load_model(model, config, 64).decoder
+    assert loaded_bytes(model, config) == held(decoder)
+    packed = {name: module for name, module in decoder.named_modules() if isinstance(module, PackedModule)}
+    return {name: [piece.matrix for piece in module.pieces] for name, module in packed.items()}
 
 
 def test_a_device_without_kernels_for_them_keeps_what_stands_for_k_quants(tmp_path: Path) -> None:
