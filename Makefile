@@ -3,7 +3,7 @@
 # make kernels  the GPU kernels alone: run by Triton's interpreter, and compiled for every target, without a GPU
 # make conformance  other people's testers and clients of the APIs, those for JavaScript too
 # make ui     the web page in a Chromium: what a person sees and does
-# make sanitize  the native library with its memory, its arithmetic and its threads watched
+# make sanitize  the native library with its memory and its arithmetic watched, and its pool of threads
 # make neon   the native library's ARM kernels, cross-compiled and compared in an emulator
 
 PYTHON ?= python3

@@ -11,10 +11,10 @@ enum llmrt_dtype : int64_t {
 // groups, for quantized weights; fp32 or bf16 for others, with 16 for G and neither scales nor sums.
 struct llmrt_activations {
   void* values;    // [T, K], and 64 bytes more a row: rows 4096 bytes apart would meet at the same places of the first cache
-  float* scales;     // [T, K/G]
-  int32_t* sums;     // [T, K/G], of the codes of a group
-  int32_t* q6_k;     // [T, K/G, 2], -32 times those of its first 16 and of the others: where products with q6_k begin
-  int64_t columns;   // K, a multiple of G
+  float* scales;   // [T, K/G]
+  int32_t* sums;   // [T, K/G], of the codes of a group
+  int32_t* q6_k;   // [T, K/G, 2], -32 times the sums of a group's first 16 codes and of the others, for products with q6_k
+  int64_t columns; // K, a multiple of G
   int64_t group;   // G
   int64_t dtype;
 };
