@@ -64,8 +64,9 @@ class Weight:
 class Codes:
     """Activations [T, K] in int8: x = scale * code, a scale for each ``group`` values.
 
-    ``codes`` int8 [T, K + 64], ``scales`` fp32 [T, K/G], ``sums`` int32 [T, K/G] of the codes of a group,
-    ``q6_k`` int32 [T, K/G, 2] -32 times those of its first 16 and of the others, on a CPU; K is padded to whole groups.
+    ``codes`` int8 [T, K + 64], ``scales`` fp32 [T, K/G], ``sums`` int32 [T, K/G] of the codes of a group; K is padded
+    to whole groups. ``q6_k`` int32 [T, K/G, 2], on a CPU: -32 times the sums of a group's first 16 codes and of the
+    others, for products with matrices of GGUF's Q6_K.
     """
 
     codes: Tensor
