@@ -176,6 +176,8 @@ def main() -> None:
     rows: list[Row] = []
     for name, shape in SHAPES.items():
         for scheme in SCHEMES:
+            if scheme.codes is not None and shape[1] % scheme.codes.scale_columns:
+                continue
             num_bytes = shape[0] * shape[1] * scheme.bits_per_weight / 8
             bandwidth, one = read_bandwidth(library, data.numpy()), 0.0
             for tokens in TOKENS:
