@@ -118,7 +118,9 @@ def show_list(page: Page) -> None:
 
 def answer(page: Page, index: int = -1) -> str:
     expect(page.locator(".assistant").nth(index).locator(".stats")).to_be_visible()
-    return page.locator(".assistant .body").nth(index).inner_text()
+    body = page.locator(".assistant .body").nth(index)
+    expect(body).not_to_have_text("", use_inner_text=True)  # until a frame shows it, a message has none
+    return body.inner_text()
 
 
 def test_an_answer_comes_with_its_figures_and_stays_after_a_reload(page: Page) -> None:
