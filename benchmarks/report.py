@@ -121,7 +121,7 @@ def startup(report: Json) -> str:
     tokens = [
         (f"first token, {each['title']}, {state}", _seconds(each[key]["median"]), _seconds(each["llama_cpp"]["median"]))
         for each in report["first_token"].values()
-        for state, key in (("first run", "cold"), ("later runs", "warm"))
+        for state, key in (("as stored", "stored"), ("first run in int4", "cold"), ("later runs in int4", "warm"))
     ]
     return _table(("whole processes", "llmrt", "llama.cpp"), [*commands, *tokens])
 
@@ -197,6 +197,7 @@ def fairness(report: Json) -> str:
 SECTIONS = {
     "compare": compare,
     "compare_q4_k_m": compare,
+    "compare_q8_0": compare,
     "startup": startup,
     "large": large,
     "sharing": sharing,

@@ -2,9 +2,10 @@
 
     python -m benchmarks.startup [--json FILE] [--shapes smollm2 1.1b]
 
-Both engines read the same GGUF files, which the system holds in memory. "cold" is llmrt's first run with a file that
-it has never seen, "warm" a later one; both cost the same as long as nothing is kept between runs. Times are of whole
-processes, the start of Python among them, from a prompt of eight tokens to the first token behind it.
+Both engines read the same GGUF files, which the system holds in memory. "stored" computes with the codes of the file,
+which is llmrt's default. With ``--quant int4`` they are rounded anew: "cold" is the first run with a file, which keeps
+what it made, and "warm" a later one. Times are of whole processes, the start of Python among them, from a prompt of
+eight tokens to the first token behind it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ COMMANDS = {
 }
 # As many tokens as the peer is given: the prompt has a beginning and seven bytes.
 PROMPT_TOKENS = 8
+STATES = ("stored", "cold", "warm", "llama_cpp")
 
 
 def seconds_of(command: Sequence[str], **environment: str) -> float:
@@ -45,14 +47,17 @@ def seconds_of(command: Sequence[str], **environment: str) -> float:
 
 
 def llmrt_first_token(file: Path, threads: int) -> dict[str, list[float]]:
-    """A cold run and two warm ones of ``llmrt generate``, in a home of their own and with a name of their own."""
+    """Runs of ``llmrt generate`` in a fresh home, with a file of its own name: as it is stored, and in int4."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         fresh = Path(folder) / file.name
         os.link(file, fresh)
         generate = [COMMANDS["llmrt --help"][0], "generate", str(fresh), "0123456", "--max-tokens", "1"]
-        command = [*generate, "--quant", "int4", "--ctx", "512", "--threads", str(threads)]
-        times = [seconds_of(command, LLMRT_HOME=folder, XDG_CACHE_HOME=folder) for _ in range(3)]
-    return {"cold": times[:1], "warm": times[1:]}
+        command = [*generate, "--ctx", "512", "--threads", str(threads)]
+        schemes = ("stored", "int4", "int4", "int4")
+        times = [
+            seconds_of([*command, "--quant", scheme], LLMRT_HOME=folder, XDG_CACHE_HOME=folder) for scheme in schemes
+        ]
+    return {"stored": times[:1], "cold": times[1:2], "warm": times[2:]}
 
 
 def llama_cpp_first_token(file: Path, threads: int, python: Path) -> float:
@@ -75,11 +80,10 @@ def _summary(times: Sequence[float]) -> dict[str, Any]:
 def _first_tokens(shape: str, options: argparse.Namespace) -> dict[str, Any]:
     with llama_cpp_client(options.peer_python) as peer:
         file = model_file(shape, "Q4_0", peer)
-    times: dict[str, list[float]] = {"cold": [], "warm": [], "llama_cpp": []}
+    times: dict[str, list[float]] = {state: [] for state in STATES}
     for _ in range(options.repeat):  # in turn, so that both see the same machine
-        own = llmrt_first_token(file, options.threads)
-        times["cold"] += own["cold"]
-        times["warm"] += own["warm"]
+        for state, seconds in llmrt_first_token(file, options.threads).items():
+            times[state] += seconds
         times["llama_cpp"].append(llama_cpp_first_token(file, options.threads, options.peer_python))
     return {"title": SHAPES[shape].title, "file": file.name, **{name: _summary(of) for name, of in times.items()}}
 
@@ -107,7 +111,7 @@ def main() -> None:
         print(f"{name:16} {times['median']:6.3f} s", flush=True)
     for shape in options.shapes:
         figures = report["first_token"][shape] = _first_tokens(shape, options)
-        medians = {name: figures[name]["median"] for name in ("cold", "warm", "llama_cpp")}
+        medians = {name: figures[name]["median"] for name in STATES}
         print(f"first token, {shape:8}", *(f"{name} {seconds:6.2f} s" for name, seconds in medians.items()), flush=True)
     write(report, options.json)
 
