@@ -81,7 +81,7 @@ class SpeculateName(StrEnum):
     off = "off"
 
 
-MODEL_HELP = "An alias, org/name, org/name:file.gguf, a folder or a GGUF file."
+MODEL_HELP = "An alias, org/name, org/name:file.gguf or its type as org/name:Q4_K_M, a folder or a GGUF file."
 
 
 def complete_model(typed: str) -> list[str]:

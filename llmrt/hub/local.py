@@ -97,5 +97,8 @@ def _file_artifact(model: str, path: Path) -> ModelArtifact:
 
 
 def _begins_as_gguf(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"GGUF"
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False

@@ -17,7 +17,8 @@ def gap_prompt(tokenizer: Tokenizer, before: str, after: str, *, add_special_tok
     """The prompt whose continuation fills the gap. Raises ``RequestError`` for a model that was not trained to."""
     for marks in _MARKS:
         ids = [tokenizer.encode(mark, add_special_tokens=False) for mark in marks]
-        if all(len(one) == 1 for one in ids):
+        single = {tuple(one) for one in ids if len(one) == 1}
+        if len(single) == len(marks):  # a token each, and not the one for all that is unknown
             start = tokenizer.encode(marks[0], add_special_tokens=add_special_tokens)
             return [*start, *_text(tokenizer, before), *ids[1], *_text(tokenizer, after), *ids[2]]
     raise RequestError(
