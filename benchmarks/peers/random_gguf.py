@@ -16,27 +16,26 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType as Kind
-from gguf import LlamaFileType, TokenType
+from gguf import TokenType
 
+from benchmarks.peers.file_types import FILE_TYPES, kind_of
 from benchmarks.peers.shapes import SHAPES
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.gguf_names import GGUF_NAMES
-from llmrt.model.tensor_slots import Slot, tensor_slots
+from llmrt.model.tensor_slots import tensor_slots
 
 DEVIATION = 0.02
 _POOL_BLOCKS = 1 << 16
-# A kind of file, by the name that people know: what the header calls it, and the type of most matrices.
-_FILE_TYPES = {
-    "Q4_0": (LlamaFileType.MOSTLY_Q4_0, Kind.Q4_0),
-    "Q4_K_M": (LlamaFileType.MOSTLY_Q4_K_M, Kind.Q4_K),
-    "Q8_0": (LlamaFileType.MOSTLY_Q8_0, Kind.Q8_0),
-    "F16": (LlamaFileType.MOSTLY_F16, Kind.F16),
-    "BF16": (LlamaFileType.MOSTLY_BF16, Kind.BF16),
+# Where a block has its scale in fp16, and what stands there for a scale of 1: an offset centres codes that have one.
+_SCALES = {
+    Kind.Q4_0: (0, [1.0]),
+    Kind.Q8_0: (0, [1.0]),
+    Kind.Q3_K: (108, [1.0]),
+    Kind.IQ4_XS: (0, [1.0]),
+    Kind.Q4_K: (0, [1.0, 7.5]),
+    Kind.Q5_K: (0, [1.0, 15.5]),
+    Kind.Q6_K: (208, [1.0]),
 }
-FILE_TYPES = tuple(_FILE_TYPES)
-# Root mean square of a random code times its scale, for a scale of 1: uniform over -8 to 7, over -128 to 127, over -32
-# to 31 times a second scale of 8 bits, and over 0 to 15 times one of 6 bits, less 7.5 times an offset of 6 bits.
-_CODE_DEVIATION = {Kind.Q4_0: 4.6, Kind.Q8_0: 74.0, Kind.Q6_K: 18.5 * 74.0, Kind.Q4_K: 258.0}
 
 Blocks = npt.NDArray[np.uint8]
 
@@ -47,7 +46,7 @@ def write_random_gguf(path: Path, config: ModelConfig, file_type: str = "Q4_0", 
     _add_shape(writer, config, file_type)
     _add_vocabulary(writer, config.vocab_size)
     slots = tensor_slots(config, GGUF_NAMES)
-    kinds = {name: _kind_of(name, slot, config, file_type) for name, slot in slots.items()}
+    kinds = {name: kind_of(name, slot, config, file_type) for name, slot in slots.items()}
     for name, slot in slots.items():
         shape = gguf.quant_shape_to_byte_shape(slot.shape, kinds[name])
         num_bytes = math.prod(shape)
@@ -67,7 +66,7 @@ def write_random_gguf(path: Path, config: ModelConfig, file_type: str = "Q4_0", 
 
 def _add_shape(writer: gguf.GGUFWriter, config: ModelConfig, file_type: str) -> None:
     writer.add_name("random weights")
-    writer.add_file_type(_FILE_TYPES[file_type][0])
+    writer.add_file_type(FILE_TYPES[file_type][0])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_context_length(config.context_length)
     writer.add_embedding_length(config.hidden_size)
@@ -102,28 +101,6 @@ def _add_vocabulary(writer: gguf.GGUFWriter, vocab_size: int) -> None:
     writer.add_add_space_prefix(True)
 
 
-def _kind_of(name: str, slot: Slot, config: ModelConfig, file_type: str) -> Kind:
-    """What llama.cpp's quantizer makes of a tensor (llama-quant.cpp) when it is asked for ``file_type``."""
-    kind = _FILE_TYPES[file_type][1]
-    if slot.role is None and "exps" not in name:
-        return Kind.F32  # norms and the router
-    if kind not in (Kind.Q4_0, Kind.Q4_K):
-        return kind
-    if slot.role == "lm_head" or (slot.role == "embedding" and config.tied_embeddings):
-        return Kind.Q6_K if slot.shape[-1] % gguf.GGML_QUANT_SIZES[Kind.Q6_K][0] == 0 else Kind.Q8_0
-    if slot.role in ("k", "v") and config.moe is not None and config.moe.num_experts == 8:
-        return Kind.Q8_0
-    if kind is Kind.Q4_K and slot.role in ("v", "down") and _has_more_bits(int(name.split(".")[1]), config.num_layers):
-        return Kind.Q6_K
-    return kind
-
-
-def _has_more_bits(layer: int, num_layers: int) -> bool:
-    """The first eighth of the layers, the last one, and every third between them."""
-    eighth = num_layers // 8
-    return layer < eighth or layer >= 7 * num_layers // 8 or (layer - eighth) % 3 == 2
-
-
 def _pool(kind: Kind, rng: np.random.Generator) -> Blocks:
     """Random blocks [blocks, bytes of one]."""
     _, block_bytes = gguf.GGML_QUANT_SIZES[kind]
@@ -131,11 +108,14 @@ def _pool(kind: Kind, rng: np.random.Generator) -> Blocks:
         values = rng.normal(0, DEVIATION, _POOL_BLOCKS).astype(np.float32)
         return gguf.quantize(values, kind).view(np.uint8).reshape(-1, block_bytes)
     blocks = rng.integers(0, 256, (_POOL_BLOCKS, block_bytes), dtype=np.uint8)
-    scale = DEVIATION / _CODE_DEVIATION[kind]
-    scales = np.array([scale, 7.5 * scale] if kind is Kind.Q4_K else [scale], np.float16).view(np.uint8)
-    at = block_bytes - 2 if kind is Kind.Q6_K else 0  # where a block keeps them
-    blocks[:, at : at + len(scales)] = scales
+    _set_scale(blocks, kind, 1.0)
+    _set_scale(blocks, kind, DEVIATION / float(gguf.dequantize(blocks[:4096], kind).std()))
     return blocks
+
+
+def _set_scale(blocks: Blocks, kind: Kind, scale: float) -> None:
+    at, numbers = _SCALES[kind]
+    blocks[:, at : at + 2 * len(numbers)] = np.array([scale * each for each in numbers], np.float16).view(np.uint8)
 
 
 def _window(pool: Blocks, num_values: int, kind: Kind, start: int) -> Blocks:

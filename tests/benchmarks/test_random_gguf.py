@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
+from benchmarks.peers.file_types import FILE_TYPES
 from benchmarks.peers.kv_state import StateError, tiled_state
-from benchmarks.peers.random_gguf import DEVIATION, FILE_TYPES, write_random_gguf
+from benchmarks.peers.random_gguf import DEVIATION, write_random_gguf
 from llmrt.model.config import ModelConfig, MoeConfig
 from llmrt.model.config_files import read_config
 from llmrt.text.tokenizer import load_tokenizer
@@ -36,8 +37,13 @@ TIED = replace(TINY, tied_embeddings=True, hidden_size=192, num_heads=3, num_kv_
 
 @pytest.mark.parametrize(
     ("config", "file_type"),
-    # Q4_K_M takes rows of whole blocks of 256 alone.
-    [(c, t) for c in (TINY, MIXTRAL, TIED) for t in FILE_TYPES if t != "Q4_K_M" or c.hidden_size % 256 == 0],
+    # These take rows of whole blocks alone: of 256 columns for most.
+    [
+        (config, name)
+        for config in (TINY, MIXTRAL, TIED)
+        for name, (_, kind) in FILE_TYPES.items()
+        if config.hidden_size % gguf.GGML_QUANT_SIZES[kind][0] == 0
+    ],
 )
 def test_weights_are_of_trained_size(tmp_path: Path, config: ModelConfig, file_type: str) -> None:
     path = write_random_gguf(tmp_path / "random.gguf", config, file_type)
@@ -69,13 +75,39 @@ def test_types_are_those_that_llama_cpp_chooses(tmp_path: Path, config: ModelCon
     assert {each.name: each.tensor_type for each in gguf.GGUFReader(path).tensors}[tensor] == kind
 
 
-def test_half_of_q4_k_m_has_more_bits(tmp_path: Path) -> None:
-    path = write_random_gguf(tmp_path / "random.gguf", replace(TINY, num_layers=16), "Q4_K_M")
-    kinds = {each.name: each.tensor_type for each in gguf.GGUFReader(path).tensors}
-    downs = [i for i in range(16) if kinds[f"blk.{i}.ffn_down.weight"] == kinds[f"blk.{i}.attn_v.weight"] == Kind.Q6_K]
+def kinds(path: Path, num_layers: int, file_type: str, config: ModelConfig = TINY) -> dict[str, Kind]:
+    file = write_random_gguf(path / "random.gguf", replace(config, num_layers=num_layers), file_type)
+    return {each.name.removesuffix(".weight"): each.tensor_type for each in gguf.GGUFReader(file).tensors}
+
+
+@pytest.mark.parametrize(("file_type", "kind"), [("Q4_K_M", Kind.Q4_K), ("Q5_K_M", Kind.Q5_K)])
+def test_half_of_some_has_more_bits(tmp_path: Path, file_type: str, kind: Kind) -> None:
+    of = kinds(tmp_path, 16, file_type)
+    downs = [i for i in range(16) if of[f"blk.{i}.ffn_down"] == of[f"blk.{i}.attn_v"] == Kind.Q6_K]
     assert downs == [0, 1, 4, 7, 10, 13, 14, 15]
-    assert kinds["blk.0.ffn_up.weight"] == kinds["blk.2.ffn_down.weight"] == Kind.Q4_K
-    assert kinds["output.weight"] == Kind.Q6_K
+    assert of["blk.0.ffn_up"] == of["blk.2.ffn_down"] == of["blk.0.attn_output"] == of["token_embd"] == kind
+    assert of["output"] == Kind.Q6_K
+
+
+def test_few_matrices_of_q3_k_m_have_three_bits(tmp_path: Path) -> None:
+    of = kinds(tmp_path, 16, "Q3_K_M")
+    assert [of[f"blk.{i}.attn_v"] for i in range(3)] == [Kind.Q5_K, Kind.Q5_K, Kind.Q4_K]
+    assert [of[f"blk.{i}.ffn_down"] for i in range(2)] == [Kind.Q5_K, Kind.Q4_K]
+    assert of["blk.0.attn_output"] == Kind.Q4_K
+    assert of["blk.0.attn_q"] == of["blk.0.attn_k"] == of["blk.0.ffn_gate"] == of["token_embd"] == Kind.Q3_K
+
+
+@pytest.mark.parametrize(("num_kv_heads", "v"), [(2, Kind.IQ4_XS), (1, Kind.Q5_K)])
+def test_shared_heads_of_iq4_xs_have_more_bits(tmp_path: Path, num_kv_heads: int, v: Kind) -> None:
+    of = kinds(tmp_path, 16, "IQ4_XS", replace(TINY, num_kv_heads=num_kv_heads))
+    assert of["blk.5.attn_v"] == v
+    assert [of[f"blk.{i}.ffn_down"] for i in (1, 2)] == [Kind.Q5_K, Kind.IQ4_XS]
+
+
+def test_eight_experts_have_attention_of_more_bits(tmp_path: Path) -> None:
+    of = kinds(tmp_path, 16, "Q4_K_M", MIXTRAL)
+    assert of["blk.2.attn_output"] == Kind.Q5_K
+    assert [of[f"blk.{i}.ffn_down_exps"] for i in (1, 2)] == [Kind.Q6_K, Kind.Q4_K]
 
 
 @pytest.mark.parametrize("config", [TINY, MIXTRAL, TIED], ids=["llama", "mixtral", "tied"])
