@@ -21,10 +21,10 @@ from llmrt.engine.request import SamplingParams
 from llmrt.engine.runners.device import Work
 from llmrt.engine.runners.gpu_runner import GpuRunner
 from llmrt.engine.scheduler import Scheduler
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from llmrt.model.config import ModelConfig
 from llmrt.model.kv_cache import KVCache
-from llmrt.model.random_checkpoint import RandomCheckpoint
-from llmrt.model.random_decoder import random_decoder
+from llmrt.model.loading.random_decoder import random_decoder
 from llmrt.ops.types import OpSpec
 
 STREAMS = (1, 8, 64)

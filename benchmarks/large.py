@@ -35,10 +35,10 @@ from benchmarks.peers.client import ROOT, llmrt_client
 from benchmarks.peers.random_folder import random_folder
 from benchmarks.result import options_of, write
 from llmrt.cli.machine import this_machine
-from llmrt.model.config_files import read_config
+from llmrt.model.checkpoints.config_files import read_config
+from llmrt.model.checkpoints.packed_header import PACKED_FILE
+from llmrt.model.checkpoints.tensor_slots import tensor_slots
 from llmrt.model.families.family import TensorNames
-from llmrt.model.packed_header import PACKED_FILE
-from llmrt.model.tensor_slots import tensor_slots
 
 ALLOWANCE = 600_000_000  # Python, torch, the tokens' way through a layer, strips in fp32
 LLMRT = str(Path(sys.executable).with_name("llmrt"))

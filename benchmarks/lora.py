@@ -18,7 +18,7 @@ from benchmarks.result import options_of, provenance, write
 from llmrt.cli.loading import load_engine
 from llmrt.config import EngineConfig
 from llmrt.engine.hardware.threads import usable_cores
-from llmrt.model.random_checkpoint import RandomCheckpoint
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 
 BAR = 0.70
 

@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
+from llmrt.model.adapters.peft_adapter import FILE
+from llmrt.model.adapters.peft_config import CONFIG
+from llmrt.model.checkpoints.tensor_slots import tensor_slots
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.family import TensorNames
-from llmrt.model.peft_adapter import FILE
-from llmrt.model.peft_config import CONFIG
-from llmrt.model.tensor_slots import tensor_slots
 
 PROMPT = 16
 ROLES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "attention_output": "o_proj"}

@@ -19,9 +19,9 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.planning.memory import budget_of, kv_bytes_per_token
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.runners.device import Event
+from llmrt.model.checkpoints.headers import AssumedHeaders
+from llmrt.model.checkpoints.tensor_slots import num_active_parameters
 from llmrt.model.config import ModelConfig
-from llmrt.model.headers import AssumedHeaders
-from llmrt.model.tensor_slots import num_active_parameters
 
 DEPTH = 32768 - 128
 SHORT = Workload(1, 128, depth=511)  # no prompt is computed, so all steps decode

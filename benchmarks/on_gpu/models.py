@@ -18,8 +18,8 @@ from llmrt.engine.loading.build import assemble_engine
 from llmrt.engine.runners.device import CudaDevice
 from llmrt.engine.runners.gpu_runner import GpuRunner
 from llmrt.engine.runners.graphs import DecodeGraphs
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from llmrt.model.config import ModelConfig, MoeConfig, RopeConfig
-from llmrt.model.random_checkpoint import RandomCheckpoint
 
 MISTRAL = ModelConfig(
     family="mistral",

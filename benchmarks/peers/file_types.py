@@ -7,8 +7,8 @@ from collections.abc import Callable
 from gguf import GGML_QUANT_SIZES, LlamaFileType
 from gguf import GGMLQuantizationType as Kind
 
+from llmrt.model.checkpoints.tensor_slots import Slot
 from llmrt.model.config import ModelConfig
-from llmrt.model.tensor_slots import Slot
 
 # A kind of file, by the name that people know: what the header calls it, and the type of most matrices.
 FILE_TYPES = {

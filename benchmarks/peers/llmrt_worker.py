@@ -24,11 +24,11 @@ from llmrt.cli.measure import Workload, run_once
 from llmrt.cli.progress import Bar
 from llmrt.config import STORED, EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.model.checkpoints.gguf.headers import GgufHeaders
+from llmrt.model.checkpoints.kept import kept_schemes
+from llmrt.model.checkpoints.tensor_slots import Slot, tensor_slots
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.family import TensorNames
-from llmrt.model.gguf_headers import GgufHeaders
-from llmrt.model.kept import kept_schemes
-from llmrt.model.tensor_slots import Slot, tensor_slots
 from llmrt.quant.recipe import EXPERT_ROLES, RECIPES
 from llmrt.quant.scheme import QuantScheme
 
@@ -77,7 +77,7 @@ class Worker:
         elif wanted.real:
             self.engine = load_engine(named_target(wanted.alias, None).open_model, config)
         else:
-            from llmrt.model.random_checkpoint import RandomCheckpoint
+            from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 
             self.engine = load_engine(lambda: RandomCheckpoint(wanted.config), config)
         seconds = time.perf_counter() - start

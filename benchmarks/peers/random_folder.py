@@ -17,9 +17,9 @@ from torch import Tensor
 from benchmarks.peers.client import ROOT
 from llmrt.cli.progress import progress_bar
 from llmrt.hub.layout import PUBLISHED
-from llmrt.model.config_files import read_config
-from llmrt.model.random_checkpoint import RandomCheckpoint
-from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.checkpoints.config_files import read_config
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.presets import find_preset
 
 SHARD_VALUES = 1_000_000_000

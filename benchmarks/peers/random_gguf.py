@@ -20,9 +20,9 @@ from gguf import TokenType
 
 from benchmarks.peers.file_types import FILE_TYPES, kind_of
 from benchmarks.peers.shapes import SHAPES
+from llmrt.model.checkpoints.tensor_slots import tensor_slots
 from llmrt.model.config import ModelConfig
 from llmrt.model.families.gguf_names import GGUF_NAMES
-from llmrt.model.tensor_slots import tensor_slots
 
 DEVIATION = 0.02
 _POOL_BLOCKS = 1 << 16

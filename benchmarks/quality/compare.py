@@ -23,11 +23,11 @@ from benchmarks.quality.schemes import CONTEXT, SCHEMES, role_shares
 from llmrt.cli.machine import this_machine
 from llmrt.engine.hardware.threads import limit_spinning, usable_cores
 from llmrt.hub.sources import resolve
-from llmrt.model.checkpoint import Checkpoint, open_checkpoint
-from llmrt.model.decoder import Decoder
+from llmrt.model.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
-from llmrt.model.load import load_decoder
+from llmrt.model.loading.load import load_decoder
+from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.types import OpSpec
 from llmrt.text.tokenizer import load_tokenizer
 from llmrt_kernels.cpu.library import load as load_library

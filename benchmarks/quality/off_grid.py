@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llmrt.model.checkpoint import Checkpoint
+from llmrt.model.checkpoints.checkpoint import Checkpoint
+from llmrt.model.checkpoints.tensor_slots import tensor_slots
 from llmrt.model.stored_tensor import StoredTensor
-from llmrt.model.tensor_slots import tensor_slots
 
 
 class OffGridCheckpoint:

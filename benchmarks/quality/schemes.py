@@ -12,11 +12,11 @@ from gguf.quants import quantize as gguf_quantize
 from torch import Tensor
 
 from llmrt.engine.loading.calibration_tokens import random_tokens, text_tokens
-from llmrt.model.checkpoint import Checkpoint
+from llmrt.model.checkpoints.checkpoint import Checkpoint
+from llmrt.model.checkpoints.tensor_slots import tensor_slots
 from llmrt.model.config import ModelConfig
-from llmrt.model.decoder import Decoder
-from llmrt.model.load import load_decoder
-from llmrt.model.tensor_slots import tensor_slots
+from llmrt.model.loading.load import load_decoder
+from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.types import OpSpec
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.recipe import RECIPES, ROLES, Recipe

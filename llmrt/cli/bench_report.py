@@ -16,7 +16,7 @@ from llmrt.cli.progress import compact
 from llmrt.cli.tables import console
 from llmrt.config import STORED, EngineConfig
 from llmrt.engine.hardware.threads import usable_cores
-from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from llmrt.cli.terminal import say
 from llmrt.errors import LlmrtError
 from llmrt.hub import store
 from llmrt.hub.sources import resolve
+from llmrt.model.checkpoints.config_files import read_config
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.config import ModelConfig
-from llmrt.model.config_files import read_config
-from llmrt.model.tensor_slots import num_parameters
 from llmrt.presets import find_preset, load_presets
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Target:
     def open_model(self) -> Model:
         """Its weights; imports torch."""
         if self.path is None:
-            from llmrt.model.random_checkpoint import RandomCheckpoint
+            from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 
             return RandomCheckpoint(self.config)
         from llmrt.engine.loading.load_model import open_model

@@ -12,14 +12,14 @@ from llmrt.hub import store
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.hub.local import local_artifact
 from llmrt.hub.request import read_request
+from llmrt.model.checkpoints.config_files import read_config, read_fields
+from llmrt.model.checkpoints.packed_header import packed_file
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.config import ModelConfig
-from llmrt.model.config_files import read_config, read_fields
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
-from llmrt.model.packed_header import packed_file
 from llmrt.model.quantized.described_headers import described
 from llmrt.model.quantized.quantization_headers import read_quantization
-from llmrt.model.tensor_slots import num_parameters
 from llmrt.presets import Preset, find_preset
 from llmrt.text.gguf_parts import part_paths
 

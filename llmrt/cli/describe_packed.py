@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from llmrt.errors import CheckpointError
 from llmrt.hub.packed import packed_copies
-from llmrt.model.packed_header import packed_file, read_header
+from llmrt.model.checkpoints.packed_header import packed_file, read_header
 from llmrt.text.model_files import read_json
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmrt.model.kept import kept_schemes, stored_group
-from llmrt.model.tensor_slots import tensor_slots
+from llmrt.model.checkpoints.kept import kept_schemes, stored_group
+from llmrt.model.checkpoints.tensor_slots import tensor_slots
 from llmrt.quant.scheme import QuantScheme
 
 
@@ -28,7 +28,9 @@ class StoredMatrices:
 
 def stored_matrices(gguf: Path) -> list[StoredMatrices]:
     """Those of the file ``gguf``, most numbers first; none if all are floats. Raises ``CheckpointError``."""
-    from llmrt.model.gguf_headers import GgufHeaders  # with the gguf library, which other models are shown without
+    from llmrt.model.checkpoints.gguf.headers import (
+        GgufHeaders,  # with the gguf library, which other models are shown without
+    )
 
     headers = GgufHeaders(gguf)
     if not stored_group(headers.inventory):

@@ -19,10 +19,10 @@ from llmrt.config import EngineConfig
 from llmrt.engine.hardware.threads import importing_torch
 from llmrt.errors import ConfigError
 from llmrt.hub.sources import resolve
-from llmrt.model.headers import PackedHeaders, open_headers
-from llmrt.model.kept import stored_group
-from llmrt.model.packed_header import packed_file, read_header
-from llmrt.model.source_identity import source_identity
+from llmrt.model.checkpoints.headers import PackedHeaders, open_headers
+from llmrt.model.checkpoints.kept import stored_group
+from llmrt.model.checkpoints.packed_header import packed_file, read_header
+from llmrt.model.checkpoints.source_identity import source_identity
 from llmrt.text.model_files import read_text
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from llmrt.errors import DownloadError
 from llmrt.hub import store
 from llmrt.hub.local import local_artifact
 from llmrt.hub.request import read_request
-from llmrt.model.headers import AssumedHeaders, Headers, PackedHeaders, open_headers
+from llmrt.model.checkpoints.headers import AssumedHeaders, Headers, PackedHeaders, open_headers
 from llmrt.presets import find_preset
 
 PUBLISHED_DTYPE = "bf16"

@@ -10,7 +10,7 @@ from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
 from llmrt.engine.hardware.threads import importing_torch
 from llmrt.engine.llm_engine import LLMEngine
-from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 
 if TYPE_CHECKING:
     from llmrt.engine.loading.load_model import Model

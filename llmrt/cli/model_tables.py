@@ -14,8 +14,8 @@ from llmrt.cli.describe import Description, preset_config, published_bytes
 from llmrt.cli.describe_packed import Packed, describe_packed, evaluation_facts
 from llmrt.cli.tables import print_facts, print_rows
 from llmrt.hub.store import Manifest
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.config import ModelConfig
-from llmrt.model.tensor_slots import num_parameters
 from llmrt.ops.rules import Case, native_refusal
 from llmrt.presets import Preset
 

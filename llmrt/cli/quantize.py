@@ -22,8 +22,8 @@ from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
 from llmrt.engine.hardware.threads import importing_torch
 from llmrt.errors import ConfigError
-from llmrt.model.packed_header import PACKED_FILE, packed_file
-from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.checkpoints.packed_header import PACKED_FILE, packed_file
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 
 
 def quantize(
@@ -59,7 +59,7 @@ def _write(model: LocalModel, output: Path, config: EngineConfig) -> None:
     with progress_bar("quantizing", "parameters") as bar:
         with importing_torch():
             from llmrt.engine.conversion.quantized_folder import write_quantized
-            from llmrt.model.checkpoint import open_checkpoint
+            from llmrt.model.checkpoints.checkpoint import open_checkpoint
         checkpoint = open_checkpoint(model.path)
         bar.begin(num_parameters(checkpoint.config))
         notices = write_quantized(checkpoint, output, config, bar.advance, model.defaults)

@@ -14,8 +14,8 @@ from gguf import GGMLQuantizationType as Kind
 from benchmarks.peers.file_types import FILE_TYPES
 from benchmarks.peers.kv_state import StateError, tiled_state
 from benchmarks.peers.random_gguf import DEVIATION, write_random_gguf
+from llmrt.model.checkpoints.config_files import read_config
 from llmrt.model.config import ModelConfig, MoeConfig
-from llmrt.model.config_files import read_config
 from llmrt.text.tokenizer import load_tokenizer
 from tests.engines import greedy, open_engine
 

@@ -23,8 +23,8 @@ from llmrt.engine.runners.runner import Prefill
 from llmrt.engine.scheduler import SchedulerOutput
 from llmrt.errors import MemoryFitError
 from llmrt.hub import store
-from llmrt.model.config_files import read_config
-from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.checkpoints.config_files import read_config
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.presets import find_preset
 from tests.cli.conftest import CommandLine
 from tests.cli.tiny_model import make_tiny_llama

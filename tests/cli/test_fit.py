@@ -17,7 +17,7 @@ from llmrt.engine.hardware.limits import Limits
 from llmrt.engine.loading.build import build_engine
 from llmrt.engine.planning import fit as fitting
 from llmrt.engine.planning.fit import fit
-from llmrt.model.headers import AssumedHeaders, open_headers
+from llmrt.model.checkpoints.headers import AssumedHeaders, open_headers
 from tests.cli.conftest import CommandLine
 from tests.engine.test_memory import MODEL
 

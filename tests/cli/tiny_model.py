@@ -8,8 +8,8 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from llmrt.model.config_files import read_config
-from llmrt.model.random_checkpoint import RandomCheckpoint
+from llmrt.model.checkpoints.config_files import read_config
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from tests.server.serving import write_model
 
 SHAPE: dict[str, Any] = {

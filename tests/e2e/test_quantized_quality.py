@@ -10,8 +10,8 @@ import torch
 from benchmarks.quality.compare import TEXTS, Cached, Truth, divergence, forward
 from benchmarks.quality.off_grid import OffGridCheckpoint
 from benchmarks.quality.schemes import SCHEMES
-from llmrt.model.checkpoint import open_checkpoint
-from llmrt.model.load import load_decoder
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
+from llmrt.model.loading.load import load_decoder
 from llmrt.ops.types import OpSpec
 from llmrt.text.tokenizer import load_tokenizer
 

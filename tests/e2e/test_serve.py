@@ -18,8 +18,8 @@ from anthropic import Anthropic
 from ollama import Client as Ollama
 from openai import OpenAI
 
-from llmrt.model.config_files import read_config
-from llmrt.model.tensor_slots import num_parameters
+from llmrt.model.checkpoints.config_files import read_config
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 
 LLMRT = [sys.executable, "-c", "from llmrt.cli.main import main; main()"]
 CONTEXT = 2048

@@ -11,7 +11,7 @@ from llmrt.engine.adapters import Adapters
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import CheckpointError, RequestError
-from llmrt.model.lora import Lora
+from llmrt.model.modules.lora import Lora
 from tests.adapters import make_adapter
 from tests.engine.test_gpu_runner import CONTEXT, on_device
 from tests.engines import open_engine, run, tokens

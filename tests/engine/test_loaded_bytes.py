@@ -16,10 +16,10 @@ from llmrt.engine.loading.load_model import load_model, open_model
 from llmrt.engine.planning.memory import budget_of, kv_bytes_per_token, plan_memory
 from llmrt.engine.planning.settle import bytes_of_a_token, loaded_bytes, settle_on
 from llmrt.engine.runners.cpu_runner import CpuRunner
-from llmrt.model.decoder import Decoder
-from llmrt.model.headers import AssumedHeaders, open_headers
-from llmrt.model.packed_linear import PackedModule
-from llmrt.model.tensor_slots import num_active_parameters
+from llmrt.model.checkpoints.headers import AssumedHeaders, open_headers
+from llmrt.model.checkpoints.tensor_slots import num_active_parameters
+from llmrt.model.modules.decoder import Decoder
+from llmrt.model.modules.packed_linear import PackedModule
 from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model, save_model
 

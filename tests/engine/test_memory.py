@@ -19,8 +19,8 @@ from llmrt.engine.planning.memory import (
     plan_memory,
 )
 from llmrt.errors import ConfigError, MemoryFitError
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.config import ModelConfig
-from llmrt.model.tensor_slots import num_parameters
 
 MODEL = ModelConfig(
     family="llama",

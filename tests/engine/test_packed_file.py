@@ -22,13 +22,13 @@ from llmrt.engine.loading.packed_cache import origin_of, write_packed
 from llmrt.errors import CheckpointError, ConfigError, DownloadError
 from llmrt.hub.local import local_artifact
 from llmrt.hub.packed import packed_copies, packed_copy, remove_copies
-from llmrt.model.checkpoint import open_checkpoint
-from llmrt.model.packed_file import ALIGNMENT, map_decoder
-from llmrt.model.packed_header import read_header
-from llmrt.model.packed_linear import PackedEmbedding, PackedModule
-from llmrt.model.random_checkpoint import RandomCheckpoint
-from llmrt.model.random_decoder import random_decoder
-from llmrt.model.source_identity import source_identity
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
+from llmrt.model.checkpoints.packed_header import read_header
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
+from llmrt.model.checkpoints.source_identity import source_identity
+from llmrt.model.loading.packed_file import ALIGNMENT, map_decoder
+from llmrt.model.loading.random_decoder import random_decoder
+from llmrt.model.modules.packed_linear import PackedEmbedding, PackedModule
 from llmrt.ops.types import OpSpec
 from llmrt.presets import Sampling
 from llmrt.quant.packed_weight import PackedWeight
@@ -110,7 +110,7 @@ def test_a_file_that_is_not_it_is_made_anew_with_one_notice(small: Path, tmp_pat
 
 def test_another_recipe_does_not_take_it(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_engine(small, quant="int8")
-    monkeypatch.setattr("llmrt.model.packed_header.FORMAT", 3)
+    monkeypatch.setattr("llmrt.model.checkpoints.packed_header.FORMAT", 3)
     assert "quantized anew" in notices(open_engine(small, quant="int8"))
 
 

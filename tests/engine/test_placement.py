@@ -13,8 +13,8 @@ from llmrt.engine.loading.load_model import settle
 from llmrt.engine.planning.memory import LIBRARY_BYTES, MemoryBudget, budget_of, gpu_share, plan_memory, step_bytes
 from llmrt.engine.planning.placement import choose_device, free_memory
 from llmrt.errors import ConfigError, MemoryFitError
+from llmrt.model.checkpoints.headers import AssumedHeaders
 from llmrt.model.config import ModelConfig
-from llmrt.model.headers import AssumedHeaders
 
 MODEL = ModelConfig(
     family="llama",

@@ -12,7 +12,7 @@ from llmrt.config import EngineConfig
 from llmrt.engine.loading import read_ahead as module
 from llmrt.engine.loading.read_ahead import expected_file, read_ahead
 from llmrt.hub.packed import packed_copy
-from llmrt.model.packed_header import PACKED_FILE
+from llmrt.model.checkpoints.packed_header import PACKED_FILE
 
 
 def copies(model: Path, *quants: str) -> list[Path]:

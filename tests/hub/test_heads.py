@@ -11,7 +11,7 @@ from llmrt.errors import CheckpointError, DownloadError
 from llmrt.hub import heads
 from llmrt.hub.heads import model_heads
 from llmrt.hub.request import read_request
-from llmrt.model.headers import open_headers
+from llmrt.model.checkpoints.headers import open_headers
 from tests.hub.conftest import Serve
 from tests.hub.samples import REPO, tiny_repo
 from tests.model.test_gguf import write_gguf

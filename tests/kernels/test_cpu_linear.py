@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llmrt.model.config import RopeConfig
-from llmrt.model.rope import cos_sin_table
+from llmrt.model.modules.rope import cos_sin_table
 from llmrt_kernels.cpu.linear import (
     activated_linear,
     embedding,

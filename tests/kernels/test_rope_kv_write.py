@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from llmrt.model.config import RopeConfig
-from llmrt.model.rope import cos_sin_table
+from llmrt.model.modules.rope import cos_sin_table
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.reference.rope_kv_write import rope_kv_write
 

@@ -15,9 +15,9 @@ from gguf import GGMLQuantizationType as Kind
 from transformers import PreTrainedModel
 
 from llmrt.errors import CheckpointError
-from llmrt.model.checkpoint import open_checkpoint
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
 from llmrt.model.config import YarnScaling
-from llmrt.model.rope import inv_freq
+from llmrt.model.modules.rope import inv_freq
 from tests.engines import greedy, open_engine, score
 from tests.model.test_parity import (
     ALL_ROTATED,

@@ -16,12 +16,12 @@ from llmrt.config import EngineConfig
 from llmrt.engine.loading.load_model import load_model, open_model, settle
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.errors import CheckpointError, ConfigError
-from llmrt.model.gguf_codes import codes_of
-from llmrt.model.gguf_headers import GgufHeaders
-from llmrt.model.gguf_schemes import SCHEMES
-from llmrt.model.kept import kept_schemes
-from llmrt.model.packed_linear import PackedModule
-from llmrt.model.tensor_slots import num_parameters, tensor_slots
+from llmrt.model.checkpoints.gguf.codes import codes_of
+from llmrt.model.checkpoints.gguf.headers import GgufHeaders
+from llmrt.model.checkpoints.gguf.schemes import SCHEMES
+from llmrt.model.checkpoints.kept import kept_schemes
+from llmrt.model.checkpoints.tensor_slots import num_parameters, tensor_slots
+from llmrt.model.modules.packed_linear import PackedModule
 from llmrt.quant.scheme import QuantScheme
 from llmrt.quant.stored_codes import holds
 from llmrt_kernels.packed import Matrix

@@ -15,8 +15,8 @@ from llmrt.config import EngineConfig
 from llmrt.engine.conversion.quantized_folder import write_quantized
 from llmrt.errors import CheckpointError
 from llmrt.hub.local import local_artifact
-from llmrt.model.checkpoint import open_checkpoint
-from llmrt.model.source_identity import source_identity
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
+from llmrt.model.checkpoints.source_identity import source_identity
 from llmrt.text.gguf_parts import part_names
 from tests.engines import open_engine, score
 from tests.model.test_gguf import SHAPE, write_gguf

@@ -12,10 +12,10 @@ import torch
 from gguf import GGMLQuantizationType as Kind
 from torch import Tensor
 
-from llmrt.model.checkpoint import open_checkpoint
-from llmrt.model.decoder import Decoder
-from llmrt.model.load import load_decoder
-from llmrt.model.packed_linear import PackedModule
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
+from llmrt.model.loading.load import load_decoder
+from llmrt.model.modules.decoder import Decoder
+from llmrt.model.modules.packed_linear import PackedModule
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.reference.linear_packed import dequantize
 from tests.engines import open_engine, score
@@ -100,8 +100,8 @@ def test_a_gguf_file_gives_the_same_numbers(stored: torch.dtype, kind: Kind, tmp
 MEASURED = """
 import torch
 from llmrt.model.config import ModelConfig
-from llmrt.model.load import load_decoder
-from llmrt.model.random_checkpoint import RandomCheckpoint
+from llmrt.model.loading.load import load_decoder
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from llmrt.ops.types import OpSpec
 config = ModelConfig(family="llama", vocab_size=512, hidden_size=2048, num_layers=3, num_heads=32, num_kv_heads=8,
     head_dim=64, intermediate_size=8192, norm_eps=1e-5, context_length=512)

@@ -14,11 +14,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from llmrt.engine.loading.calibration_tokens import random_tokens
-from llmrt.model import calibration_stream
-from llmrt.model.checkpoint import open_checkpoint
-from llmrt.model.decoder import Decoder
-from llmrt.model.load import load_decoder
-from llmrt.model.packed_linear import PackedModule
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
+from llmrt.model.loading import calibration_stream
+from llmrt.model.loading.load import load_decoder
+from llmrt.model.modules.decoder import Decoder
+from llmrt.model.modules.packed_linear import PackedModule
 from llmrt.ops.types import OpSpec
 from llmrt.quant.feedback import Feedback, feedback_from
 from llmrt.quant.recipe import RECIPES
@@ -104,8 +104,8 @@ MEASURED = """
 import torch
 from llmrt.engine.loading.calibration_tokens import random_tokens
 from llmrt.model.config import ModelConfig
-from llmrt.model.load import load_decoder
-from llmrt.model.random_checkpoint import RandomCheckpoint
+from llmrt.model.loading.load import load_decoder
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES
 config = ModelConfig(family="llama", vocab_size=512, hidden_size=2048, num_layers=7, num_heads=32, num_kv_heads=8,

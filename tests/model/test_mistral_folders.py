@@ -16,8 +16,8 @@ from llmrt.config import EngineConfig
 from llmrt.engine.conversion.quantized_folder import write_quantized
 from llmrt.errors import CheckpointError
 from llmrt.hub.local import local_artifact
-from llmrt.model.checkpoint import open_checkpoint
-from llmrt.model.config_files import read_config
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
+from llmrt.model.checkpoints.config_files import read_config
 from tests.engines import greedy, open_engine
 from tests.model.test_gguf import permute
 from tests.model.test_parity import check_parity, prompt

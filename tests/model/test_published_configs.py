@@ -9,10 +9,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from llmrt.errors import CheckpointError
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.families.alibi import alibi_slopes
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
-from llmrt.model.tensor_slots import num_parameters
 from tests.model.test_parity import check_parity
 from tests.tiny import make_model, save_model
 

@@ -12,7 +12,7 @@ from llmrt.config import EngineConfig
 from llmrt.engine.loading.load_model import load_model, open_model, settle
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.errors import CheckpointError
-from llmrt.model.checkpoint import open_checkpoint
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
 from llmrt.quant.scheme import QuantScheme
 from llmrt_kernels.reference.linear_packed import dequantize
 from tests import quantizers as by

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llmrt.model.checkpoint import open_checkpoint
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
 from tests import quantizers as by
 from tests.model.test_parity import check_parity
 from tests.quantizers import SHAPE, Members, Quantizer, quantized_folder

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from llmrt.model.config import ModelConfig, MoeConfig
-from llmrt.model.decoder import Decoder
-from llmrt.model.load import load_decoder
-from llmrt.model.packed_linear import PackedModule
-from llmrt.model.random_checkpoint import RandomCheckpoint
-from llmrt.model.random_decoder import DEVIATION, random_decoder
+from llmrt.model.loading.load import load_decoder
+from llmrt.model.loading.random_decoder import DEVIATION, random_decoder
+from llmrt.model.modules.decoder import Decoder
+from llmrt.model.modules.packed_linear import PackedModule
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES
 from llmrt_kernels.reference.linear_packed import dequantize

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.config import LinearScaling, ModelConfig
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
-from llmrt.model.tensor_slots import num_parameters
 
 SEVEN = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 11008}
 # A config.json of 2023: no key/value heads, no RoPE fields, and a padding token that is none.

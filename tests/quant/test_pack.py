@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmrt.model.packed_pieces import interleave, join
+from llmrt.model.loading.packed_pieces import interleave, join
 from llmrt.quant.pack import pack
 from llmrt.quant.packed_weight import PackedWeight, stack
 from llmrt.quant.scheme import QuantScheme

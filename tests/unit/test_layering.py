@@ -13,8 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # From the top down: a layer may import those right of it, and the leaves.
 LAYERS = ["cli", "library", "server", "engine", "model", "quant", "ops"]
-# Of the engine's packages a lower one is free of those above it, too.
-ENGINE = ["conversion", "loading", "speculation", "runners", "sampling", "planning", "kv", "hardware"]
+# Of the packages in these two a lower one is free of those above it, too.
+PACKAGES = {
+    "engine": ["conversion", "loading", "speculation", "runners", "sampling", "planning", "kv", "hardware"],
+    "model": ["adapters", "loading", "modules", "checkpoints", "quantized", "families"],
+}
 LEAVES = {"config", "errors", "presets", "remote_server", "text", "hub", "selftest"}
 # Files of the layers that must stay free of torch; the leaves are as a whole.
 TORCH_FREE = [
@@ -53,18 +56,23 @@ TORCH_FREE = [
     "llmrt/engine/kv/*.py",
     "llmrt/engine/speculation/*.py",
     "llmrt/model/config.py",
-    "llmrt/model/config_files.py",
     "llmrt/model/fields.py",
-    "llmrt/model/headers.py",
-    "llmrt/model/*_headers.py",
-    "llmrt/model/packed_header.py",
-    "llmrt/model/peft_config.py",
+    "llmrt/model/stored_tensor.py",
+    "llmrt/model/adapters/peft_config.py",
+    "llmrt/model/checkpoints/config_files.py",
+    "llmrt/model/checkpoints/fused.py",
+    "llmrt/model/checkpoints/headers.py",
+    "llmrt/model/checkpoints/kept.py",
+    "llmrt/model/checkpoints/packed_header.py",
+    "llmrt/model/checkpoints/source_identity.py",
+    "llmrt/model/checkpoints/tensor_slots.py",
+    "llmrt/model/checkpoints/weight_bytes.py",
+    "llmrt/model/checkpoints/gguf/headers.py",
+    "llmrt/model/checkpoints/gguf/schemes.py",
+    "llmrt/model/checkpoints/safetensors/headers.py",
+    "llmrt/model/families/*.py",
     "llmrt/model/quantized/matrix.py",
     "llmrt/model/quantized/*_headers.py",
-    "llmrt/model/source_identity.py",
-    "llmrt/model/tensor_slots.py",
-    "llmrt/model/weight_bytes.py",
-    "llmrt/model/families/*.py",
     "llmrt/ops/options.py",
     "llmrt/quant/scheme.py",
     "llmrt/quant/recipe.py",
@@ -103,15 +111,23 @@ def test_imports_go_down(path: Path) -> None:
             assert own not in LEAVES, f"{path}: the leaf {own} imports {module}"
 
 
-@pytest.mark.parametrize("package", ENGINE)
-def test_imports_go_down_in_the_engine(package: str) -> None:
-    above = {f"llmrt.engine.{name}" for name in ENGINE[: ENGINE.index(package)]}
-    for path in (ROOT / "llmrt" / "engine" / package).rglob("*.py"):
+@pytest.mark.parametrize(("layer", "package"), [(layer, name) for layer, names in PACKAGES.items() for name in names])
+def test_imports_go_down_within_a_layer(layer: str, package: str) -> None:
+    names = PACKAGES[layer]
+    above = {f"llmrt.{layer}.{name}" for name in names[: names.index(package)]}
+    for path in (ROOT / "llmrt" / layer / package).rglob("*.py"):
         assert not {".".join(module.split(".")[:3]) for module in imports(path)} & above, path
 
 
-def test_every_package_of_the_engine_has_its_place() -> None:
-    assert {path.parent.name for path in (ROOT / "llmrt" / "engine").glob("*/__init__.py")} == {*ENGINE}
+def test_what_all_packages_of_the_model_share_imports_none_of_them() -> None:
+    packages = {f"llmrt.model.{name}" for name in PACKAGES["model"]}
+    for path in (ROOT / "llmrt" / "model").glob("*.py"):
+        assert not {".".join(module.split(".")[:3]) for module in imports(path)} & packages, path
+
+
+@pytest.mark.parametrize("layer", PACKAGES)
+def test_every_package_of_a_layer_has_its_place(layer: str) -> None:
+    assert {path.parent.name for path in (ROOT / "llmrt" / layer).glob("*/__init__.py")} == {*PACKAGES[layer]}
 
 
 def test_kernels_know_nothing_of_llmrt() -> None:

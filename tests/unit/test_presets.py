@@ -11,9 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from llmrt.cli.describe import preset_config
 from llmrt.errors import ConfigError
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
-from llmrt.model.tensor_slots import num_parameters
 from llmrt.presets import find_preset, load_preset, load_presets
 
 ALIASES = sorted(load_presets())

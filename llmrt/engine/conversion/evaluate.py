@@ -22,7 +22,7 @@ from llmrt.engine.planning.memory import WORKSPACE_BYTES
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.forward_batch import ForwardBatch
-from llmrt.model.load import Progress
+from llmrt.model.loading.load import Progress
 
 BLOCK_SIZE = 64
 # Rows of logits that are compared at once: 64 MB for a vocabulary of 128 thousand, and a few of those beside it.

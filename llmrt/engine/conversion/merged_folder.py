@@ -14,8 +14,8 @@ from torch import Tensor
 
 from llmrt.engine.conversion.quantized_folder import keep_sampling, new_folder
 from llmrt.errors import CheckpointError
-from llmrt.model.peft_adapter import PeftAdapter
-from llmrt.model.safetensors_headers import SafetensorsHeaders
+from llmrt.model.adapters.peft_adapter import PeftAdapter
+from llmrt.model.checkpoints.safetensors.headers import SafetensorsHeaders
 from llmrt.presets import UNSAID, Sampling
 
 _LEFT_OUT = ("*.bin", "*.pth", "*.pt", "*.gguf", "*.safetensors")  # weights in other forms, which would not be merged

@@ -20,10 +20,10 @@ from llmrt.engine.loading.packed_cache import origin_of, write_packed
 from llmrt.engine.planning.settle import recipe_of
 from llmrt.errors import ConfigError
 from llmrt.hub.disk import disk_errors
-from llmrt.model.checkpoint import Checkpoint
+from llmrt.model.checkpoints.checkpoint import Checkpoint
+from llmrt.model.checkpoints.packed_header import PACKED_FILE
 from llmrt.model.families.gguf_head import write_gguf_head
-from llmrt.model.load import Progress
-from llmrt.model.packed_header import PACKED_FILE
+from llmrt.model.loading.load import Progress
 from llmrt.presets import UNSAID, Sampling
 from llmrt.text.generation_defaults import GENERATION_CONFIG, GGUF_DRAWING, unsaid_drawing
 from llmrt.text.model_files import read_json

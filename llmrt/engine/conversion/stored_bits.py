@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from llmrt.model.block_weight import BlockWeight
-from llmrt.model.decoder import Decoder
-from llmrt.model.linear import Linear
-from llmrt.model.packed_linear import PackedModule
+from llmrt.model.modules.block_weight import BlockWeight
+from llmrt.model.modules.decoder import Decoder
+from llmrt.model.modules.linear import Linear
+from llmrt.model.modules.packed_linear import PackedModule
 from llmrt.quant.packed_weight import PackedWeight
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmrt.errors import MemoryFitError
-from llmrt.model.decoder import Decoder
-from llmrt.model.install_adapter import install_adapter
-from llmrt.model.lora import remove_adapter
-from llmrt.model.peft_adapter import PeftAdapter
+from llmrt.model.adapters.install import install_adapter
+from llmrt.model.adapters.peft_adapter import PeftAdapter
+from llmrt.model.modules.decoder import Decoder
+from llmrt.model.modules.lora import remove_adapter
 
 
 class AdapterWeights:

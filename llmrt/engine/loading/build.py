@@ -26,10 +26,10 @@ from llmrt.engine.runners.runner import LateRunner, ModelRunner
 from llmrt.engine.sampling.grammars import Grammars
 from llmrt.engine.scheduler import Scheduler
 from llmrt.errors import ConfigError
-from llmrt.model.decoder import Decoder
+from llmrt.model.adapters.peft_adapter import PeftAdapter
 from llmrt.model.kv_cache import KVCache
-from llmrt.model.load import Progress
-from llmrt.model.peft_adapter import PeftAdapter
+from llmrt.model.loading.load import Progress
+from llmrt.model.modules.decoder import Decoder
 from llmrt.text.tokenizer import load_tokenizer
 
 

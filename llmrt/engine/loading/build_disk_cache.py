@@ -12,8 +12,8 @@ from llmrt.engine.loading.kv_fingerprint import fingerprint
 from llmrt.engine.loading.load_model import Model
 from llmrt.engine.runners.device import StepDevice
 from llmrt.engine.runners.kv_pages import pages_of
-from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
+from llmrt.model.modules.decoder import Decoder
 
 
 def open_disk_cache(

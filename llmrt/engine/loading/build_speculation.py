@@ -18,9 +18,9 @@ from llmrt.engine.speculation.draft_model import DraftModel
 from llmrt.engine.speculation.ngram import PromptLookup
 from llmrt.engine.speculation.speculation import Speculation
 from llmrt.errors import ConfigError, RequestError
-from llmrt.model.decoder import Decoder
-from llmrt.model.load import Progress
-from llmrt.model.packed_file import PackedCheckpoint
+from llmrt.model.loading.load import Progress
+from llmrt.model.loading.packed_file import PackedCheckpoint
+from llmrt.model.modules.decoder import Decoder
 from llmrt.text.tokenizer import load_tokenizer
 
 GUESSES = ("auto", "ngram", "off")

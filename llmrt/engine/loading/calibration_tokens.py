@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from llmrt.errors import ConfigError
-from llmrt.model.checkpoint import Checkpoint
+from llmrt.model.checkpoints.checkpoint import Checkpoint
 from llmrt.model.config import ModelConfig
 from llmrt.quant.calibration import Calibration
 

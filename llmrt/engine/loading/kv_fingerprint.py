@@ -15,10 +15,10 @@ import llmrt_kernels
 from llmrt.config import EngineConfig
 from llmrt.engine.loading.load_model import Model
 from llmrt.engine.planning.settle import recipe_of
-from llmrt.model.decoder import Decoder
+from llmrt.model.checkpoints.source_identity import source_identity, weight_files
 from llmrt.model.kv_cache import KVCache
-from llmrt.model.packed_file import PackedCheckpoint
-from llmrt.model.source_identity import source_identity, weight_files
+from llmrt.model.loading.packed_file import PackedCheckpoint
+from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.catalogue import choices
 from llmrt.ops.rules import native_library
 

@@ -13,14 +13,14 @@ from llmrt.engine.hardware.threads import usable_cores
 from llmrt.engine.planning.placement import choose_device, free_memory
 from llmrt.engine.planning.settle import case_of, recipe_of, settle_on
 from llmrt.errors import ConfigError
-from llmrt.model.checkpoint import Checkpoint, open_checkpoint
-from llmrt.model.decoder import Decoder
-from llmrt.model.headers import Headers, PackedHeaders
-from llmrt.model.load import Progress, load_decoder
-from llmrt.model.packed_file import PackedCheckpoint
-from llmrt.model.packed_header import packed_file
-from llmrt.model.random_checkpoint import RandomCheckpoint
-from llmrt.model.random_decoder import random_decoder
+from llmrt.model.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llmrt.model.checkpoints.headers import Headers, PackedHeaders
+from llmrt.model.checkpoints.packed_header import packed_file
+from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
+from llmrt.model.loading.load import Progress, load_decoder
+from llmrt.model.loading.packed_file import PackedCheckpoint
+from llmrt.model.loading.random_decoder import random_decoder
+from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.rules import byte_cache_refusal, forced_backend, native_library, native_refusal, triton_refusal
 from llmrt.ops.types import DTYPES, OpSpec
 

@@ -10,12 +10,12 @@ from llmrt.errors import CheckpointError, DownloadError
 from llmrt.hub import store
 from llmrt.hub.disk import disk_errors, require_space
 from llmrt.hub.packed import packed_copy
-from llmrt.model.checkpoint import Checkpoint
-from llmrt.model.decoder import Decoder
-from llmrt.model.load import Progress, load_decoder
-from llmrt.model.packed_file import describe_decoder, map_decoder, packed_bytes, save_decoder
-from llmrt.model.packed_header import Origin, read_header
-from llmrt.model.source_identity import source_identity
+from llmrt.model.checkpoints.checkpoint import Checkpoint
+from llmrt.model.checkpoints.packed_header import Origin, read_header
+from llmrt.model.checkpoints.source_identity import source_identity
+from llmrt.model.loading.load import Progress, load_decoder
+from llmrt.model.loading.packed_file import describe_decoder, map_decoder, packed_bytes, save_decoder
+from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.types import OpSpec
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.recipe import Recipe

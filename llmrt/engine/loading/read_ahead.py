@@ -13,7 +13,7 @@ from pathlib import Path
 from llmrt.config import EngineConfig
 from llmrt.engine.hardware.system_memory import available_memory
 from llmrt.hub.packed import packed_copy
-from llmrt.model.packed_header import packed_file
+from llmrt.model.checkpoints.packed_header import packed_file
 from llmrt.quant.recipe import RECIPES
 
 _STRETCH = 4 << 20  # the system cuts larger requests short without a word

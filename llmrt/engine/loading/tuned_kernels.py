@@ -10,7 +10,7 @@ import torch
 from llmrt.config import EngineConfig
 from llmrt.engine.loading.tuned_file import Numbers, Origin, kernels_hash, read_tuned
 from llmrt.engine.planning.settle import case_of, recipe_of
-from llmrt.model.headers import Headers, PackedHeaders
+from llmrt.model.checkpoints.headers import Headers, PackedHeaders
 from llmrt.ops.types import DTYPES
 from llmrt_kernels.triton import tuned, tuning
 from llmrt_kernels.triton.tuning_work import Shape, works_of

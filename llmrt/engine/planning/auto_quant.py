@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from llmrt.engine.planning.memory import WORKSPACE_BYTES
+from llmrt.model.checkpoints.tensor_slots import num_parameters
+from llmrt.model.checkpoints.weight_bytes import quantized_bytes, total
 from llmrt.model.config import ModelConfig
-from llmrt.model.tensor_slots import num_parameters
-from llmrt.model.weight_bytes import quantized_bytes, total
 from llmrt.quant.recipe import RECIPES
 
 # Rounding to int4 changes the answers of small models visibly, while at int8 they are fast already.

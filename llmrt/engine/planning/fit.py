@@ -24,9 +24,9 @@ from llmrt.engine.planning.memory import (
 )
 from llmrt.engine.planning.settle import bytes_of_a_token, case_of, loaded_bytes, settle_on
 from llmrt.errors import ConfigError, MemoryFitError
+from llmrt.model.checkpoints.headers import Headers, PackedHeaders
+from llmrt.model.checkpoints.tensor_slots import num_active_parameters
 from llmrt.model.config import ModelConfig
-from llmrt.model.headers import Headers, PackedHeaders
-from llmrt.model.tensor_slots import num_active_parameters
 
 
 @dataclass(frozen=True, kw_only=True)

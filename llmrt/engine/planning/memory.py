@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from llmrt.config import EngineConfig
 from llmrt.engine.kv.manager import peak_blocks
 from llmrt.errors import ConfigError, MemoryFitError
+from llmrt.model.checkpoints.weight_bytes import BYTES
 from llmrt.model.config import ModelConfig
-from llmrt.model.weight_bytes import BYTES
 
 # The interpreter, torch, activations of one step, and what the allocator keeps.
 WORKSPACE_BYTES = 500_000_000

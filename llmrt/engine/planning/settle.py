@@ -9,13 +9,13 @@ from llmrt.config import STORED, EngineConfig
 from llmrt.engine.hardware.processor import multiplies_bf16
 from llmrt.engine.planning.auto_quant import choose_quant
 from llmrt.errors import ConfigError
+from llmrt.model.checkpoints.headers import Headers, PackedHeaders
+from llmrt.model.checkpoints.kept import stored_group
+from llmrt.model.checkpoints.safetensors.headers import SafetensorsHeaders
+from llmrt.model.checkpoints.tensor_slots import num_parameters
+from llmrt.model.checkpoints.weight_bytes import quantized_bytes, read_by_a_token, tensor_bytes, total
 from llmrt.model.config import ModelConfig
-from llmrt.model.headers import Headers, PackedHeaders
-from llmrt.model.kept import stored_group
 from llmrt.model.quantized.described_headers import rounding_notice
-from llmrt.model.safetensors_headers import SafetensorsHeaders
-from llmrt.model.tensor_slots import num_parameters
-from llmrt.model.weight_bytes import quantized_bytes, read_by_a_token, tensor_bytes, total
 from llmrt.ops.rules import Case, byte_cache_refusal, native_refusal
 from llmrt.quant.recipe import RECIPES, Recipe
 

@@ -12,8 +12,8 @@ from llmrt.engine.runners.layered_prefill import LayeredPrefill
 from llmrt.engine.runners.pooling import Pooler
 from llmrt.engine.sampling.sampler import verify
 from llmrt.engine.scheduler import SchedulerOutput, StepResult
-from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
+from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.argmax import ARGMAX
 from llmrt.ops.registry import resolve
 

@@ -25,9 +25,9 @@ from llmrt.engine.runners.runner import KnownResults
 from llmrt.engine.sampling.prompt_scores import score, scored_rows
 from llmrt.engine.sampling.sampler import accept, verify
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
-from llmrt.model.decoder import Decoder
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
+from llmrt.model.modules.decoder import Decoder
 
 
 @dataclass(frozen=True)

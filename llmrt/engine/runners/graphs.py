@@ -20,8 +20,8 @@ from llmrt.engine.runners.choice import Choice, Chooser
 from llmrt.engine.runners.decode_inputs import DecodeInputs
 from llmrt.engine.runners.decode_rows import DecodeRows
 from llmrt.engine.runners.device import Computed, Graph, StepDevice
-from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
+from llmrt.model.modules.decoder import Decoder
 
 
 def rows_for(count: int) -> int:

@@ -15,8 +15,8 @@ from llmrt.engine.runners.pooling import Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.sampling.prompt_scores import score, scored_rows
 from llmrt.engine.sampling.sampler import choose
 from llmrt.engine.scheduler import SchedulerOutput, StepResult
-from llmrt.model.decoder import Decoder
 from llmrt.model.kv_cache import KVCache
+from llmrt.model.modules.decoder import Decoder
 
 
 class LayeredPrefill:

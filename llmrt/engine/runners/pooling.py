@@ -18,7 +18,7 @@ from torch import Tensor
 from llmrt.engine.request import Request
 from llmrt.engine.runners.batch_builder import ends_in_step
 from llmrt.engine.scheduler import PromptEnd, SchedulerOutput
-from llmrt.model.norm import LayerNorm, RMSNorm
+from llmrt.model.modules.norm import LayerNorm, RMSNorm
 
 
 @dataclass(frozen=True)

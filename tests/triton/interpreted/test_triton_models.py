@@ -19,12 +19,12 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading import build, build_speculation
 from llmrt.engine.request import Adapter, Request, RequestOutput, SamplingParams
 from llmrt.engine.runners.batch_builder import lay_out
-from llmrt.model.checkpoint import open_checkpoint
-from llmrt.model.decoder import Decoder
-from llmrt.model.install_adapter import install_adapter
+from llmrt.model.adapters.install import install_adapter
+from llmrt.model.adapters.peft_adapter import PeftAdapter
+from llmrt.model.checkpoints.checkpoint import open_checkpoint
 from llmrt.model.kv_cache import KVCache
-from llmrt.model.load import load_decoder
-from llmrt.model.peft_adapter import PeftAdapter
+from llmrt.model.loading.load import load_decoder
+from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.rules import native_library
 from llmrt.ops.types import OpSpec
 from llmrt.quant.recipe import RECIPES

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from llmrt.model.config import RopeConfig
-from llmrt.model.rope import cos_sin_table
+from llmrt.model.modules.rope import cos_sin_table
 from llmrt_kernels.reference.rope_kv_write import rotate
 from llmrt_kernels.triton.rotary_linear import rotary_linear
 from tests.kernels.packing import meant, random_weight

@@ -12,9 +12,9 @@ import msgspec
 from gguf import LlamaFileType
 
 from llmrt.errors import CheckpointError
+from llmrt.model.checkpoints.config_files import read_config
+from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.config import ModelConfig
-from llmrt.model.config_files import read_config
-from llmrt.model.tensor_slots import num_parameters
 from llmrt.quant.recipe import RECIPES
 from llmrt.server.dialects.ollama.answer import time_text
 from llmrt.server.dialects.ollama.records import ModelDetails, ModelRecord, ShowRecord, Version

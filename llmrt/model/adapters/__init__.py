@@ -1,0 +1,1 @@
+"""LoRA adapters, from a folder of peft's to the decoder's products."""

@@ -1,0 +1,1 @@
+"""A model on disk: its configuration, its inventory, and its tensors one by one."""

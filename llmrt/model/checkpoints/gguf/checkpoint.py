@@ -1,0 +1,77 @@
+"""A .gguf file: its metadata is the configuration, its tensors are unpacked as they are loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, ReaderTensor
+from gguf.quants import dequantize
+from torch import Tensor
+
+from llmrt.errors import CheckpointError
+from llmrt.model.checkpoints.gguf.codes import codes_of
+from llmrt.model.checkpoints.gguf.headers import GgufHeaders, shape_of
+from llmrt.model.checkpoints.gguf.schemes import SCHEMES
+from llmrt.model.checkpoints.parts import part_of
+from llmrt.quant.stored_codes import StoredCodes
+
+_PART_VALUES = 1 << 18
+
+
+class GgufCheckpoint(GgufHeaders):
+    """The model in a .gguf file."""
+
+    def load(self, name: str) -> Tensor:
+        """One tensor, unpacked to fp32 unless it is stored as fp16 or bf16."""
+        part = self.inventory[name].part
+        return self._whole(name) if part is None else part_of(self._whole(part.tensor), part)
+
+    def load_codes(self, name: str, *, nested: bool) -> StoredCodes | None:
+        """The codes of a matrix whose type the kernels have a form for."""
+        part = self.inventory[name].part
+        kind = self.tensors[name if part is None else part.tensor].tensor_type
+        if kind not in SCHEMES or (part is not None and part.transposed):
+            return None
+        if part is None:
+            return self._codes(name, nested)
+        return self._codes(part.tensor, nested).with_rows(lambda rows: part_of(rows, part))
+
+    def _codes(self, name: str, nested: bool) -> StoredCodes:
+        tensor = self.tensors[name]
+        rows = torch.from_numpy(self._read(tensor)).view(*shape_of(tensor)[:-1], -1)
+        return codes_of(rows, GGMLQuantizationType(tensor.tensor_type), nested=nested)
+
+    def _whole(self, name: str) -> Tensor:
+        tensor = self.tensors[name]
+        kind = GGMLQuantizationType(tensor.tensor_type)
+        values = self._read(tensor)
+        if kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
+            return torch.from_numpy(values).view(shape_of(tensor))
+        if kind == GGMLQuantizationType.BF16:  # which numpy has no name for
+            return torch.from_numpy(values).view(torch.bfloat16).view(shape_of(tensor))
+        try:
+            return torch.from_numpy(_unpacked(values, kind)).view(shape_of(tensor))
+        except NotImplementedError:
+            raise CheckpointError(
+                f"{self.files[name]}: tensor {name} is of type {kind.name}, which the gguf library cannot unpack."
+            ) from None
+
+    def _read(self, tensor: ReaderTensor) -> npt.NDArray[Any]:
+        """The stored bytes, read and not mapped: a map's pages would stay in memory beside the weights made of them."""
+        data, file = tensor.data, self.files[tensor.name]
+        return np.fromfile(file, data.dtype, data.size, offset=int(tensor.data_offset)).reshape(data.shape)
+
+
+def _unpacked(values: npt.NDArray[Any], kind: GGMLQuantizationType) -> npt.NDArray[np.float32]:
+    """The numbers of packed blocks, a part at a time that stays in the caches: half the time of the whole at once."""
+    block_values, block_bytes = GGML_QUANT_SIZES[kind]
+    blocks = values.view(np.uint8).reshape(-1, block_bytes)
+    numbers = np.empty((len(blocks), block_values), np.float32)
+    part = max(1, _PART_VALUES // block_values)
+    for start in range(0, len(blocks), part):
+        packed = blocks[start : start + part].reshape(1, -1)
+        numbers[start : start + part] = dequantize(packed, kind).reshape(-1, block_values)
+    return numbers

@@ -1,0 +1,207 @@
+"""The codes of a GGUF type as the kernels take them.
+
+A row is blocks of 32 values, or of 256 in the types called K and XS; the docstrings below give the bytes of one, and
+the number w that a value stands for. d and m are fp16, q a value's code, qh its high bits, and s and z scales of 6 or 8
+bits for each 32 or 16 values. Formulas: ggml-quants.c of https://github.com/ggml-org/llama.cpp, and gguf.quants, which
+the tests compare with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from gguf import GGML_QUANT_SIZES
+from gguf import GGMLQuantizationType as Kind
+from gguf.quants import IQ4_NL
+from torch import Tensor
+
+from llmrt.model.checkpoints.gguf.schemes import GROUP, SCHEMES
+from llmrt.quant.stored_codes import StoredCodes
+from llmrt.quant.words import words_of
+
+# Of blocks [B, bytes]: codes [B, values] uint8, or words of a nested scheme's strips; scales, and offsets if the scheme
+# has them, [B, values / 32] fp32, or [B, values / 256].
+Parts = tuple[Tensor, Tensor, Tensor | None]
+
+_ZERO = 128  # the code of an int8 zero
+_VALUES = (torch.tensor(IQ4_NL.kvalues) + _ZERO).to(torch.uint8)
+_STRIP_VALUES = 1 << 19  # which stay in the caches from one pass over them to the next
+
+
+def codes_of(rows: Tensor, kind: Kind, *, nested: bool = True) -> StoredCodes:
+    """Rows of packed blocks, uint8 [.., bytes], of a ``kind`` whose codes are taken over.
+
+    Unless ``nested``, what stands for a nested scheme.
+    """
+    values, size = GGML_QUANT_SIZES[kind]
+    scheme = SCHEMES[kind] if nested else SCHEMES[kind].flat
+    unpack = (_NESTED if scheme.nested else _UNPACK)[kind]
+    blocks = rows.reshape(-1, size)
+    words = torch.empty(len(blocks), scheme.words_of(values), dtype=torch.int32)
+    scales = torch.empty(len(blocks), values // scheme.scale_columns, dtype=torch.float16)
+    offsets = torch.empty_like(scales) if scheme.affine else None
+    step = _STRIP_VALUES // values
+    for start in range(0, len(blocks), step):
+        strip = slice(start, start + step)
+        codes, *by_group = unpack(blocks[strip])
+        words[strip] = codes if scheme.nested else words_of(codes, scheme.bits)
+        for tensor, part in zip((scales, offsets), by_group, strict=True):
+            if tensor is not None and part is not None:
+                tensor[strip] = part
+    return StoredCodes(words, scales, offsets, scheme).with_rows(lambda t: t.view(*rows.shape[:-1], -1))
+
+
+def _q4_0(blocks: Tensor) -> Parts:
+    """d q[16]: w = d (q - 8)."""
+    return _nibbles(blocks[:, 2:]), _fp16(blocks, 0), None
+
+
+def _q4_1(blocks: Tensor) -> Parts:
+    """d m q[16]: w = d q + m."""
+    d, m = _fp16(blocks, 0), _fp16(blocks, 2)
+    return _nibbles(blocks[:, 4:]), d, m + 8 * d
+
+
+def _q5_0(blocks: Tensor) -> Parts:
+    """d qh[4] q[16]: w = d (q - 16)."""
+    return _five_bits(blocks[:, 2:6], blocks[:, 6:]) + (_ZERO - 16), _fp16(blocks, 0), None
+
+
+def _q5_1(blocks: Tensor) -> Parts:
+    """d m qh[4] q[16]: w = d q + m."""
+    d, m = _fp16(blocks, 0), _fp16(blocks, 2)
+    return _five_bits(blocks[:, 4:8], blocks[:, 8:]) + (_ZERO - 16), d, m + 16 * d
+
+
+def _q8_0(blocks: Tensor) -> Parts:
+    """d q[32]: w = d q, q int8."""
+    return blocks[:, 2:] ^ _ZERO, _fp16(blocks, 0), None
+
+
+def _iq4_nl(blocks: Tensor) -> Parts:
+    """d q[16]: w = d value[q], of a table of int8."""
+    return _VALUES[_nibbles(blocks[:, 2:]).int()], _fp16(blocks, 0), None
+
+
+def _iq4_xs(blocks: Tensor) -> Parts:
+    """d sh[2] sl[4] q[128]: w = d (s - 32) value[q]."""
+    low = torch.stack((blocks[:, 4:8] & 15, blocks[:, 4:8] >> 4), dim=2).flatten(1)
+    high = torch.stack([blocks[:, 2:4] >> i & 3 for i in (0, 2, 4, 6)], dim=2).flatten(1)
+    codes = _VALUES[_nibbles(blocks[:, 8:].unflatten(1, (8, 16))).flatten(1).int()]
+    return codes, ((low | high << 4).short() - 32) * _fp16(blocks, 0), None
+
+
+def _q4_k(blocks: Tensor) -> Parts:
+    """d m sz[12] q[128]: w = d s q - m z."""
+    scales, minima = _scales_and_minima(blocks)
+    return _q4_k_codes(blocks), scales, 8 * scales - minima
+
+
+def _nested_q4_k(blocks: Tensor) -> Parts:
+    lines = words_of(_q4_k_codes(blocks).unflatten(1, (4, 64)), 4)
+    integers = torch.stack(_six_bits(blocks), dim=2).flatten(1).view(torch.int32).unsqueeze(2)
+    return torch.cat((lines, integers), dim=2).flatten(1), _fp16(blocks, 0), -_fp16(blocks, 2)
+
+
+def _q4_k_codes(blocks: Tensor) -> Tensor:
+    return _nibbles(blocks[:, 16:].unflatten(1, (4, 32))).flatten(1)
+
+
+def _q5_k(blocks: Tensor) -> Parts:
+    """d m sz[12] qh[32] q[128]: w = d s q - m z."""
+    scales, minima = _scales_and_minima(blocks)
+    low = _nibbles(blocks[:, 48:].unflatten(1, (4, 32))).flatten(1)
+    high = torch.cat([blocks[:, 16:48] >> i & 1 for i in range(8)], dim=1)
+    return (low | high << 4) + (_ZERO - 16), scales, 16 * scales - minima
+
+
+def _q6_k(blocks: Tensor) -> Parts:
+    """q[128] qh[64] s[16] d: w = d s (q - 32), an s for 16 values.
+
+    In groups of 32 the half of the larger |s| has exact codes, four times its own; those of the other are rounded.
+    """
+    low, high = _q6_k_codes(blocks)
+    q = (low | high << 4).reshape(len(blocks), -1, 2, 16).float() - 32
+    s = blocks[:, 192:208].contiguous().view(torch.int8).reshape(len(blocks), -1, 2).float()
+    larger = s.gather(2, s.abs().argmax(2, keepdim=True))
+    ratio = torch.where(larger == 0, 0, 4 * s / larger)
+    codes = ((q * ratio.unsqueeze(3)).round() + _ZERO).clamp(max=255)
+    return codes.to(torch.uint8).flatten(1), larger[..., 0] / 4 * _fp16(blocks, 208), None
+
+
+def _nested_q6_k(blocks: Tensor) -> Parts:
+    low, high = (bits.flatten(1).unflatten(1, (4, 64)) for bits in _q6_k_codes(blocks))
+    by_four = high.unflatten(2, (4, 4, 4)).unbind(3)  # of the columns of a line four by four
+    upper = (by_four[0] | by_four[1] << 2 | by_four[2] << 4 | by_four[3] << 6).view(torch.int32).flatten(2)
+    integers = blocks[:, 192:208].contiguous().view(torch.int32).unsqueeze(2)
+    return torch.cat((words_of(low, 4), upper, integers), dim=2).flatten(1), _fp16(blocks, 208), None
+
+
+def _q6_k_codes(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """The lower four bits of codes, and the upper two, [B, 2, 128] each."""
+    low = _nibbles(blocks[:, :128].unflatten(1, (2, 64)))
+    return low, torch.cat([blocks[:, 128:192].unflatten(1, (2, 32)) >> i & 3 for i in (0, 2, 4, 6)], dim=2)
+
+
+def _q3_k(blocks: Tensor) -> Parts:
+    """qh[32] q[64] s[12] d: w = d (s - 32) (q + 4 qh - 4), an s for 16 values.
+
+    The products of the integers are codes of int8, and all of a group turned about where one is 128.
+    """
+    low = torch.cat([blocks[:, 32:96].unflatten(1, (2, 32)) >> i & 3 for i in (0, 2, 4, 6)], dim=2)
+    high = torch.cat([blocks[:, :32] >> i & 1 for i in range(8)], dim=1)
+    q = low.flatten(1) + 4 * high - 4
+    sl = torch.cat((blocks[:, 96:104] & 15, blocks[:, 96:104] >> 4), dim=1)
+    sh = torch.cat([blocks[:, 104:108] >> i & 3 for i in (0, 2, 4, 6)], dim=1)
+    s = (sl | sh << 4).short() - 32
+    codes = (q.view(torch.int8).unflatten(1, (16, 16)) * s.unsqueeze(2)).view(len(blocks), 8, GROUP)
+    sign = 1 - 2 * (codes.amax(2, keepdim=True) >= _ZERO).short()
+    return (sign * codes + _ZERO).to(torch.uint8).flatten(1), sign[..., 0] * _fp16(blocks, 108), None
+
+
+def _fp16(blocks: Tensor, at: int) -> Tensor:
+    """The number at byte ``at`` of each block, [B, 1] fp32."""
+    return blocks[:, at : at + 2].contiguous().view(torch.float16).float()
+
+
+def _nibbles(packed: Tensor) -> Tensor:
+    """The low halves of bytes [.., n], and then the high ones."""
+    return torch.cat((packed & 15, packed >> 4), dim=-1)
+
+
+def _five_bits(high: Tensor, packed: Tensor) -> Tensor:
+    """Nibbles with a fifth bit each from ``high``, of which a byte has eight in turn."""
+    bits = torch.stack([high >> i & 1 for i in range(8)], dim=2).flatten(1)
+    return _nibbles(packed) | bits << 4
+
+
+def _scales_and_minima(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """d s and m z of a block that begins with d m sz[12], [B, 8] each."""
+    s, z = _six_bits(blocks)
+    return s * _fp16(blocks, 0), z * _fp16(blocks, 2)
+
+
+def _six_bits(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """s and z of such a block."""
+    s, z, high = blocks[:, 4:16].unflatten(1, (3, 4)).unbind(1)
+    return (
+        torch.cat((s & 63, high & 15 | s >> 2 & 48), dim=1),
+        torch.cat((z & 63, high >> 4 | z >> 2 & 48), dim=1),
+    )
+
+
+_UNPACK: dict[Kind, Callable[[Tensor], Parts]] = {
+    Kind.Q4_0: _q4_0,
+    Kind.Q4_1: _q4_1,
+    Kind.Q5_0: _q5_0,
+    Kind.Q5_1: _q5_1,
+    Kind.Q8_0: _q8_0,
+    Kind.Q3_K: _q3_k,
+    Kind.Q4_K: _q4_k,
+    Kind.Q5_K: _q5_k,
+    Kind.Q6_K: _q6_k,
+    Kind.IQ4_NL: _iq4_nl,
+    Kind.IQ4_XS: _iq4_xs,
+}
+_NESTED: dict[Kind, Callable[[Tensor], Parts]] = {Kind.Q4_K: _nested_q4_k, Kind.Q6_K: _nested_q6_k}

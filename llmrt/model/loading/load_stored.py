@@ -1,0 +1,83 @@
+"""From a checkpoint that is quantized already to a decoder of packed weights, its codes as they are, tensor by tensor.
+
+Matrices that are not in codes, or in codes that the kernels have no form for, are rounded to int8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from llmrt.model.checkpoints.checkpoint import Checkpoint
+from llmrt.model.checkpoints.kept import kept_schemes
+from llmrt.model.checkpoints.tensor_slots import Slot
+from llmrt.model.loading.packed_pieces import install, packed_twin
+from llmrt.model.loading.read_tensors import check_finite, place, read_tensor, reordered
+from llmrt.model.loading.torch_threads import torch_threads
+from llmrt.model.modules.decoder import Decoder
+from llmrt.ops.types import OpSpec
+from llmrt.quant.packed_weight import PackedWeight
+from llmrt.quant.quantize import quantize
+from llmrt.quant.scheme import QuantScheme
+from llmrt.quant.stored_codes import StoredCodes
+
+
+def load_as_stored(
+    decoder: Decoder,
+    checkpoint: Checkpoint,
+    slots: dict[str, Slot],
+    spec: OpSpec,
+    progress: Callable[[int], None],
+) -> None:
+    """Fill ``decoder``, which is without storage. Vectors and routers are fp32. Raises ``CheckpointError``."""
+    schemes = kept_schemes(checkpoint.inventory, slots, spec.device)
+    others: dict[str, Tensor] = {}
+    for name in slots.keys() - schemes.keys():
+        place(others, decoder, slots[name], read_tensor(checkpoint, name, slots[name]))
+        progress(math.prod(slots[name].shape))
+    with torch_threads():
+        for parameter, names in _by_parameter(slots, schemes).items():
+            pieces: list[PackedWeight] = []
+            for name in names:
+                pieces.append(_packed(checkpoint, name, slots[name], schemes[name]))
+                progress(math.prod(slots[name].shape))
+            module = parameter.removesuffix(".weight")
+            dense, bias = decoder.get_submodule(module), others.pop(f"{module}.bias", None)
+            install(decoder, module, packed_twin(dense, pieces, bias, spec), spec)
+    decoder.load_state_dict({name: t.to(spec.device) for name, t in others.items()}, assign=True, strict=True)
+
+
+def _by_parameter(slots: dict[str, Slot], schemes: dict[str, QuantScheme]) -> dict[str, list[str]]:
+    """The matrices of each parameter, from its first rows to its last."""
+    found: dict[str, list[str]] = {}
+    for name in schemes:
+        found.setdefault(slots[name].parameter, []).append(name)
+    return found
+
+
+def _packed(checkpoint: Checkpoint, name: str, slot: Slot, scheme: QuantScheme) -> PackedWeight:
+    codes = checkpoint.load_codes(name, nested=scheme.nested)
+    if codes is None:
+        return _rounded(read_tensor(checkpoint, name, slot), scheme)
+    _check_finite(checkpoint, name, codes)
+    order = slot.heads
+    if order is not None:
+        codes = codes.with_rows(lambda tensor: reordered(tensor, order))
+    return codes.widened(scheme).pack()
+
+
+def _rounded(tensor: Tensor, scheme: QuantScheme) -> PackedWeight:
+    """Offsets, which only the codes beside it need, are zeros."""
+    spec = OpSpec("cpu", torch.float32, scheme.group)
+    packed = quantize(tensor, replace(scheme, affine=False), spec)
+    return replace(packed, scheme=scheme, offsets=torch.zeros_like(packed.scales) if scheme.affine else None)
+
+
+def _check_finite(checkpoint: Checkpoint, name: str, codes: StoredCodes) -> None:
+    for tensor in (codes.scales, codes.offsets):
+        if tensor is not None:
+            check_finite(checkpoint, name, tensor)
