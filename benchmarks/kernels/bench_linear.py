@@ -2,7 +2,7 @@
 
     python -m benchmarks.kernels.bench_linear [--json FILE] [--threads N]
 
-Weights are cold: int4 and int8 with int8 activations, ``+`` with offsets, GGUF's K-quants likewise, and bf16 with
+Weights are cold: int4 and int8 with int8 activations, ``+`` with offsets, GGUF's forms likewise, and bf16 with
 activations rounded to bf16 or in fp32. ``memory`` is the bytes of the weight a second over the read bandwidth just
 before, which on a shared host changes from minute to minute, ``peak`` the operations a second over those of the
 instructions that multiply such activations alone, ``x bf16`` and ``x int4`` torch's time over ours, ``x one`` our
@@ -28,6 +28,7 @@ from llmrt_kernels.cpu.linear import empty_activations
 from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
 from llmrt_kernels.cpu.structs import ActivationsArgs, LinearArgs, RoundRowsArgs, WeightArgs, address, tensors_of
 from llmrt_kernels.cpu.tape import Tape
+from llmrt_kernels.layout import FORMS
 from llmrt_kernels.packed import BLOCK, Matrix, Weight
 
 SHAPES = {
@@ -52,7 +53,7 @@ class Scheme:
         """What it is called in the table."""
         if self.codes is not None:
             codes = self.codes
-            return f"q{codes.bits}_k" if codes.nested else f"int{codes.bits} g{codes.group}" + "+" * codes.affine
+            return codes.form or f"int{codes.bits} g{codes.group}" + "+" * codes.affine
         return "bf16" if self.activations == torch.bfloat16 else "bf16 x fp32"
 
     @property
@@ -66,8 +67,7 @@ SCHEMES = (
     Scheme(QuantScheme(4, 32, affine=True), torch.int8),
     Scheme(QuantScheme(4, 64), torch.int8),
     Scheme(QuantScheme(8, 64), torch.int8),
-    Scheme(QuantScheme(4, 32, affine=True, nested=True), torch.int8),
-    Scheme(QuantScheme(6, 32, nested=True), torch.int8),
+    *(Scheme(QuantScheme.of_form(name, 32), torch.int8) for name in FORMS),
     Scheme(None, torch.bfloat16),
     Scheme(None, torch.float32),
 )

@@ -4,7 +4,8 @@
 #include <cstdint>
 
 enum llmrt_dtype : int64_t {
-  LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3, LLMRT_INT4 = 4, LLMRT_Q4_K = 5, LLMRT_Q6_K = 6
+  LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3, LLMRT_INT4 = 4, LLMRT_Q4_K = 5, LLMRT_Q6_K = 6,
+  LLMRT_Q5_K = 7, LLMRT_Q3_K = 8, LLMRT_Q2_K = 9, LLMRT_IQ4_XS = 10
 };
 
 // Activations [T, K] as a product takes them: int8 codes, x = scale code, a scale for each G values, padded to whole
@@ -13,25 +14,29 @@ struct llmrt_activations {
   void* values;    // [T, K], and 64 bytes more a row: rows 4096 bytes apart would meet at the same places of the first cache
   float* scales;   // [T, K/G]
   int32_t* sums;   // [T, K/G], of the codes of a group
-  int32_t* q6_k;   // [T, K/G, 2], -32 times the sums of a group's first 16 codes and of the others, for products with q6_k
+  int32_t* q6_k;   // [T, K/G, 2], -32 times the sums of a group's first 16 codes and of the others, for forms that need them
   int64_t columns; // K, a multiple of G
   int64_t group;   // G
   int64_t dtype;
 };
 
-// A matrix in blocks of 16 rows. Quantized, w = scale (code - zero) with the zero 8 (int4) or 128 (int8), or + offset:
+// A matrix in blocks of 16 rows. Codes of b bits lie in lines of 64 bytes: byte 4i+c of line h has row i's for k =
+// 32/b h + 4j+c from bit b j on. Quantized, w = scale (code - zero) with the zero 8 (int4) or 128 (int8), or + offset:
 //
-//   int4     data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
-//   int8     data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
+//   int4     data [N/16, K/8, 64], k = 8h+c in the low and 8h+4+c in the high nibble
+//   int8     data [N/16, K/4, 64], k = 4h+c
 //   scales [N/16, K/G, 16] fp16, and offsets, or null
 //
-// or as GGUF's K-quants, with activations in groups of 32. A strip is the lines of 64 columns: eight as int4's, those of
-// upper bits, and one with bytes of 16 rows each, the integers s and z by which a part's scale and offset are multiplied:
+// or as GGUF's types, with activations in groups of 32. A strip is the lines of 64 columns: those of lower bits, those of
+// upper bits, and one with bytes of 16 rows each, the integers s and z that a part's scale and offset are times:
 //
-//   q4_k     data [N/16, K/64, 9, 64]: s, z of 32 columns, s, z of the others; w = scale s code + offset z
-//   q6_k     data [N/16, K/64, 13, 64]: s, signed, of each 16 columns; w = scale s (code - 32). Bits 2j and 2j+1 of byte
-//            4i+c of the h-th of four lines are the upper two of row i's code for k = 16h+4j+c
-//   scales [N/16, K/256, 16] fp16, and q4_k's offsets
+//   q4_k     data [N/16, K/64, 8+0+1, 64]: s, z of 32 columns, s, z of the others; w = scale s code + offset z
+//   q5_k     data [N/16, K/64, 8+2+1, 64], likewise
+//   q6_k     data [N/16, K/64, 8+4+1, 64]: s, signed, of each 16 columns; w = scale s (code - 32)
+//   q3_k     data [N/16, K/64, 4+2+1, 64], likewise; w = scale s (code - 4)
+//   q2_k     data [N/16, K/64, 4+0+1, 64]: s + 16 z of each 16 columns; w = scale s code + offset z
+//   iq4_xs   data [N/16, K/128, 16+0+1, 64], strips of 128 columns: s, signed, of each 32; w = scale s table[code]
+//   scales [N/16, K/256, 16] fp16, and the offsets of those with a z
 //
 // or as it was stored, without scales:
 //

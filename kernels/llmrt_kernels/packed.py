@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmrt_kernels.layout import BLOCK, STRIP_COLUMNS, STRIP_LINES
+from llmrt_kernels.layout import BLOCK, FORMS
 
 ROW_PAD = 64  # bytes between two tokens' activations
 
@@ -17,9 +17,9 @@ class Matrix:
     """N rows in blocks of 16, of ``bits`` a number.
 
     Quantized, ``data`` is uint8 [N/16, K/8 or K/4, 64] and ``scales`` fp16 [N/16, K/G, 16], and so are ``offsets`` if
-    there are any. ``nested``, where those are integers times others, ``data`` is uint8 [N/16, K/64 * lines, 64] and the
-    others fp16 [N/16, K/256, 16]. Else ``data`` is bf16 [N/16, K/2, 16, 2], or fp16 or fp32 [N/16, K, 16, 1], without
-    scales.
+    there are any. In a ``form`` of ``layout.FORMS``, where those are integers times others, ``data`` is uint8
+    [N/16, strips * lines, 64] and the others fp16 [N/16, K/256, 16]. Else ``data`` is bf16 [N/16, K/2, 16, 2], or fp16
+    or fp32 [N/16, K, 16, 1], without scales.
     """
 
     data: Tensor
@@ -27,13 +27,15 @@ class Matrix:
     bits: int
     rows: int
     offsets: Tensor | None = None
-    nested: bool = False
+    form: str | None = None
 
     @property
     def columns(self) -> int:
         """K, with padding, of a matrix in codes."""
         lines = self.data.shape[1]
-        return lines // STRIP_LINES[self.bits] * STRIP_COLUMNS if self.nested else lines * 32 // self.bits
+        if self.form is None:
+            return lines * 32 // self.bits
+        return lines // FORMS[self.form].lines * FORMS[self.form].strip
 
 
 def in_blocks(weight: Tensor) -> Tensor:
@@ -66,7 +68,7 @@ class Codes:
 
     ``codes`` int8 [T, K + 64], ``scales`` fp32 [T, K/G], ``sums`` int32 [T, K/G] of the codes of a group; K is padded
     to whole groups. ``q6_k`` int32 [T, K/G, 2], on a CPU: -32 times the sums of a group's first 16 codes and of the
-    others, for products with matrices of GGUF's Q6_K.
+    others, for products with forms that need them.
     """
 
     codes: Tensor

@@ -50,6 +50,6 @@ def _matrices(kind: str, scheme: QuantScheme, num_tensors: int) -> StoredMatrice
     return StoredMatrices(
         type=kind,
         num_tensors=num_tensors,
-        kept="its own codes and scales" if scheme.nested else rounded,
+        kept="its own codes and scales" if scheme.form else rounded,
         bits=scheme.bits_per_weight,
     )

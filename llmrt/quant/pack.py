@@ -8,19 +8,19 @@ from torch import Tensor
 
 from llmrt.quant.packed_weight import PackedWeight, packed_weight
 from llmrt.quant.scheme import QuantScheme
-from llmrt_kernels.layout import BLOCK, STRIP_LINES
+from llmrt_kernels.layout import BLOCK, FORMS
 
 
 def pack(words: Tensor, scales: Tensor, offsets: Tensor | None, scheme: QuantScheme) -> PackedWeight:
     """The matrix w = scale * (code - 2^(bits - 1)) + offset, its numbers as they are.
 
     ``words`` has the codes of rows [N, K], see ``words.py``; ``scales`` [N, K/G], rounded up, and ``offsets`` likewise
-    if the scheme is affine, of any float type, to be rounded to fp16. A nested scheme's are whole strips.
+    if the scheme is affine, of any float type, to be rounded to fp16. Those of a form are whole strips.
     """
     rows, width = words.shape
     lines = _in_blocks(F.pad(words, (0, -width % scheme.words_of(scheme.scale_columns)))).view(torch.uint8)
-    if scheme.nested:
-        _order_integers(lines.unflatten(1, (-1, STRIP_LINES[scheme.bits]))[:, :, -1])
+    if scheme.form is not None:
+        _order_integers(lines.unflatten(1, (-1, FORMS[scheme.form].lines))[:, :, -1])
     by_group = (scales,) if offsets is None else (scales, offsets)
     tensors = (lines, *(_in_blocks(t.half()) for t in by_group))
     return packed_weight(tensors, scheme, (rows, scheme.columns_of(width)))

@@ -16,8 +16,8 @@ from llmrt_kernels.packed import BLOCK, Matrix
 class PackedWeight:
     """Stands for a matrix of ``shape`` (N rows, K columns), padded to blocks of 16 rows and whole groups.
 
-    ``data`` uint8 [N/16, lines, 64]; ``scales``, and ``offsets`` if the scheme is affine, fp16 [N/16, K/G, 16], of a
-    nested one [N/16, K/256, 16].
+    ``data`` uint8 [N/16, lines, 64]; ``scales``, and ``offsets`` if the scheme is affine, fp16 [N/16, K/G, 16], of one
+    with a form [N/16, K/256, 16].
     """
 
     data: Tensor
@@ -44,7 +44,7 @@ class PackedWeight:
     @property
     def matrix(self) -> Matrix:
         """The weight as a kernel takes it."""
-        return Matrix(self.data, self.scales, self.scheme.bits, self.shape[0], self.offsets, self.scheme.nested)
+        return Matrix(self.data, self.scales, self.scheme.bits, self.shape[0], self.offsets, self.scheme.form)
 
     def to(self, device: str) -> PackedWeight:
         """The same there; itself if it is there."""

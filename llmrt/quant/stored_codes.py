@@ -20,7 +20,7 @@ class StoredCodes:
 
     ``words`` have the codes of rows [N, K], or [E, N, K] of experts, as ``words.py`` draws them; ``scales``, and
     ``offsets`` if the scheme is affine, fp16 of a value for each group of columns, the last of which may be shorter.
-    Those of a nested scheme, whose formula is another, have a row's share of each line of its strips.
+    Those of a form, whose formula is another, have a row's share of each line of its strips.
     """
 
     words: Tensor
@@ -69,6 +69,6 @@ class StoredCodes:
 
 def holds(wide: QuantScheme, scheme: QuantScheme) -> bool:
     """Whether ``wide`` has a code for each number of ``scheme``."""
-    if wide.nested or scheme.nested:
+    if wide.form or scheme.form:
         return wide == scheme
     return wide.bits >= scheme.bits and scheme.group % wide.group == 0 and wide.affine >= scheme.affine

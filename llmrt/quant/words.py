@@ -1,12 +1,15 @@
 """The codes of a row in words of 32 bits, as the lines of a packed weight have them.
 
-bits 8   byte c of word j has the code for k = 4j+c
-bits 4   byte c of word j has the codes for k = 8j+c (low) and 8j+4+c (high half)
+bits 8   byte c of word h has the code for k = 4h+c
+bits 4   byte c of word h has the codes for k = 8h+c (low) and 8h+4+c (high half)
+bits b   byte c of word h has the codes for k = 32/b h + 4j+c, each from bit b j on
 
 Scattered codes, one a byte, take several times the bytes and passes.
 """
 
 from __future__ import annotations
+
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +21,9 @@ def words_of(codes: Tensor, bits: int) -> Tensor:
     columns = 32 // bits
     if rest := -codes.shape[-1] % columns:
         codes = F.pad(codes, (0, rest))
-    if bits == 4:
-        low, high = codes.unflatten(-1, (-1, 2, 4)).unbind(-2)
-        codes = (low | high << 4).flatten(-2)
+    if bits < 8:
+        by_four = codes.unflatten(-1, (-1, 8 // bits, 4)).unbind(-2)
+        codes = reduce(torch.bitwise_or, (four << bits * i for i, four in enumerate(by_four))).flatten(-2)
     return codes.contiguous().view(torch.int32)
 
 

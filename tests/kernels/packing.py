@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from llmrt_kernels.layout import FORMS, Form
 from llmrt_kernels.packed import Codes, Matrix, Rows, Weight
 
 Array = npt.NDArray[np.int64]
@@ -37,39 +38,46 @@ def random_matrix(
 
 
 @cache
-def nested_matrix(rows: int, columns: int, bits: int, seed: int = 0) -> tuple[Matrix, Tensor]:
-    """The same with integers by which scales, and offsets of 4 bits, of 256 columns are multiplied."""
+def nested_matrix(rows: int, columns: int, name: str, seed: int = 0) -> tuple[Matrix, Tensor]:
+    """The same in a form of GGUF's: integers times scales, and offsets if it has such, of 256 columns."""
     generator = torch.Generator().manual_seed(seed)
-    height, part, zero = -(-rows // 16) * 16, 32 if bits == 4 else 16, 0 if bits == 4 else 32
-    codes = torch.randint(0, 1 << bits, (height, columns), generator=generator)
-    s = torch.randint(*((0, 64) if bits == 4 else (-128, 128)), (height, columns // part), generator=generator)
-    z = torch.randint(0, 64, s.shape, generator=generator) if bits == 4 else None
+    form, height = FORMS[name], -(-rows // 16) * 16
+    codes = torch.randint(0, 1 << form.bits, (height, columns), generator=generator)
+    ends = (-128, 128) if not form.affine else (0, 64) if form.part == 32 else (0, 16)
+    s, z = torch.randint(*ends, (2, height, columns // form.part), generator=generator)
     scales, offsets = (torch.randn(2, height, columns // 256, generator=generator) / 256).half()
-    dense = (codes - zero) * s.double().repeat_interleave(part, 1) * scales.double().repeat_interleave(256, 1)
-    if z is not None:
-        dense += z.double().repeat_interleave(part, 1) * offsets.double().repeat_interleave(256, 1)
-    data = _strips(codes.numpy(), s.numpy(), None if z is None else z.numpy())
+    numbers = torch.tensor(form.table)[codes] if form.table else codes - form.zero
+    dense = numbers * s.double().repeat_interleave(form.part, 1) * scales.double().repeat_interleave(256, 1)
+    if form.affine:
+        dense += z.double().repeat_interleave(form.part, 1) * offsets.double().repeat_interleave(256, 1)
+    data = _strips(form, codes.numpy(), _integers(form, s, z).numpy())
     of_blocks = [t.unflatten(0, (-1, 16)).transpose(1, 2).contiguous() for t in (scales, offsets)]
-    matrix = Matrix(data, of_blocks[0], bits, rows, None if z is None else of_blocks[1], nested=True)
-    return matrix, dense[:rows]
+    return Matrix(data, of_blocks[0], form.bits, rows, of_blocks[1] if form.affine else None, name), dense[:rows]
 
 
-def _strips(codes: Array, s: Array, z: Array | None) -> Tensor:
-    """Codes of 4 bits and both integers of each 32 columns, or of 6 and one, without ``z``, of each 16."""
-    (height, columns), lines = codes.shape, 13 if z is None else 9
-    data = np.zeros((height // 16, columns // 64, lines, 64), np.uint8)
+def _integers(form: Form, s: Tensor, z: Tensor) -> Tensor:
+    """Four bytes a strip of each row."""
+    if not form.affine:
+        return s & 255
+    return torch.stack((s, z), 2).flatten(1) if form.part == 32 else s + 16 * z
+
+
+def _strips(form: Form, codes: Array, integers: Array) -> Tensor:
+    (height, columns), of_bits = codes.shape, form.strip // 32
+    data = np.zeros((height // 16, columns // form.strip, form.lines, 64), np.uint8)
     for r, k in np.ndindex(codes.shape):
-        strip, byte = data[r // 16, k // 64], 4 * (r % 16) + k % 4
-        strip[k % 64 // 8, byte] |= (codes[r, k] & 15) << 4 * (k % 8 // 4)
-        if z is None:
-            strip[8 + k % 64 // 16, byte] |= codes[r, k] >> 4 << 2 * (k % 16 // 4)
-    for r, p in np.ndindex(s.shape):
-        if z is None:
-            data[r // 16, p // 4, -1, p % 4 * 16 + r % 16] = s[r, p] & 255
-        else:
-            data[r // 16, p // 2, -1, p % 2 * 32 + r % 16] = s[r, p]
-            data[r // 16, p // 2, -1, p % 2 * 32 + 16 + r % 16] = z[r, p]
+        strip, code = data[r // 16, k // form.strip], codes[r, k]
+        _put(strip[: form.low * of_bits], r % 16, k % form.strip, form.low, code & (1 << form.low) - 1)
+        if form.upper:
+            _put(strip[form.low * of_bits : -1], r % 16, k % form.strip, form.upper, code >> form.low)
+    for r, i in np.ndindex(integers.shape):
+        data[r // 16, i // 4, -1, i % 4 * 16 + r % 16] = integers[r, i]
     return torch.from_numpy(data).flatten(1, 2)
+
+
+def _put(lines: np.ndarray, r: int, k: int, bits: int, code: int) -> None:
+    columns = 32 // bits
+    lines[k // columns, 4 * r + k % 4] |= code << bits * (k % columns // 4)
 
 
 def random_weight(

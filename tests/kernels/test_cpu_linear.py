@@ -25,6 +25,7 @@ from llmrt_kernels.cpu.linear import (
 )
 from llmrt_kernels.cpu.residual import add_rows, add_scaled, stream_norm
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.layout import FORMS
 from llmrt_kernels.packed import Codes, Rows, Weight
 from llmrt_kernels.reference.rope_kv_write import rotate
 from tests.kernels.packing import float_weight, meant, nested_matrix, random_matrix, random_weight
@@ -74,9 +75,11 @@ def test_linear_equals_the_formula(
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 8, 19])
-def test_linear_of_k_quants_equals_the_formula(tokens: int) -> None:
+@pytest.mark.parametrize("forms", [tuple(FORMS)[:2], tuple(FORMS)[2:4], tuple(FORMS)[4:]])
+def test_linear_of_ggufs_forms_equals_the_formula(forms: tuple[str, ...], tokens: int) -> None:
     """Of several types side by side."""
-    pieces = nested_matrix(48, 512, 4), random_matrix(16, 512, 4, 32, affine=True), nested_matrix(50, 512, 6)
+    nested = (nested_matrix(48, 512, name) for name in forms)
+    pieces = *nested, random_matrix(16, 512, 4, 32, affine=True), nested_matrix(50, 512, forms[0])
     matrices, dense = zip(*pieces, strict=True)
     x = quantize_rows(inputs(tokens, 512), 32)
     assert relative(linear(x, Weight(matrices, 32)), meant(x, 512) @ torch.cat(dense).T) < 1e-6
@@ -278,9 +281,9 @@ def test_rows_of_a_table(bits: int, affine: bool) -> None:
     torch.testing.assert_close(embedding(ids, Weight((matrix,), 32), 100).double(), dense[ids])
 
 
-@pytest.mark.parametrize("bits", [4, 6])
-def test_rows_of_a_table_of_k_quants(bits: int) -> None:
-    matrix, dense = nested_matrix(50, 512, bits)
+@pytest.mark.parametrize("name", FORMS)
+def test_rows_of_a_table_in_ggufs_forms(name: str) -> None:
+    matrix, dense = nested_matrix(50, 512, name)
     ids = torch.tensor([49, 0, 17, 17, 16])
     found = embedding(ids, Weight((matrix,), 32), 512).double()
     torch.testing.assert_close(found, dense[ids], atol=1e-6 * float(dense.abs().max()), rtol=1e-6)

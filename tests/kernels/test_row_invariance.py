@@ -30,6 +30,7 @@ from llmrt_kernels.cpu.linear import (
 from llmrt_kernels.cpu.moe import moe_experts
 from llmrt_kernels.cpu.residual import add_rows, add_scaled, stream_norm
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.layout import FORMS
 from llmrt_kernels.packed import Codes, Rows, Weight
 from tests.kernels.attention_problem import SCALE, Problem
 from tests.kernels.packing import float_weight, meant, nested_matrix, random_weight
@@ -117,9 +118,9 @@ def test_of_products(kind: Packed | Floats) -> None:
         check(name, lambda rows, op=op: op(kind.rounded(rows), rows))
 
 
-@pytest.mark.parametrize("bits", [4, 6])
-def test_of_k_quants(bits: int) -> None:
-    weight = Weight((nested_matrix(48, 512, bits)[0],), 32)
+@pytest.mark.parametrize("name", FORMS)
+def test_of_ggufs_forms(name: str) -> None:
+    weight = Weight((nested_matrix(48, 512, name)[0],), 32)
     check("linear", lambda rows: (linear(quantize_rows(rows, 32), weight),), 512)
 
 

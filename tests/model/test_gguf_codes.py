@@ -16,7 +16,7 @@ from llmrt.config import EngineConfig
 from llmrt.engine.loading.load_model import load_model, open_model, settle
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.errors import CheckpointError, ConfigError
-from llmrt.model.checkpoints.gguf.codes import codes_of
+from llmrt.model.checkpoints.gguf.codes import codes_of, has_codes
 from llmrt.model.checkpoints.gguf.headers import GgufHeaders
 from llmrt.model.checkpoints.gguf.schemes import SCHEMES
 from llmrt.model.checkpoints.kept import kept_schemes
@@ -47,8 +47,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-EXACT = (Kind.Q4_0, Kind.Q5_0, Kind.Q8_0, Kind.Q3_K, Kind.Q4_K, Kind.Q6_K, Kind.IQ4_NL)
-NESTED = (Kind.Q4_K, Kind.Q6_K)
+IN_FORM = tuple(kind for kind, scheme in SCHEMES.items() if scheme.form)
+EXACT = (Kind.Q4_0, Kind.Q5_0, Kind.Q8_0, Kind.IQ4_NL, *IN_FORM)
+FLAT = tuple(kind for kind in SCHEMES if has_codes(kind, flat=True))
 # Of the largest number of a group of 32: scales rounded to fp16 and, of Q6_K as int8, codes of the smaller half.
 LARGEST_LOSS = {Kind.Q6_K: 2**-6.9}
 SMALL_LOSS = 2**-10
@@ -58,10 +59,10 @@ def random_rows(kind: Kind) -> np.ndarray:
     return quantized(np.random.default_rng(0).normal(0, 0.02, (24, 2048)).astype(np.float32), kind)
 
 
-def numbers(kind: Kind, *, nested: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+def numbers(kind: Kind, *, flat: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """What the packed codes of random rows stand for, and what the library says."""
     rows = random_rows(kind)
-    packed = codes_of(torch.from_numpy(rows), kind, nested=nested).pack()
+    packed = codes_of(torch.from_numpy(rows), kind, flat=flat).pack()
     return dequantize(packed.matrix, packed.group), torch.from_numpy(gguf.quants.dequantize(rows, kind))
 
 
@@ -71,9 +72,9 @@ def test_packed_codes_are_the_librarys_numbers_to_the_last_bit(kind: Kind) -> No
     assert torch.equal(ours, librarys)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SCHEMES if kind not in EXACT or kind in NESTED])
+@pytest.mark.parametrize("kind", [kind for kind in FLAT if kind not in EXACT or kind in IN_FORM])
 def test_packed_codes_are_the_librarys_numbers_but_for_rounded_scales(kind: Kind) -> None:
-    ours, librarys = (values.unflatten(1, (-1, 32)) for values in numbers(kind, nested=False))
+    ours, librarys = (values.unflatten(1, (-1, 32)) for values in numbers(kind, flat=True))
     largest = librarys.abs().amax(2, keepdim=True)
     assert ((ours - librarys).abs() <= LARGEST_LOSS.get(kind, SMALL_LOSS) * largest).all()
 
@@ -82,13 +83,13 @@ def test_every_code_of_q3_k_is_exact_at_the_ends_of_its_range() -> None:
     """The smallest code times the smallest scale is 128, which int8 has only with the other sign."""
     block = np.zeros((1, 110), np.uint8)
     block[:, 108:] = np.array([1.0], np.float16).view(np.uint8)
-    codes = codes_of(torch.from_numpy(block), Kind.Q3_K).pack()
+    codes = codes_of(torch.from_numpy(block), Kind.Q3_K, flat=True).pack()
     assert torch.equal(dequantize(codes.matrix, 32)[:, :256], torch.full((1, 256), 128.0))
 
 
-@pytest.mark.parametrize("kind", SCHEMES)
+@pytest.mark.parametrize("kind", FLAT)
 def test_wider_schemes_have_the_same_numbers(kind: Kind) -> None:
-    codes = codes_of(torch.from_numpy(random_rows(kind)), kind, nested=False)
+    codes = codes_of(torch.from_numpy(random_rows(kind)), kind, flat=True)
     own = dequantize(codes.pack().matrix, 32)
     for scheme in {scheme.flat for scheme in SCHEMES.values()}:
         if holds(scheme, codes.scheme):
@@ -124,7 +125,7 @@ def test_matrices_of_several_types_side_by_side(tmp_path: Path, monkeypatch: pyt
     assert typical_error(score(open_engine(path, kv_dtype="fp32"), prompt(60)), expected) < 0.1
 
 
-@pytest.mark.parametrize("kind", [*SCHEMES, Kind.Q2_K, Kind.IQ2_XXS, Kind.IQ3_S])
+@pytest.mark.parametrize("kind", [*SCHEMES, Kind.IQ2_XXS, Kind.IQ3_S])
 def test_a_model_of_each_type_is_near_its_numbers(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those whose codes are not taken over are rounded to int8, which costs a little more."""
     model = make_model("llama", hidden_size=256, intermediate_size=512)
@@ -148,11 +149,11 @@ def test_k_quants_side_by_side_are_kept_at_their_own_bits(
     model = make_model(family, hidden_size=256, intermediate_size=512, **fields)
     path = write_gguf(model, tmp_path / "tiny.gguf", kind)
     expected = score(open_engine(path, quant="none"), prompt(60))
-    kept = {name: [(piece.bits, piece.nested) for piece in pieces] for name, pieces in kept_matrices(path).items()}
-    assert kept["layers.0.attention.qkv"] == [(4, True), (6, True)]
-    assert kept["layers.0.mlp.gate_up"] == [(4, True)]
-    assert kept["layers.1.mlp.gate_up"] == [(8, False)]
-    assert kept["layers.0.mlp.down"] == kept["embedding"] == [(6, True)]
+    kept = {name: [piece.form or piece.bits for piece in pieces] for name, pieces in kept_matrices(path).items()}
+    assert kept["layers.0.attention.qkv"] == ["q4_k", "q6_k"]
+    assert kept["layers.0.mlp.gate_up"] == ["q4_k"]
+    assert kept["layers.1.mlp.gate_up"] == [8]
+    assert kept["layers.0.mlp.down"] == kept["embedding"] == ["q6_k"]
     assert typical_error(score(on_reference(path, monkeypatch), prompt(60)), expected) < 5e-3
     assert typical_error(score(open_engine(path, kv_dtype="fp32"), prompt(60)), expected) < 0.1
 

@@ -40,10 +40,25 @@ struct Codes<8> {
   static Int dot(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
 };
 
-// The code of column k; `lines` are int4's from the row's first byte on.
-inline float nibble_at(const uint8_t* lines, int64_t k) {
-  const int both = lines[k / 8 * 64 + k % 4];
-  return static_cast<float>(k % 8 < 4 ? both & 15 : both >> 4);
+// Four bits each that stand for the numbers of a table, as those of GGUF's IQ4 types.
+struct Table {
+  alignas(16) static constexpr uint8_t kNumbers[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                                       129, 141, 153, 166, 181, 197, 217, 241};
+  static constexpr int32_t kZero = 128;
+  static void read(const uint8_t* w, Bytes& first, Bytes& second) {
+    Codes<4>::read(w, first, second);
+    first = look_up(kNumbers, first);
+    second = look_up(kNumbers, second);
+  }
+  static Int dot(Int acc, Bytes w, const int8_t* x) { return dot4(acc, w, x); }
+};
+
+// A row's code of kBits for column k of `lines`, as llmrt_matrix draws them.
+template <int kBits>
+inline int code_in(const uint8_t* lines, int64_t row, int64_t k) {
+  constexpr int64_t kColumns = 32 / kBits;  // of a line
+  const int byte = lines[k / kColumns * 64 + 4 * row + k % 4];
+  return byte >> k % kColumns / 4 * kBits & ((1 << kBits) - 1);
 }
 
 // Adds a group's sum `acc` of products of codes.

@@ -12,24 +12,17 @@
 
 namespace llmrt::LLMRT_ISA {
 
-// The code of column k less its zero; `lines` are those of the block from the row's first byte on.
-template <int kBits>
-inline float code_at(const uint8_t* lines, int64_t k) {
-  if constexpr (kBits == 8) return static_cast<float>(lines[k / 4 * 64 + k % 4] - Codes<8>::kZero);
-  return nibble_at(lines, k) - static_cast<float>(Codes<4>::kZero);
-}
-
 template <int kBits>
 inline void codes_row(const llmrt_embedding_args& a, int64_t id, float* out) {
   const int64_t block = id / 16, row = id % 16, groups = a.columns / a.group;
-  const uint8_t* lines = a.table.data + block * a.columns * Codes<kBits>::kBytesPerColumn + 4 * row;
+  const uint8_t* lines = a.table.data + block * a.columns * Codes<kBits>::kBytesPerColumn;
   for (int64_t g = 0; g * a.group < a.out_columns; ++g) {
     float scales[16], offsets[16] = {};
     store(scales, load_fp16(a.table.scales + (block * groups + g) * 16));
     if (a.table.offsets != nullptr) store(offsets, load_fp16(a.table.offsets + (block * groups + g) * 16));
     const int64_t end_column = std::min<int64_t>((g + 1) * a.group, a.out_columns);
     for (int64_t k = g * a.group; k < end_column; ++k)
-      out[k] = std::fma(scales[row], code_at<kBits>(lines, k), offsets[row]);
+      out[k] = std::fma(scales[row], static_cast<float>(code_in<kBits>(lines, row, k) - Codes<kBits>::kZero), offsets[row]);
   }
 }
 
@@ -37,14 +30,17 @@ template <class Form>
 inline void nested_row(const llmrt_embedding_args& a, int64_t id, float* out) {
   const int64_t block = id / 16, row = id % 16, columns = kInnerColumns / Form::kParts;
   for (int64_t g = 0; g * kInnerColumns < a.out_columns; ++g) {
-    const Form form{half_strip<Form::kLines>(a.table.data + block * a.columns * Form::kLines, g)};
+    const Form form(a.table.data + block * block_bytes<Form>(a.columns), g);
     const int64_t outer = (block * (a.columns / kOuterColumns) + g / 8) * 16;
     for (int part = 0; part < Form::kParts; ++part) {
       float scales[16], offsets[16] = {};
       store(scales, mul(load_fp16(a.table.scales + outer), form.scale(0, part)));
-      if constexpr (Form::kAffine) store(offsets, mul(load_fp16(a.table.offsets + outer), form.offset(0)));
+      if constexpr (Form::kAffine) {
+        const Float offset = mul(load_fp16(a.table.offsets + outer), form.offset(0, part));
+        store(offsets, mul(offset, set1(Form::kSumUnit)));
+      }
       for (int64_t k = part * columns; k < (part + 1) * columns; ++k)
-        out[g * kInnerColumns + k] = std::fma(scales[row], form.code_at(row, k), offsets[row]);
+        out[g * kInnerColumns + k] = std::fma(scales[row], static_cast<float>(form.code_at(row, k)), offsets[row]);
     }
   }
 }
@@ -69,8 +65,7 @@ inline void embedding(const llmrt_embedding_args& a, Context& context) {
       float* out = a.out + t * a.out_columns;
       if (a.table.dtype == LLMRT_INT4) codes_row<4>(a, a.token_ids[t], out);
       if (a.table.dtype == LLMRT_INT8) codes_row<8>(a, a.token_ids[t], out);
-      if (a.table.dtype == LLMRT_Q4_K) nested_row<Q4K>(a, a.token_ids[t], out);
-      if (a.table.dtype == LLMRT_Q6_K) nested_row<Q6K>(a, a.token_ids[t], out);
+      with_form(a.table.dtype, [&]<class Form>() { nested_row<Form>(a, a.token_ids[t], out); });
       if (a.table.dtype == LLMRT_BF16) float_row<Bf16>(a, a.token_ids[t], out);
       if (a.table.dtype == LLMRT_FP16) float_row<Fp16>(a, a.token_ids[t], out);
       if (a.table.dtype == LLMRT_FP32) float_row<Fp32>(a, a.token_ids[t], out);

@@ -25,8 +25,8 @@ inline void product_tile(const llmrt_activations& x, int64_t token, const llmrt_
                          Float (*result)[kTokens]) {
   if (matrix.dtype == LLMRT_INT4) return codes_tiles<4, kBlocks>(x, token, matrix, block, result);
   if (matrix.dtype == LLMRT_INT8) return codes_tiles<8, kBlocks>(x, token, matrix, block, result);
-  if (matrix.dtype == LLMRT_Q4_K) return nested_tile<Q4K, kBlocks>(x, token, matrix, block, result);
-  if (matrix.dtype == LLMRT_Q6_K) return nested_tile<Q6K, kBlocks>(x, token, matrix, block, result);
+  const auto nested = [&]<class Form>() { nested_tile<Form, kBlocks>(x, token, matrix, block, result); };
+  if (with_form(matrix.dtype, nested)) return;
   for (int b = 0; b < kBlocks; ++b) {
     if (matrix.dtype == LLMRT_FP32) float_tiles<Fp32, Fp32, kTokens>(x, token, matrix, block + b, result[b]);
     if (matrix.dtype == LLMRT_FP16) float_tiles<Fp32, Fp16, kTokens>(x, token, matrix, block + b, result[b]);

@@ -124,10 +124,19 @@ inline void prefetch(const void* p) { __builtin_prefetch(p); }
 inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline Bytes low_nibbles(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes b) { return _mm512_and_si512(_mm512_srli_epi16(b, 4), _mm512_set1_epi8(15)); }
-// Nibbles with two bits above them, the `place`-th two of each byte of `upper`.
-inline Bytes with_upper(Bytes nibbles, Bytes upper, int place) {
-  const __m512i moved = place < 2 ? _mm512_slli_epi16(upper, 4 - 2 * place) : _mm512_srli_epi16(upper, 2 * place - 4);
-  return _mm512_ternarylogic_epi32(nibbles, moved, _mm512_set1_epi8(0x30), 0xf8);  // a | (b & c)
+// The bits of `mask` of each byte, once it is moved to the left, or to the right where `left` is below 0.
+inline __m512i moved(__m512i b, int left) { return left < 0 ? _mm512_srli_epi16(b, -left) : _mm512_slli_epi16(b, left); }
+inline Bytes some_bits(Bytes b, int left, int mask) {
+  return _mm512_and_si512(moved(b, left), _mm512_set1_epi8(static_cast<char>(mask)));
+}
+// The same with those of `low` beside them.
+inline Bytes with_bits(Bytes low, Bytes b, int left, int mask) {
+  return _mm512_ternarylogic_epi32(low, moved(b, left), _mm512_set1_epi8(static_cast<char>(mask)), 0xf8);  // a | (b & c)
+}
+// The number of a table of sixteen at each of `places`.
+inline Bytes look_up(const uint8_t* table, Bytes places) {
+  const __m128i numbers = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(numbers), places);
 }
 
 // Four bytes, the same for every lane.

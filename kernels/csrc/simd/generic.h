@@ -192,10 +192,21 @@ inline Bytes high_nibbles(Bytes b) {
   for (uint8_t& x : b.v) x >>= 4;
   return b;
 }
-// Nibbles with two bits above them, the `place`-th two of each byte of `upper`.
-inline Bytes with_upper(Bytes nibbles, Bytes upper, int place) {
-  for (int i = 0; i < 64; ++i) nibbles.v[i] |= static_cast<uint8_t>((upper.v[i] >> 2 * place & 3) << 4);
-  return nibbles;
+// The bits of `mask` of each byte, once it is moved to the left, or to the right where `left` is below 0.
+inline Bytes some_bits(Bytes b, int left, int mask) {
+  for (uint8_t& x : b.v) x = static_cast<uint8_t>((left < 0 ? x >> -left : x << left) & mask);
+  return b;
+}
+// The same with those of `low` beside them.
+inline Bytes with_bits(Bytes low, Bytes b, int left, int mask) {
+  b = some_bits(b, left, mask);
+  for (int i = 0; i < 64; ++i) b.v[i] |= low.v[i];
+  return b;
+}
+// The number of a table of sixteen at each of `places`.
+inline Bytes look_up(const uint8_t* table, Bytes places) {
+  for (uint8_t& x : places.v) x = table[x];
+  return places;
 }
 inline Int dot4(Int acc, Bytes w, const int8_t* x) {
   return lanes<Int>([&](int i) {

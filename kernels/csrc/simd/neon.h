@@ -181,12 +181,21 @@ inline Bytes low_nibbles(Bytes b) {
 inline Bytes high_nibbles(Bytes b) {
   return quarters<Bytes>([&](int i) { return vshrq_n_u8(b.v[i], 4); });
 }
-// Nibbles with two bits above them, the `place`-th two of each byte of `upper`.
-inline Bytes with_upper(Bytes nibbles, Bytes upper, int place) {
-  const int8x16_t distance = vdupq_n_s8(static_cast<int8_t>(4 - 2 * place));
-  return quarters<Bytes>([&](int i) {
-    return vorrq_u8(nibbles.v[i], vandq_u8(vshlq_u8(upper.v[i], distance), vdupq_n_u8(0x30)));
-  });
+// The bits of `mask` of each byte, once it is moved to the left, or to the right where `left` is below 0.
+inline Bytes some_bits(Bytes b, int left, int mask) {
+  const int8x16_t distance = vdupq_n_s8(static_cast<int8_t>(left));
+  const uint8x16_t bits = vdupq_n_u8(static_cast<uint8_t>(mask));
+  return quarters<Bytes>([&](int i) { return vandq_u8(vshlq_u8(b.v[i], distance), bits); });
+}
+// The same with those of `low` beside them.
+inline Bytes with_bits(Bytes low, Bytes b, int left, int mask) {
+  b = some_bits(b, left, mask);
+  return quarters<Bytes>([&](int i) { return vorrq_u8(low.v[i], b.v[i]); });
+}
+// The number of a table of sixteen at each of `places`.
+inline Bytes look_up(const uint8_t* table, Bytes places) {
+  const uint8x16_t numbers = vld1q_u8(table);
+  return quarters<Bytes>([&](int i) { return vqtbl1q_u8(numbers, places.v[i]); });
 }
 
 // Four bytes, the same for every lane.

@@ -181,13 +181,21 @@ inline Bytes low_nibbles(Bytes w) {
 inline Bytes high_nibbles(Bytes w) {
   return low_nibbles({_mm256_srli_epi16(w.a, 4), _mm256_srli_epi16(w.b, 4)});
 }
-// Nibbles with two bits above them, the `place`-th two of each byte of `upper`.
-inline __m256i with_upper(__m256i nibbles, __m256i upper, int place) {
-  const __m256i moved = place < 2 ? _mm256_slli_epi16(upper, 4 - 2 * place) : _mm256_srli_epi16(upper, 2 * place - 4);
-  return _mm256_or_si256(nibbles, _mm256_and_si256(moved, _mm256_set1_epi8(0x30)));
+// The bits of `mask` of each byte, once it is moved to the left, or to the right where `left` is below 0.
+inline __m256i some_bits(__m256i b, int left, int mask) {
+  const __m256i moved = left < 0 ? _mm256_srli_epi16(b, -left) : _mm256_slli_epi16(b, left);
+  return _mm256_and_si256(moved, _mm256_set1_epi8(static_cast<char>(mask)));
 }
-inline Bytes with_upper(Bytes nibbles, Bytes upper, int place) {
-  return {with_upper(nibbles.a, upper.a, place), with_upper(nibbles.b, upper.b, place)};
+inline Bytes some_bits(Bytes b, int left, int mask) { return {some_bits(b.a, left, mask), some_bits(b.b, left, mask)}; }
+// The same with those of `low` beside them.
+inline Bytes with_bits(Bytes low, Bytes b, int left, int mask) {
+  const Bytes bits = some_bits(b, left, mask);
+  return {_mm256_or_si256(low.a, bits.a), _mm256_or_si256(low.b, bits.b)};
+}
+// The number of a table of sixteen at each of `places`.
+inline Bytes look_up(const uint8_t* table, Bytes places) {
+  const __m256i numbers = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(table)));
+  return {_mm256_shuffle_epi8(numbers, places.a), _mm256_shuffle_epi8(numbers, places.b)};
 }
 
 // x - floor(x), and p 2^floor(x), where that is a number, 0 where it is too small to be a normal one.

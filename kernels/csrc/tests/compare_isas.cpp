@@ -146,7 +146,7 @@ Results embedding(Random& random, int64_t columns, int64_t group, int64_t dtype)
   const auto data = Weight::numbers(random, (rows + 15) / 16 * 16 * packed, dtype);
   const int64_t groups = (rows + 15) / 16 * 16 * packed / group;
   const auto scales = half_scales(random, groups), offsets = half_offsets(random, groups);
-  const bool affine = dtype == LLMRT_Q4_K || random() % 2;
+  const bool affine = has_offsets(random, dtype);
   const llmrt_matrix table{data.data(), scales.data(), affine ? offsets.data() : nullptr, rows, dtype};
   std::vector<int64_t> ids(tokens);
   for (int64_t& id : ids) id = below(random, rows);
@@ -161,7 +161,7 @@ Results embedding(Random& random) {
 }
 
 Results nested_embedding(Random& random) {
-  return embedding(random, 256 * (1 + below(random, 3)), 32, one_of<int64_t>(random, {LLMRT_Q4_K, LLMRT_Q6_K}));
+  return embedding(random, 256 * (1 + below(random, 3)), 32, kNested[below(random, std::size(kNested))].dtype);
 }
 
 Results gated_linear(Random& random) {

@@ -125,6 +125,25 @@ struct Activations {
   std::vector<int32_t> sums, q6_k;
 };
 
+// GGUF's types: the lines of a strip, its columns, and whether there are offsets.
+struct Nested {
+  int64_t dtype, lines, columns;
+  bool affine;
+};
+constexpr Nested kNested[] = {{LLMRT_Q4_K, 9, 64, true},  {LLMRT_Q5_K, 11, 64, true}, {LLMRT_Q6_K, 13, 64, false},
+                              {LLMRT_Q3_K, 7, 64, false}, {LLMRT_Q2_K, 5, 64, true},  {LLMRT_IQ4_XS, 17, 128, false}};
+inline const Nested* nested_of(int64_t dtype) {
+  for (const Nested& form : kNested)
+    if (form.dtype == dtype) return &form;
+  return nullptr;
+}
+
+// Whether a matrix has offsets, where both may be.
+inline bool has_offsets(Random& random, int64_t dtype) {
+  const Nested* form = nested_of(dtype);
+  return form == nullptr ? random() % 2 : form->affine;
+}
+
 // The types that go together, and the group of each.
 struct Kind {
   int64_t activations, group;
@@ -135,7 +154,11 @@ struct Kind {
     return {LLMRT_INT8, one_of(random, {32, 64}), {LLMRT_INT4, LLMRT_INT8}};
   }
   // For columns that are a multiple of 256.
-  static Kind nested() { return {LLMRT_INT8, 32, {LLMRT_INT4, LLMRT_INT8, LLMRT_Q4_K, LLMRT_Q6_K}}; }
+  static Kind nested() {
+    Kind kind{LLMRT_INT8, 32, {LLMRT_INT4, LLMRT_INT8}};
+    for (const Nested& form : kNested) kind.weights.push_back(form.dtype);
+    return kind;
+  }
   static Kind random(Random& random) {
     return of(one_of<int64_t>(random, {LLMRT_FP32, LLMRT_BF16, LLMRT_INT8}), random);
   }
@@ -154,7 +177,7 @@ struct Weight {
       data[i].resize(data[i].size() + 4096);  // weights are asked for ahead of their use
       scales.push_back(half_scales(random, blocks * groups * 16));
       offsets.push_back(half_offsets(random, blocks * groups * 16));
-      const bool affine = dtype == LLMRT_Q4_K || random() % 2;
+      const bool affine = has_offsets(random, dtype);
       args.pieces[i] = {data[i].data(), scales[i].data(), affine ? offsets[i].data() : nullptr, rows[i], dtype};
     }
     bias = normal(random, args.rows);
@@ -163,8 +186,7 @@ struct Weight {
 
   static std::vector<uint8_t> numbers(Random& random, int64_t count, int64_t dtype) {
     if (dtype == LLMRT_INT4) return bytes(random, count / 2);
-    if (dtype == LLMRT_Q4_K) return bytes(random, count / 16 * 9);
-    if (dtype == LLMRT_Q6_K) return bytes(random, count / 16 * 13);
+    if (const Nested* form = nested_of(dtype)) return bytes(random, count / form->columns * 4 * form->lines);
     if (dtype == LLMRT_INT8) return bytes(random, count);
     const Values values = normal(random, count);
     const std::vector<uint16_t> halves = dtype == LLMRT_FP16 ? half_scales(random, count) : upper_halves(values);

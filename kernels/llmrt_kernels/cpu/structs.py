@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from llmrt_kernels.layout import FORMS
 from llmrt_kernels.low_rank import LowRank
 from llmrt_kernels.packed import BLOCK, Codes, Matrix, Rows, Weight
 
@@ -17,7 +18,6 @@ MAX_PIECES = 4
 # llmrt_dtype; uint8 holds what only its kernels know the order of.
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int8: 3, torch.uint8: 3}
 INT4 = 4
-NESTED = {4: 5, 6: 6}  # by bits
 # llmrt_activation.
 ACTIVATIONS = {"silu": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3}
 
@@ -52,8 +52,8 @@ class MatrixArgs(ctypes.Structure):
 
 
 def _dtype_of(matrix: Matrix) -> int:
-    if matrix.nested:
-        return NESTED[matrix.bits]
+    if matrix.form is not None:
+        return FORMS[matrix.form].dtype
     return INT4 if matrix.bits == 4 else DTYPES[matrix.data.dtype]
 
 

@@ -1,16 +1,20 @@
-"""Products with packed weights, rows in blocks of 16. Quantized, w = scale * (code - zero), or + offset:
+"""Products with packed weights, rows in blocks of 16. Codes of b bits lie in lines of 64 bytes: byte 4i+c of line h has
+row i's for k = 32/b h + 4j+c from bit b j on. Quantized, w = scale * (code - zero), or + offset:
 
-bits 4   data [N/16, K/8, 64]: byte 4i+c of line j has row i's code for k = 8j+c (low) and 8j+4+c (high nibble)
-bits 8   data [N/16, K/4, 64]: byte 4i+c of line j has row i's code for k = 4j+c
+bits 4   data [N/16, K/8, 64]: k = 8h+c in the low and 8h+4+c in the high nibble
+bits 8   data [N/16, K/4, 64]: k = 4h+c
 scales   [N/16, K/G, 16] fp16, and offsets if there are any; the zero is 8 (bits 4) or 128 (bits 8)
 
-or, where scales and offsets are integers times others, those of GGUF's K-quants. A strip is the lines of 64 columns:
-eight as above, those of upper bits, and one with bytes of 16 rows each, the integers
+or, where scales and offsets are integers times others, as GGUF's types (``layout.FORMS``). A strip is the lines of 64
+columns: those of lower bits, those of upper bits, and one with bytes of 16 rows each, the integers
 
-bits 4   data [N/16, K/64 * 9, 64]: s, z of 32 columns, s, z of the others; w = scale * s * code + offset * z
-bits 6   data [N/16, K/64 * 13, 64]: s, signed, of each 16 columns; w = scale * s * (code - 32). Bits 2j and 2j+1 of
-         byte 4i+c of the h-th of four lines are the upper two of row i's code for k = 16h+4j+c
-scales   [N/16, K/256, 16] fp16, and the offsets of bits 4
+q4_k, q5_k   data [N/16, K/64 * (8+0+1 or 8+2+1), 64]: s, z of 32 columns, s, z of the others; w = scale * s * code +
+             offset * z
+q6_k, q3_k   data [N/16, K/64 * (8+4+1 or 4+2+1), 64]: s, signed, of each 16 columns; w = scale * s * (code - 32 or 4)
+q2_k         data [N/16, K/64 * (4+0+1), 64]: s + 16 z of each 16 columns; w = scale * s * code + offset * z
+iq4_xs       data [N/16, K/128 * (16+0+1), 64], strips of 128 columns: s, signed, of each 32; w = scale * s *
+             table[code]
+scales       [N/16, K/256, 16] fp16, and the offsets of those with a z
 
 or floats without scales, of which two of a row stand together in bf16, as its dot product takes them:
 
@@ -28,7 +32,7 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.head_norm import HeadNorm
-from llmrt_kernels.layout import STRIP_LINES
+from llmrt_kernels.layout import FORMS, Form
 from llmrt_kernels.packed import Matrix, Weight
 from llmrt_kernels.reference.activation import activation, gated_activation
 from llmrt_kernels.reference.linear import linear
@@ -38,8 +42,8 @@ from llmrt_kernels.reference.rope_kv_write import rope_kv_write
 def unpack_codes(data: Tensor, bits: int) -> Tensor:
     """The codes of a packed weight, [N padded to 16, K padded to the group] uint8."""
     lines = data.unflatten(2, (16, 4))  # block, line, row, column
-    if bits == 4:
-        lines = torch.stack((lines & 15, lines >> 4), dim=3).flatten(3)
+    if bits < 8:
+        lines = torch.stack([lines >> i & (1 << bits) - 1 for i in range(0, 8, bits)], dim=3).flatten(3)
     return lines.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
@@ -47,8 +51,8 @@ def dequantize(matrix: Matrix, group: int) -> Tensor:
     """The matrix that is meant, [N, K padded to the group] fp32."""
     if matrix.scales is None:
         return matrix.data.transpose(1, 2).flatten(2).flatten(0, 1)[: matrix.rows].float()
-    if matrix.nested:
-        return _nested(matrix)[: matrix.rows]
+    if matrix.form is not None:
+        return _in_form(matrix, FORMS[matrix.form])[: matrix.rows]
     codes = unpack_codes(matrix.data, matrix.bits).float().unflatten(1, (-1, group))
     values = (codes - (1 << (matrix.bits - 1))) * _of_rows(matrix.scales)
     if matrix.offsets is not None:
@@ -56,26 +60,21 @@ def dequantize(matrix: Matrix, group: int) -> Tensor:
     return values.flatten(1)[: matrix.rows]
 
 
-def _nested(matrix: Matrix) -> Tensor:
+def _in_form(matrix: Matrix, form: Form) -> Tensor:
     """All rows of one whose scales are integers times others."""
-    strips = matrix.data.unflatten(1, (-1, STRIP_LINES[matrix.bits]))
-    codes = unpack_codes(strips[:, :, :8].flatten(1, 2), 4)
-    integers = strips[:, :, -1].unflatten(2, (4, 16)).flatten(1, 2)  # of rows, for each 16 columns
     assert matrix.scales is not None
-    if matrix.bits == 6:
-        codes = codes | _upper_bits(strips[:, :, 8:12].flatten(1, 2)) << 4
-        parts = (codes.float() - 32).unflatten(1, (-1, 16))
+    strips = matrix.data.unflatten(1, (-1, form.lines))
+    of_bits = form.strip // 32  # lines of a bit
+    codes = unpack_codes(strips[:, :, : form.low * of_bits].flatten(1, 2), form.low).int()
+    if form.upper:
+        codes += unpack_codes(strips[:, :, form.low * of_bits : -1].flatten(1, 2), form.upper).int() << form.low
+    numbers = torch.tensor(form.table)[codes] if form.table else codes - form.zero
+    parts = numbers.float().unflatten(1, (-1, form.part))
+    integers = strips[:, :, -1].unflatten(2, (4, 16)).flatten(1, 2)
+    if matrix.offsets is None:
         return (_product(matrix.scales, integers.view(torch.int8)) * parts).flatten(1)
-    assert matrix.offsets is not None
-    parts = codes.float().unflatten(1, (-1, 32))
-    s, z = integers[:, ::2], integers[:, 1::2]
+    s, z = (integers[:, ::2], integers[:, 1::2]) if form.part == 32 else (integers & 15, integers >> 4)
     return (_product(matrix.scales, s) * parts + _product(matrix.offsets, z)).flatten(1)
-
-
-def _upper_bits(lines: Tensor) -> Tensor:
-    """Two bits of each code, [N padded, K] uint8."""
-    vectors = torch.stack([lines >> i & 3 for i in (0, 2, 4, 6)], dim=2).flatten(1, 2)
-    return vectors.unflatten(2, (16, 4)).transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def _product(outer: Tensor, integers: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def _one_of(weight: Weight, expert: int, num_experts: int) -> Weight:
     data = stack.data.chunk(num_experts)[expert]
     scales, offsets = (t if t is None else t.chunk(num_experts)[expert] for t in (stack.scales, stack.offsets))
     rows = stack.rows // num_experts
-    return Weight((Matrix(data, scales, stack.bits, rows, offsets, stack.nested),), weight.group)
+    return Weight((Matrix(data, scales, stack.bits, rows, offsets, stack.form),), weight.group)
 
 
 def _mix(x: Tensor, routing: tuple[Tensor, Tensor], through: Callable[[int, Tensor], Tensor]) -> Tensor:

@@ -23,8 +23,8 @@ class Checkpoint(Headers, Protocol):
         """The tensor ``name`` of the inventory."""
         ...
 
-    def load_codes(self, name: str, *, nested: bool) -> StoredCodes | None:
-        """The codes of a matrix in the scheme that the inventory has for it, or what stands for a ``nested`` one.
+    def load_codes(self, name: str, *, flat: bool) -> StoredCodes | None:
+        """The codes of a matrix in the scheme that the inventory has for it, or what stands for that if ``flat``.
 
         None of a matrix without a scheme, and where its numbers are to be rounded to that scheme.
         """

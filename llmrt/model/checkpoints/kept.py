@@ -11,7 +11,7 @@ from llmrt.quant.scheme import QuantScheme
 
 # Of matrices that are not in codes, beside others that are: kernels take all of a model as codes, or none.
 ROUNDED_BITS = 8
-NESTED_DEVICES = ("cpu",)  # whose kernels take scales that are integers times others
+FORM_DEVICES = ("cpu",)  # whose kernels take GGUF's own forms
 _ALIKE = ("gate", "up", *EXPERT_ROLES)
 
 
@@ -25,13 +25,13 @@ def kept_schemes(
 ) -> dict[str, QuantScheme]:
     """The scheme of each matrix of a checkpoint with codes, by its name.
 
-    It is the stored one, what stands for a nested one where ``device`` has no kernels for it, or int8 where there is
+    It is the stored one, what stands for its form where ``device`` has no kernels for that, or int8 where there is
     none. Matrices that are interleaved or stacked get one that holds them all.
     """
     group = stored_group(inventory)
     there = [name for name, slot in slots.items() if slot.role and name in inventory]
     schemes = {name: inventory[name].scheme or QuantScheme(ROUNDED_BITS, group) for name in there}
-    if device not in NESTED_DEVICES:
+    if device not in FORM_DEVICES:
         schemes = {name: scheme.flat for name, scheme in schemes.items()}
     together: dict[str, list[QuantScheme]] = {}
     for name, scheme in schemes.items():
@@ -45,7 +45,7 @@ def _with(name: str, slot: Slot) -> str:
 
 def _widest(schemes: Iterable[QuantScheme], group: int) -> QuantScheme:
     first, *others = {*schemes}
-    if not others and first.nested:
+    if not others and first.form:
         return first
     found = [scheme.flat for scheme in (first, *others)]
     return QuantScheme(max(scheme.bits for scheme in found), group, any(scheme.affine for scheme in found))

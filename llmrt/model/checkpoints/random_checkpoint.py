@@ -35,5 +35,5 @@ class RandomCheckpoint(AssumedHeaders):
         repeats = -(-(start + count) // _POOL)
         return self._pool.repeat(repeats)[start : start + count].view(shape)
 
-    def load_codes(self, name: str, *, nested: bool) -> None:
+    def load_codes(self, name: str, *, flat: bool) -> None:
         """Random weights have no codes."""

@@ -60,7 +60,7 @@ def _by_parameter(slots: dict[str, Slot], schemes: dict[str, QuantScheme]) -> di
 
 
 def _packed(checkpoint: Checkpoint, name: str, slot: Slot, scheme: QuantScheme) -> PackedWeight:
-    codes = checkpoint.load_codes(name, nested=scheme.nested)
+    codes = checkpoint.load_codes(name, flat=scheme.form is None)
     if codes is None:
         return _rounded(read_tensor(checkpoint, name, slot), scheme)
     _check_finite(checkpoint, name, codes)

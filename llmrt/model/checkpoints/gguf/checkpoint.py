@@ -12,9 +12,8 @@ from gguf.quants import dequantize
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
-from llmrt.model.checkpoints.gguf.codes import codes_of
+from llmrt.model.checkpoints.gguf.codes import codes_of, has_codes
 from llmrt.model.checkpoints.gguf.headers import GgufHeaders, shape_of
-from llmrt.model.checkpoints.gguf.schemes import SCHEMES
 from llmrt.model.checkpoints.parts import part_of
 from llmrt.quant.stored_codes import StoredCodes
 
@@ -29,20 +28,20 @@ class GgufCheckpoint(GgufHeaders):
         part = self.inventory[name].part
         return self._whole(name) if part is None else part_of(self._whole(part.tensor), part)
 
-    def load_codes(self, name: str, *, nested: bool) -> StoredCodes | None:
+    def load_codes(self, name: str, *, flat: bool) -> StoredCodes | None:
         """The codes of a matrix whose type the kernels have a form for."""
         part = self.inventory[name].part
-        kind = self.tensors[name if part is None else part.tensor].tensor_type
-        if kind not in SCHEMES or (part is not None and part.transposed):
+        kind = GGMLQuantizationType(self.tensors[name if part is None else part.tensor].tensor_type)
+        if not has_codes(kind, flat=flat) or (part is not None and part.transposed):
             return None
         if part is None:
-            return self._codes(name, nested)
-        return self._codes(part.tensor, nested).with_rows(lambda rows: part_of(rows, part))
+            return self._codes(name, flat=flat)
+        return self._codes(part.tensor, flat=flat).with_rows(lambda rows: part_of(rows, part))
 
-    def _codes(self, name: str, nested: bool) -> StoredCodes:
+    def _codes(self, name: str, *, flat: bool) -> StoredCodes:
         tensor = self.tensors[name]
         rows = torch.from_numpy(self._read(tensor)).view(*shape_of(tensor)[:-1], -1)
-        return codes_of(rows, GGMLQuantizationType(tensor.tensor_type), nested=nested)
+        return codes_of(rows, GGMLQuantizationType(tensor.tensor_type), flat=flat)
 
     def _whole(self, name: str) -> Tensor:
         tensor = self.tensors[name]

@@ -17,26 +17,30 @@ from gguf.quants import IQ4_NL
 from torch import Tensor
 
 from llmrt.model.checkpoints.gguf.schemes import GROUP, SCHEMES
+from llmrt.quant.scheme import QuantScheme
 from llmrt.quant.stored_codes import StoredCodes
 from llmrt.quant.words import words_of
+from llmrt_kernels.layout import FORMS, Form
 
-# Of blocks [B, bytes]: codes [B, values] uint8, or words of a nested scheme's strips; scales, and offsets if the scheme
-# has them, [B, values / 32] fp32, or [B, values / 256].
+# Of blocks [B, bytes]: codes [B, values] uint8; scales, and offsets if the scheme has them, [B, values / 32] fp32.
 Parts = tuple[Tensor, Tensor, Tensor | None]
+# Of those in a form of their own: codes, the four bytes of each strip [B, 4 strips], and of the whole block d, and -m.
+Nested = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 _ZERO = 128  # the code of an int8 zero
 _VALUES = (torch.tensor(IQ4_NL.kvalues) + _ZERO).to(torch.uint8)
 _STRIP_VALUES = 1 << 19  # which stay in the caches from one pass over them to the next
 
 
-def codes_of(rows: Tensor, kind: Kind, *, nested: bool = True) -> StoredCodes:
-    """Rows of packed blocks, uint8 [.., bytes], of a ``kind`` whose codes are taken over.
+def has_codes(kind: Kind, *, flat: bool) -> bool:
+    """Whether the codes of ``kind`` are taken over, or made into such without a form if ``flat``."""
+    return kind in _UNPACK or (kind in _IN_FORM and not flat)
 
-    Unless ``nested``, what stands for a nested scheme.
-    """
+
+def codes_of(rows: Tensor, kind: Kind, *, flat: bool = False) -> StoredCodes:
+    """Rows of packed blocks, uint8 [.., bytes], of a ``kind`` that has codes. ``flat`` ones are in no form."""
     values, size = GGML_QUANT_SIZES[kind]
-    scheme = SCHEMES[kind] if nested else SCHEMES[kind].flat
-    unpack = (_NESTED if scheme.nested else _UNPACK)[kind]
+    scheme = SCHEMES[kind].flat if flat else SCHEMES[kind]
     blocks = rows.reshape(-1, size)
     words = torch.empty(len(blocks), scheme.words_of(values), dtype=torch.int32)
     scales = torch.empty(len(blocks), values // scheme.scale_columns, dtype=torch.float16)
@@ -44,12 +48,30 @@ def codes_of(rows: Tensor, kind: Kind, *, nested: bool = True) -> StoredCodes:
     step = _STRIP_VALUES // values
     for start in range(0, len(blocks), step):
         strip = slice(start, start + step)
-        codes, *by_group = unpack(blocks[strip])
-        words[strip] = codes if scheme.nested else words_of(codes, scheme.bits)
+        words[strip], *by_group = _unpacked(blocks[strip], kind, scheme)
         for tensor, part in zip((scales, offsets), by_group, strict=True):
             if tensor is not None and part is not None:
                 tensor[strip] = part
     return StoredCodes(words, scales, offsets, scheme).with_rows(lambda t: t.view(*rows.shape[:-1], -1))
+
+
+def _unpacked(blocks: Tensor, kind: Kind, scheme: QuantScheme) -> Parts:
+    """Words, and what belongs to columns together."""
+    if scheme.form is None:
+        codes, *by_group = _UNPACK[kind](blocks)
+        return words_of(codes, scheme.bits), *by_group
+    codes, integers, *of_block = _IN_FORM[kind](blocks)
+    return _strips(codes, integers, FORMS[scheme.form]), *of_block
+
+
+def _strips(codes: Tensor, integers: Tensor, form: Form) -> Tensor:
+    """A row's share of the lines of each strip."""
+    codes = codes.unflatten(1, (-1, form.strip))
+    words = [words_of(codes & (1 << form.low) - 1 if form.upper else codes, form.low)]
+    if form.upper:
+        words.append(words_of(codes >> form.low, form.upper))
+    words.append(integers.contiguous().view(torch.int32).unsqueeze(2))
+    return torch.cat(words, dim=2).flatten(1)
 
 
 def _q4_0(blocks: Tensor) -> Parts:
@@ -86,10 +108,15 @@ def _iq4_nl(blocks: Tensor) -> Parts:
 
 def _iq4_xs(blocks: Tensor) -> Parts:
     """d sh[2] sl[4] q[128]: w = d (s - 32) value[q]."""
+    codes, s, d, _ = _iq4_xs_in_form(blocks)
+    return _VALUES[codes.int()], s.view(torch.int8) * d, None
+
+
+def _iq4_xs_in_form(blocks: Tensor) -> Nested:
     low = torch.stack((blocks[:, 4:8] & 15, blocks[:, 4:8] >> 4), dim=2).flatten(1)
     high = torch.stack([blocks[:, 2:4] >> i & 3 for i in (0, 2, 4, 6)], dim=2).flatten(1)
-    codes = _VALUES[_nibbles(blocks[:, 8:].unflatten(1, (8, 16))).flatten(1).int()]
-    return codes, ((low | high << 4).short() - 32) * _fp16(blocks, 0), None
+    codes = _nibbles(blocks[:, 8:].unflatten(1, (8, 16))).flatten(1)
+    return codes, (low | high << 4) - 32, _fp16(blocks, 0), None
 
 
 def _q4_k(blocks: Tensor) -> Parts:
@@ -98,10 +125,8 @@ def _q4_k(blocks: Tensor) -> Parts:
     return _q4_k_codes(blocks), scales, 8 * scales - minima
 
 
-def _nested_q4_k(blocks: Tensor) -> Parts:
-    lines = words_of(_q4_k_codes(blocks).unflatten(1, (4, 64)), 4)
-    integers = torch.stack(_six_bits(blocks), dim=2).flatten(1).view(torch.int32).unsqueeze(2)
-    return torch.cat((lines, integers), dim=2).flatten(1), _fp16(blocks, 0), -_fp16(blocks, 2)
+def _q4_k_in_form(blocks: Tensor) -> Nested:
+    return _q4_k_codes(blocks), *_of_minima(blocks)
 
 
 def _q4_k_codes(blocks: Tensor) -> Tensor:
@@ -111,9 +136,17 @@ def _q4_k_codes(blocks: Tensor) -> Tensor:
 def _q5_k(blocks: Tensor) -> Parts:
     """d m sz[12] qh[32] q[128]: w = d s q - m z."""
     scales, minima = _scales_and_minima(blocks)
+    return _q5_k_codes(blocks) + (_ZERO - 16), scales, 16 * scales - minima
+
+
+def _q5_k_in_form(blocks: Tensor) -> Nested:
+    return _q5_k_codes(blocks), *_of_minima(blocks)
+
+
+def _q5_k_codes(blocks: Tensor) -> Tensor:
     low = _nibbles(blocks[:, 48:].unflatten(1, (4, 32))).flatten(1)
     high = torch.cat([blocks[:, 16:48] >> i & 1 for i in range(8)], dim=1)
-    return (low | high << 4) + (_ZERO - 16), scales, 16 * scales - minima
+    return low | high << 4
 
 
 def _q6_k(blocks: Tensor) -> Parts:
@@ -121,27 +154,18 @@ def _q6_k(blocks: Tensor) -> Parts:
 
     In groups of 32 the half of the larger |s| has exact codes, four times its own; those of the other are rounded.
     """
-    low, high = _q6_k_codes(blocks)
-    q = (low | high << 4).reshape(len(blocks), -1, 2, 16).float() - 32
-    s = blocks[:, 192:208].contiguous().view(torch.int8).reshape(len(blocks), -1, 2).float()
+    codes, s, d, _ = _q6_k_in_form(blocks)
+    q = codes.unflatten(1, (-1, 2, 16)).float() - 32
+    s = s.view(torch.int8).unflatten(1, (-1, 2)).float()
     larger = s.gather(2, s.abs().argmax(2, keepdim=True))
     ratio = torch.where(larger == 0, 0, 4 * s / larger)
     codes = ((q * ratio.unsqueeze(3)).round() + _ZERO).clamp(max=255)
-    return codes.to(torch.uint8).flatten(1), larger[..., 0] / 4 * _fp16(blocks, 208), None
+    return codes.to(torch.uint8).flatten(1), larger[..., 0] / 4 * d, None
 
 
-def _nested_q6_k(blocks: Tensor) -> Parts:
-    low, high = (bits.flatten(1).unflatten(1, (4, 64)) for bits in _q6_k_codes(blocks))
-    by_four = high.unflatten(2, (4, 4, 4)).unbind(3)  # of the columns of a line four by four
-    upper = (by_four[0] | by_four[1] << 2 | by_four[2] << 4 | by_four[3] << 6).view(torch.int32).flatten(2)
-    integers = blocks[:, 192:208].contiguous().view(torch.int32).unsqueeze(2)
-    return torch.cat((words_of(low, 4), upper, integers), dim=2).flatten(1), _fp16(blocks, 208), None
-
-
-def _q6_k_codes(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """The lower four bits of codes, and the upper two, [B, 2, 128] each."""
-    low = _nibbles(blocks[:, :128].unflatten(1, (2, 64)))
-    return low, torch.cat([blocks[:, 128:192].unflatten(1, (2, 32)) >> i & 3 for i in (0, 2, 4, 6)], dim=2)
+def _q6_k_in_form(blocks: Tensor) -> Nested:
+    low = _nibbles(blocks[:, :128].unflatten(1, (2, 64))).flatten(1)
+    return low | _two_bits(blocks[:, 128:192]) << 4, blocks[:, 192:208].contiguous(), _fp16(blocks, 208), None
 
 
 def _q3_k(blocks: Tensor) -> Parts:
@@ -149,15 +173,23 @@ def _q3_k(blocks: Tensor) -> Parts:
 
     The products of the integers are codes of int8, and all of a group turned about where one is 128.
     """
-    low = torch.cat([blocks[:, 32:96].unflatten(1, (2, 32)) >> i & 3 for i in (0, 2, 4, 6)], dim=2)
+    codes, s, d, _ = _q3_k_in_form(blocks)
+    q = codes.unflatten(1, (16, 16)).short() - 4
+    products = (q * s.view(torch.int8).unsqueeze(2)).view(len(blocks), 8, GROUP)
+    sign = 1 - 2 * (products.amax(2, keepdim=True) >= _ZERO).short()
+    return (sign * products + _ZERO).to(torch.uint8).flatten(1), sign[..., 0] * d, None
+
+
+def _q3_k_in_form(blocks: Tensor) -> Nested:
     high = torch.cat([blocks[:, :32] >> i & 1 for i in range(8)], dim=1)
-    q = low.flatten(1) + 4 * high - 4
     sl = torch.cat((blocks[:, 96:104] & 15, blocks[:, 96:104] >> 4), dim=1)
     sh = torch.cat([blocks[:, 104:108] >> i & 3 for i in (0, 2, 4, 6)], dim=1)
-    s = (sl | sh << 4).short() - 32
-    codes = (q.view(torch.int8).unflatten(1, (16, 16)) * s.unsqueeze(2)).view(len(blocks), 8, GROUP)
-    sign = 1 - 2 * (codes.amax(2, keepdim=True) >= _ZERO).short()
-    return (sign * codes + _ZERO).to(torch.uint8).flatten(1), sign[..., 0] * _fp16(blocks, 108), None
+    return _two_bits(blocks[:, 32:96]) | high << 2, (sl | sh << 4) - 32, _fp16(blocks, 108), None
+
+
+def _q2_k_in_form(blocks: Tensor) -> Nested:
+    """sz[16] q[64] d m: w = d s q - m z, an s and a z for 16 values, halves of a byte."""
+    return _two_bits(blocks[:, 16:80]), blocks[:, :16], _fp16(blocks, 80), -_fp16(blocks, 82)
 
 
 def _fp16(blocks: Tensor, at: int) -> Tensor:
@@ -170,6 +202,11 @@ def _nibbles(packed: Tensor) -> Tensor:
     return torch.cat((packed & 15, packed >> 4), dim=-1)
 
 
+def _two_bits(packed: Tensor) -> Tensor:
+    """[B, 64], of which 32 bytes have two bits of 32 values after two of those before."""
+    return torch.cat([packed.unflatten(1, (2, 32)) >> i & 3 for i in (0, 2, 4, 6)], dim=2).flatten(1)
+
+
 def _five_bits(high: Tensor, packed: Tensor) -> Tensor:
     """Nibbles with a fifth bit each from ``high``, of which a byte has eight in turn."""
     bits = torch.stack([high >> i & 1 for i in range(8)], dim=2).flatten(1)
@@ -180,6 +217,11 @@ def _scales_and_minima(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """d s and m z of a block that begins with d m sz[12], [B, 8] each."""
     s, z = _six_bits(blocks)
     return s * _fp16(blocks, 0), z * _fp16(blocks, 2)
+
+
+def _of_minima(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """s and z in turn of such a block, d and -m."""
+    return torch.stack(_six_bits(blocks), dim=2).flatten(1), _fp16(blocks, 0), -_fp16(blocks, 2)
 
 
 def _six_bits(blocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,4 +246,11 @@ _UNPACK: dict[Kind, Callable[[Tensor], Parts]] = {
     Kind.IQ4_NL: _iq4_nl,
     Kind.IQ4_XS: _iq4_xs,
 }
-_NESTED: dict[Kind, Callable[[Tensor], Parts]] = {Kind.Q4_K: _nested_q4_k, Kind.Q6_K: _nested_q6_k}
+_IN_FORM: dict[Kind, Callable[[Tensor], Nested]] = {
+    Kind.Q2_K: _q2_k_in_form,
+    Kind.Q3_K: _q3_k_in_form,
+    Kind.Q4_K: _q4_k_in_form,
+    Kind.Q5_K: _q5_k_in_form,
+    Kind.Q6_K: _q6_k_in_form,
+    Kind.IQ4_XS: _iq4_xs_in_form,
+}

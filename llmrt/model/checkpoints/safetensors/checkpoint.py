@@ -29,9 +29,9 @@ class SafetensorsCheckpoint(SafetensorsHeaders):
         file, part = stored.file, stored.part
         return self._whole(name, file) if part is None else part_of(self._whole(part.tensor, file), part)
 
-    def load_codes(self, name: str, *, nested: bool) -> StoredCodes | None:
-        """Those of a quantized matrix that the kernels have codes for, none nested. Raises ``CheckpointError``."""
-        del nested
+    def load_codes(self, name: str, *, flat: bool) -> StoredCodes | None:
+        """Those of a quantized matrix that the kernels have codes for, all flat. Raises ``CheckpointError``."""
+        del flat
         part = self.inventory[name].part
         matrix = self.matrices.get(name if part is None else part.tensor)
         codes = None if matrix is None else codes_of(matrix, self._tensors_of(matrix))
