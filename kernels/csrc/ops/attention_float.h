@@ -66,7 +66,7 @@ struct FloatAttention {
  private:
   // Asks for sixteen numbers, once a line.
   static void ask_for(const Value* x, int64_t i) {
-    if (i * sizeof(Value) % 64 == 0) prefetch(x + i);
+    if (i * sizeof(Value) % 64 == 0) ask_for_line(x + i);
   }
 
   // The tile's keys as columns [D, kKeyTile], asking for the next tile's.

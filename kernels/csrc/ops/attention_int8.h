@@ -96,15 +96,15 @@ struct Int8Attention {
 
   static void ask_for_scales(const llmrt_paged_attention_args& a, const Tile& next) {
     for (const int64_t run : next.scales) {
-      prefetch(a.cache.k_scales + run);
-      prefetch(a.cache.v_scales + run);
+      ask_for_line(a.cache.k_scales + run);
+      ask_for_line(a.cache.v_scales + run);
     }
   }
 
   // Lines [begin, end) of each run of the second half of a tile's keys.
   static void ask_for_keys(const Addresses& keys, int64_t begin, int64_t end) {
     for (int64_t run = Tile::kRuns / 2; run < Tile::kRuns; ++run)
-      for (int64_t line = begin; line < end; ++line) prefetch(keys.at[run] + 64 * line);
+      for (int64_t line = begin; line < end; ++line) ask_for_line(keys.at[run] + 64 * line);
   }
 
   static void read_value_scales(const llmrt_paged_attention_args& a, const Tile& tile, AttentionScratch& s) {
@@ -152,7 +152,7 @@ struct Int8Attention {
       Bytes line[kVectors];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
-        if (asked != nullptr && v % 2 == 0) prefetch(asked + 8 * kVectors * i + 32 * v);
+        if (asked != nullptr && v % 2 == 0) ask_for_line(asked + 8 * kVectors * i + 32 * v);
         line[v] = load_bytes(keys[v] + 16 * i);
       }
 #pragma GCC unroll 8
@@ -187,7 +187,7 @@ struct Int8Attention {
         Bytes line[kVectors];
 #pragma GCC unroll 8
         for (int v = 0; v < kVectors; ++v) {
-          if (v < (kVectors + 1) / 2 ? first : second) prefetch(next + 64 * v);
+          if (v < (kVectors + 1) / 2 ? first : second) ask_for_line(next + 64 * v);
           line[v] = load_bytes(lines + 64 * v);
         }
 #pragma GCC unroll 8
