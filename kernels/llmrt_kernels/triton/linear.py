@@ -90,7 +90,8 @@ def _many(
     x: Codes, weight: Weight, first_row: int, pieces: tuple[Matrix, Matrix], residual: Tensor | None, y: Tensor
 ) -> None:
     target, groups = target_of(y.device), x.scales.shape[1]
-    tile = tile_for(x.num_tokens, target, offsets=any(piece.offsets is not None for piece in pieces))
+    offsets = any(piece.offsets is not None for piece in pieces)
+    tile = tile_for(x.num_tokens, target, offsets=offsets, two=pieces[1].rows > 0)
     token_tiles = triton.cdiv(x.num_tokens, tile.tokens)
     row_tiles = [triton.cdiv(piece.rows, tile.rows) for piece in pieces]
     turns = triton.cdiv(groups, UNROLL.value)
@@ -337,13 +338,13 @@ def _mma(name: str, bits: tuple[int, int], group: int, tokens: int, **given: str
     variant = Variant(
         name, linear_mma_kernel, CODES_POINTERS | WEIGHT_POINTERS | integers | given, sizes, weights=weights
     )
-    return with_tiles(variant, partial(tile_for, tokens, offsets="w0_offsets_ptr" in given))
+    return with_tiles(variant, partial(tile_for, tokens, offsets="w0_offsets_ptr" in given, two=bits[1] > 0))
 
 
 VARIANTS = (
     _dot4("linear-int4-1_token", (4, 0), 64, 1, **STREAM),
     _dot4("linear-int8-int4-4_tokens-offsets", (8, 4), 32, 4, y_ptr="*fp32", **OFFSETS, **BIAS),
     _mma("linear-int4-16_tokens", (4, 0), 64, 16, y_ptr="*fp32"),
-    _mma("linear-int4-int8-many_tokens", (4, 8), 64, MANY, y_ptr="*bf16"),
+    _mma("linear-int4-int8-many_tokens", (4, 8), 64, MANY, **STREAM, **BIAS),
     _mma("linear-int8-int4-many_tokens-offsets", (8, 4), 32, MANY, y_ptr="*bf16", **OFFSETS, **BIAS),
 )

@@ -142,7 +142,6 @@ def _many_linear(x: Codes, weight: Weight, tiles: Tiles, tile: Tile, num_experts
     target, (matrix,) = target_of(x.codes.device), weight.pieces
     size = weight.rows // num_experts
     y = torch.empty(x.num_tokens, size, device=x.codes.device)
-    assert y.numel() < 1 << 31
     expert_linear_mma_kernel[(tiles.count, triton.cdiv(size, tile.rows))](
         x.codes,
         x.scales,
@@ -292,9 +291,8 @@ def expert_linear_mma_kernel(
     block = tl.max_constancy(block, 16) + expert.to(tl.int64) * (SIZE // BLOCK)
     result = product_mma(x, pair.to(tl.int64), w, block, i % BLOCK, 0, GROUPS, GROUPS, GROUP, BITS, SWAP, STAGES, ASM)
     n = (tl.program_id(1) * BN + i)[None, :]
-    # Places are int32, see ``store_rows``, and pairs are read again: registers are all taken.
-    tl.debug_barrier()
-    pair = tl.load(tile_pairs_ptr + tl.program_id(0) * BM + tl.arange(0, BM))
+    tl.debug_barrier()  # pairs are read again: registers are all taken
+    pair = tl.load(tile_pairs_ptr + tl.program_id(0) * BM + tl.arange(0, BM)).to(tl.int64)
     tl.store(y_ptr + pair[:, None] * SIZE + n, result, mask=n < SIZE)
 
 

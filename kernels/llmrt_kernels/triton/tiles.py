@@ -14,6 +14,7 @@ FEW = 4  # tokens up to which bytes are multiplied four at a time
 MANY = 64  # those of the largest tile
 MAX_THREADS = 256
 MOST_WITH_OFFSETS = 32  # tokens of a tile of a weight with offsets: for more it lacks registers
+WARPS_OF_TWO = 8  # of the largest tile in a launch of two pieces: with four it lacks registers
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,19 @@ class Tile:
 
 # The first that holds all tokens, else the last.
 TILES = (Tile(16, 128, True, 4, 4), Tile(32, 128, True, 4, 4), Tile(64, 128, True, 4, 3))
-# 64 KB of local memory; with four warps the largest lacks registers where a weight has pieces of two widths.
+# 64 KB of local memory.
 TILES_GFX9 = (Tile(16, 128, True, 4, 2), Tile(32, 128, True, 4, 2), Tile(64, 128, True, 8, 2))
 TILES_GFX11 = (Tile(16, 64, True, 4, 2), Tile(32, 64, True, 4, 2), Tile(64, 64, True, 8, 2))
 
 
-def tile_for(tokens: int, target: Target, *, offsets: bool) -> Tile:
-    """The tile of a product with ``tokens`` tokens, of weights with ``offsets`` or without."""
+def tile_for(tokens: int, target: Target, *, offsets: bool, two: bool = False) -> Tile:
+    """The tile of a product with ``tokens`` tokens, of weights with ``offsets`` or without, of one piece or ``two``."""
     tiles = {"gfx11": TILES_GFX11, "gfx9": TILES_GFX9}.get(target.asm, TILES)
     tile = next((tile for tile in tiles if tokens <= tile.tokens), tiles[-1])
     if offsets and tile.tokens > MOST_WITH_OFFSETS:
         tile = replace(tile, tokens=MOST_WITH_OFFSETS, warps=4)
+    if two and tile.tokens == MANY:
+        tile = replace(tile, warps=WARPS_OF_TWO)
     numbers = tuned.numbers_of(product_name(tile.tokens, offsets=offsets))
     return tile if numbers is None else Tile(*numbers[:2], bool(numbers[2]), *numbers[3:])
 
