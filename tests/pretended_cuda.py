@@ -7,10 +7,11 @@ As on a device nothing is computed while a graph is recorded, and what would hav
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -68,6 +69,16 @@ class Graph:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self._pool: object = None
+
+    def capture_in(self, pool: object, others: Iterable[Graph]) -> None:
+        """As in torch's allocator, a pool is there for as long as a graph uses it."""
+        if pool is not None and all(other._pool is not pool for other in others):
+            raise RuntimeError("INTERNAL ASSERT FAILED: no graph uses the pool.")
+        self._pool = object() if pool is None else pool
+
+    def pool(self) -> object:
+        return self._pool
 
     def replay(self) -> None:
         for step in self.steps:
@@ -103,11 +114,13 @@ def dot4(a: tl.tensor, b: tl.tensor, c: tl.tensor, ASM: str) -> tl.tensor:
 @contextmanager
 def pretended_cuda() -> Iterator[OnCpu]:
     """A GPU, for this thread."""
-    mode = OnCpu()
+    mode, graphs = OnCpu(), WeakSet[Graph]()
 
     @contextmanager
     def graph(graph: Graph, pool: object = None, stream: object = None, capture_error_mode: str = "") -> Iterator[None]:
         assert mode.recorded is None
+        graph.capture_in(pool, graphs)
+        graphs.add(graph)
         mode.recorded = graph.steps
         try:
             yield
@@ -137,7 +150,6 @@ def pretended_cuda() -> Iterator[OnCpu]:
         "reset_peak_memory_stats": lambda: None,
         "empty_cache": lambda: None,
         "synchronize": lambda: None,
-        "graph_pool_handle": lambda: (0, 0),
         "CUDAGraph": Graph,
         "graph": graph,
         "Event": Event,

@@ -7,7 +7,8 @@ host before an event after it has come.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -71,7 +72,8 @@ class CudaDevice:
 
     def __init__(self, *, graphs: bool) -> None:
         self.device = torch.device("cuda")
-        self._pool = torch.cuda.graph_pool_handle() if graphs else None
+        self._captures = graphs
+        self._graphs = WeakSet[_CudaGraph]()
 
     def run(self, work: Work) -> _Done:
         """See ``StepDevice``."""
@@ -79,7 +81,11 @@ class CudaDevice:
 
     def capture(self, work: Work) -> _CudaGraph | _Repeated:
         """See ``StepDevice``. The first run compiles the kernels, which cannot be done while a graph is recorded."""
-        return _Repeated(work) if self._pool is None else _CudaGraph(work, self._pool)
+        if not self._captures:
+            return _Repeated(work)
+        graph = _CudaGraph(work, next(iter(self._graphs), None))
+        self._graphs.add(graph)
+        return graph
 
     def host_buffer(self, size: int, dtype: torch.dtype) -> Tensor:
         """See ``StepDevice``."""
@@ -100,11 +106,15 @@ class _Done:
 
 
 class _CudaGraph:
-    """One memory pool serves all graphs, for no two of them run at a time and none keeps anything from run to run."""
+    """Has its memory in common with ``other``, for no two run at a time and none keeps anything from run to run.
 
-    def __init__(self, work: Work, pool: Any) -> None:
+    Memory that all graphs have left is not to be had again, although matrix libraries may still have their part of it.
+    """
+
+    def __init__(self, work: Work, other: _CudaGraph | None) -> None:
         self.result = work()
         self._graph = torch.cuda.CUDAGraph()
+        pool = None if other is None else other._graph.pool()
         with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):  # other threads go on
             self._recorded = work()
 
