@@ -195,7 +195,7 @@ def to_half(x, scales, ASM: tl.constexpr):
             mul.f16x2 $0, $0, $3;
             mul.f16x2 $1, $1, $4;
             }""",
-            "=r,=r,r,r,r",
+            "=&r,=&r,r,r,r",
             [x, scales],
             dtype=tl.float16,
             is_pure=False,

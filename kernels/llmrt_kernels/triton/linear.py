@@ -91,7 +91,8 @@ def _many(
 ) -> None:
     target, groups = target_of(y.device), x.scales.shape[1]
     offsets = any(piece.offsets is not None for piece in pieces)
-    tile = tile_for(x.num_tokens, target, offsets=offsets, two=pieces[1].rows > 0)
+    crowded = pieces[1].rows > 0 or weight.bias is not None
+    tile = tile_for(x.num_tokens, target, offsets=offsets, crowded=crowded)
     token_tiles = triton.cdiv(x.num_tokens, tile.tokens)
     row_tiles = [triton.cdiv(piece.rows, tile.rows) for piece in pieces]
     turns = triton.cdiv(groups, UNROLL.value)
@@ -338,7 +339,8 @@ def _mma(name: str, bits: tuple[int, int], group: int, tokens: int, **given: str
     variant = Variant(
         name, linear_mma_kernel, CODES_POINTERS | WEIGHT_POINTERS | integers | given, sizes, weights=weights
     )
-    return with_tiles(variant, partial(tile_for, tokens, offsets="w0_offsets_ptr" in given, two=bits[1] > 0))
+    crowded = bits[1] > 0 or "bias_ptr" in given
+    return with_tiles(variant, partial(tile_for, tokens, offsets="w0_offsets_ptr" in given, crowded=crowded))
 
 
 VARIANTS = (

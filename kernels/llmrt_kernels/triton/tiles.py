@@ -14,7 +14,7 @@ FEW = 4  # tokens up to which bytes are multiplied four at a time
 MANY = 64  # those of the largest tile
 MAX_THREADS = 256
 MOST_WITH_OFFSETS = 32  # tokens of a tile of a weight with offsets: for more it lacks registers
-WARPS_OF_TWO = 8  # of the largest tile in a launch of two pieces: with four it lacks registers
+CROWDED_WARPS = 8  # of the largest tile where a launch has two pieces or a bias: with four it lacks registers
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,17 @@ TILES_GFX9 = (Tile(16, 128, True, 4, 2), Tile(32, 128, True, 4, 2), Tile(64, 128
 TILES_GFX11 = (Tile(16, 64, True, 4, 2), Tile(32, 64, True, 4, 2), Tile(64, 64, True, 8, 2))
 
 
-def tile_for(tokens: int, target: Target, *, offsets: bool, two: bool = False) -> Tile:
-    """The tile of a product with ``tokens`` tokens, of weights with ``offsets`` or without, of one piece or ``two``."""
+def tile_for(tokens: int, target: Target, *, offsets: bool, crowded: bool = False) -> Tile:
+    """The tile of a product with ``tokens`` tokens, of weights with ``offsets`` or without.
+
+    ``crowded``: of two pieces, or with a bias.
+    """
     tiles = {"gfx11": TILES_GFX11, "gfx9": TILES_GFX9}.get(target.asm, TILES)
     tile = next((tile for tile in tiles if tokens <= tile.tokens), tiles[-1])
     if offsets and tile.tokens > MOST_WITH_OFFSETS:
         tile = replace(tile, tokens=MOST_WITH_OFFSETS, warps=4)
-    if two and tile.tokens == MANY:
-        tile = replace(tile, warps=WARPS_OF_TWO)
+    if crowded and tile.tokens == MANY:
+        tile = replace(tile, warps=CROWDED_WARPS)
     numbers = tuned.numbers_of(product_name(tile.tokens, offsets=offsets))
     return tile if numbers is None else Tile(*numbers[:2], bool(numbers[2]), *numbers[3:])
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
+from benchmarks.kernel_table.build import build
 from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report, shipped, start
+from benchmarks.kernel_table.resources import resources_of
 from benchmarks.kernel_table.table import PAGE, page
 from llmrt_kernels.triton.variants import shipped_variants
 
@@ -36,3 +39,18 @@ def test_it_fits(pair: Pair, reports: dict[Pair, Future[Report]]) -> None:
 def test_the_page_is_up_to_date(reports: dict[Pair, Future[Report]]) -> None:
     fresh = page({pair: future.result() for pair, future in reports.items()})
     assert PAGE.read_text() == fresh, "run `python -m benchmarks.kernel_table`"
+
+
+def test_what_parts_of_two_widths_add_stays_in_registers() -> None:
+    """33 to 64 tokens: the largest tile, split along the columns, with nothing added yet."""
+    shipped_form = VARIANTS["linear-int4-int8-many_tokens"].on("sm_90")
+    signature = {
+        name: kind for name, kind in shipped_form.signature.items() if name not in ("bias_ptr", "residual_ptr")
+    }
+    parts = replace(
+        shipped_form,
+        signature=signature | {"y_ptr": "*fp32"},
+        constants=shipped_form.constants | {"SPLIT": True},
+        tuned={},
+    )
+    assert resources_of(build(parts, BY_NAME["sm_90"])).spilled == 0
