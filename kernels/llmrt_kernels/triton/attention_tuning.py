@@ -68,7 +68,10 @@ def tiles_of(table: Table, target: Target, dim_padded: int, itemsize: int) -> Ti
     tiles = table[kind_of(target)][max(64, dim_padded)]
     if dim_padded == 256 and itemsize != 2:  # bytes that become halves, or whole words, fill the registers of long rows
         tiles = replace(tiles, block_m=min(tiles.block_m, 32), block_n=min(tiles.block_n, 32))
-    return tiles if itemsize <= 2 else replace(tiles, block_n=max(16, tiles.block_n // 2))
+    if itemsize <= 2:
+        return tiles
+    rows, keys = min(tiles.block_m, 64), max(16, min(tiles.block_n // 2, 32))
+    return replace(tiles, block_m=rows, block_n=keys, stages=min(tiles.stages, 2))
 
 
 def decode_rows(rows: int, heads: int) -> int:

@@ -12,6 +12,7 @@ from benchmarks.kernel_table.build import build
 from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report, shipped, start
 from benchmarks.kernel_table.resources import resources_of
 from benchmarks.kernel_table.table import PAGE, page
+from llmrt_kernels.triton.attention_tuning import TABLES, tiles_of
 from llmrt_kernels.triton.variants import shipped_variants
 
 pytestmark = pytest.mark.timeout(300)  # the first run compiles all
@@ -54,3 +55,23 @@ def test_what_parts_of_two_widths_add_stays_in_registers() -> None:
         tuned={},
     )
     assert resources_of(build(parts, BY_NAME["sm_90"])).spilled == 0
+
+
+@pytest.mark.parametrize("target", ["sm_86", "sm_90"])
+@pytest.mark.parametrize("kind", ["prefill", "decode"])
+def test_attention_in_fp32_fits(kind: str, target: str) -> None:
+    """It has no row on the page, for hardly anybody computes so; whoever does shall not be refused for want of room."""
+    variant, device = VARIANTS[f"attention-{kind}-d128"].on(target), BY_NAME[target]
+    tiles = tiles_of(TABLES[kind], device, 128, itemsize=4)
+    sizes = {"BLOCK_M": tiles.block_m, "BLOCK_N": tiles.block_n, "STAGES": tiles.stages}
+    in_fp32 = replace(
+        variant,
+        signature={**variant.signature, **dict.fromkeys(("q_ptr", "k_ptr", "v_ptr", "out_ptr"), "*fp32")},
+        constants={**variant.constants, **sizes},
+        num_warps=tiles.warps,
+        num_stages=tiles.stages,
+        tuned={},
+    )
+    resources = resources_of(build(in_fp32, device))
+    assert resources.spilled == 0
+    assert resources.shared <= device.shared_memory
