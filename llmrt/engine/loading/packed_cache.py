@@ -13,6 +13,7 @@ from llmrt.hub.packed import packed_copy
 from llmrt.model.checkpoints.checkpoint import Checkpoint
 from llmrt.model.checkpoints.packed_header import Origin, read_header
 from llmrt.model.checkpoints.source_identity import source_identity
+from llmrt.model.config import ModelConfig
 from llmrt.model.loading.load import Progress, load_decoder
 from llmrt.model.loading.packed_file import describe_decoder, map_decoder, packed_bytes, save_decoder
 from llmrt.model.modules.decoder import Decoder
@@ -45,13 +46,10 @@ def quantized_decoder(
     copy = packed_copy(checkpoint.path, variant)
     notices: list[str] = []
     if copy.exists():
-        try:
-            header = read_header(copy)
-            if header.made_as(origin):
-                return map_decoder(copy, header, checkpoint.config, context_length, spec), notices
-            notices.append(f"{copy} was made of other files or by another version; the weights are quantized anew.")
-        except CheckpointError as error:
-            notices.append(f"{error} The weights are quantized anew.")
+        kept = _kept(copy, origin, checkpoint.config, context_length, spec)
+        if isinstance(kept, Decoder):
+            return kept, notices
+        notices.append(f"{kept} The weights are quantized anew.")
     decoder = load_decoder(checkpoint, context_length, spec, progress, recipe, calibration)
     if keep:
         notices.append(_keep(copy, decoder, origin))
@@ -73,6 +71,17 @@ def write_packed(path: Path, decoder: Decoder, origin: Origin, *, hint: str = HI
         path.parent.mkdir(parents=True, exist_ok=True)
         require_space(path.parent, packed_bytes(decoder), hint=hint)
         save_decoder(path, decoder, header)
+
+
+def _kept(copy: Path, origin: Origin, config: ModelConfig, context_length: int, spec: OpSpec) -> Decoder | str:
+    """The decoder in ``copy``, or why it does not serve."""
+    try:
+        header = read_header(copy)
+        if header.made_as(origin):
+            return map_decoder(copy, header, config, context_length, spec)
+    except CheckpointError as error:
+        return str(error)
+    return f"{copy} was made of other files or by another version."
 
 
 def _keep(copy: Path, decoder: Decoder, origin: Origin) -> str:

@@ -15,6 +15,8 @@ from llmrt.engine.hardware.gpus import Gpu, visible_gpus
 from llmrt.engine.hardware.limits import Limits, gpu_limits, processor_limits
 from llmrt.engine.hardware.system_memory import available_memory
 from llmrt.engine.planning.memory import (
+    MemoryBudget,
+    MemoryPlan,
     budget_of,
     context_bytes,
     gpu_share,
@@ -74,36 +76,39 @@ def fit(model: Headers | PackedHeaders, config: EngineConfig) -> Fit:
     config, more = settle_on(model, config, partial(_free, gpu, config))
     shape, weights = model.config, loaded_bytes(model, config)
     budget = budget_of(shape, config, _free(gpu, config))
-    longest = longest_context(shape, config, weights=weights, budget=budget)
-    notices, refusal, pool = [*said, *more], None, 0
-    context = config.context_length or shape.context_length
-    try:
-        plan = plan_memory(shape, config, weights=weights, budget=budget)
-        context, notices = plan.context_length, [*notices, *plan.notices]
-        pool = plan.num_blocks * config.block_size * kv_bytes_per_token(shape, config.kv_dtype)
-    except MemoryFitError as error:
-        refusal = str(error)
-    kv_bytes = context_bytes(context, shape, config)
+    plan, refusal = _plan(shape, config, weights, budget)
+    kv_bytes = context_bytes(plan.context_length, shape, config)
+    token_bytes = kv_bytes_per_token(shape, config.kv_dtype)
     return Fit(
         device=config.device,
         quant=config.quant,
         dtype=config.dtype,
         kv_dtype=config.kv_dtype,
-        context_length=context,
-        longest_context=longest,
+        context_length=plan.context_length,
+        longest_context=longest_context(shape, config, weights=weights, budget=budget),
         weight_bytes=weights,
         kv_bytes=kv_bytes,
-        kv_bytes_per_token=kv_bytes_per_token(shape, config.kv_dtype),
+        kv_bytes_per_token=token_bytes,
         workspace_bytes=budget.workspace,
         needed_bytes=weights + kv_bytes + budget.workspace,
-        cache_bytes=pool,
+        cache_bytes=plan.num_blocks * config.block_size * token_bytes,
         available_bytes=budget.available,
         where=budget.where,
         fits=refusal is None,
         refusal=refusal,
-        notices=tuple(notices),
-        forecast=_forecast(model, config, context, gpu),
+        notices=(*said, *more, *plan.notices),
+        forecast=_forecast(model, config, plan.context_length, gpu),
     )
+
+
+def _plan(
+    shape: ModelConfig, config: EngineConfig, weights: int, budget: MemoryBudget
+) -> tuple[MemoryPlan, str | None]:
+    """The engine's plan; where it would refuse, one without blocks for the context that was asked for, and why."""
+    try:
+        return plan_memory(shape, config, weights=weights, budget=budget), None
+    except MemoryFitError as error:
+        return MemoryPlan(config.context_length or shape.context_length, num_blocks=0), str(error)
 
 
 def _choose_gpu(asked: str) -> tuple[Gpu | None, list[str]]:
