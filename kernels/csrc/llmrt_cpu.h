@@ -318,6 +318,25 @@ struct llmrt_quantize_args {
   int32_t group;
 };
 
+// Types of a GGUF file, by the numbers that it has for them.
+enum llmrt_gguf_type : int64_t {
+  LLMRT_GGUF_Q4_0 = 2, LLMRT_GGUF_Q4_1 = 3, LLMRT_GGUF_Q5_0 = 6, LLMRT_GGUF_Q5_1 = 7, LLMRT_GGUF_Q8_0 = 8,
+  LLMRT_GGUF_Q2_K = 10, LLMRT_GGUF_Q3_K = 11, LLMRT_GGUF_Q4_K = 12, LLMRT_GGUF_Q5_K = 13, LLMRT_GGUF_Q6_K = 14,
+  LLMRT_GGUF_IQ4_NL = 20, LLMRT_GGUF_IQ4_XS = 23
+};
+
+// A matrix out of a GGUF file, where row i of K columns lies at rows[i], laid out as llmrt_matrix: as int4 or int8 if its
+// type is in blocks of 32 columns, else as the form of the type's name. `offsets` are those of types that have some.
+struct llmrt_repack_args {
+  const uint8_t* const* rows;  // [N], whole blocks
+  uint8_t* data;
+  uint16_t* scales;
+  uint16_t* offsets;
+  int64_t blocks;  // N / 16
+  int64_t columns;
+  int64_t type;
+};
+
 // Reads `bytes` of memory once, for measuring, and asks for each `ahead` bytes early if that is not 0. sums [threads]
 // hold something made of what was read.
 struct llmrt_read_memory_args {

@@ -294,6 +294,35 @@ Results quantize(Random& random) {
   return {Values(data.begin(), data.end()), wide};
 }
 
+struct FileType {
+  llmrt_gguf_type type;
+  int64_t columns, bytes, lines, numbers_at;  // d and m, or what is beside d
+};
+
+Results repack(Random& random, const FileType& t) {
+  const int64_t blocks = 1 + below(random, 4), groups = 1 + below(random, 5), count = 16 * blocks * groups;
+  auto stored = bytes(random, count * t.bytes);
+  for (int64_t i = 0; i < count; ++i) std::memcpy(&stored[i * t.bytes + t.numbers_at], half_scales(random, 2).data(), 4);
+  std::vector<const uint8_t*> rows(16 * blocks);
+  for (const uint8_t*& row : rows) row = &stored[below(random, 16 * blocks) * groups * t.bytes];
+  std::vector<uint8_t> data(blocks * groups * t.lines * 64);
+  std::vector<uint16_t> scales(count), offsets(count);
+  run("repack", llmrt_repack_args{rows.data(), data.data(), scales.data(), offsets.data(), blocks, groups * t.columns, t.type});
+  return {Values(data.begin(), data.end()), Values(scales.begin(), scales.end()), Values(offsets.begin(), offsets.end())};
+}
+
+Results repack(Random& random) {
+  Results all;
+  for (const FileType& type : {FileType{LLMRT_GGUF_Q4_0, 32, 18, 4, 0}, {LLMRT_GGUF_Q4_1, 32, 20, 4, 0},
+                               {LLMRT_GGUF_Q5_0, 32, 22, 8, 0}, {LLMRT_GGUF_Q5_1, 32, 24, 8, 0},
+                               {LLMRT_GGUF_Q8_0, 32, 34, 8, 0}, {LLMRT_GGUF_IQ4_NL, 32, 18, 8, 0},
+                               {LLMRT_GGUF_Q2_K, 256, 84, 20, 80}, {LLMRT_GGUF_Q3_K, 256, 110, 28, 106},
+                               {LLMRT_GGUF_Q4_K, 256, 144, 36, 0}, {LLMRT_GGUF_Q5_K, 256, 176, 44, 0},
+                               {LLMRT_GGUF_Q6_K, 256, 210, 52, 206}, {LLMRT_GGUF_IQ4_XS, 256, 136, 34, 0}})
+    all = joined(std::move(all), repack(random, type));
+  return all;
+}
+
 Results read_memory(Random& random) {
   auto data = bytes(random, 64 * 5000);
   for (uint8_t& x : data) x &= 15;
@@ -351,6 +380,7 @@ constexpr Case kCases[] = {
     {"paged_attention int8", 5e-3, paged_attention_of<LLMRT_INT8>},
     {"argmax", 0, argmax},
     {"quantize", 2e-2, quantize},
+    {"repack", 0, repack},
     {"read_memory", 0, read_memory},
     {"multiply", 0, multiply},
 };

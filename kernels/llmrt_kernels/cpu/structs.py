@@ -290,6 +290,12 @@ class QuantizeArgs(ctypes.Structure):
     )
 
 
+class RepackArgs(ctypes.Structure):
+    """``llmrt_repack_args``."""
+
+    _fields_ = _fields(("rows data scales offsets", P), ("blocks columns type", I64))
+
+
 def address(tensor: Tensor | None) -> int | None:
     """Where a tensor's numbers are; it must be contiguous."""
     if tensor is None:
