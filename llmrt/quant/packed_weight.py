@@ -4,12 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from llmrt.quant.scheme import QuantScheme
 from llmrt_kernels.packed import BLOCK, Matrix
+
+
+class InBlocks(Protocol):
+    """Rows that are moved by blocks of 16, the first dimension of each of its ``tensors``."""
+
+    @property
+    def scheme(self) -> QuantScheme:
+        """How they are kept once they are packed."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N rows, K columns."""
+        ...
+
+    @property
+    def group(self) -> int:
+        """See ``PackedWeight``."""
+        ...
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that the rows are kept in."""
+        ...
+
+    def of_blocks(self, tensors: Sequence[Tensor]) -> Self:
+        """Other rows of the same columns, in whole blocks."""
+        ...
+
+
+Blocks = TypeVar("Blocks", bound=InBlocks)
 
 
 @dataclass(frozen=True)
@@ -54,10 +86,6 @@ class PackedWeight:
         """Other rows of the same scheme and columns, in whole blocks."""
         return packed_weight(tensors, self.scheme, (len(tensors[0]) * BLOCK, self.shape[1]))
 
-    def split(self, count: int) -> list[PackedWeight]:
-        """The ``count`` matrices that stand in it one above the other, each in whole blocks, without a copy."""
-        return [self.of_blocks(parts) for parts in zip(*(t.chunk(count) for t in self.tensors), strict=True)]
-
 
 def packed_weight(tensors: Sequence[Tensor], scheme: QuantScheme, shape: tuple[int, int]) -> PackedWeight:
     """The weight whose ``tensors`` those are."""
@@ -66,7 +94,7 @@ def packed_weight(tensors: Sequence[Tensor], scheme: QuantScheme, shape: tuple[i
     return PackedWeight(data, scales, scheme, shape, *offsets)
 
 
-def stack(weights: Sequence[PackedWeight]) -> PackedWeight:
+def stack(weights: Sequence[Blocks]) -> Blocks:
     """Weights of one scheme one above the other, each in whole blocks."""
     if len(weights) == 1:
         return weights[0]

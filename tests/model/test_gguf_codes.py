@@ -168,6 +168,19 @@ def kept_matrices(path: Path) -> dict[str, list[Matrix]]:
     return {name: [piece.matrix for piece in module.pieces] for name, module in packed.items()}
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rows_packed_where_they_lie_are_those_that_torch_packs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family, fields = FAMILIES[name]
+    path = write_gguf(make_model(family, **SHAPE, **fields), tmp_path / "tiny.gguf", Kind.Q8_0)
+    native = kept_matrices(path)
+    monkeypatch.setenv("LLMRT_KERNELS", "reference")
+    for module, matrices in kept_matrices(path).items():
+        for ours, theirs in zip(native[module], matrices, strict=True):
+            assert torch.equal(dequantize(ours, 32), dequantize(theirs, 32))
+
+
 def test_a_device_without_kernels_for_them_keeps_what_stands_for_k_quants(tmp_path: Path) -> None:
     model = make_model("llama", hidden_size=256, intermediate_size=512)
     headers = GgufHeaders(write_gguf(model, tmp_path / "tiny.gguf", Kind.Q4_K))

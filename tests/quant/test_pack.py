@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmrt.model.loading.packed_pieces import interleave, join
+from llmrt.model.loading.packed_pieces import apart, interleave, join
 from llmrt.quant.pack import pack
 from llmrt.quant.packed_weight import PackedWeight, stack
 from llmrt.quant.scheme import QuantScheme
@@ -50,7 +50,7 @@ def test_matrices_are_cut_and_joined(scheme: QuantScheme) -> None:
     (gate, dense_gate), (up, dense_up) = (draw(96, 100, scheme, seed) for seed in (0, 1))
     both = torch.cat((dense_gate, dense_up))
     assert_close([stack([gate, up])], both)
-    assert_close(stack([gate, up]).split(4), both)
+    assert_close(apart([stack([gate, up])], 4), both)
     assert_close(join([gate, up]), both)
     cut = [
         part for pair in zip(dense_gate.split(scheme.group), dense_up.split(scheme.group), strict=True) for part in pair

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from llmrt.errors import CheckpointError
 from llmrt.model.checkpoints.headers import Headers
+from llmrt.quant.file_rows import FileRows
 from llmrt.quant.stored_codes import StoredCodes
 
 
@@ -28,6 +29,10 @@ class Checkpoint(Headers, Protocol):
 
         None of a matrix without a scheme, and where its numbers are to be rounded to that scheme.
         """
+        ...
+
+    def load_rows(self, name: str) -> FileRows | None:
+        """The same codes where they lie, None where they have to be loaded to be packed."""
         ...
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from llmrt.model.checkpoints.checkpoint import Checkpoint
 from llmrt.model.checkpoints.tensor_slots import Slot
 from llmrt.model.loading.calibration_stream import CalibrationStream
-from llmrt.model.loading.packed_pieces import install, packed_twin
+from llmrt.model.loading.packed_pieces import arranged, install, packed_twin
 from llmrt.model.loading.read_tensors import read_tensor
 from llmrt.model.loading.torch_threads import torch_threads
 from llmrt.model.modules.decoder import Decoder, DecoderLayer
@@ -112,8 +112,8 @@ class QuantizedLoad:
         for parameter, pieces in self._plan(module).items():
             name, weight = _module(parameter), tensors.pop(parameter)
             packed = [self._quantized(weight[slot.index], scheme, feedback.get(parameter)) for slot, scheme in pieces]
-            twin = packed_twin(decoder.get_submodule(name), packed, tensors.pop(f"{name}.bias", None), spec)
-            install(decoder, name, twin, spec)
+            dense, bias = decoder.get_submodule(name), tensors.pop(f"{name}.bias", None)
+            install(decoder, name, packed_twin(dense, arranged(dense, packed), bias, spec), spec)
         rest = {name: tensor.to(spec.device, REST) for name, tensor in _within(module, tensors).items()}
         decoder.get_submodule(module).load_state_dict(rest, assign=True, strict=True)
         self._progress(sum(tensor.numel() for tensor in rest.values()))

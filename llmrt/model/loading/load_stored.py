@@ -6,20 +6,21 @@ Matrices that are not in codes, or in codes that the kernels have no form for, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmrt.model.checkpoints.checkpoint import Checkpoint
 from llmrt.model.checkpoints.kept import kept_schemes
 from llmrt.model.checkpoints.tensor_slots import Slot
-from llmrt.model.loading.packed_pieces import install, packed_twin
-from llmrt.model.loading.read_tensors import check_finite, place, read_tensor, reordered
+from llmrt.model.loading.packed_pieces import arranged, install, packed_twin
+from llmrt.model.loading.read_tensors import check_finite, is_finite, place, read_tensor, reordered
 from llmrt.model.loading.torch_threads import torch_threads
 from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.types import OpSpec
+from llmrt.quant.file_rows import FileRows
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt.quant.quantize import quantize
 from llmrt.quant.scheme import QuantScheme
@@ -41,13 +42,12 @@ def load_as_stored(
         progress(math.prod(slots[name].shape))
     with torch_threads():
         for parameter, names in _by_parameter(slots, schemes).items():
-            pieces: list[PackedWeight] = []
-            for name in names:
-                pieces.append(_packed(checkpoint, name, slots[name], schemes[name]))
-                progress(math.prod(slots[name].shape))
             module = parameter.removesuffix(".weight")
             dense, bias = decoder.get_submodule(module), others.pop(f"{module}.bias", None)
+            matrices = {name: _matrix(checkpoint, name, slots[name], schemes[name]) for name in names}
+            pieces = _packed(checkpoint, dense, matrices)
             install(decoder, module, packed_twin(dense, pieces, bias, spec), spec)
+            progress(sum(math.prod(slots[name].shape) for name in names))
     decoder.load_state_dict({name: t.to(spec.device) for name, t in others.items()}, assign=True, strict=True)
 
 
@@ -59,15 +59,33 @@ def _by_parameter(slots: dict[str, Slot], schemes: dict[str, QuantScheme]) -> di
     return found
 
 
-def _packed(checkpoint: Checkpoint, name: str, slot: Slot, scheme: QuantScheme) -> PackedWeight:
+def _matrix(checkpoint: Checkpoint, name: str, slot: Slot, scheme: QuantScheme) -> PackedWeight | FileRows:
+    rows, order = checkpoint.load_rows(name), slot.heads
+    if rows is not None and rows.scheme == scheme:
+        return rows if order is None else rows.with_rows(lambda addresses: reordered(addresses, order))
     codes = checkpoint.load_codes(name, flat=scheme.form is None)
     if codes is None:
         return _rounded(read_tensor(checkpoint, name, slot), scheme)
     _check_finite(checkpoint, name, codes)
-    order = slot.heads
     if order is not None:
         codes = codes.with_rows(lambda tensor: reordered(tensor, order))
     return codes.widened(scheme).pack()
+
+
+def _packed(
+    checkpoint: Checkpoint, dense: nn.Module, matrices: dict[str, PackedWeight | FileRows]
+) -> Sequence[PackedWeight]:
+    """The weight of ``dense``, arranged. Rows of one kind are arranged in their file, and packed into their places."""
+    rows = {name: matrix for name, matrix in matrices.items() if isinstance(matrix, FileRows)}
+    together = len(rows) == len(matrices) and len({each.kind for each in rows.values()}) == 1
+    if together:
+        pieces = [piece.pack() for piece in arranged(dense, [*rows.values()])]
+        if all(is_finite(tensor) for piece in pieces for tensor in piece.tensors[1:]):
+            return pieces
+    packed = {name: each.pack() if isinstance(each, FileRows) else each for name, each in matrices.items()}
+    for name in rows:
+        _check_finite(checkpoint, name, packed[name])
+    return arranged(dense, [*packed.values()])
 
 
 def _rounded(tensor: Tensor, scheme: QuantScheme) -> PackedWeight:
@@ -77,7 +95,7 @@ def _rounded(tensor: Tensor, scheme: QuantScheme) -> PackedWeight:
     return replace(packed, scheme=scheme, offsets=torch.zeros_like(packed.scales) if scheme.affine else None)
 
 
-def _check_finite(checkpoint: Checkpoint, name: str, codes: StoredCodes) -> None:
+def _check_finite(checkpoint: Checkpoint, name: str, codes: StoredCodes | PackedWeight) -> None:
     for tensor in (codes.scales, codes.offsets):
         if tensor is not None:
             check_finite(checkpoint, name, tensor)

@@ -23,7 +23,7 @@ from llmrt.model.modules.packed_linear import (
     PackedRotaryLinear,
 )
 from llmrt.ops.types import OpSpec
-from llmrt.quant.packed_weight import BLOCK, PackedWeight, stack
+from llmrt.quant.packed_weight import BLOCK, Blocks, PackedWeight, stack
 
 PACKED: dict[type[nn.Module], type[PackedModule]] = {
     Embedding: PackedEmbedding,
@@ -43,23 +43,27 @@ def twin_kind(dense: nn.Module) -> Callable[..., PackedModule]:
 
 
 def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> PackedModule:
-    """What takes the place of ``dense`` when its weight is in ``pieces`` of consecutive rows.
+    """What takes the place of ``dense`` when its weight is in ``pieces`` that are ``arranged``."""
+    if bias is not None and isinstance(dense, GatedLinear):
+        bias = gated_bias(bias, pieces[0].group)
+    return twin_kind(dense)(pieces, bias, spec)
+
+
+def arranged(dense: nn.Module, pieces: Sequence[Blocks]) -> Sequence[Blocks]:
+    """The weight of ``dense``, which is in ``pieces`` of consecutive rows, in the order of its twin's rows.
 
     Those of experts are the gates of each, then what they gate; or one piece of all gates and one of the others.
     """
-    packed = twin_kind(dense)
     if isinstance(dense, GatedExperts):
         gates, ups = pieces[: len(pieces) // 2], pieces[len(pieces) // 2 :]
         count = len(dense.weight) // len(gates)
-        return packed([interleave(_apart(gates, count), _apart(ups, count))], bias, spec)
+        return [interleave(apart(gates, count), apart(ups, count))]
     if isinstance(dense, Experts):
-        return packed([stack(pieces)], bias, spec)
+        return [stack(pieces)]
     if isinstance(dense, GatedLinear):
         gate, up = pieces
-        if bias is not None:
-            bias = gated_bias(bias, gate.group)
-        return packed([interleave([gate], [up])], bias, spec)
-    return packed(join(pieces), bias, spec)
+        return [interleave([gate], [up])]
+    return join(pieces)
 
 
 def install(decoder: Decoder, name: str, packed: PackedModule, spec: OpSpec) -> None:
@@ -75,11 +79,16 @@ def gated_bias(bias: Tensor, group: int) -> Tensor:
     return torch.cat(list(in_turn(gate, up, group)))
 
 
-def _apart(pieces: Sequence[PackedWeight], count: int) -> list[PackedWeight]:
-    return [matrix for piece in pieces for matrix in piece.split(count)]
+def apart(pieces: Sequence[Blocks], count: int) -> list[Blocks]:
+    """The ``count`` matrices that stand in each one above the other, each in whole blocks, without a copy."""
+    return [
+        piece.of_blocks(parts)
+        for piece in pieces
+        for parts in zip(*(tensor.chunk(count) for tensor in piece.tensors), strict=True)
+    ]
 
 
-def interleave(gates: Sequence[PackedWeight], ups: Sequence[PackedWeight]) -> PackedWeight:
+def interleave(gates: Sequence[Blocks], ups: Sequence[Blocks]) -> Blocks:
     """One weight of pairs of the same shape and scheme: a group's worth of rows of each in turn, pair after pair.
 
     The rows are padded to whole blocks.
@@ -99,7 +108,7 @@ def in_turn(first: Tensor, second: Tensor, run: int) -> Iterator[Tensor]:
         yield from pair
 
 
-def join(pieces: Sequence[PackedWeight]) -> list[PackedWeight]:
+def join(pieces: Sequence[Blocks]) -> list[Blocks]:
     """Make one of neighbours of the same scheme where their borders are borders of blocks, for fewer products."""
     keyed = groupby(pieces, key=lambda piece: (piece.scheme, piece.shape[0] % BLOCK == 0))
     return [piece for (_, whole), group in keyed for piece in ([stack(list(group))] if whole else group)]

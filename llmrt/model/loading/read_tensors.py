@@ -77,9 +77,14 @@ def _left_over(checkpoint: Checkpoint, slots: dict[str, Slot]) -> Iterator[str]:
 
 def check_finite(checkpoint: Checkpoint, name: str, tensor: Tensor) -> None:
     """Raise ``CheckpointError`` if the tensor holds NaN or infinity."""
-    low, high = torch.aminmax(tensor)  # NaN spreads to both
-    if not (math.isfinite(low.item()) and math.isfinite(high.item())):
+    if not is_finite(tensor):
         raise CheckpointError(f"{checkpoint.inventory[name].file}: tensor {name} holds NaN or infinity.")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are."""
+    low, high = torch.aminmax(tensor)  # NaN spreads to both
+    return math.isfinite(low.item()) and math.isfinite(high.item())
 
 
 def check_tied_head(checkpoint: Checkpoint) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +16,12 @@ from torch import Tensor
 from llmrt.errors import CheckpointError
 from llmrt.model.checkpoints.gguf.codes import codes_of, has_codes
 from llmrt.model.checkpoints.gguf.headers import GgufHeaders, shape_of
+from llmrt.model.checkpoints.gguf.schemes import SCHEMES
 from llmrt.model.checkpoints.parts import part_of
+from llmrt.quant.file_rows import FileRows, can_repack
 from llmrt.quant.stored_codes import StoredCodes
+
+Loaded = TypeVar("Loaded", StoredCodes, FileRows)
 
 _PART_VALUES = 1 << 18
 
@@ -30,18 +36,36 @@ class GgufCheckpoint(GgufHeaders):
 
     def load_codes(self, name: str, *, flat: bool) -> StoredCodes | None:
         """The codes of a matrix whose type the kernels have a form for."""
-        part = self.inventory[name].part
-        kind = GGMLQuantizationType(self.tensors[name if part is None else part.tensor].tensor_type)
-        if not has_codes(kind, flat=flat) or (part is not None and part.transposed):
-            return None
-        if part is None:
-            return self._codes(name, flat=flat)
-        return self._codes(part.tensor, flat=flat).with_rows(lambda rows: part_of(rows, part))
+        return self._of_matrix(name, lambda tensor: self._codes(tensor, flat=flat))
 
-    def _codes(self, name: str, *, flat: bool) -> StoredCodes:
-        tensor = self.tensors[name]
+    def load_rows(self, name: str) -> FileRows | None:
+        """The rows of a matrix as they lie in the file, where they can be packed as they are."""
+        return self._of_matrix(name, self._rows)
+
+    def _of_matrix(self, name: str, load: Callable[[ReaderTensor], Loaded | None]) -> Loaded | None:
+        """What ``load`` gives of a matrix, or of the part of it that ``name`` is."""
+        part = self.inventory[name].part
+        if part is None:
+            return load(self.tensors[name])
+        loaded = None if part.transposed else load(self.tensors[part.tensor])
+        return None if loaded is None else loaded.with_rows(lambda rows: part_of(rows, part))
+
+    def _codes(self, tensor: ReaderTensor, *, flat: bool) -> StoredCodes | None:
+        kind = GGMLQuantizationType(tensor.tensor_type)
+        if not has_codes(kind, flat=flat):
+            return None
         rows = torch.from_numpy(self._read(tensor)).view(*shape_of(tensor)[:-1], -1)
-        return codes_of(rows, GGMLQuantizationType(tensor.tensor_type), flat=flat)
+        return codes_of(rows, kind, flat=flat)
+
+    def _rows(self, tensor: ReaderTensor) -> FileRows | None:
+        kind = GGMLQuantizationType(tensor.tensor_type)
+        if not can_repack(kind):
+            return None
+        *rows, columns = shape_of(tensor)
+        file, size = self.files[tensor.name], int(tensor.n_bytes)
+        memory = np.memmap(file, np.uint8, "r", int(tensor.data_offset), (size,))
+        addresses = torch.arange(0, size, size // math.prod(rows)).view(rows) + memory.ctypes.data
+        return FileRows(addresses, columns, kind, SCHEMES[kind], memory)
 
     def _whole(self, name: str) -> Tensor:
         tensor = self.tensors[name]

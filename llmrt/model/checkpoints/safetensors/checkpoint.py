@@ -39,6 +39,9 @@ class SafetensorsCheckpoint(SafetensorsHeaders):
             return codes
         return codes.with_rows(lambda rows: part_of(rows, part))
 
+    def load_rows(self, name: str) -> None:
+        """Its tools keep columns and rows in other orders."""
+
     def _whole(self, name: str, file: Path) -> Tensor:
         if (matrix := self.matrices.get(name)) is not None:
             return numbers_of(matrix, self._tensors_of(matrix))
