@@ -58,10 +58,10 @@ def codes_of(rows: Tensor, kind: Kind, *, flat: bool = False) -> StoredCodes:
 def _unpacked(blocks: Tensor, kind: Kind, scheme: QuantScheme) -> Parts:
     """Words, and what belongs to columns together."""
     if scheme.form is None:
-        codes, *by_group = _UNPACK[kind](blocks)
-        return words_of(codes, scheme.bits), *by_group
-    codes, integers, *of_block = _IN_FORM[kind](blocks)
-    return _strips(codes, integers, FORMS[scheme.form]), *of_block
+        codes, scales, offsets = _UNPACK[kind](blocks)
+        return words_of(codes, scheme.bits), scales, offsets
+    codes, integers, scales, offsets = _IN_FORM[kind](blocks)
+    return _strips(codes, integers, FORMS[scheme.form]), scales, offsets
 
 
 def _strips(codes: Tensor, integers: Tensor, form: Form) -> Tensor:
