@@ -23,10 +23,11 @@ from benchmarks.kernels.cold import arena, cold_copies, seconds_each
 from benchmarks.kernels.session import Session
 from llmrt.quant.packed_weight import packed_weight
 from llmrt.quant.scheme import QuantScheme
+from llmrt_kernels.cpu.addresses import activations_args, address, tensors_of, weight_args
 from llmrt_kernels.cpu.library import load
 from llmrt_kernels.cpu.linear import empty_activations
 from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
-from llmrt_kernels.cpu.structs import ActivationsArgs, LinearArgs, RoundRowsArgs, WeightArgs, address, tensors_of
+from llmrt_kernels.cpu.structs import LinearArgs, RoundRowsArgs
 from llmrt_kernels.cpu.tape import Tape
 from llmrt_kernels.layout import FORMS
 from llmrt_kernels.packed import BLOCK, Matrix, Weight
@@ -126,10 +127,10 @@ def taped_seconds(tokens: int, columns: int, weights: Sequence[Weight], group: i
     rounded = empty_activations(tokens, columns, group, dtype)
     library, tape = load(), Tape()
     assert library is not None
-    rows = ActivationsArgs.of(rounded)
+    rows = activations_args(rounded)
     for weight in weights:
         tape.append(library.find("round_rows"), RoundRowsArgs(address(x), rows, *x.shape), tensors_of(x, rounded))
-        args = LinearArgs(rows, WeightArgs.of(weight), address(None), address(y), tokens)
+        args = LinearArgs(rows, weight_args(weight), address(None), address(y), tokens)
         tape.append(library.find("linear"), args, tensors_of(rounded, weight, y))
     return seconds_each([tape.run]) / len(weights)
 

@@ -55,7 +55,10 @@ def forced_backend() -> str | None:
 
 
 def native_library() -> Library | None:
-    """The kernels, None where they were not built. Raises ``ConfigError`` for an ``LLMRT_ISA`` that is not there."""
+    """The kernels, None where they were not built.
+
+    Raises ``ConfigError`` for an ``LLMRT_ISA`` that is not there, and for a library of another version.
+    """
     try:
         return load()
     except ValueError as error:

@@ -1,14 +1,17 @@
-"""Instruction sets: which are there and which is chosen, and every op of each against the generic one's in C++."""
+"""The library: its instruction sets, every op of each against the generic one's in C++, and its version."""
 
 from __future__ import annotations
 
+import _ctypes
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from llmrt_kernels.cpu.library import load
+from llmrt_kernels.cpu.library import Library, load
+from llmrt_kernels.cpu.structs import STRUCTS, ScaleArgs
 
 SOURCES = Path(__file__).parents[2] / "kernels" / "csrc"
 ONLY_BY_NAME = {"avx_vnni_evex"}
@@ -41,3 +44,23 @@ def test_an_unknown_one_is_an_error_that_names_those_there_are() -> None:
     with pytest.raises(ValueError, match="generic"):
         library.choose_isa("avx9")
     assert library.isa == before
+
+
+@pytest.mark.parametrize("name", ["llmrt_linear_args", "one_of_the_next_version"])
+def test_a_library_with_other_structs_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = load()
+    assert library is not None
+    monkeypatch.setitem(STRUCTS, name, ScaleArgs)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(library.path))} .* `pip install -e"):
+        Library(library.path)
+
+
+def test_so_is_one_from_before_they_were_compared() -> None:
+    with pytest.raises(ValueError, match="pip install"):
+        Library(Path(_ctypes.__file__))
+
+
+def test_every_struct_is_compared() -> None:
+    headers = (SOURCES / name for name in ("llmrt_layouts.h", "llmrt_cpu.h"))
+    structs = [name for header in headers for name in re.findall(r"^struct (llmrt_\w+) {", header.read_text(), re.M)]
+    assert sorted(structs) == sorted([*STRUCTS, "llmrt_call"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from llmrt_kernels.cpu.structs import ArgmaxArgs, address
+from llmrt_kernels.cpu.addresses import address
+from llmrt_kernels.cpu.structs import ArgmaxArgs
 from llmrt_kernels.cpu.tape import submit
 
 STRETCH = 4096  # kStretch of the kernel

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from llmrt_kernels.cpu.addresses import activations_args, address, cache_args
 from llmrt_kernels.cpu.linear import empty_activations
-from llmrt_kernels.cpu.structs import ActivationsArgs, CacheArgs, PagedAttentionArgs, address
+from llmrt_kernels.cpu.structs import PagedAttentionArgs
 from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.packed import Codes, Rows
 
@@ -42,13 +43,13 @@ def paged_attention(
     partial = torch.empty(min(tokens, FEW_QUERIES * requests), heads, max_pieces, head_dim + 17)
     args = PagedAttentionArgs(
         address(q),
-        CacheArgs.of(k_cache, v_cache, k_scales, v_scales),
+        cache_args(k_cache, v_cache, k_scales, v_scales),
         address(block_table),
         address(cu_seqlens_q),
         address(seq_lens),
         address(out),
         address(partial),
-        ActivationsArgs.of(y),
+        activations_args(y),
         tokens,
         requests,
         table_width,

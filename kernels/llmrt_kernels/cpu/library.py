@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import llmrt_kernels.cpu
+from llmrt_kernels.cpu.structs import STRUCTS
 
 NAME = {"darwin": "libllmrt_cpu.dylib", "win32": "llmrt_cpu.dll"}.get(sys.platform, "libllmrt_cpu.so")
 
@@ -23,7 +24,8 @@ class Call(ctypes.Structure):
 class Library:
     """The loaded library, with an instruction set chosen.
 
-    ``threads`` run each call; ``seconds`` have been spent in its kernels so far.
+    ``threads`` run each call; ``seconds`` have been spent in its kernels so far. Raises ``ValueError`` for a library
+    whose structs are not those here, and for an instruction set that is not available.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,6 +33,7 @@ class Library:
         self.threads = 1
         self.seconds = 0.0
         self._c = ctypes.CDLL(str(path))  # lets go of the interpreter's lock during a call
+        self._check_structs()
         self._c.llmrt_run.argtypes = (ctypes.POINTER(Call), ctypes.c_int64)
         self._c.llmrt_run.restype = None
         self._c.llmrt_find.argtypes = (ctypes.c_char_p,)
@@ -40,6 +43,17 @@ class Library:
         self._c.llmrt_available_isas.restype = ctypes.c_char_p
         self._c.llmrt_set_threads.argtypes = (ctypes.c_int32,)
         self.isa = self.choose_isa(os.environ.get("LLMRT_ISA"))
+
+    def _check_structs(self) -> None:
+        """A kernel that takes one struct for another would not fail, but read whatever lies there."""
+        size_of = getattr(self._c, "llmrt_size_of", None)
+        if size_of is not None:
+            size_of.argtypes, size_of.restype = (ctypes.c_char_p,), ctypes.c_int64
+        if size_of is None or any(size_of(name.encode()) != ctypes.sizeof(own) for name, own in STRUCTS.items()):
+            raise ValueError(
+                f"{self.path} was built for another version of llmrt. Install llmrt again, which builds it: "
+                "`pip install .`, or `pip install -e .` in a checkout that is worked on."
+            )
 
     @property
     def available_isas(self) -> list[str]:
@@ -79,7 +93,7 @@ def load() -> Library | None:
     """The library, or None where the package was installed without a compiler.
 
     An editable install keeps the library beside the installed package and the sources in the checkout, so every
-    folder of the package is searched.
+    folder of the package is searched. Raises as ``Library`` does.
     """
     for folder in llmrt_kernels.cpu.__path__:
         path = Path(folder) / NAME

@@ -8,24 +8,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from llmrt_kernels.cpu.addresses import ACTIVATIONS, activations_args, address, cache_args, matrix_args, weight_args
 from llmrt_kernels.cpu.structs import (
-    ACTIVATIONS,
-    ActivationsArgs,
-    CacheArgs,
     EmbeddingArgs,
     GatedLinearArgs,
     GateRowsArgs,
     LayerNormArgs,
     LinearArgs,
-    MatrixArgs,
     RmsNormAddArgs,
     RmsNormArgs,
     RopeKvWriteArgs,
     RotaryLinearArgs,
     RoundRowsArgs,
     ScaleArgs,
-    WeightArgs,
-    address,
 )
 from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.head_norm import HeadNorm
@@ -62,14 +57,14 @@ def empty_like(x: Codes | Rows, tokens: int, size: int) -> Codes | Rows:
 def quantize_rows(x: Tensor, group: int) -> Codes:
     """x [T, N] fp32 to int8, a scale for each ``group`` values."""
     codes = empty_codes(x.shape[0], x.shape[1], group)
-    submit("round_rows", RoundRowsArgs(address(x), ActivationsArgs.of(codes), *x.shape), x, codes)
+    submit("round_rows", RoundRowsArgs(address(x), activations_args(codes), *x.shape), x, codes)
     return codes
 
 
 def round_rows(x: Tensor, dtype: torch.dtype) -> Rows:
     """x [T, N] fp32 as rows of ``dtype``."""
     rows = empty_rows(x.shape[0], x.shape[1], dtype)
-    submit("round_rows", RoundRowsArgs(address(x), ActivationsArgs.of(rows), *x.shape), x, rows)
+    submit("round_rows", RoundRowsArgs(address(x), activations_args(rows), *x.shape), x, rows)
     return rows
 
 
@@ -81,7 +76,7 @@ def stream_rows(x: Tensor, group: int, dtype: torch.dtype = torch.float32) -> Co
 def rms_norm(x: Tensor, weight: Tensor, eps: float, group: int, dtype: torch.dtype = torch.float32) -> Codes | Rows:
     """x [T, N] fp32, weight [N] fp32 -> the normalised rows in int8, or in ``dtype`` where ``group`` is 0."""
     y = empty_activations(x.shape[0], x.shape[1], group, dtype)
-    submit("rms_norm", RmsNormArgs(address(x), address(weight), ActivationsArgs.of(y), *x.shape, eps), x, weight, y)
+    submit("rms_norm", RmsNormArgs(address(x), address(weight), activations_args(y), *x.shape, eps), x, weight, y)
     return y
 
 
@@ -91,7 +86,7 @@ def layer_norm(
     """x [T, N] fp32, weight and bias [N] fp32 -> as ``rms_norm``."""
     y = empty_activations(x.shape[0], x.shape[1], group, dtype)
     pointers = map(address, (x, weight, bias))
-    submit("layer_norm", LayerNormArgs(*pointers, ActivationsArgs.of(y), *x.shape, eps), x, weight, bias, y)
+    submit("layer_norm", LayerNormArgs(*pointers, activations_args(y), *x.shape, eps), x, weight, bias, y)
     return y
 
 
@@ -112,7 +107,7 @@ def scale(x: Tensor, factor: float, cap: float = 0.0) -> Tensor:
 def linear(x: Codes | Rows, weight: Weight, residual: Tensor | None = None) -> Tensor:
     """x [T, K] -> x W^T + bias + residual [T, N] fp32."""
     y = torch.empty(x.num_tokens, weight.rows)
-    args = LinearArgs(ActivationsArgs.of(x), WeightArgs.of(weight), address(residual), address(y), x.num_tokens)
+    args = LinearArgs(activations_args(x), weight_args(weight), address(residual), address(y), x.num_tokens)
     submit("linear", args, x, weight, residual, y)
     return y
 
@@ -129,7 +124,7 @@ def activated_linear(x: Codes | Rows, weight: Weight, name: str, *, delta: Tenso
 
 def _activated(op: str, x: Codes | Rows, weight: Weight, size: int, name: str, delta: Tensor | None) -> Codes | Rows:
     y = empty_like(x, x.num_tokens, size)
-    operands = ActivationsArgs.of(x), WeightArgs.of(weight), ActivationsArgs.of(y)
+    operands = activations_args(x), weight_args(weight), activations_args(y)
     args = GatedLinearArgs(*operands, x.num_tokens, ACTIVATIONS[name], address(delta))
     submit(op, args, x, weight, y, delta)
     return y
@@ -137,7 +132,7 @@ def _activated(op: str, x: Codes | Rows, weight: Weight, size: int, name: str, d
 
 def gate_rows(x: Codes | Rows, gate: Tensor, h: Codes | Rows) -> Codes | Rows:
     """x [T, N], gate [1, N] fp32, h [T, I] -> ``h``, each row multiplied by sigmoid(x g^T)."""
-    args = GateRowsArgs(ActivationsArgs.of(x), address(gate), ActivationsArgs.of(h), x.num_tokens, gate.shape[1])
+    args = GateRowsArgs(activations_args(x), address(gate), activations_args(h), x.num_tokens, gate.shape[1])
     submit("gate_rows", args, x, gate, h)
     return h
 
@@ -165,12 +160,12 @@ def rotary_linear(
     heads = weight.rows // head_dim - 2 * kv_heads
     q = torch.empty(x.num_tokens, heads, head_dim)
     args = RotaryLinearArgs(
-        ActivationsArgs.of(x),
-        WeightArgs.of(weight),
+        activations_args(x),
+        weight_args(weight),
         address(positions),
         address(cos_sin),
         address(slot_mapping),
-        CacheArgs.of(*pages),
+        cache_args(*pages),
         address(q),
         x.num_tokens,
         heads,
@@ -198,7 +193,7 @@ def _rope_kv_write(
     q = torch.empty(qkv.shape[0], qkv.shape[1] // head_dim - 2 * kv_heads, head_dim)
     args = RopeKvWriteArgs(
         *map(address, (qkv, positions, cos_sin, slot_mapping)),
-        CacheArgs.of(*pages),
+        cache_args(*pages),
         address(q),
         *q.shape[:2],
         *map(address, (head_norm.q, head_norm.k)),
@@ -217,7 +212,7 @@ def embedding(token_ids: Tensor, table: Weight, hidden_size: int, dtype: torch.d
     columns = hidden_size if matrix.scales is None else matrix.columns
     args = EmbeddingArgs(
         address(token_ids),
-        MatrixArgs.of(matrix),
+        matrix_args(matrix),
         address(out),
         token_ids.shape[0],
         columns,

@@ -7,8 +7,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from llmrt_kernels.cpu.addresses import activations_args, adapter_args, address
 from llmrt_kernels.cpu.linear import empty_rows
-from llmrt_kernels.cpu.structs import MAX_PIECES, ActivationsArgs, AdapterArgs, LoraArgs, address
+from llmrt_kernels.cpu.structs import MAX_PIECES, AdapterArgs, LoraArgs
 from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.low_rank import LowRankTable
 from llmrt_kernels.packed import BLOCK, Codes, Rows
@@ -21,7 +22,7 @@ class Table:
 
     def __init__(self, table: LowRankTable) -> None:
         pieces = [piece for adapter in table.adapters for piece in adapter]
-        self.args = (AdapterArgs * len(table.adapters))(*map(AdapterArgs.of, table.adapters))
+        self.args = (AdapterArgs * len(table.adapters))(*map(adapter_args, table.adapters))
         self.matrices = [matrix.data for piece in pieces for matrix in (piece.a, piece.b)]
         self.max_rank = max(piece.a.rows for piece in pieces)
         (self.columns,) = {_columns(piece.a.data) for piece in pieces}
@@ -41,12 +42,12 @@ def lora(
     shrunk = torch.empty(MAX_PIECES, x.num_tokens, native.max_rank + BLOCK)
     y = torch.empty(x.num_tokens, table.rows)
     args = LoraArgs(
-        ActivationsArgs.of(x),
+        activations_args(x),
         address(adapters),
         native.args,
         len(table.adapters),
         native.max_rank,
-        ActivationsArgs.of(wide),
+        activations_args(wide),
         address(shrunk),
         address(residual),
         address(y),

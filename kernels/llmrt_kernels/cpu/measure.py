@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrt_kernels.cpu.library import Call, Library
+from llmrt_kernels.cpu.structs import MultiplyArgs, ReadMemoryArgs
 
 RUNS = 5
 TURNS = 2_000_000  # some milliseconds, and no sum overflows
@@ -18,28 +19,6 @@ LINE_BYTES = 64
 BYTES_AHEAD = (0, 1024, 4096)
 # llmrt_dtype, and the bytes of a number.
 DTYPES = {"fp32": (0, 4), "bf16": (1, 2), "int8": (3, 1)}
-
-
-class ReadMemoryArgs(ctypes.Structure):
-    """``llmrt_read_memory_args``."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("bytes", ctypes.c_int64),
-        ("ahead", ctypes.c_int64),
-        ("sums", ctypes.c_void_p),
-    )
-
-
-class MultiplyArgs(ctypes.Structure):
-    """``llmrt_multiply_args``."""
-
-    _fields_ = (
-        ("turns", ctypes.c_int64),
-        ("chains", ctypes.c_int64),
-        ("dtype", ctypes.c_int64),
-        ("sums", ctypes.c_void_p),
-    )
 
 
 def read_bandwidth(library: Library, data: npt.NDArray[Any]) -> float:

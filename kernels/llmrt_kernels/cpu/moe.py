@@ -7,16 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llmrt_kernels.cpu.addresses import activations_args, address, weight_args
 from llmrt_kernels.cpu.linear import empty_like
-from llmrt_kernels.cpu.structs import (
-    ActivationsArgs,
-    ExpertGatedLinearArgs,
-    ExpertLinearArgs,
-    RouteArgs,
-    RoutingArgs,
-    WeightArgs,
-    address,
-)
+from llmrt_kernels.cpu.structs import ExpertGatedLinearArgs, ExpertLinearArgs, RouteArgs, RoutingArgs
 from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.packed import Codes, Rows, Weight
 
@@ -69,7 +62,7 @@ def route(
     experts, rows = (torch.empty(x.num_tokens, num_active, dtype=torch.int64) for _ in range(2))
     routing = Routing(weights, experts, rows, torch.empty(num_experts + 1, dtype=torch.int64))
     pairs = empty_like(x, x.num_tokens * num_active, size)
-    args = RouteArgs(ActivationsArgs.of(x), address(router), routing.args, ActivationsArgs.of(pairs), size, renormalize)
+    args = RouteArgs(activations_args(x), address(router), routing.args, activations_args(pairs), size, renormalize)
     submit("route", args, x, router, *routing.tensors, pairs)
     return routing, pairs
 
@@ -78,7 +71,7 @@ def expert_gated_linear(pairs: Codes | Rows, weight: Weight, routing: Routing) -
     """The first half of SwiGLU of each pair by its expert. pairs [T k, N] -> [T k, I]."""
     size = weight.rows // (len(routing.starts) - 1) // 2
     y = empty_like(pairs, pairs.num_tokens, size)
-    args = ExpertGatedLinearArgs(ActivationsArgs.of(pairs), WeightArgs.of(weight), routing.args, ActivationsArgs.of(y))
+    args = ExpertGatedLinearArgs(activations_args(pairs), weight_args(weight), routing.args, activations_args(y))
     submit("expert_gated_linear", args, pairs, weight, *routing.tensors, y)
     return y
 
@@ -87,7 +80,7 @@ def expert_linear(pairs: Codes | Rows, weight: Weight, routing: Routing, residua
     """The second half, the weighted sum of each token's pairs, and the residual. pairs [T k, I] -> [T, N]."""
     products, y = torch.empty(pairs.num_tokens, residual.shape[1]), torch.empty_like(residual)
     args = ExpertLinearArgs(
-        ActivationsArgs.of(pairs), WeightArgs.of(weight), routing.args, address(products), address(residual), address(y)
+        activations_args(pairs), weight_args(weight), routing.args, address(products), address(residual), address(y)
     )
     submit("expert_linear", args, pairs, weight, *routing.tensors, products, residual, y)
     return y

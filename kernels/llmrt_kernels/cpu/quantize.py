@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from llmrt_kernels.cpu.structs import DTYPES, QuantizeArgs, address
+from llmrt_kernels.cpu.addresses import DTYPES, address
+from llmrt_kernels.cpu.structs import QuantizeArgs
 from llmrt_kernels.cpu.tape import submit
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from llmrt_kernels.cpu.structs import RepackArgs, address
+from llmrt_kernels.cpu.addresses import address
+from llmrt_kernels.cpu.structs import RepackArgs
 from llmrt_kernels.cpu.tape import submit
 
 # Types that the kernel takes, by the numbers that files have for them.

@@ -1,25 +1,12 @@
-"""The structs of ``llmrt_layouts.h`` and ``llmrt_cpu.h``, field by field."""
+"""The structs of ``llmrt_layouts.h`` and ``llmrt_cpu.h``, field by field. Free of torch."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
-
-import torch
-from torch import Tensor
-
-from llmrt_kernels.layout import FORMS
-from llmrt_kernels.low_rank import LowRank
-from llmrt_kernels.packed import BLOCK, Codes, Matrix, Rows, Weight
 
 P, I64, I32, F32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
 
 MAX_PIECES = 4
-# llmrt_dtype; uint8 holds what only its kernels know the order of.
-DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int8: 3, torch.uint8: 3}
-INT4 = 4
-# llmrt_activation.
-ACTIVATIONS = {"silu": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3}
 
 
 def _fields(*kinds: tuple[str, type]) -> list[tuple[str, type]]:
@@ -31,43 +18,17 @@ class ActivationsArgs(ctypes.Structure):
 
     _fields_ = _fields(("values scales sums q6_k", P), ("columns group dtype", I64))
 
-    @classmethod
-    def of(cls, x: Codes | Rows) -> ActivationsArgs:
-        """The addresses of ``x``."""
-        if isinstance(x, Rows):
-            return cls(address(x.values), None, None, None, x.columns, BLOCK, DTYPES[x.values.dtype])
-        pointers = map(address, (x.codes, x.scales, x.sums, x.q6_k))
-        return cls(*pointers, x.columns, x.group, DTYPES[torch.int8])
-
 
 class MatrixArgs(ctypes.Structure):
     """``llmrt_matrix``."""
 
     _fields_ = _fields(("data scales offsets", P), ("rows dtype", I64))
 
-    @classmethod
-    def of(cls, matrix: Matrix) -> MatrixArgs:
-        """The addresses of ``matrix``."""
-        return cls(*map(address, (matrix.data, matrix.scales, matrix.offsets)), matrix.rows, _dtype_of(matrix))
-
-
-def _dtype_of(matrix: Matrix) -> int:
-    if matrix.form is not None:
-        return FORMS[matrix.form].dtype
-    return INT4 if matrix.bits == 4 else DTYPES[matrix.data.dtype]
-
 
 class WeightArgs(ctypes.Structure):
     """``llmrt_weight``."""
 
     _fields_ = _fields(("pieces", MatrixArgs * MAX_PIECES), ("num_pieces rows", I64), ("bias", P))
-
-    @classmethod
-    def of(cls, weight: Weight) -> WeightArgs:
-        """The addresses of ``weight``."""
-        pieces = [MatrixArgs.of(piece) for piece in weight.pieces]
-        assert len(pieces) <= MAX_PIECES and all(piece.rows % 16 == 0 for piece in weight.pieces[:-1])
-        return cls((MatrixArgs * MAX_PIECES)(*pieces), len(pieces), weight.rows, address(weight.bias))
 
 
 class CacheArgs(ctypes.Structure):
@@ -76,15 +37,6 @@ class CacheArgs(ctypes.Structure):
     _fields_ = _fields(
         ("k v k_scales v_scales", P), ("kv_heads head_dim block_size dtype page_stride scale_stride", I64)
     )
-
-    @classmethod
-    def of(cls, k: Tensor, v: Tensor, k_scales: Tensor | None, v_scales: Tensor | None) -> CacheArgs:
-        """The addresses of pages [blocks, KVH, block_size, D], each whole, all as far from the next."""
-        pages = [page_address(pages) for pages in (k, v, k_scales, v_scales)]
-        assert k.stride() == v.stride()
-        _, kv_heads, block_size, head_dim = k.shape
-        scale_stride = 0 if k_scales is None else k_scales.stride(1)
-        return cls(*pages, kv_heads, head_dim, block_size, DTYPES[k.dtype], k.stride(1), scale_stride)
 
 
 class EmbeddingArgs(ctypes.Structure):
@@ -200,13 +152,6 @@ class AdapterArgs(ctypes.Structure):
 
     _fields_ = _fields(("pieces", LowRankArgs * MAX_PIECES), ("num_pieces", I64))
 
-    @classmethod
-    def of(cls, pieces: Sequence[LowRank]) -> AdapterArgs:
-        """The addresses of what an adapter adds to one product."""
-        assert len(pieces) <= MAX_PIECES and all(piece.b.rows % 16 == 0 for piece in pieces)
-        ranks = [LowRankArgs(MatrixArgs.of(piece.a), MatrixArgs.of(piece.b), piece.start) for piece in pieces]
-        return cls((LowRankArgs * MAX_PIECES)(*ranks), len(pieces))
-
 
 class LoraArgs(ctypes.Structure):
     """``llmrt_lora_args``. It keeps the table that it is made with."""
@@ -296,33 +241,50 @@ class RepackArgs(ctypes.Structure):
     _fields_ = _fields(("rows data scales offsets", P), ("blocks columns type", I64))
 
 
-def address(tensor: Tensor | None) -> int | None:
-    """Where a tensor's numbers are; it must be contiguous."""
-    if tensor is None:
-        return None
-    assert tensor.is_contiguous()
-    return tensor.data_ptr()
+class ReadMemoryArgs(ctypes.Structure):
+    """``llmrt_read_memory_args``."""
+
+    _fields_ = _fields(("data", P), ("bytes ahead", I64), ("sums", P))
 
 
-def page_address(pages: Tensor | None) -> int | None:
-    """Where the first of ``pages`` [blocks, KVH, ...] is; from each to the next it must be the same distance."""
-    if pages is None:
-        return None
-    assert pages[0, 0].is_contiguous() and pages.stride(0) == pages.shape[1] * pages.stride(1)
-    return pages.data_ptr()
+class MultiplyArgs(ctypes.Structure):
+    """``llmrt_multiply_args``."""
+
+    _fields_ = _fields(("turns chains dtype", I64), ("sums", P))
 
 
-def tensors_of(*operands: Codes | Rows | Weight | Tensor | None) -> Iterable[Tensor]:
-    """Every tensor whose address is in the arguments made of ``operands``."""
-    for operand in operands:
-        if isinstance(operand, Tensor):
-            yield operand
-        elif isinstance(operand, Codes):
-            yield from (operand.codes, operand.scales, operand.sums)
-            if operand.q6_k is not None:
-                yield operand.q6_k
-        elif isinstance(operand, Rows):
-            yield operand.values
-        elif operand is not None:
-            held = [t for piece in operand.pieces for t in (piece.data, piece.scales, piece.offsets)]
-            yield from (t for t in (*held, operand.bias) if t is not None)
+# By their names in C.
+STRUCTS: dict[str, type[ctypes.Structure]] = {
+    "llmrt_activated_linear_args": GatedLinearArgs,
+    "llmrt_activations": ActivationsArgs,
+    "llmrt_adapter": AdapterArgs,
+    "llmrt_add_rows_args": AddRowsArgs,
+    "llmrt_add_scaled_args": AddScaledArgs,
+    "llmrt_argmax_args": ArgmaxArgs,
+    "llmrt_cache": CacheArgs,
+    "llmrt_embedding_args": EmbeddingArgs,
+    "llmrt_expert_gated_linear_args": ExpertGatedLinearArgs,
+    "llmrt_expert_linear_args": ExpertLinearArgs,
+    "llmrt_gate_rows_args": GateRowsArgs,
+    "llmrt_gated_linear_args": GatedLinearArgs,
+    "llmrt_layer_norm_args": LayerNormArgs,
+    "llmrt_linear_args": LinearArgs,
+    "llmrt_lora_args": LoraArgs,
+    "llmrt_low_rank": LowRankArgs,
+    "llmrt_matrix": MatrixArgs,
+    "llmrt_multiply_args": MultiplyArgs,
+    "llmrt_paged_attention_args": PagedAttentionArgs,
+    "llmrt_quantize_args": QuantizeArgs,
+    "llmrt_read_memory_args": ReadMemoryArgs,
+    "llmrt_repack_args": RepackArgs,
+    "llmrt_rms_norm_add_args": RmsNormAddArgs,
+    "llmrt_rms_norm_args": RmsNormArgs,
+    "llmrt_rope_kv_write_args": RopeKvWriteArgs,
+    "llmrt_rotary_linear_args": RotaryLinearArgs,
+    "llmrt_round_rows_args": RoundRowsArgs,
+    "llmrt_route_args": RouteArgs,
+    "llmrt_routing": RoutingArgs,
+    "llmrt_scale_args": ScaleArgs,
+    "llmrt_stream_norm_args": StreamNormArgs,
+    "llmrt_weight": WeightArgs,
+}

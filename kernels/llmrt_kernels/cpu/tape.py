@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
+from llmrt_kernels.cpu.addresses import tensors_of
 from llmrt_kernels.cpu.library import Call, load
-from llmrt_kernels.cpu.structs import tensors_of
 from llmrt_kernels.packed import Codes, Rows, Weight
 
 
