@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -31,9 +32,9 @@ from llmrt_kernels.cpu.moe import moe_experts
 from llmrt_kernels.cpu.residual import add_rows, add_scaled, stream_norm
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.layout import FORMS
-from llmrt_kernels.packed import Codes, Rows, Weight
+from llmrt_kernels.packed import Codes, Matrix, Rows, Weight
 from tests.kernels.attention_problem import SCALE, Problem
-from tests.kernels.packing import float_weight, meant, nested_matrix, random_weight
+from tests.kernels.packing import float_weight, meant, random_weight
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -50,6 +51,8 @@ def draw(*shape: int) -> Tensor:
 class Packed:
     """Matrices of codes, and activations for them."""
 
+    columns: ClassVar[int] = COLUMNS
+    inner: ClassVar[int] = 16  # columns of the second product of an MLP
     bits: int
     group: int
     affine: bool = False
@@ -66,6 +69,8 @@ class Packed:
 class Floats:
     """The same as floats."""
 
+    columns: ClassVar[int] = COLUMNS
+    inner: ClassVar[int] = 16
     weights: torch.dtype
     activations: torch.dtype
 
@@ -76,20 +81,44 @@ class Floats:
         return round_rows(x, self.activations)
 
 
+@dataclass(frozen=True)
+class Nested:
+    """The same in a form of GGUF's, of random bytes."""
+
+    columns: ClassVar[int] = 256
+    inner: ClassVar[int] = 256
+    name: str
+
+    def matrices(self, *rows: int, columns: int = 256) -> Weight:
+        return Weight(tuple(self.matrix(count, columns) for count in rows), 32)
+
+    def matrix(self, rows: int, columns: int) -> Matrix:
+        form, blocks = FORMS[self.name], -(-rows // 16)
+        shape = blocks, columns // form.strip * form.lines, 64
+        data = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(rows))
+        scales, offsets = draw(2, blocks, columns // 256, 16).div(256).half()
+        return Matrix(data, scales, form.bits, rows, offsets if form.affine else None, self.name)
+
+    def rounded(self, x: Tensor) -> Codes | Rows:
+        return quantize_rows(x, 32)
+
+
 KINDS = [
     *(Packed(bits, group) for bits in (4, 8) for group in (32, 64)),
     *(Packed(bits, 32, affine=True) for bits in (4, 8)),
     *(Floats(weights, torch.float32) for weights in (torch.float32, torch.bfloat16, torch.float16)),
     Floats(torch.bfloat16, torch.bfloat16),
+    *map(Nested, FORMS),
 ]
 
 
-def ops(kind: Packed | Floats) -> dict[str, Op]:
+def ops(kind: Packed | Floats | Nested) -> dict[str, Op]:
     """Everything that takes rows of activations, and the same rows in fp32."""
     ragged, gate_up, first, qkv = (kind.matrices(*rows) for rows in ((48, 35), (96,), (48,), (4 * 32,)))
-    experts, down = kind.matrices(3 * 2 * 16), kind.matrices(3 * COLUMNS, columns=16)
+    experts = kind.matrices(3 * 2 * kind.inner)
+    down = kind.matrices(3 * kind.columns, columns=kind.inner)
     experts, down = replace(experts, bias=None), replace(down, bias=None)
-    gate, router = draw(1, COLUMNS), draw(3, COLUMNS)
+    gate, router = draw(1, kind.columns), draw(3, kind.columns)
 
     def rotary(x: Codes | Rows, norm: HeadNorm | None = None) -> tuple[Tensor, ...]:
         tokens = torch.arange(x.num_tokens)
@@ -113,15 +142,9 @@ def ops(kind: Packed | Floats) -> dict[str, Op]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_of_products(kind: Packed | Floats) -> None:
+def test_of_products(kind: Packed | Floats | Nested) -> None:
     for name, op in ops(kind).items():
-        check(name, lambda rows, op=op: op(kind.rounded(rows), rows))
-
-
-@pytest.mark.parametrize("name", FORMS)
-def test_of_ggufs_forms(name: str) -> None:
-    weight = Weight((nested_matrix(48, 512, name)[0],), 32)
-    check("linear", lambda rows: (linear(quantize_rows(rows, 32), weight),), 512)
+        check(name, lambda rows, op=op: op(kind.rounded(rows), rows), kind.columns)
 
 
 @pytest.mark.parametrize("group", [0, 64])

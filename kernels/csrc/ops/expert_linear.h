@@ -56,12 +56,14 @@ inline void sum_choices(const llmrt_expert_linear_args& a, int64_t size, Context
 inline void expert_linear(const llmrt_expert_linear_args& a, Context& context) {
   const int64_t size = a.weight.rows / a.routing.num_experts;
   const int64_t blocks = size / 16, panels = (blocks + kWideBlocks - 1) / kWideBlocks;
-  share_experts(a.routing, panels, context, [&](int64_t e, int64_t panel) {
-    const int64_t first = panel * kWideBlocks, end = std::min(blocks, first + kWideBlocks);
-    for_token_tiles(a.routing.starts[e], a.routing.starts[e + 1], [&]<int kTokens, int kBlocks>(int64_t pair) {
+  share_experts(a.routing, panels, context, [&](int64_t e, int64_t part) {
+    const int64_t first = part * kWideBlocks, end = std::min(blocks, first + kWideBlocks);
+    const int64_t pairs = a.routing.starts[e], next = a.routing.starts[e + 1];
+    const Panel panel(a.x, a.weight, e * size + first * 16, end - first, pairs, next);
+    for_token_tiles(pairs, next, [&]<int kTokens, int kBlocks>(int64_t pair) {
       const auto tile = [&]<int kNow>(int64_t block) {
         Float result[kNow][kTokens];
-        product<kNow>(a.x, pair, a.weight, e * size + block * 16, result);
+        product<kNow>(a.x, pair, panel, e * size + block * 16, result);
         for (int b = 0; b < kNow; ++b)
           for (int t = 0; t < kTokens; ++t) store(a.products + (pair + t) * size + (block + b) * 16, result[b][t]);
       };

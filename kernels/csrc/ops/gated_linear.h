@@ -16,11 +16,12 @@ inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, 
                         const llmrt_activations& y, int64_t g, int64_t token, int64_t end,
                         int64_t activation = LLMRT_SILU, const float* delta = nullptr) {
   const int64_t first = g * y.group, count = std::min(y.group, size - first), row = first_row + 2 * first;
+  const Panel panel(x, weight, row, count / 8, token, end);
   for_token_tiles(token, end, [&]<int kTokens, int kBlocks>(int64_t at) {
     float values[kTokens][kMaxGroup];
     for_tiles<kBlocks>(count / 16, [&]<int kNow>(int64_t block) {
       Float gate[kNow][kTokens];
-      product<kNow>(x, at, weight, row + 16 * block, gate);
+      product<kNow>(x, at, panel, row + 16 * block, gate);
       add_delta<kNow>(delta, 2 * size, at, first + 16 * block, gate);
       for (int b = 0; b < kNow; ++b)
         for (int t = 0; t < kTokens; ++t) store(values[t] + 16 * (block + b), gate[b][t]);
@@ -28,7 +29,7 @@ inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, 
     for (float* gate : values) activate(gate, count, activation);
     for_tiles<kBlocks>(count / 16, [&]<int kNow>(int64_t block) {
       Float up[kNow][kTokens];
-      product<kNow>(x, at, weight, row + count + 16 * block, up);
+      product<kNow>(x, at, panel, row + count + 16 * block, up);
       add_delta<kNow>(delta, 2 * size, at, size + first + 16 * block, up);
       for (int b = 0; b < kNow; ++b)
         for (int t = 0; t < kTokens; ++t) {

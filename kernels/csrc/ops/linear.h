@@ -20,10 +20,11 @@ inline void write_result(const llmrt_linear_args& a, int64_t token, int64_t row,
 
 // Blocks [begin, end) of 16 rows, for all tokens.
 inline void linear_panel(const llmrt_linear_args& a, int64_t begin, int64_t end) {
+  const Panel panel(a.x, a.weight, begin * 16, end - begin, 0, a.tokens);
   for_token_tiles(0, a.tokens, [&]<int kTokens, int kBlocks>(int64_t token) {
     const auto tile = [&]<int kNow>(int64_t block) {
       Float result[kNow][kTokens];
-      product<kNow>(a.x, token, a.weight, block * 16, result);
+      product<kNow>(a.x, token, panel, block * 16, result);
       for (int b = 0; b < kNow; ++b)
         for (int t = 0; t < kTokens; ++t) write_result(a, token + t, (block + b) * 16, result[b][t]);
     };

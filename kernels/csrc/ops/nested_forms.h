@@ -75,6 +75,7 @@ inline int64_t block_bytes(int64_t columns) {
 // With an s and a z for 32 columns; no zero.
 template <int kUpperBits>
 struct Affine : Strip<4, kUpperBits> {
+  using Unpacked = Affine<0>;  // the form that multiplies as this one does once its codes are bytes
   using Strip<4, kUpperBits>::Strip;
   static constexpr bool kAffine = true;
   static int32_t first_sum(Sums, int) { return 0; }
@@ -89,6 +90,7 @@ using Q5K = Affine<1>;
 // With a signed s for 16 columns, and the zero 32.
 template <int kLowBits, int kUpperBits, int kShift>
 struct Symmetric : Strip<kLowBits, kUpperBits, 2, kShift> {
+  using Unpacked = Symmetric<4, 2, 0>;
   using Strip<kLowBits, kUpperBits, 2, kShift>::Strip;
   static constexpr int kParts = 2;
   static int32_t first_sum(Sums sums, int part) { return sums.q6_k[part]; }
@@ -103,6 +105,7 @@ using Q3K = Symmetric<2, 1, 3>;  // whose zero is 4, and 32 of codes times 8
 
 // With an s and a z for 16 columns, the halves of a byte. Its z count the sums that are there, which are -32 times as large.
 struct Q2K : Strip<2, 0> {
+  using Unpacked = Q2K;
   using Strip::Strip;
   static constexpr int kParts = 2;
   static constexpr bool kAffine = true;
@@ -124,6 +127,7 @@ struct Q2K : Strip<2, 0> {
 
 // With a signed s for 32 columns. Codes are places in a table of numbers.
 struct IQ4XS : Strip<4, 0, 4> {
+  using Unpacked = IQ4XS;
   using Strip::Strip;
   static int32_t first_sum(Sums sums, int) { return -Table::kZero * *sums.all; }
   [[gnu::always_inline]] void read(int64_t from, int line, Bytes& first, Bytes& second) const {

@@ -26,12 +26,13 @@ inline void rotary_linear_of(const llmrt_rotary_linear_args& a, Context& context
   const int64_t dim = a.cache.head_dim;
   context.share(a.heads + 2 * a.cache.kv_heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t head = begin; head < end; ++head) {
+      const Panel panel(a.x, a.weight, head * dim, dim / 16, 0, a.tokens);
       for_token_tiles(0, a.tokens, [&]<int kTokens, int kBlocks>(int64_t token) {
         values.resize(kTokens * dim);
         for_tiles<kBlocks>(dim / 16, [&]<int kNow>(int64_t block) {
           Float result[kNow][kTokens];
           const int64_t row = head * dim + 16 * block;
-          product<kNow>(a.x, token, a.weight, row, result);
+          product<kNow>(a.x, token, panel, row, result);
           add_delta<kNow>(a.delta, a.weight.rows, token, row, result);
           for (int b = 0; b < kNow; ++b)
             for (int t = 0; t < kTokens; ++t) store(values.data() + t * dim + 16 * (block + b), result[b][t]);

@@ -122,6 +122,7 @@ inline void store_bf16(uint16_t* p, Float x) {  // to nearest even
 
 inline void prefetch(const void* p) { __builtin_prefetch(p); }
 inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+inline void store_bytes(uint8_t* p, Bytes b) { _mm512_storeu_si512(p, b); }
 inline Bytes low_nibbles(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes b) { return _mm512_and_si512(_mm512_srli_epi16(b, 4), _mm512_set1_epi8(15)); }
 // The bits of `mask` of each byte, once it is moved to the left, or to the right where `left` is below 0.

@@ -184,6 +184,7 @@ inline Bytes load_bytes(const uint8_t* p) {
   for (int i = 0; i < 64; ++i) out.v[i] = p[i];
   return out;
 }
+inline void store_bytes(uint8_t* p, Bytes b) { std::memcpy(p, b.v, 64); }
 inline Bytes low_nibbles(Bytes b) {
   for (uint8_t& x : b.v) x &= 15;
   return b;

@@ -175,6 +175,9 @@ inline void prefetch(const void* p) { __builtin_prefetch(p); }
 inline Bytes load_bytes(const uint8_t* p) {
   return quarters<Bytes>([&](int i) { return vld1q_u8(p + 16 * i); });
 }
+inline void store_bytes(uint8_t* p, Bytes b) {
+  for (int i = 0; i < 4; ++i) vst1q_u8(p + 16 * i, b.v[i]);
+}
 inline Bytes low_nibbles(Bytes b) {
   return quarters<Bytes>([&](int i) { return vandq_u8(b.v[i], vdupq_n_u8(15)); });
 }

@@ -174,6 +174,11 @@ inline Bytes load_bytes(const uint8_t* p) {
   const auto* q = reinterpret_cast<const __m256i*>(p);
   return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
 }
+inline void store_bytes(uint8_t* p, Bytes b) {
+  auto* q = reinterpret_cast<__m256i*>(p);
+  _mm256_storeu_si256(q, b.a);
+  _mm256_storeu_si256(q + 1, b.b);
+}
 inline Bytes low_nibbles(Bytes w) {
   const __m256i mask = _mm256_set1_epi8(15);
   return {_mm256_and_si256(w.a, mask), _mm256_and_si256(w.b, mask)};
