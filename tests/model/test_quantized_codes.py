@@ -58,7 +58,7 @@ def test_codes_stand_for_the_tools_numbers(form: str, name: str, tmp_path: Path)
     folder = tmp_path / "quantized"
     quantized_folder(folder, *ALL[form])
     checkpoint = open_checkpoint(folder)
-    codes, numbers = checkpoint.load_codes(name, nested=False), checkpoint.load(name)
+    codes, numbers = checkpoint.load_codes(name, flat=False), checkpoint.load(name)
     assert codes is not None
     assert codes.scheme == checkpoint.inventory[name].scheme == SCHEMES[form]
     kept = dequantize(codes.pack().matrix, codes.scheme.group)
