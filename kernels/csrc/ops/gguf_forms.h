@@ -176,7 +176,7 @@ struct IQ4_XS : Form {  // d sh[2] sl[4] q[128]: w = d (s - 32) value[q], an s f
       integers[0][r] = integers[1][r] = 0;
       for (int i = 0; i < 8; ++i) {
         const uint32_t s = (words[1][r] >> 4 * i & 15) | (words[0][r] >> (16 + 2 * i) & 3) << 4;
-        integers[i / 4][r] |= (s - 32 & 0xff) << i % 4 * 8;
+        integers[i / 4][r] |= ((s - 32) & 0xff) << i % 4 * 8;
       }
     }
   }
