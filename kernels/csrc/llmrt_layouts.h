@@ -5,7 +5,8 @@
 
 enum llmrt_dtype : int64_t {
   LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3, LLMRT_INT4 = 4, LLMRT_Q4_K = 5, LLMRT_Q6_K = 6,
-  LLMRT_Q5_K = 7, LLMRT_Q3_K = 8, LLMRT_Q2_K = 9, LLMRT_IQ4_XS = 10
+  LLMRT_Q5_K = 7, LLMRT_Q3_K = 8, LLMRT_Q2_K = 9, LLMRT_IQ4_XS = 10, LLMRT_IQ4_NL = 11, LLMRT_Q5_0 = 12,
+  LLMRT_Q5_1 = 13
 };
 
 // Activations [T, K] as a product takes them: int8 codes, x = scale code, a scale for each G values, padded to whole
@@ -37,6 +38,13 @@ struct llmrt_activations {
 //   q2_k     data [N/16, K/64, 4+0+1, 64]: s + 16 z of each 16 columns; w = scale s code + offset z
 //   iq4_xs   data [N/16, K/128, 16+0+1, 64], strips of 128 columns: s, signed, of each 32; w = scale s table[code]
 //   scales [N/16, K/256, 16] fp16, and the offsets of those with a z
+//
+// or as its types without such integers, in strips of 32 columns:
+//
+//   iq4_nl   data [N/16, K/32, 4+0, 64]; w = scale table[code]
+//   q5_0     data [N/16, K/32, 4+1, 64]; w = scale (code - 16)
+//   q5_1     data [N/16, K/32, 4+1, 64]; w = scale code + offset
+//   scales [N/16, K/32, 16] fp16, and q5_1's offsets
 //
 // or as it was stored, without scales:
 //

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BLOCK = 16  # rows of a matrix that are packed together
-OUTER_COLUMNS = 256  # that share the scales which integers are multiplied by
 _IQ4 = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a type of GGUF's lies whose scales are integers times others: see ``reference/linear_packed.py``.
+    """How a type of GGUF's lies, in strips: see ``reference/linear_packed.py``.
 
     A code has ``low`` bits and ``upper`` ones, in lines of their own, and stands for itself less ``zero`` or for a
-    number of ``table``. ``part`` columns share their integers, of which a row of a ``strip`` of columns has four bytes.
-    ``affine``: with offsets. ``dtype`` is that of ``llmrt_layouts.h``.
+    number of ``table``. ``outer`` columns share a scale of 16 bits, and an offset if ``affine``. Where ``part`` columns
+    share integers that are multiplied by those, a row of a ``strip`` of columns has four bytes of them. ``dtype`` is
+    that of ``llmrt_layouts.h``.
     """
 
     dtype: int
@@ -26,6 +26,7 @@ class Form:
     zero: int = 0
     table: tuple[int, ...] = ()
     strip: int = 64
+    outer: int = 256
 
     @property
     def bits(self) -> int:
@@ -35,7 +36,12 @@ class Form:
     @property
     def lines(self) -> int:
         """Those of a strip, of 64 bytes: a word of 32 bits for each row."""
-        return self.strip * self.bits // 32 + 1
+        return self.strip * self.bits // 32 + self.has_integers
+
+    @property
+    def has_integers(self) -> bool:
+        """Whether scales are integers times others."""
+        return self.outer > self.part
 
 
 FORMS = {
@@ -45,4 +51,7 @@ FORMS = {
     "q5_k": Form(7, 4, 1, part=32, affine=True),
     "q6_k": Form(6, 4, 2, part=16, zero=32),
     "iq4_xs": Form(10, 4, 0, part=32, table=_IQ4, strip=128),
+    "iq4_nl": Form(11, 4, 0, part=32, table=_IQ4, strip=32, outer=32),
+    "q5_0": Form(12, 4, 1, part=32, zero=16, strip=32, outer=32),
+    "q5_1": Form(13, 4, 1, part=32, affine=True, strip=32, outer=32),
 }

@@ -17,8 +17,8 @@ class Matrix:
     """N rows in blocks of 16, of ``bits`` a number.
 
     Quantized, ``data`` is uint8 [N/16, K/8 or K/4, 64] and ``scales`` fp16 [N/16, K/G, 16], and so are ``offsets`` if
-    there are any. In a ``form`` of ``layout.FORMS``, where those are integers times others, ``data`` is uint8
-    [N/16, strips * lines, 64] and the others fp16 [N/16, K/256, 16]. Else ``data`` is bf16 [N/16, K/2, 16, 2], or fp16
+    there are any. In a ``form`` of ``layout.FORMS`` ``data`` is uint8 [N/16, strips * lines, 64], and scales and
+    offsets are for as many columns as it says. Else ``data`` is bf16 [N/16, K/2, 16, 2], or fp16
     or fp32 [N/16, K, 16, 1], without scales.
     """
 

@@ -19,7 +19,7 @@ def pack(words: Tensor, scales: Tensor, offsets: Tensor | None, scheme: QuantSch
     """
     rows, width = words.shape
     lines = _in_blocks(F.pad(words, (0, -width % scheme.words_of(scheme.scale_columns)))).view(torch.uint8)
-    if scheme.form is not None:
+    if scheme.form is not None and FORMS[scheme.form].has_integers:
         _order_integers(lines.unflatten(1, (-1, FORMS[scheme.form].lines))[:, :, -1])
     by_group = (scales,) if offsets is None else (scales, offsets)
     tensors = (lines, *(_in_blocks(t.half()) for t in by_group))

@@ -48,8 +48,8 @@ Blocks = TypeVar("Blocks", bound=InBlocks)
 class PackedWeight:
     """Stands for a matrix of ``shape`` (N rows, K columns), padded to blocks of 16 rows and whole groups.
 
-    ``data`` uint8 [N/16, lines, 64]; ``scales``, and ``offsets`` if the scheme is affine, fp16 [N/16, K/G, 16], of one
-    with a form [N/16, K/256, 16].
+    ``data`` uint8 [N/16, lines, 64]; ``scales``, and ``offsets`` if the scheme is affine, fp16 [N/16, K/G, 16], or for
+    as many columns as its form says.
     """
 
     data: Tensor

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmrt_kernels.layout import FORMS, OUTER_COLUMNS, Form
+from llmrt_kernels.layout import FORMS, Form
 
 SCALE_BITS = 16
 _LINE_BITS = 32  # of a row
 # Bits and offsets of what stands for a form where kernels do not take it; int8 for others.
-_FLAT = {"q4_k": (4, True), "q5_k": (8, True)}
+_FLAT = {"q4_k": (4, True), "q5_k": (8, True), "q5_1": (8, True)}
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,7 @@ class QuantScheme:
     """``bits`` a code and a scale for each ``group`` of columns of a row: w = scale * (code - 2^(bits - 1)).
 
     That of an ``affine`` one is w = scale * (code - 2^(bits - 1)) + offset, with an offset for each group too. One with
-    a ``form`` lies as a type of GGUF's does, whose scales are integers times others (``layout.FORMS``); ``group`` is
-    that of activations then.
+    a ``form`` lies as a type of GGUF's does (``layout.FORMS``); ``group`` is that of activations then.
     """
 
     bits: int
@@ -49,7 +48,7 @@ class QuantScheme:
     @property
     def scale_columns(self) -> int:
         """Columns that share a number of 16 bits."""
-        return self.group if self.form is None else OUTER_COLUMNS
+        return self.group if self._form is None else self._form.outer
 
     def words_of(self, columns: int) -> int:
         """Words of 32 bits that so many columns of a row take, whole ones."""

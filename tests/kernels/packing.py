@@ -45,11 +45,13 @@ def nested_matrix(rows: int, columns: int, name: str, seed: int = 0) -> tuple[Ma
     codes = torch.randint(0, 1 << form.bits, (height, columns), generator=generator)
     ends = (-128, 128) if not form.affine else (0, 64) if form.part == 32 else (0, 16)
     s, z = torch.randint(*ends, (2, height, columns // form.part), generator=generator)
-    scales, offsets = (torch.randn(2, height, columns // 256, generator=generator) / 256).half()
+    if not form.has_integers:
+        s = z = torch.ones_like(s)
+    scales, offsets = (torch.randn(2, height, columns // form.outer, generator=generator) / 256).half()
     numbers = torch.tensor(form.table)[codes] if form.table else codes - form.zero
-    dense = numbers * s.double().repeat_interleave(form.part, 1) * scales.double().repeat_interleave(256, 1)
+    dense = numbers * s.double().repeat_interleave(form.part, 1) * scales.double().repeat_interleave(form.outer, 1)
     if form.affine:
-        dense += z.double().repeat_interleave(form.part, 1) * offsets.double().repeat_interleave(256, 1)
+        dense += z.double().repeat_interleave(form.part, 1) * offsets.double().repeat_interleave(form.outer, 1)
     data = _strips(form, codes.numpy(), _integers(form, s, z).numpy())
     of_blocks = [t.unflatten(0, (-1, 16)).transpose(1, 2).contiguous() for t in (scales, offsets)]
     return Matrix(data, of_blocks[0], form.bits, rows, of_blocks[1] if form.affine else None, name), dense[:rows]
@@ -69,8 +71,8 @@ def _strips(form: Form, codes: Array, integers: Array) -> Tensor:
         strip, code = data[r // 16, k // form.strip], codes[r, k]
         _put(strip[: form.low * of_bits], r % 16, k % form.strip, form.low, code & (1 << form.low) - 1)
         if form.upper:
-            _put(strip[form.low * of_bits : -1], r % 16, k % form.strip, form.upper, code >> form.low)
-    for r, i in np.ndindex(integers.shape):
+            _put(strip[form.low * of_bits :], r % 16, k % form.strip, form.upper, code >> form.low)
+    for r, i in np.ndindex(integers.shape if form.has_integers else (0, 0)):
         data[r // 16, i // 4, -1, i % 4 * 16 + r % 16] = integers[r, i]
     return torch.from_numpy(data).flatten(1, 2)
 

@@ -75,7 +75,7 @@ def test_linear_equals_the_formula(
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 8, 19])
-@pytest.mark.parametrize("forms", [tuple(FORMS)[:2], tuple(FORMS)[2:4], tuple(FORMS)[4:]])
+@pytest.mark.parametrize("forms", [tuple(FORMS)[i : i + 2] for i in range(0, len(FORMS), 2)])
 def test_linear_of_ggufs_forms_equals_the_formula(forms: tuple[str, ...], tokens: int) -> None:
     """Of several types side by side."""
     nested = (nested_matrix(48, 512, name) for name in forms)

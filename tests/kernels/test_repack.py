@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("isa")
 
 COLUMNS = 768
 KINDS = [Kind(each) for each in FILE_TYPES]
-ROUNDED_OFFSETS = (Kind.Q4_1, Kind.Q5_1)
+ROUNDED_OFFSETS = (Kind.Q4_1,)
 # Where a block has its scale, and its offset if it has one; 0 of those not here.
 SCALE_AT = {Kind.Q2_K: 80, Kind.Q3_K: 108, Kind.Q6_K: 208}
 
@@ -46,7 +46,7 @@ def packed(rows: Tensor, order: Tensor, kind: Kind) -> Matrix:
     form, bits = FORMS.get(name), 4 if kind in (Kind.Q4_0, Kind.Q4_1) else 8
     lines = COLUMNS * bits // 32 if form is None else COLUMNS // form.strip * form.lines
     addresses = rows.data_ptr() + order.view(3, 16) * rows.shape[1]
-    groups = COLUMNS // (32 if form is None else 256)
+    groups = COLUMNS // (32 if form is None else form.outer)
     data, scales, offsets = repack(addresses, COLUMNS, kind, lines=lines, groups=groups, affine=is_affine(kind))
     return Matrix(data, scales, bits if form is None else form.bits, len(order), offsets, form and name)
 

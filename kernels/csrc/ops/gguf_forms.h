@@ -55,7 +55,8 @@ struct Nibbles : Form {
   static void codes(const Word* words, Word* codes) { nibbles(words, 4, codes); }
 };
 
-using Q4_0 = Nibbles<2>;  // d q[16]: w = d (q - 8)
+using Q4_0 = Nibbles<2>;    // d q[16]: w = d (q - 8)
+using IQ4_NL = Nibbles<2>;  // d q[16]: w = d value[q]
 
 struct Q4_1 : Nibbles<4> {  // d m q[16]: w = d q + m
   static constexpr bool kAffine = true;
@@ -63,26 +64,15 @@ struct Q4_1 : Nibbles<4> {  // d m q[16]: w = d q + m
   static Float offset(Float d, Float m) { return add(m, mul(set1(8), d)); }
 };
 
-struct IQ4_NL : Nibbles<2> {  // d q[16]: w = d value[q]
-  static constexpr int kLower = 8;
-  static void codes(const Word* words, Word* codes) {
-    constexpr uint8_t kValues[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};  // and 128
-    nibbles(words, 4, codes);
-    auto* bytes = reinterpret_cast<uint8_t*>(codes);
-    for (int i = 0; i < 8 * 64; ++i) bytes[i] = kValues[bytes[i]];
-  }
-};
-
 template <int kAt>
 struct FiveBits : Form {
-  static constexpr int kColumns = 32, kBytes = kAt + 20, kWordsAt = kAt, kWords = 5, kLower = 8;
+  static constexpr int kColumns = 32, kBytes = kAt + 20, kWordsAt = kAt, kWords = 5, kLower = 4, kUpper = 1;
   static void codes(const Word* words, Word* codes) {
     nibbles(words + 1, 4, codes);
     for (int j = 0; j < 8; ++j)
       for (int r = 0; r < 16; ++r) {
         const uint32_t bits = words[0][r] >> 4 * j & 15;
         codes[j][r] |= (bits * 0x00204081 & each_byte(1)) << 4;  // one to each byte
-        codes[j][r] += each_byte(128 - 16);
       }
   }
 };
@@ -92,7 +82,6 @@ using Q5_0 = FiveBits<2>;  // d qh[4] q[16]: w = d (q - 16)
 struct Q5_1 : FiveBits<4> {  // d m qh[4] q[16]: w = d q + m
   static constexpr bool kAffine = true;
   static constexpr int kOffsetAt = 2;
-  static Float offset(Float d, Float m) { return add(m, mul(set1(16), d)); }
 };
 
 struct Q8_0 : Form {  // d q[32]: w = d q, q int8

@@ -6,8 +6,8 @@
 
 namespace llmrt::LLMRT_ISA {
 
-// Columns of a group of activations, and of d and m.
-constexpr int64_t kInnerColumns = 32, kOuterColumns = 256;
+// Columns of a group of activations.
+constexpr int64_t kInnerColumns = 32;
 
 // Of the codes of a group of activations, as llmrt_activations has them.
 struct Sums {
@@ -15,13 +15,15 @@ struct Sums {
 };
 
 // 32 columns of a block of rows, of which a strip has some: where the lower and the upper bits of their codes and their
-// integers are. A code is read times 2^kShift. Always inlined, for tiles are large and a call in the innermost loop takes
-// longer than the products.
+// integers are, which strips of 32 columns have none of. A code is read times 2^kShift. Always inlined, for tiles are large
+// and a call in the innermost loop takes longer than the products.
 template <int kLowBits, int kUpperBits, int kStripGroups = 2, int kShift = 0>
 struct Strip {
   static constexpr int kGroups = kStripGroups;
   static constexpr int kLowLines = kLowBits, kUpperLines = kUpperBits;  // of 32 columns
-  static constexpr int kLines = kGroups * (kLowLines + kUpperLines) + 1;
+  static constexpr int kIntegerLines = kGroups > 1;
+  static constexpr int kLines = kGroups * (kLowLines + kUpperLines) + kIntegerLines;
+  static constexpr int64_t kOuterColumns = kIntegerLines ? 256 : kInnerColumns;  // of d and m
   static constexpr int kParts = 1;  // of the 32 columns, each with an s
   static constexpr bool kAffine = false;
   static constexpr float kSumUnit = 1;  // how many times the sum of codes an offset's sum is
@@ -72,20 +74,34 @@ inline int64_t block_bytes(int64_t columns) {
   return columns / kInnerColumns * Form::kLines * 64 / Form::kGroups;
 }
 
-// With an s and a z for 32 columns; no zero.
-template <int kUpperBits>
-struct Affine : Strip<4, kUpperBits> {
-  using Unpacked = Affine<0>;  // the form that multiplies as this one does once its codes are bytes
-  using Strip<4, kUpperBits>::Strip;
+// With an s and a z for 32 columns, or d and m for as many; no zero.
+template <int kUpperBits, int kGroups>
+struct Affine : Strip<4, kUpperBits, kGroups> {
+  using Unpacked = Affine<0, 2>;  // the form that multiplies as this one does once its codes are bytes
+  using Strip<4, kUpperBits, kGroups>::Strip;
   static constexpr bool kAffine = true;
   static int32_t first_sum(Sums, int) { return 0; }
   static int32_t offset_sum(Sums sums, int) { return *sums.all; }
-  [[gnu::always_inline]] Float scale(int64_t from, int) const { return load_uint8(this->integers + from); }
-  [[gnu::always_inline]] Float offset(int64_t from, int) const { return load_uint8(this->integers + from + 16); }
+  [[gnu::always_inline]] Float scale(int64_t from, int) const {
+    return this->kIntegerLines ? load_uint8(this->integers + from) : set1(1.0f);
+  }
+  [[gnu::always_inline]] Float offset(int64_t from, int) const {
+    return this->kIntegerLines ? load_uint8(this->integers + from + 16) : set1(1.0f);
+  }
   int code_at(int64_t row, int64_t k) const { return this->code(row, k); }
 };
-using Q4K = Affine<0>;
-using Q5K = Affine<1>;
+using Q4K = Affine<0, 2>;
+using Q5K = Affine<1, 2>;
+using Q5_1 = Affine<1, 1>;
+
+// With a d for 32 columns, and the zero 16.
+struct Q5_0 : Strip<4, 1, 1> {
+  using Unpacked = Q5_0;
+  using Strip::Strip;
+  static int32_t first_sum(Sums sums, int) { return -16 * *sums.all; }
+  [[gnu::always_inline]] Float scale(int64_t, int) const { return set1(1.0f); }
+  int code_at(int64_t row, int64_t k) const { return code(row, k) - 16; }
+};
 
 // With a signed s for 16 columns, and the zero 32.
 template <int kLowBits, int kUpperBits, int kShift>
@@ -125,18 +141,23 @@ struct Q2K : Strip<2, 0> {
   int code_at(int64_t row, int64_t k) const { return code(row, k); }
 };
 
-// With a signed s for 32 columns. Codes are places in a table of numbers.
-struct IQ4XS : Strip<4, 0, 4> {
-  using Unpacked = IQ4XS;
-  using Strip::Strip;
+// With a signed s, or a d, for 32 columns. Codes are places in a table of numbers.
+template <int kGroups>
+struct Tabled : Strip<4, 0, kGroups> {
+  using Unpacked = Tabled<4>;
+  using Strip<4, 0, kGroups>::Strip;
   static int32_t first_sum(Sums sums, int) { return -Table::kZero * *sums.all; }
   [[gnu::always_inline]] void read(int64_t from, int line, Bytes& first, Bytes& second) const {
-    Table::read(low + from + 64 * line, first, second);
+    Table::read(this->low + from + 64 * line, first, second);
   }
   static Int dot(Int acc, Bytes w, const int8_t* x) { return Table::dot(acc, w, x); }
-  [[gnu::always_inline]] Float scale(int64_t from, int) const { return load_int8(integers + from); }
-  int code_at(int64_t row, int64_t k) const { return Table::kNumbers[code(row, k)] - Table::kZero; }
+  [[gnu::always_inline]] Float scale(int64_t from, int) const {
+    return this->kIntegerLines ? load_int8(this->integers + from) : set1(1.0f);
+  }
+  int code_at(int64_t row, int64_t k) const { return Table::kNumbers[this->code(row, k)] - Table::kZero; }
 };
+using IQ4XS = Tabled<4>;
+using IQ4NL = Tabled<1>;
 
 // Calls body.operator()<Form>() for the form that `dtype` is; whether it is one.
 template <class Body>
@@ -147,6 +168,9 @@ template <class Body>
   else if (dtype == LLMRT_Q3_K) body.template operator()<Q3K>();
   else if (dtype == LLMRT_Q2_K) body.template operator()<Q2K>();
   else if (dtype == LLMRT_IQ4_XS) body.template operator()<IQ4XS>();
+  else if (dtype == LLMRT_IQ4_NL) body.template operator()<IQ4NL>();
+  else if (dtype == LLMRT_Q5_0) body.template operator()<Q5_0>();
+  else if (dtype == LLMRT_Q5_1) body.template operator()<Q5_1>();
   else return false;
   return true;
 }

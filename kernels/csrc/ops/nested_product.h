@@ -1,5 +1,6 @@
-// x W^T with GGUF's types whose scales are integers times a scale for 256 columns: see llmrt_matrix. With d and m
-// those of 256 columns, s and z those of a part p that shares them, one or two in 32 columns g that share sx,
+// x W^T with GGUF's types that lie in strips, most with scales that are integers times one for 256 columns: see llmrt_matrix.
+// With d and m those of 256 columns, s and z those of a part p, one or two in 32 columns g that share sx, or 1 where d and m
+// are a part's own,
 //
 //   with a z  y[t, n] = sum over g of  sx[t, g] sum over p in g of  (d s[n, p] sum over k in p of x8[t, k] code[n, k]
 //                                                                    + m z[n, p] sum8[t, p])

@@ -14,7 +14,7 @@ template <class OfForm>
 struct StoredRows {
   using Form = OfForm;
   StoredRows(const llmrt_matrix& matrix, int64_t columns, int64_t block)
-      : next_block(block_bytes<Form>(columns)), next_scales(columns / kOuterColumns * 16),
+      : next_block(block_bytes<Form>(columns)), next_scales(columns / Form::kOuterColumns * 16),
         data(matrix.data + block * next_block), scales(matrix.scales + block * next_scales),
         offsets(Form::kAffine ? matrix.offsets + block * next_scales : nullptr) {}
 
@@ -27,13 +27,15 @@ struct StoredRows {
   }
   [[gnu::always_inline]] Float scale(int64_t g, int b, int part) const {
     const Form form(data + b * next_block, g);
-    if (part == 0) ask_ahead(form.integers, 64);
-    return mul(load_fp16(scales + b * next_scales + g / 8 * 16), form.scale(0, part));
+    if (part == 0) ask_ahead(form.integers, Form::kIntegerLines * 64);
+    return mul(load_fp16(scales + b * next_scales + outer(g)), form.scale(0, part));
   }
   [[gnu::always_inline]] Float offset(int64_t g, int b, int part) const {
     const Form form(data + b * next_block, g);
-    return mul(load_fp16(offsets + b * next_scales + g / 8 * 16), form.offset(0, part));
+    return mul(load_fp16(offsets + b * next_scales + outer(g)), form.offset(0, part));
   }
+
+  static int64_t outer(int64_t g) { return g * kInnerColumns / Form::kOuterColumns * 16; }
 
   int64_t next_block, next_scales;
   const uint8_t* data;

@@ -314,8 +314,8 @@ Results repack(Random& random, const FileType& t) {
 Results repack(Random& random) {
   Results all;
   for (const FileType& type : {FileType{LLMRT_GGUF_Q4_0, 32, 18, 4, 0}, {LLMRT_GGUF_Q4_1, 32, 20, 4, 0},
-                               {LLMRT_GGUF_Q5_0, 32, 22, 8, 0}, {LLMRT_GGUF_Q5_1, 32, 24, 8, 0},
-                               {LLMRT_GGUF_Q8_0, 32, 34, 8, 0}, {LLMRT_GGUF_IQ4_NL, 32, 18, 8, 0},
+                               {LLMRT_GGUF_Q5_0, 32, 22, 5, 0}, {LLMRT_GGUF_Q5_1, 32, 24, 5, 0},
+                               {LLMRT_GGUF_Q8_0, 32, 34, 8, 0}, {LLMRT_GGUF_IQ4_NL, 32, 18, 4, 0},
                                {LLMRT_GGUF_Q2_K, 256, 84, 20, 80}, {LLMRT_GGUF_Q3_K, 256, 110, 28, 106},
                                {LLMRT_GGUF_Q4_K, 256, 144, 36, 0}, {LLMRT_GGUF_Q5_K, 256, 176, 44, 0},
                                {LLMRT_GGUF_Q6_K, 256, 210, 52, 206}, {LLMRT_GGUF_IQ4_XS, 256, 136, 34, 0}})

@@ -131,7 +131,8 @@ struct Nested {
   bool affine;
 };
 constexpr Nested kNested[] = {{LLMRT_Q4_K, 9, 64, true},  {LLMRT_Q5_K, 11, 64, true}, {LLMRT_Q6_K, 13, 64, false},
-                              {LLMRT_Q3_K, 7, 64, false}, {LLMRT_Q2_K, 5, 64, true},  {LLMRT_IQ4_XS, 17, 128, false}};
+                              {LLMRT_Q3_K, 7, 64, false}, {LLMRT_Q2_K, 5, 64, true},  {LLMRT_IQ4_XS, 17, 128, false},
+                              {LLMRT_IQ4_NL, 4, 32, false}, {LLMRT_Q5_0, 5, 32, false}, {LLMRT_Q5_1, 5, 32, true}};
 inline const Nested* nested_of(int64_t dtype) {
   for (const Nested& form : kNested)
     if (form.dtype == dtype) return &form;

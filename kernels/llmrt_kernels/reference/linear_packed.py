@@ -16,6 +16,13 @@ iq4_xs       data [N/16, K/128 * (16+0+1), 64], strips of 128 columns: s, signed
              table[code]
 scales       [N/16, K/256, 16] fp16, and the offsets of those with a z
 
+or, of its types without such integers, in strips of 32 columns:
+
+iq4_nl       data [N/16, K/32 * (4+0), 64]; w = scale * table[code]
+q5_0         data [N/16, K/32 * (4+1), 64]; w = scale * (code - 16)
+q5_1         data [N/16, K/32 * (4+1), 64]; w = scale * code + offset
+scales       [N/16, K/32, 16] fp16, and q5_1's offsets
+
 or floats without scales, of which two of a row stand together in bf16, as its dot product takes them:
 
 bf16        data [N/16, K/2, 16, 2]: value [i, c] of line j is row i's for k = 2j+c
@@ -61,20 +68,31 @@ def dequantize(matrix: Matrix, group: int) -> Tensor:
 
 
 def _in_form(matrix: Matrix, form: Form) -> Tensor:
-    """All rows of one whose scales are integers times others."""
+    """All rows of one of GGUF's types."""
     assert matrix.scales is not None
     strips = matrix.data.unflatten(1, (-1, form.lines))
     of_bits = form.strip // 32  # lines of a bit
-    codes = unpack_codes(strips[:, :, : form.low * of_bits].flatten(1, 2), form.low).int()
+    low, upper = strips[:, :, : form.low * of_bits], strips[:, :, form.low * of_bits : form.bits * of_bits]
+    codes = unpack_codes(low.flatten(1, 2), form.low).int()
     if form.upper:
-        codes += unpack_codes(strips[:, :, form.low * of_bits : -1].flatten(1, 2), form.upper).int() << form.low
+        codes += unpack_codes(upper.flatten(1, 2), form.upper).int() << form.low
     numbers = torch.tensor(form.table)[codes] if form.table else codes - form.zero
     parts = numbers.float().unflatten(1, (-1, form.part))
-    integers = strips[:, :, -1].unflatten(2, (4, 16)).flatten(1, 2)
-    if matrix.offsets is None:
-        return (_product(matrix.scales, integers.view(torch.int8)) * parts).flatten(1)
-    s, z = (integers[:, ::2], integers[:, 1::2]) if form.part == 32 else (integers & 15, integers >> 4)
-    return (_product(matrix.scales, s) * parts + _product(matrix.offsets, z)).flatten(1)
+    if not form.has_integers:
+        s = z = torch.ones_like(matrix.scales)
+    else:
+        s, z = _integers(strips[:, :, -1].unflatten(2, (4, 16)).flatten(1, 2), form)
+    values = _product(matrix.scales, s) * parts
+    if matrix.offsets is not None:
+        values += _product(matrix.offsets, z)
+    return values.flatten(1)
+
+
+def _integers(lines: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    """s, and z if there are any, of each part."""
+    if not form.affine:
+        return lines.view(torch.int8), lines
+    return (lines[:, ::2], lines[:, 1::2]) if form.part == 32 else (lines & 15, lines >> 4)
 
 
 def _product(outer: Tensor, integers: Tensor) -> Tensor:

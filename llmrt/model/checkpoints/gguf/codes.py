@@ -24,8 +24,9 @@ from llmrt_kernels.layout import FORMS, Form
 
 # Of blocks [B, bytes]: codes [B, values] uint8; scales, and offsets if the scheme has them, [B, values / 32] fp32.
 Parts = tuple[Tensor, Tensor, Tensor | None]
-# Of those in a form of their own: codes, the four bytes of each strip [B, 4 strips], and of the whole block d, and -m.
-Nested = tuple[Tensor, Tensor, Tensor, Tensor | None]
+# Of those in a form of their own: codes, integers if there are any, four bytes a strip [B, 4 strips], and of the whole
+# block the scale and the offset.
+InForm = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 
 _ZERO = 128  # the code of an int8 zero
 _VALUES = (torch.tensor(IQ4_NL.kvalues) + _ZERO).to(torch.uint8)
@@ -64,13 +65,14 @@ def _unpacked(blocks: Tensor, kind: Kind, scheme: QuantScheme) -> Parts:
     return _strips(codes, integers, FORMS[scheme.form]), scales, offsets
 
 
-def _strips(codes: Tensor, integers: Tensor, form: Form) -> Tensor:
+def _strips(codes: Tensor, integers: Tensor | None, form: Form) -> Tensor:
     """A row's share of the lines of each strip."""
     codes = codes.unflatten(1, (-1, form.strip))
     words = [words_of(codes & (1 << form.low) - 1 if form.upper else codes, form.low)]
     if form.upper:
         words.append(words_of(codes >> form.low, form.upper))
-    words.append(integers.contiguous().view(torch.int32).unsqueeze(2))
+    if integers is not None:
+        words.append(integers.contiguous().view(torch.int32).unsqueeze(2))
     return torch.cat(words, dim=2).flatten(1)
 
 
@@ -87,13 +89,22 @@ def _q4_1(blocks: Tensor) -> Parts:
 
 def _q5_0(blocks: Tensor) -> Parts:
     """d qh[4] q[16]: w = d (q - 16)."""
-    return _five_bits(blocks[:, 2:6], blocks[:, 6:]) + (_ZERO - 16), _fp16(blocks, 0), None
+    codes, _, d, _ = _q5_0_in_form(blocks)
+    return codes + (_ZERO - 16), d, None
+
+
+def _q5_0_in_form(blocks: Tensor) -> InForm:
+    return _five_bits(blocks[:, 2:6], blocks[:, 6:]), None, _fp16(blocks, 0), None
 
 
 def _q5_1(blocks: Tensor) -> Parts:
     """d m qh[4] q[16]: w = d q + m."""
     d, m = _fp16(blocks, 0), _fp16(blocks, 2)
     return _five_bits(blocks[:, 4:8], blocks[:, 8:]) + (_ZERO - 16), d, m + 16 * d
+
+
+def _q5_1_in_form(blocks: Tensor) -> InForm:
+    return _five_bits(blocks[:, 4:8], blocks[:, 8:]), None, _fp16(blocks, 0), _fp16(blocks, 2)
 
 
 def _q8_0(blocks: Tensor) -> Parts:
@@ -103,7 +114,12 @@ def _q8_0(blocks: Tensor) -> Parts:
 
 def _iq4_nl(blocks: Tensor) -> Parts:
     """d q[16]: w = d value[q], of a table of int8."""
-    return _VALUES[_nibbles(blocks[:, 2:]).int()], _fp16(blocks, 0), None
+    codes, _, d, _ = _iq4_nl_in_form(blocks)
+    return _VALUES[codes.int()], d, None
+
+
+def _iq4_nl_in_form(blocks: Tensor) -> InForm:
+    return _nibbles(blocks[:, 2:]), None, _fp16(blocks, 0), None
 
 
 def _iq4_xs(blocks: Tensor) -> Parts:
@@ -112,7 +128,7 @@ def _iq4_xs(blocks: Tensor) -> Parts:
     return _VALUES[codes.int()], s.view(torch.int8) * d, None
 
 
-def _iq4_xs_in_form(blocks: Tensor) -> Nested:
+def _iq4_xs_in_form(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
     low = torch.stack((blocks[:, 4:8] & 15, blocks[:, 4:8] >> 4), dim=2).flatten(1)
     high = torch.stack([blocks[:, 2:4] >> i & 3 for i in (0, 2, 4, 6)], dim=2).flatten(1)
     codes = _nibbles(blocks[:, 8:].unflatten(1, (8, 16))).flatten(1)
@@ -125,7 +141,7 @@ def _q4_k(blocks: Tensor) -> Parts:
     return _q4_k_codes(blocks), scales, 8 * scales - minima
 
 
-def _q4_k_in_form(blocks: Tensor) -> Nested:
+def _q4_k_in_form(blocks: Tensor) -> InForm:
     return _q4_k_codes(blocks), *_of_minima(blocks)
 
 
@@ -139,7 +155,7 @@ def _q5_k(blocks: Tensor) -> Parts:
     return _q5_k_codes(blocks) + (_ZERO - 16), scales, 16 * scales - minima
 
 
-def _q5_k_in_form(blocks: Tensor) -> Nested:
+def _q5_k_in_form(blocks: Tensor) -> InForm:
     return _q5_k_codes(blocks), *_of_minima(blocks)
 
 
@@ -163,7 +179,7 @@ def _q6_k(blocks: Tensor) -> Parts:
     return codes.to(torch.uint8).flatten(1), larger[..., 0] / 4 * d, None
 
 
-def _q6_k_in_form(blocks: Tensor) -> Nested:
+def _q6_k_in_form(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
     low = _nibbles(blocks[:, :128].unflatten(1, (2, 64))).flatten(1)
     return low | _two_bits(blocks[:, 128:192]) << 4, blocks[:, 192:208].contiguous(), _fp16(blocks, 208), None
 
@@ -180,14 +196,14 @@ def _q3_k(blocks: Tensor) -> Parts:
     return (sign * products + _ZERO).to(torch.uint8).flatten(1), sign[..., 0] * d, None
 
 
-def _q3_k_in_form(blocks: Tensor) -> Nested:
+def _q3_k_in_form(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
     high = torch.cat([blocks[:, :32] >> i & 1 for i in range(8)], dim=1)
     sl = torch.cat((blocks[:, 96:104] & 15, blocks[:, 96:104] >> 4), dim=1)
     sh = torch.cat([blocks[:, 104:108] >> i & 3 for i in (0, 2, 4, 6)], dim=1)
     return _two_bits(blocks[:, 32:96]) | high << 2, (sl | sh << 4) - 32, _fp16(blocks, 108), None
 
 
-def _q2_k_in_form(blocks: Tensor) -> Nested:
+def _q2_k_in_form(blocks: Tensor) -> InForm:
     """sz[16] q[64] d m: w = d s q - m z, an s and a z for 16 values, halves of a byte."""
     return _two_bits(blocks[:, 16:80]), blocks[:, :16], _fp16(blocks, 80), -_fp16(blocks, 82)
 
@@ -246,7 +262,10 @@ _UNPACK: dict[Kind, Callable[[Tensor], Parts]] = {
     Kind.IQ4_NL: _iq4_nl,
     Kind.IQ4_XS: _iq4_xs,
 }
-_IN_FORM: dict[Kind, Callable[[Tensor], Nested]] = {
+_IN_FORM: dict[Kind, Callable[[Tensor], InForm]] = {
+    Kind.Q5_0: _q5_0_in_form,
+    Kind.Q5_1: _q5_1_in_form,
+    Kind.IQ4_NL: _iq4_nl_in_form,
     Kind.Q2_K: _q2_k_in_form,
     Kind.Q3_K: _q3_k_in_form,
     Kind.Q4_K: _q4_k_in_form,

@@ -11,16 +11,13 @@ from llmrt_kernels.layout import FORMS
 GROUP = 32
 
 _INT4, _INT8 = QuantScheme(4, GROUP), QuantScheme(8, GROUP)
-_INT4_AFFINE, _INT8_AFFINE = QuantScheme(4, GROUP, affine=True), QuantScheme(8, GROUP, affine=True)
+_INT4_AFFINE = QuantScheme(4, GROUP, affine=True)
 
 # Of types whose codes are taken over. Of others the numbers are rounded.
 SCHEMES = {
     Kind.Q4_0: _INT4,
     Kind.Q4_1: _INT4_AFFINE,
-    Kind.Q5_0: _INT8,
-    Kind.Q5_1: _INT8_AFFINE,
     Kind.Q8_0: _INT8,
-    Kind.IQ4_NL: _INT8,
     **{Kind[name.upper()]: QuantScheme.of_form(name, GROUP) for name in FORMS},
 }
 # Numbers that stand for themselves.
