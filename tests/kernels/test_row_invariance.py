@@ -96,7 +96,7 @@ class Nested:
         form, blocks = FORMS[self.name], -(-rows // 16)
         shape = blocks, columns // form.strip * form.lines, 64
         data = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(rows))
-        scales, offsets = draw(2, blocks, columns // 256, 16).div(256).half()
+        scales, offsets = draw(2, blocks, columns // form.outer, 16).div(256).half()
         return Matrix(data, scales, form.bits, rows, offsets if form.affine else None, self.name)
 
     def rounded(self, x: Tensor) -> Codes | Rows:
