@@ -1,4 +1,4 @@
-// How large the structs of this build are: whoever fills them in must have the same.
+// How large the structs of this build are, and how many types it has: whoever fills them in must have the same.
 #include <cstring>
 
 #include "llmrt_cpu.h"
@@ -45,11 +45,13 @@ constexpr StructSize kSizes[] = {
     LLMRT_SIZE(llmrt_scale_args),
     LLMRT_SIZE(llmrt_stream_norm_args),
     LLMRT_SIZE(llmrt_weight),
+    {"llmrt_dtype", LLMRT_Q5_1 + 1},
 };
 
 }  // namespace
 
-// The bytes of a struct of llmrt_layouts.h or llmrt_cpu.h, or 0 if there is none of that name.
+// The bytes of a struct of llmrt_layouts.h or llmrt_cpu.h, of llmrt_dtype how many there are, or 0 if there is none of
+// that name.
 LLMRT_EXPORT int64_t llmrt_size_of(const char* name) {
   for (const StructSize& size : kSizes)
     if (std::strcmp(size.name, name) == 0) return size.bytes;

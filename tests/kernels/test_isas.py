@@ -6,12 +6,14 @@ import _ctypes
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llmrt_kernels.cpu.library import Library, load
 from llmrt_kernels.cpu.structs import STRUCTS, ScaleArgs
+from llmrt_kernels.layout import FORMS
 
 SOURCES = Path(__file__).parents[2] / "kernels" / "csrc"
 ONLY_BY_NAME = {"avx_vnni_evex"}
@@ -52,6 +54,14 @@ def test_a_library_with_other_structs_is_an_error(name: str, monkeypatch: pytest
     assert library is not None
     monkeypatch.setitem(STRUCTS, name, ScaleArgs)
     with pytest.raises(ValueError, match=f"^{re.escape(str(library.path))} .* `pip install -e"):
+        Library(library.path)
+
+
+def test_so_is_one_that_lacks_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = load()
+    assert library is not None
+    monkeypatch.setitem(FORMS, "q9_9", replace(FORMS["q5_1"], dtype=99))
+    with pytest.raises(ValueError, match="pip install"):
         Library(library.path)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import llmrt_kernels.cpu
 from llmrt_kernels.cpu.structs import STRUCTS
+from llmrt_kernels.layout import FORMS
 
 NAME = {"darwin": "libllmrt_cpu.dylib", "win32": "llmrt_cpu.dll"}.get(sys.platform, "libllmrt_cpu.so")
 
@@ -45,11 +46,13 @@ class Library:
         self.isa = self.choose_isa(os.environ.get("LLMRT_ISA"))
 
     def _check_structs(self) -> None:
-        """A kernel that takes one struct for another would not fail, but read whatever lies there."""
+        """A kernel that takes one struct for another, or lacks a type, would not fail, but use whatever lies there."""
+        sizes = {name: ctypes.sizeof(own) for name, own in STRUCTS.items()}
+        sizes["llmrt_dtype"] = 1 + max(form.dtype for form in FORMS.values())
         size_of = getattr(self._c, "llmrt_size_of", None)
         if size_of is not None:
             size_of.argtypes, size_of.restype = (ctypes.c_char_p,), ctypes.c_int64
-        if size_of is None or any(size_of(name.encode()) != ctypes.sizeof(own) for name, own in STRUCTS.items()):
+        if size_of is None or any(size_of(name.encode()) != size for name, size in sizes.items()):
             raise ValueError(
                 f"{self.path} was built for another version of llmrt. Install llmrt again, which builds it: "
                 "`pip install .`, or `pip install -e .` in a checkout that is worked on."
