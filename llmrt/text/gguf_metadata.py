@@ -148,6 +148,14 @@ class _QuickReader(GGUFReader):
             start = end
         return parts
 
+    def _build_tensors(self, start_offs: int, fields: Any) -> None:
+        super()._build_tensors(start_offs, fields)
+        end = start_offs
+        for tensor in sorted(self.tensors, key=lambda tensor: tensor.data_offset):
+            if tensor.data_offset < end:
+                raise ValueError(f"tensor {tensor.name} begins at byte {tensor.data_offset}, within what is before it")
+            end = tensor.data_offset + int(tensor.n_bytes)
+
 
 class _HeadReader(_QuickReader):
     """Stops where the weights begin."""

@@ -161,3 +161,14 @@ def test_text_that_is_not_utf8_names_its_field(write_gguf: Callable[..., Path]) 
     path.write_bytes(path.read_bytes().replace(b"abcd", b"ab\xff\xfe"))
     with pytest.raises(CheckpointError, match=r"model\.gguf: s is not UTF-8"):
         read_value(open_gguf(path), "s", str)
+
+
+@pytest.mark.parametrize("offset", [32, 2**64 - 32])
+def test_tensors_that_lie_in_each_other_or_in_the_head_are_a_checkpoint_error(file: Path, offset: int) -> None:
+    weight = GGUFReader(file).tensors[0].field.parts[-1]
+    content = bytearray(file.read_bytes())
+    at = content.index(b"weight") + 6 + 4 + 16 + 4  # behind the name: dimensions, type
+    content[at : at + 8] = np.array([offset], weight.dtype).tobytes()
+    file.write_bytes(content)
+    with np.errstate(over="ignore"), pytest.raises(CheckpointError, match="within what is before it"):
+        open_gguf(file)
