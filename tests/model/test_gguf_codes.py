@@ -283,3 +283,13 @@ def test_a_tensor_that_is_not_what_it_says_is_one_clear_line(
         open_engine(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_cut_before_it_is_loaded_is_an_error_of_one_line(tmp_path: Path) -> None:
+    path = write_gguf(make_model("llama", **SHAPE), tmp_path / "tiny.gguf", Kind.Q8_0)
+    model = open_model(path)
+    config, _ = settle(model, EngineConfig(device="cpu"))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(CheckpointError, match="shorter"):
+        load_model(model, config, 64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -63,7 +64,10 @@ class GgufCheckpoint(GgufHeaders):
             return None
         *rows, columns = shape_of(tensor)
         file, size = self.files[tensor.name], int(tensor.n_bytes)
-        memory = np.memmap(file, np.uint8, "r", int(tensor.data_offset), (size,))
+        try:
+            memory = np.memmap(file, np.uint8, "r", int(tensor.data_offset), (size,))
+        except ValueError:  # past the end
+            raise _shortened(file) from None
         addresses = torch.arange(0, size, size // math.prod(rows)).view(rows) + memory.ctypes.data
         return FileRows(addresses, columns, kind, SCHEMES[kind], memory)
 
@@ -85,7 +89,14 @@ class GgufCheckpoint(GgufHeaders):
     def _read(self, tensor: ReaderTensor) -> npt.NDArray[Any]:
         """The stored bytes, read and not mapped: a map's pages would stay in memory beside the weights made of them."""
         data, file = tensor.data, self.files[tensor.name]
-        return np.fromfile(file, data.dtype, data.size, offset=int(tensor.data_offset)).reshape(data.shape)
+        values = np.fromfile(file, data.dtype, data.size, offset=int(tensor.data_offset))
+        if values.size != data.size:
+            raise _shortened(file)
+        return values.reshape(data.shape)
+
+
+def _shortened(file: Path) -> CheckpointError:
+    return CheckpointError(f"{file} became shorter while it was read; load the model again once the file is whole.")
 
 
 def _unpacked(values: npt.NDArray[Any], kind: GGMLQuantizationType) -> npt.NDArray[np.float32]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gguf import GGMLQuantizationType, ReaderTensor
+from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor
 
+from llmrt.errors import CheckpointError
 from llmrt.model.checkpoints.fused import with_parts
 from llmrt.model.checkpoints.gguf.schemes import scheme_of
 from llmrt.model.families.gguf_fields import ROPE_TENSORS, read_gguf_file
@@ -25,6 +26,7 @@ class GgufHeaders:
         self.path = path
         parts = open_parts(path)
         check_parts(parts)
+        _check_byte_order(parts)
         self.tensors = {tensor.name: tensor for reader in parts.values() for tensor in reader.tensors}
         self.files = {tensor.name: part for part, reader in parts.items() for tensor in reader.tensors}
         weights = {name: tensor for name, tensor in self.tensors.items() if name not in ROPE_TENSORS}
@@ -32,6 +34,12 @@ class GgufHeaders:
         self.config = read_gguf_file(path)
         self.names = ARCHITECTURES[read_value(parts[path], "general.architecture", str) or ""].names
         self.inventory = with_parts(inventory, self.config, self.names)
+
+
+def _check_byte_order(parts: dict[Path, GGUFReader]) -> None:
+    for path, reader in parts.items():
+        if reader.byte_order != "I":
+            raise CheckpointError(f"{path} is in the byte order of other processors; fetch the model for this one.")
 
 
 def _stored(tensor: ReaderTensor, file: Path) -> StoredTensor:
