@@ -47,10 +47,10 @@ def tile_for(tokens: int, target: Target, *, offsets: bool, crowded: bool = Fals
     tile = next((tile for tile in tiles if tokens <= tile.tokens), tiles[-1])
     if offsets and tile.tokens > MOST_WITH_OFFSETS:
         tile = replace(tile, tokens=MOST_WITH_OFFSETS, warps=4)
-    if crowded and tile.tokens == MANY:
-        tile = replace(tile, warps=CROWDED_WARPS)
     numbers = tuned.numbers_of(product_name(tile.tokens, offsets=offsets))
-    return tile if numbers is None else Tile(*numbers[:2], bool(numbers[2]), *numbers[3:])
+    if numbers is not None:
+        tile = Tile(*numbers[:2], bool(numbers[2]), *numbers[3:])
+    return replace(tile, warps=CROWDED_WARPS) if crowded and tile.tokens == MANY else tile
 
 
 def product_name(tokens: int, *, offsets: bool) -> str:
