@@ -1,8 +1,10 @@
 """Choosing codes and scales for a weight, and packing them: the arithmetic of the CPU's kernel, to the bit.
 
-A thread has a row and goes through its columns in order, group after group, as a lane of the CPU does: four times over
-a group, for its extremes, for the candidates' fits, for the last fit, and for the codes, each of which changes what the
-next column is rounded from. Sums are fused multiply-adds in the CPU's order. See the reference for the formulas.
+Four threads have a row and go through its columns group after group: each has one of the four sums that the CPU has of
+what a column is rounded from, and every fourth direction. What the columns of a group would be rounded from before any
+of them is, their targets, is computed once and kept in memory, and the group's scale follows from that. Then columns
+are rounded in order, and each changes what the next is rounded from. Sums are fused multiply-adds in the CPU's order.
+See the reference for the formulas.
 """
 
 from __future__ import annotations
@@ -11,15 +13,14 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn.functional import pad
 
-from llmrt_kernels.triton.codes import nearest
 from llmrt_kernels.triton.product_dot4 import BLOCK
-from llmrt_kernels.triton.target import INTERPRETED
+from llmrt_kernels.triton.quantize_search import TRIED, nearest_code, over, searched
+from llmrt_kernels.triton.target import INTERPRETED, target_of
 from llmrt_kernels.triton.variant import Variant
 
-ROWS = 256 if INTERPRETED else 32  # of a program
-# What the value of largest magnitude is tried as.
-TRIED = {4: (-7.25, -7.75, -8.25, -8.75, -9.25), 8: (-128.0, -127.0, -126.0, -125.0)}
+CHUNK = tl.constexpr(4)  # columns whose targets are computed side by side
 
 
 def quantize(
@@ -32,94 +33,93 @@ def quantize(
     group: int,
 ) -> tuple[Tensor, Tensor]:
     """weight [N, K] of fp32, bf16 or fp16, importance [K], directions and correction [K, R] fp32 -> (data, scales)."""
-    rows, columns = weight.shape
+    (rows, columns), device = weight.shape, weight.device
     blocks, groups = triton.cdiv(rows, BLOCK.value), triton.cdiv(columns, group)
-    data = torch.empty(blocks, groups * group * bits // 32, 64, dtype=torch.uint8, device=weight.device)
-    scales = torch.empty(blocks, groups, BLOCK.value, dtype=torch.float16, device=weight.device)
+    data = torch.empty(blocks, groups * group * bits // 32, 64, dtype=torch.uint8, device=device)
+    scales = torch.empty(blocks, groups, BLOCK.value, dtype=torch.float16, device=device)
+    lanes = 1024 if INTERPRETED else target_of(device).warp_size
+    programs = triton.cdiv(4 * blocks * BLOCK.value, lanes)
+    targets = torch.empty(programs, group, lanes // 4, device=device)
+    behind = groups * group - columns
+    importance = None if importance is None else pad(importance, (0, behind))
     rank = 0 if directions is None else directions.shape[1]
-    quantize_kernel[(triton.cdiv(blocks * BLOCK.value, ROWS),)](
-        weight, importance, directions, correction, data, scales, rows, blocks * BLOCK.value, columns, groups,
-        TRIED=TRIED[bits], RANK=rank, GROUP=group, BITS=bits, ROWS=ROWS, num_warps=1,
+    directions, correction = (t if t is None else pad(t, (0, -rank % 4, 0, behind)) for t in (directions, correction))
+    quantize_kernel[(programs,)](
+        weight, importance, directions, correction, targets, data, scales, rows, blocks * BLOCK.value, columns, groups,
+        TRIED=TRIED[bits], FOURS=triton.cdiv(rank, 4), GROUP=group, BITS=bits, ROWS=lanes // 4, num_warps=1,
     )  # fmt: skip
     return data, scales
 
 
 @triton.jit(do_not_specialize=["rows", "packed_rows", "columns", "groups"])
 def quantize_kernel(
-    weight_ptr, importance_ptr, directions_ptr, correction_ptr, data_ptr, scales_ptr,
+    weight_ptr, importance_ptr, directions_ptr, correction_ptr, targets_ptr, data_ptr, scales_ptr,
     rows, packed_rows, columns, groups,
-    TRIED: tl.constexpr, RANK: tl.constexpr, GROUP: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr,
+    TRIED: tl.constexpr, FOURS: tl.constexpr, GROUP: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """A program quantizes ROWS rows. ``drift`` is what their rounding did along each direction so far."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    """A program quantizes ROWS rows. ``drift`` is what their rounding did along the directions so far, in FOURS."""
     ZERO: tl.constexpr = 1 << (BITS - 1)
-    block = row.to(tl.int64) // BLOCK
-    stored = row < packed_rows
+    LINE: tl.constexpr = 32 // BITS  # columns
+    lane = tl.arange(0, ROWS)
+    row = tl.program_id(0) * ROWS + spread(lane)
+    block, place = row.to(tl.int64) // BLOCK, row % BLOCK
+    stored = (row < packed_rows) & (quarter() == 0)
     weight = (weight_ptr + row.to(tl.int64) * columns, row < rows, columns)
-    guide = (importance_ptr, correction_ptr)
-    lines_ptr = data_ptr.to(tl.pointer_type(tl.int32)) + block * groups * (GROUP * BITS // 32) * BLOCK + row % BLOCK
+    lines_ptr = data_ptr.to(tl.pointer_type(tl.int32)) + block * groups * (GROUP // LINE) * BLOCK + place
+    targets_ptr += tl.program_id(0) * (GROUP * ROWS)
     drift = ()
-    for _ in tl.static_range(RANK):
-        drift += (tl.zeros([ROWS], tl.float32),)
+    for _ in tl.static_range(FOURS):
+        drift += (tl.zeros(row.shape, tl.float32),)
     for g in tl.range(0, groups):
-        scale = searched(weight, guide, drift, g * GROUP, TRIED, GROUP, BITS).to(tl.float16)
-        tl.store(scales_ptr + (block * groups + g) * BLOCK + row % BLOCK, scale, mask=stored)
+        extreme = keep_targets(targets_ptr + spread(lane), weight, correction_ptr, drift, g * GROUP, GROUP)
+        scale = searched(targets_ptr + lane, importance_ptr, extreme, g * GROUP, TRIED, GROUP, BITS)
+        scale = spread(scale.to(tl.float16))
+        tl.store(scales_ptr + (block * groups + g) * BLOCK + place, scale, mask=stored)
         scale = scale.to(tl.float32)
         inverse = over(1.0, scale)
-        word = tl.zeros([ROWS], tl.int32)
-        for j in tl.range(0, GROUP):
-            value = column(weight, g * GROUP + j)
-            code = nearest_code(corrected(value, guide, drift, g * GROUP + j, columns) * inverse, BITS)
-            drift = moved(drift, tl.fma(-code, scale, value), directions_ptr, g * GROUP + j, columns)
-            place = j % (32 // BITS)  # in a line
-            word = tl.where(place == 0, 0, word) | ((code.to(tl.int32) + ZERO) << (8 * (place % 4) + 4 * (place // 4)))
-            line = (g * GROUP + j) // (32 // BITS)
-            tl.store(lines_ptr + line * BLOCK, word, mask=stored & (place == 32 // BITS - 1))
+        for line in tl.range(g * (GROUP // LINE), (g + 1) * (GROUP // LINE)):
+            word = tl.zeros(row.shape, tl.int32)
+            for j in tl.range(0, LINE):
+                k = line * LINE + j
+                value = column(weight, k)
+                code = nearest_code(corrected(value, correction_ptr, drift, k) * inverse, BITS)
+                drift = moved(drift, tl.fma(code, -scale, value), directions_ptr, k)
+                word |= (code.to(tl.int32) + ZERO) << (8 * (j % 4) + 4 * (j // 4))
+            tl.store(lines_ptr + line * BLOCK, word, mask=stored)
 
 
 @triton.jit
-def searched(weight, guide, drift, first, TRIED: tl.constexpr, GROUP: tl.constexpr, BITS: tl.constexpr):
-    """The scales [ROWS] of the group of columns from ``first`` on."""
-    _, there, columns = weight
+def spread(x):
+    """x [ROWS] for the four threads of each row, [ROWS, 2, 2]: the shape of all that threads compute for their row."""
+    return tl.broadcast_to(x[:, None, None], (x.shape[0], 2, 2))
+
+
+@triton.jit
+def quarter():
+    """Which of its row's four sums is a thread's, [1, 2, 2]."""
+    return 2 * tl.arange(0, 2)[None, :, None] + tl.arange(0, 2)[None, None, :]
+
+
+@triton.jit
+def keep_targets(kept_ptr, weight, correction_ptr, drift, first, GROUP: tl.constexpr):
+    """What the columns of the group from ``first`` on are rounded from if all have this ``drift``, to ``kept_ptr``.
+
+    Returns the one of largest magnitude [ROWS].
+    """
+    _, there, _ = weight
     most = tl.zeros(there.shape, tl.float32)
     least = most
-    for k in tl.range(first, first + GROUP):
-        x = corrected(column(weight, k), guide, drift, k, columns)
-        most, least = tl.maximum(most, x), tl.minimum(least, x)
-    extreme = tl.where(most > -least, most, least)
-    inverses = ()
-    for i in tl.static_range(len(TRIED)):
-        inverses += (over(TRIED[i], extreme),)
-    gain = tl.zeros(there.shape, tl.float32)
-    scale = gain
-    xl, ll = fits(weight, guide, drift, first, inverses, GROUP, BITS)
-    for i in tl.static_range(len(TRIED)):
-        fitted = over(xl[i], ll[i])
-        better = (ll[i] > 0) & (fitted * xl[i] > gain)
-        gain, scale = tl.where(better, fitted * xl[i], gain), tl.where(better, fitted, scale)
-    xl, ll = fits(weight, guide, drift, first, (over(1.0, scale),), GROUP, BITS)
-    return tl.where(ll[0] > 0, over(xl[0], ll[0]), scale)
-
-
-@triton.jit
-def fits(weight, guide, drift, first, inverses, GROUP: tl.constexpr, BITS: tl.constexpr):
-    """sum(v x l) and sum(v l^2), for the codes l of x times each of ``inverses``; v is the columns' importance."""
-    importance_ptr, _ = guide
-    _, there, columns = weight
-    xl = ()
-    for _ in tl.static_range(len(inverses)):
-        xl += (tl.zeros(there.shape, tl.float32),)
-    ll = xl
-    for k in tl.range(first, first + GROUP):
-        x = corrected(column(weight, k), guide, drift, k, columns)
-        v = 1.0 if importance_ptr is None else tl.load(importance_ptr + k, mask=k < columns, other=1.0)
-        more_xl, more_ll = (), ()
-        for i in tl.static_range(len(inverses)):
-            code = nearest_code(x * inverses[i], BITS)
-            more_xl += (tl.fma(code * v, x, xl[i]),)
-            more_ll += (tl.fma(code * v, code, ll[i]),)
-        xl, ll = more_xl, more_ll
-    return xl, ll
+    tl.debug_barrier()  # all threads have read the group before
+    for j in tl.range(0, GROUP, CHUNK):
+        targets = ()
+        for i in tl.static_range(CHUNK):
+            k = first + j + i
+            targets += (corrected(column(weight, k), correction_ptr, drift, k),)
+        for i in tl.static_range(CHUNK):
+            tl.store(kept_ptr + (j + i) * there.shape[0], targets[i], mask=quarter() == 0)
+            most, least = tl.maximum(most, targets[i]), tl.minimum(least, targets[i])
+    tl.debug_barrier()
+    return tl.max(tl.max(tl.where(most > -least, most, least), 2), 1)  # of four that are the same
 
 
 @triton.jit
@@ -130,54 +130,43 @@ def column(weight, k):
 
 
 @triton.jit
-def corrected(x, guide, drift, k, columns):
+def corrected(x, correction_ptr, drift, k):
     """What column k is rounded from: x + drift . correction_k, in the four sums that the CPU has."""
-    _, correction_ptr = guide
-    sums = (x, x * 0, x * 0, x * 0)
-    for i in tl.static_range(len(drift)):
-        more = tl.fma(drift[i], entry(correction_ptr, k, i, len(drift), columns), sums[0])
-        sums = (sums[1], sums[2], sums[3], more)
-    for _ in tl.static_range(-len(drift) % 4):  # until the sum that began with x is the first again
-        sums = (sums[1], sums[2], sums[3], sums[0])
-    return (sums[0] + sums[1]) + (sums[2] + sums[3])
+    if len(drift) == 0:
+        return x
+    else:
+        sums = tl.where(quarter() == 0, x, 0.0)
+        for i in tl.static_range(len(drift)):
+            sums = tl.fma(drift[i], entries(correction_ptr, k, i, len(drift)), sums)
+        pairs = tl.broadcast_to(tl.sum(sums, 2)[:, :, None], sums.shape)
+        return tl.broadcast_to(tl.sum(pairs, 1)[:, None, :], sums.shape)
 
 
 @triton.jit
-def moved(drift, error, directions_ptr, k, columns):
+def moved(drift, error, directions_ptr, k):
     """``drift`` when column k is off by ``error``."""
     further = ()
     for i in tl.static_range(len(drift)):
-        further += (tl.fma(error, entry(directions_ptr, k, i, len(drift), columns), drift[i]),)
+        further += (tl.fma(error, entries(directions_ptr, k, i, len(drift)), drift[i]),)
     return further
 
 
 @triton.jit
-def entry(ptr, k, i: tl.constexpr, rank: tl.constexpr, columns):
-    """Number i of column k's directions or corrections, 0 behind the last column."""
-    return tl.load(ptr + k * rank + i, mask=k < columns, other=0.0)
+def entries(table_ptr, k, i: tl.constexpr, FOURS: tl.constexpr):
+    """Numbers 4 i to 4 i + 3 of column k's directions or corrections."""
+    return tl.load(table_ptr + (k * FOURS + i) * 4 + quarter())
 
 
-@triton.jit
-def nearest_code(x, BITS: tl.constexpr):
-    """The code of x / scale, as fp32."""
-    low: tl.constexpr = -(1 << (BITS - 1))
-    return nearest(tl.maximum(tl.minimum(x, -low - 1.0), low * 1.0)).to(tl.float32)
-
-
-@triton.jit
-def over(a, b):
-    """a / b, 0 where b is 0."""
-    return tl.where(b == 0, 0.0, tl.div_rn(a, tl.where(b == 0, 1.0, b)))
-
-
+CONSTANTS = {"TRIED": TRIED[4], "FOURS": 16, "GROUP": 64, "BITS": 4}
 VARIANTS = (
     Variant(
         "quantize-int4-bf16",
         quantize_kernel,
         {"weight_ptr": "*bf16", "importance_ptr": "*fp32", "directions_ptr": "*fp32", "correction_ptr": "*fp32"}
-        | {"data_ptr": "*u8", "scales_ptr": "*fp16"}
+        | {"targets_ptr": "*fp32", "data_ptr": "*u8", "scales_ptr": "*fp16"}
         | {"rows": "i32", "packed_rows": "i32", "columns": "i32", "groups": "i32"},
-        {"TRIED": TRIED[4], "RANK": 64, "GROUP": 64, "BITS": 4, "ROWS": ROWS},
+        CONSTANTS | {"ROWS": 8},
         num_warps=1,
+        tuned={"gfx942": {"constants": CONSTANTS | {"ROWS": 16}}},
     ),
 )
