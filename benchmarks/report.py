@@ -35,7 +35,7 @@ def filled(text: str, results: Path) -> str:
 
     def place(match: re.Match[str]) -> str:
         name = match["name"]
-        body = bench(results) if name == "bench" else SECTIONS[name](read(results / f"{name}.json"))
+        body = SEVERAL[name](results) if name in SEVERAL else SECTIONS[name](read(results / f"{name}.json"))
         return f"<!-- report: {name} -->\n\n{body}\n\n<!-- end -->"
 
     return re.sub(r"<!-- report: (?P<name>\w+) -->.*?<!-- end -->", place, text, flags=re.DOTALL)
@@ -73,8 +73,24 @@ def _benched(command: str, report: Json) -> tuple[str, ...]:
 def compare(report: Json) -> str:
     """Both engines' rates and their ratio, row by row."""
     rows = [cells for row in report["rows"].values() for cells in _compared(row)]
-    table = _table(("", "", "llmrt tok/s", "llama.cpp tok/s", "ratio", "weights read, GB/s"), rows)
-    return "\n\n".join([_machine(report), table])
+    return "\n\n".join([_machine(report), _table(_COMPARED, rows)])
+
+
+_COMPARED = ("", "", "llmrt tok/s", "llama.cpp tok/s", "ratio", "weights read, GB/s")
+# Files that both engines read, by the names that people know.
+FILES = ("Q3_K_M", "IQ4_XS", "Q4_K_M", "Q5_K_M", "Q8_0")
+
+
+def same_file(results: Path) -> str:
+    """The same, of files of each kind."""
+    reports = [read(results / f"zen4_{name.lower()}.json") for name in FILES]
+    rows = [
+        (name, *cells)
+        for name, report in zip(FILES, reports, strict=True)
+        for row in report["rows"].values()
+        for cells in _compared(row)
+    ]
+    return "\n\n".join([_machine(*reports), _table(("file", *_COMPARED), rows)])
 
 
 def comparisons(report: Json) -> Iterator[tuple[Json, str, Json]]:
@@ -103,16 +119,26 @@ def _compared(row: Json) -> Iterator[tuple[str, ...]]:
         yield row["title"], timed, _rate(own), _rate(peer), ratio, read if alone else ""
 
 
-def _machine(report: Json) -> str:
-    machine, limits, settings = report["machine"], report["limits"], report["settings"]
+def _machine(*reports: Json) -> str:
+    """Of reports that differ in their files alone."""
+    first = reports[0]
+    machine, settings = first["machine"], first["settings"]
+    bandwidths = [report["limits"]["read_bytes_per_second"] / 1e9 for report in reports]
+    peaks = [report["limits"]["int8_operations_per_second"] / 1e12 for report in reports]
+    files = f"{settings['type']} files" if len(reports) == 1 else "the same files"
     return (
-        f"{machine['processor']}, {settings['threads']} threads; {limits['read_bytes_per_second'] / 1e9:.0f} GB/s of"
-        f" read bandwidth and {limits['int8_operations_per_second'] / 1e12:.2f} T operations/s of 8 bit dot products,"
-        f" measured in the same run. llmrt {report['llmrt']['version']} (commit {report['llmrt']['commit']}) with"
-        f" `--quant {settings['quant']}`, {report['llama_cpp']['version']} built for this processor with"
-        f" {settings['type']} files, flash attention and a KV cache of {settings['kv']}. Runs alternate; the ratio"
+        f"{machine['processor']}, {settings['threads']} threads; {_range(bandwidths, 0)} GB/s of"
+        f" read bandwidth and {_range(peaks, 2)} T operations/s of 8 bit dot products,"
+        f" measured in the same run. llmrt {first['llmrt']['version']} (commit {first['llmrt']['commit']}) with"
+        f" `--quant {settings['quant']}`, {first['llama_cpp']['version']} built for this processor with"
+        f" {files}, flash attention and a KV cache of {settings['kv']}. Runs alternate; the ratio"
         " is the median of the pairs', with the smallest and the largest."
     )
+
+
+def _range(values: Sequence[float], digits: int) -> str:
+    low, high = (f"{value:.{digits}f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def startup(report: Json) -> str:
@@ -194,10 +220,13 @@ def fairness(report: Json) -> str:
     return _table(("", "alone", f"the prompt beside {settings['streams']} answers", "ratio"), rows)
 
 
+# Of several files of results, and of one each.
+SEVERAL = {"bench": bench, "zen4_files": same_file}
 SECTIONS = {
     "compare": compare,
     "compare_q4_k_m": compare,
     "compare_q8_0": compare,
+    "zen4": compare,
     "startup": startup,
     "large": large,
     "sharing": sharing,

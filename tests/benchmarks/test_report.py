@@ -7,12 +7,12 @@ from typing import Any
 
 from benchmarks.peers.pairs import Limits, measure_pairs
 from benchmarks.peers.rows import QUICK, ROWS, Row
-from benchmarks.report import PAGES, RESULTS, SECTIONS, compare, filled
+from benchmarks.report import PAGES, RESULTS, SECTIONS, SEVERAL, compare, filled
 
 
 def test_the_pages_are_what_the_files_say() -> None:
     texts = [page.read_text() for page in PAGES]
-    assert sorted(re.findall(r"<!-- report: (\w+) -->", "".join(texts))) == sorted([*SECTIONS, "bench"])
+    assert sorted(re.findall(r"<!-- report: (\w+) -->", "".join(texts))) == sorted([*SECTIONS, *SEVERAL])
     assert [filled(text, RESULTS) for text in texts] == texts, "run `make report`"
 
 
