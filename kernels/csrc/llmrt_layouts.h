@@ -6,7 +6,8 @@
 enum llmrt_dtype : int64_t {
   LLMRT_FP32 = 0, LLMRT_BF16 = 1, LLMRT_FP16 = 2, LLMRT_INT8 = 3, LLMRT_INT4 = 4, LLMRT_Q4_K = 5, LLMRT_Q6_K = 6,
   LLMRT_Q5_K = 7, LLMRT_Q3_K = 8, LLMRT_Q2_K = 9, LLMRT_IQ4_XS = 10, LLMRT_IQ4_NL = 11, LLMRT_Q5_0 = 12,
-  LLMRT_Q5_1 = 13
+  LLMRT_Q5_1 = 13,
+  LLMRT_NUM_DTYPES
 };
 
 // Activations [T, K] as a product takes them: int8 codes, x = scale code, a scale for each G values, padded to whole

@@ -45,7 +45,7 @@ constexpr StructSize kSizes[] = {
     LLMRT_SIZE(llmrt_scale_args),
     LLMRT_SIZE(llmrt_stream_norm_args),
     LLMRT_SIZE(llmrt_weight),
-    {"llmrt_dtype", LLMRT_Q5_1 + 1},
+    {"llmrt_dtype", LLMRT_NUM_DTYPES},
 };
 
 }  // namespace
