@@ -13,7 +13,6 @@ from collections.abc import Callable
 import torch
 from gguf import GGML_QUANT_SIZES
 from gguf import GGMLQuantizationType as Kind
-from gguf.quants import IQ4_NL
 from torch import Tensor
 
 from llmrt.model.checkpoints.gguf.schemes import GROUP, SCHEMES
@@ -29,7 +28,7 @@ Parts = tuple[Tensor, Tensor, Tensor | None]
 InForm = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 
 _ZERO = 128  # the code of an int8 zero
-_VALUES = (torch.tensor(IQ4_NL.kvalues) + _ZERO).to(torch.uint8)
+_VALUES = (torch.tensor(FORMS["iq4_nl"].table) + _ZERO).to(torch.uint8)
 _STRIP_VALUES = 1 << 19  # which stay in the caches from one pass over them to the next
 
 
