@@ -64,8 +64,9 @@ struct AttentionScratch {
 
 inline int64_t group_of(const llmrt_paged_attention_args& a) { return a.heads / a.cache.kv_heads; }
 
-// Keys of one kv head, up to `count`, of which those before `first` may be in no page of the request. Where runs of kRun of them stand is in `values` and `scales`, counted from the beginning of
-// the pages and of their scales. Past the last these repeat the first, so that whole sixteens of keys can be read.
+// Keys of one kv head, up to `count`, of which those before `first` may be in no page of the request. Where runs of kRun of
+// them stand is in `values` and `scales`, counted from the beginning of the pages and of their scales. Past the last these
+// repeat the first, so that whole sixteens of keys can be read.
 template <int64_t kRun>
 struct KeyTile {
   static constexpr int64_t kRuns = kKeyTile / kRun;
