@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llmrt.ops.argmax import ARGMAX
-from llmrt.ops.embedding import EMBEDDING
-from llmrt.ops.embedding_packed import EMBEDDING_PACKED
-from llmrt.ops.gated_activation import GATED_ACTIVATION
-from llmrt.ops.gated_linear_packed import GATED_LINEAR_PACKED
-from llmrt.ops.linear import LINEAR
-from llmrt.ops.linear_packed import LINEAR_PACKED
-from llmrt.ops.moe import MOE_EXPERTS
-from llmrt.ops.moe_packed import MOE_EXPERTS_PACKED
-from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import choose, tried
-from llmrt.ops.rms_norm import RMS_NORM
-from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
-from llmrt.ops.rotary_linear_packed import ROTARY_LINEAR_PACKED
+from llmrt.ops.table import (
+    ARGMAX,
+    EMBEDDING,
+    EMBEDDING_PACKED,
+    GATED_ACTIVATION,
+    GATED_LINEAR_PACKED,
+    LINEAR,
+    LINEAR_PACKED,
+    MOE_EXPERTS,
+    MOE_EXPERTS_PACKED,
+    PAGED_ATTENTION,
+    RMS_NORM,
+    ROPE_KV_WRITE,
+    ROTARY_LINEAR_PACKED,
+)
 from llmrt.ops.types import Op, OpSpec
 
 PACKED = (

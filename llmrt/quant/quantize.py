@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import resolve
+from llmrt.ops.table import QUANTIZE
 from llmrt.ops.types import OpSpec
 from llmrt.quant.feedback import Feedback
 from llmrt.quant.packed_weight import PackedWeight, packed_weight, stack

@@ -11,12 +11,9 @@ import pytest
 import torch
 
 from llmrt.errors import ConfigError
-from llmrt.ops.linear import LINEAR
-from llmrt.ops.linear_packed import LINEAR_PACKED
-from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import choose
-from llmrt.ops.rms_norm import RMS_NORM
 from llmrt.ops.rules import NOT_INSTALLED, Case, byte_cache_refusal, native_library
+from llmrt.ops.table import LINEAR, LINEAR_PACKED, QUANTIZE, RMS_NORM
 from llmrt.ops.triton import refusal
 from llmrt.ops.types import OpSpec
 

@@ -12,8 +12,8 @@ from llmrt.engine.runners.device import StepDevice
 from llmrt.engine.runners.gpu_runner import GpuRunner
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.decoder import Decoder
-from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import choose
+from llmrt.ops.table import PAGED_ATTENTION
 from llmrt.ops.types import DTYPES
 
 

@@ -18,9 +18,8 @@ from torch import Tensor
 from llmrt.engine.request import Request
 from llmrt.engine.runners.decode_rows import DecodeRows
 from llmrt.engine.runners.device import StepDevice
-from llmrt.ops.argmax import ARGMAX
 from llmrt.ops.registry import resolve
-from llmrt.ops.sample import SAMPLE
+from llmrt.ops.table import ARGMAX, SAMPLE
 from llmrt.ops.types import OpSpec
 
 FIELDS = 6

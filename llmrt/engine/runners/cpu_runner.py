@@ -14,8 +14,8 @@ from llmrt.engine.sampling.sampler import verify
 from llmrt.engine.scheduler import SchedulerOutput, StepResult
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.decoder import Decoder
-from llmrt.ops.argmax import ARGMAX
 from llmrt.ops.registry import resolve
+from llmrt.ops.table import ARGMAX
 
 
 class CpuRunner:

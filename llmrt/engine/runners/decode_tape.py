@@ -22,8 +22,8 @@ from llmrt.engine.runners.batch_builder import adapter_number, has_adapters
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.decoder import Decoder
-from llmrt.ops.argmax import ARGMAX
 from llmrt.ops.registry import resolve
+from llmrt.ops.table import ARGMAX
 from llmrt_kernels.cpu.tape import Tape, record
 
 

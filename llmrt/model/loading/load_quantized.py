@@ -23,8 +23,8 @@ from llmrt.model.loading.packed_pieces import arranged, install, packed_twin
 from llmrt.model.loading.read_tensors import read_tensor
 from llmrt.model.loading.torch_threads import torch_threads
 from llmrt.model.modules.decoder import Decoder, DecoderLayer
-from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import choose
+from llmrt.ops.table import QUANTIZE
 from llmrt.ops.types import OpSpec
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.feedback import Feedback

@@ -14,8 +14,8 @@ from llmrt.model.kv_cache import LayerKVCache
 from llmrt.model.modules.linear import Linear, RotaryLinear
 from llmrt.model.modules.lora import Lora
 from llmrt.model.modules.norm import QKNorm
-from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import resolve
+from llmrt.ops.table import PAGED_ATTENTION
 from llmrt.ops.types import Activations, OpSpec
 
 

@@ -18,7 +18,7 @@ from llmrt.model.modules.moe import MoE
 from llmrt.model.modules.norm import EmbeddingNorm, NoNorm, PostNorm, Scaled, stream_norm
 from llmrt.model.modules.rope import cos_sin_table
 from llmrt.ops.registry import resolve
-from llmrt.ops.scale import SCALE
+from llmrt.ops.table import SCALE
 from llmrt.ops.types import Activations, OpSpec
 
 

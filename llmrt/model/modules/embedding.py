@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from llmrt.ops.add_rows import ADD_ROWS
-from llmrt.ops.embedding import EMBEDDING
 from llmrt.ops.registry import resolve
+from llmrt.ops.table import ADD_ROWS, EMBEDDING
 from llmrt.ops.types import OpSpec
 
 

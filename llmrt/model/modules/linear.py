@@ -12,11 +12,8 @@ from torch import Tensor, nn
 
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import LayerKVCache
-from llmrt.ops.activation import ACTIVATION
-from llmrt.ops.gated_activation import GATED_ACTIVATION
-from llmrt.ops.linear import LINEAR
 from llmrt.ops.registry import resolve
-from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
+from llmrt.ops.table import ACTIVATION, GATED_ACTIVATION, LINEAR, ROPE_KV_WRITE
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.head_norm import HeadNorm
 

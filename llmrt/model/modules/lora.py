@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llmrt.ops.lora import LORA
 from llmrt.ops.registry import resolve
+from llmrt.ops.table import LORA
 from llmrt.ops.types import Activations, OpSpec
 from llmrt_kernels.low_rank import LowRank, LowRankTable
 from llmrt_kernels.packed import BLOCK, Matrix, in_blocks

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from llmrt.model.config import MoeConfig
 from llmrt.model.modules.linear import Linear
 from llmrt.model.modules.mlp import MLP
-from llmrt.ops.gate_rows import GATE_ROWS
-from llmrt.ops.moe import MOE_EXPERTS
-from llmrt.ops.moe_packed import MOE_EXPERTS_PACKED
 from llmrt.ops.registry import resolve
+from llmrt.ops.table import GATE_ROWS, MOE_EXPERTS, MOE_EXPERTS_PACKED
 from llmrt.ops.types import Activations, OpSpec
 
 

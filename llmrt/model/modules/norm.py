@@ -6,13 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from llmrt.model.config import ModelConfig
-from llmrt.ops.add_scaled import ADD_SCALED
-from llmrt.ops.layer_norm import LAYER_NORM
 from llmrt.ops.registry import resolve
-from llmrt.ops.rms_norm import RMS_NORM
-from llmrt.ops.rms_norm_add import RMS_NORM_ADD
-from llmrt.ops.rows import ROWS
-from llmrt.ops.stream_norm import STREAM_NORM
+from llmrt.ops.table import ADD_SCALED, LAYER_NORM, RMS_NORM, RMS_NORM_ADD, ROWS, STREAM_NORM
 from llmrt.ops.types import Activations, OpSpec
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.reference.layer_norm import layer_norm

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import LayerKVCache
 from llmrt.model.modules.block_weight import BlockWeight
-from llmrt.ops.activated_linear_packed import ACTIVATED_LINEAR_PACKED
-from llmrt.ops.embedding_packed import EMBEDDING_PACKED
-from llmrt.ops.gated_linear_packed import GATED_LINEAR_PACKED
-from llmrt.ops.linear_packed import LINEAR_PACKED
 from llmrt.ops.registry import resolve
-from llmrt.ops.rotary_linear_packed import ROTARY_LINEAR_PACKED
+from llmrt.ops.table import (
+    ACTIVATED_LINEAR_PACKED,
+    EMBEDDING_PACKED,
+    GATED_LINEAR_PACKED,
+    LINEAR_PACKED,
+    ROTARY_LINEAR_PACKED,
+)
 from llmrt.ops.types import Activations, OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt_kernels.head_norm import HeadNorm

@@ -10,21 +10,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmrt.ops.add_rows import ADD_ROWS
-from llmrt.ops.add_scaled import ADD_SCALED
-from llmrt.ops.argmax import ARGMAX
-from llmrt.ops.embedding_packed import EMBEDDING_PACKED
-from llmrt.ops.gate_rows import GATE_ROWS
-from llmrt.ops.gated_activation import GATED_ACTIVATION
-from llmrt.ops.layer_norm import LAYER_NORM
-from llmrt.ops.moe import MOE_EXPERTS
-from llmrt.ops.paged_attention import PAGED_ATTENTION
 from llmrt.ops.registry import choose
-from llmrt.ops.rms_norm import RMS_NORM
-from llmrt.ops.rms_norm_add import RMS_NORM_ADD
-from llmrt.ops.rope_kv_write import ROPE_KV_WRITE
-from llmrt.ops.sample import SAMPLE
-from llmrt.ops.scale import SCALE
+from llmrt.ops.table import (
+    ADD_ROWS,
+    ADD_SCALED,
+    ARGMAX,
+    EMBEDDING_PACKED,
+    GATE_ROWS,
+    GATED_ACTIVATION,
+    LAYER_NORM,
+    MOE_EXPERTS,
+    PAGED_ATTENTION,
+    RMS_NORM,
+    RMS_NORM_ADD,
+    ROPE_KV_WRITE,
+    SAMPLE,
+    SCALE,
+)
 from llmrt.ops.types import Op, OpSpec
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.packed import Matrix, Weight

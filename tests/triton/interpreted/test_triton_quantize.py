@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from llmrt.ops.quantize import QUANTIZE
 from llmrt.ops.registry import choose
 from llmrt.ops.rules import native_library
+from llmrt.ops.table import QUANTIZE
 from llmrt.ops.types import OpSpec
 from llmrt.quant.feedback import feedback_from
 from llmrt.quant.quantize import quantize as quantize_by
