@@ -1,4 +1,4 @@
-"""Packing weights as ``llmrt_layouts.h`` lays them out, element by element: slow, and plain to check."""
+"""Packing weights as ``llmrt_layouts.h`` lays them out: where each element goes, by its row and its column."""
 
 from __future__ import annotations
 
@@ -65,21 +65,24 @@ def _integers(form: Form, s: Tensor, z: Tensor) -> Tensor:
 
 
 def _strips(form: Form, codes: Array, integers: Array) -> Tensor:
-    (height, columns), of_bits = codes.shape, form.strip // 32
+    height, columns = codes.shape
     data = np.zeros((height // 16, columns // form.strip, form.lines, 64), np.uint8)
-    for r, k in np.ndindex(codes.shape):
-        strip, code = data[r // 16, k // form.strip], codes[r, k]
-        _put(strip[: form.low * of_bits], r % 16, k % form.strip, form.low, code & (1 << form.low) - 1)
-        if form.upper:
-            _put(strip[form.low * of_bits :], r % 16, k % form.strip, form.upper, code >> form.low)
-    for r, i in np.ndindex(integers.shape if form.has_integers else (0, 0)):
-        data[r // 16, i // 4, -1, i % 4 * 16 + r % 16] = integers[r, i]
+    upper = form.low * (form.strip // 32)
+    _put(data[:, :, :upper], codes & (1 << form.low) - 1, form.low, form.strip)
+    if form.upper:
+        _put(data[:, :, upper:], codes >> form.low, form.upper, form.strip)
+    if form.has_integers:
+        r, i = np.indices(integers.shape)
+        data[r // 16, i // 4, -1, i % 4 * 16 + r % 16] = integers
     return torch.from_numpy(data).flatten(1, 2)
 
 
-def _put(lines: np.ndarray, r: int, k: int, bits: int, code: int) -> None:
-    columns = 32 // bits
-    lines[k // columns, 4 * r + k % 4] |= code << bits * (k % columns // 4)
+def _put(strips: npt.NDArray[np.uint8], codes: Array, bits: int, strip: int) -> None:
+    """The code of each row r and column k, in strips of ``strip`` columns."""
+    r, k = np.indices(codes.shape)
+    line, within = np.divmod(k % strip, 32 // bits)
+    codes = codes << bits * (within // 4)
+    np.bitwise_or.at(strips, (r // 16, k // strip, line, 4 * (r % 16) + k % 4), codes.astype(np.uint8))
 
 
 def random_weight(
@@ -142,11 +145,7 @@ def _meant_by_codes(codes: Codes, columns: int) -> Tensor:
 
 def _lines(codes: Tensor, bits: int) -> Tensor:
     rows, columns = codes.shape
-    step = 8 if bits == 4 else 4
-    data = torch.zeros(rows // 16, columns // step, 64, dtype=torch.uint8)
-    for r in range(rows):
-        for k in range(columns):
-            byte = 4 * (r % 16) + k % 4
-            shift = 4 * (k % 8 // 4) if bits == 4 else 0
-            data[r // 16, k // step, byte] |= int(codes[r, k]) << shift
-    return data
+    step = 32 // bits
+    data = np.zeros((rows // 16, columns // step, 1, 64), np.uint8)
+    _put(data, codes.numpy(), bits, step)
+    return torch.from_numpy(data).squeeze(2)
