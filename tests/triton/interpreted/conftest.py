@@ -16,6 +16,7 @@ import triton.language as tl
 from triton.runtime import interpreter
 
 from tests.triton.interpreted.checker.interpreter import check_launches
+from tests.triton.interpreted.quick_interpreter import make_quick
 
 DEVICE = os.environ.get("LLMRT_TRITON_DEVICE", "cpu")
 Builder = interpreter.InterpreterBuilder
@@ -76,6 +77,7 @@ def checked_launches() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if DEVICE == "cpu":
             check_launches(patch)
+            make_quick()
         yield
 
 
