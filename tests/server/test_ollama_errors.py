@@ -69,7 +69,8 @@ def test_c39_c47_faults_name_their_field(thinker: httpx.Client, fields: dict[str
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
-        ({"suffix": "end"}, "suffix"),
+        ({"suffix": "end"}, "suffix needs a model that fills gaps"),
+        ({"suffix": "end", "system": "S"}, "system cannot go with suffix"),
         ({"template": "{{ .Prompt }}"}, "template"),
         ({"context": [1, 2]}, "context"),
         ({"images": ["aGk="]}, "images"),

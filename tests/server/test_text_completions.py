@@ -201,8 +201,10 @@ def test_c41_a_gap_is_filled_between_the_marks_of_the_model(tmp_path: Path, mark
     with serving(path, ServerSettings()) as served:
         body = {"prompt": f"a{marks[1]}", "suffix": "b", "return_token_ids": True}
         (choice,) = httpx.post(f"{served.url}/v1/completions", json=body).json()["choices"]
+        ollama = {"prompt": body["prompt"], "suffix": "b", "stream": False}
+        count = httpx.post(f"{served.url}/api/generate", json=ollama).json()["prompt_eval_count"]
     expected = [ids[marks[0]], *f"a{marks[1]}".encode(), ids[marks[1]], *b"b", ids[marks[2]]]
-    assert choice["prompt_token_ids"] == expected
+    assert choice["prompt_token_ids"] == expected and count == len(expected)
 
 
 def test_c16_overflow_names_the_prompt(http: httpx.Client) -> None:

@@ -73,13 +73,13 @@ async def generate(
     state: State,
     body: Annotated[GenerateBody, Depends(ollama_body(GenerateBody))],
 ) -> Response:
-    """Answer one message or, if ``raw`` or without a chat template, continue a text."""
+    """Answer one message; with ``raw``, ``suffix`` or no chat template, continue a text or fill its gap."""
     with NAMES.in_errors():
         unused = _check(state, body)
         _keep(models, body)
-        if not body.prompt:
+        if not body.prompt and not body.suffix:
             return json_response(GenerateRecord(response="", **_loaded(state, body)), ignored_header(unused))
-        if body.raw or state.model.chat is None:
+        if body.raw or body.suffix or state.model.chat is None:
             text = text_body(body)
             reply = await admit_text(state, text, max_tokens=text.max_tokens, unused=unused)
         else:

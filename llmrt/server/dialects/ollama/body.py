@@ -18,9 +18,7 @@ from llmrt.server.schemas import StopStrings, ToolSpec
 ollama_body = partial(json_body, of_any_type=True)
 
 # The model that was given with ``serve`` makes the prompts, from text alone.
-FIELDS = FieldPolicy(
-    harmless=(), unsupported={"context": ([],), "images": ([],), "suffix": ("",), "template": ("",)}, instead={}
-)
+FIELDS = FieldPolicy(harmless=(), unsupported={"context": ([],), "images": ([],), "template": ("",)}, instead={})
 OPTIONS = FieldPolicy(harmless=(), unsupported={"mirostat": (0,), "tfs_z": (1,), "typical_p": (1,)}, instead={})
 
 _PART = r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)?"
@@ -102,9 +100,13 @@ class OllamaChatBody(AnswerBody):
 
 
 class GenerateBody(AnswerBody):
-    """``POST /api/generate``: one message for the model or, if ``raw``, a text that it continues."""
+    """``POST /api/generate``: one message for the model or, if ``raw``, a text that it continues.
+
+    With ``suffix`` a model for code fills the gap between the two texts.
+    """
 
     prompt: str | None = None
+    suffix: str | None = None
     system: str | None = None
     raw: bool | None = None
 

@@ -43,13 +43,18 @@ def prompt_body(model: ServedModel, body: GenerateBody) -> ChatBody:
 
 
 def text_body(body: GenerateBody) -> CompletionBody:
-    """The request to continue the prompt as it is."""
-    if body.system:
-        raise RequestError("system cannot go with raw: the prompt is read as it is.", param="system")
-    if body.think:
-        raise RequestError("think cannot go with raw: the prompt is read as it is.", param="think")
-    logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    return as_body(CompletionBody, {**_fields(body), "prompt": body.prompt, "logprobs": logprobs})
+    """The request to continue the prompt as it is, or to fill the gap between it and the suffix."""
+    asked_by = "suffix" if body.suffix else "raw"
+    for name in ("system", "think"):
+        if getattr(body, name):
+            raise RequestError(f"{name} cannot go with {asked_by}: the prompt is read as it is.", param=name)
+    fields = {
+        **_fields(body),
+        "prompt": body.prompt or "",
+        "suffix": body.suffix,
+        "logprobs": (body.top_logprobs or 0) if body.logprobs else None,
+    }
+    return as_body(CompletionBody, fields)
 
 
 def unused_fields(state: ServerState, body: AnswerBody) -> Iterator[str]:
