@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmrt.engine.hardware.gpus import auto_device
 from llmrt.model.checkpoints.kept import kept_schemes, stored_group
 from llmrt.model.checkpoints.tensor_slots import tensor_slots
 from llmrt.quant.scheme import QuantScheme
@@ -14,7 +15,7 @@ from llmrt.quant.scheme import QuantScheme
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMatrices:
-    """Those of one type in the file; ``kept`` names what a processor multiplies with, ``bits`` a weight of it."""
+    """Those of one type in the file; ``kept`` names what this machine multiplies with, ``bits`` a weight of it."""
 
     type: str
     num_tensors: int
@@ -37,7 +38,7 @@ def stored_matrices(gguf: Path) -> list[StoredMatrices]:
         return []
     slots = tensor_slots(headers.config, headers.names)
     tensors, numbers = Counter[tuple[str, QuantScheme]](), Counter[tuple[str, QuantScheme]]()
-    for name, scheme in kept_schemes(headers.inventory, slots, "cpu").items():
+    for name, scheme in kept_schemes(headers.inventory, slots, auto_device()).items():
         key = headers.inventory[name].kind, scheme
         tensors[key] += 1
         numbers[key] += math.prod(slots[name].shape)

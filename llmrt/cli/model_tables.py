@@ -13,10 +13,11 @@ from rich.filesize import decimal
 from llmrt.cli.describe import Description, preset_config, published_bytes
 from llmrt.cli.describe_packed import Packed, describe_packed, evaluation_facts
 from llmrt.cli.tables import print_facts, print_rows
+from llmrt.engine.hardware.gpus import auto_device
 from llmrt.hub.store import Manifest
 from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.config import ModelConfig
-from llmrt.ops.rules import Case, native_refusal
+from llmrt.ops.rules import Case, native_refusal, triton_refusal
 from llmrt.presets import Preset
 
 
@@ -121,14 +122,18 @@ def _shape_facts(config: ModelConfig) -> list[tuple[str, str | None]]:
         ("feed-forward", str(config.intermediate_size)),
         ("experts", f"{moe.num_experts} of {moe.intermediate_size}, {moe.num_active} for each token" if moe else None),
         ("vocabulary", _tokens(config.vocab_size)),
-        ("on a CPU", _on_a_cpu(config)),
+        _computed(config, auto_device()),
     ]
 
 
-def _on_a_cpu(config: ModelConfig) -> str:
-    """What computes the model once its weights are packed."""
-    reason = native_refusal(Case("cpu", "fp32", granule=config.granule_on("cpu")))
-    return "native kernels" if reason is None else f"torch, slower, for {reason}"
+def _computed(config: ModelConfig, device: str) -> tuple[str, str]:
+    """What computes the model on ``device``, once its weights are packed."""
+    granule = config.granule_on(device)
+    if device == "cpu":
+        reason = native_refusal(Case("cpu", "fp32", granule=granule))
+        return "on a CPU", "native kernels" if reason is None else f"torch, slower, for {reason}"
+    reason = triton_refusal(Case(device, "bf16", group=64, granule=granule))
+    return "on a GPU", "Triton kernels" if reason is None else f"torch, slower, if quantized, for {reason}"
 
 
 def _tokens(number: int | None) -> str | None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
+from llmrt.cli import model_tables
 from llmrt.cli.describe import describe, preset_config
 from llmrt.errors import ModelNotFoundError
 from llmrt.presets import load_presets
+from tests.cli.conftest import CommandLine
 from tests.hub.samples import tiny_gguf, tiny_repo
 from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model
@@ -78,3 +80,12 @@ def test_what_is_unknown_is_said_to_be() -> None:
 @pytest.mark.parametrize(("alias", "window"), [("mistral-7b", None), ("mistral-7b-v0.1", 4096), ("mixtral-8x7b", None)])
 def test_an_alias_has_the_window_of_its_config_json(alias: str, window: int | None) -> None:
     assert preset_config(load_presets()[alias]).sliding_window == window
+
+
+@pytest.mark.parametrize(("device", "computed"), [("cpu", "on a CPU"), ("cuda", "on a GPU")])
+def test_what_computes_is_said_of_the_device_that_would(
+    device: str, computed: str, monkeypatch: pytest.MonkeyPatch, llmrt: CommandLine
+) -> None:
+    monkeypatch.setattr(model_tables, "auto_device", lambda: device)
+    _, out, _ = llmrt("show", "mistral-7b")
+    assert [line.split("  ")[0] for line in out.splitlines() if "kernels" in line] == [computed]

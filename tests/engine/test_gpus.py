@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from llmrt.engine.hardware.gpus import visible_gpus
+from llmrt.engine.hardware import gpus
+from llmrt.engine.hardware.gpus import auto_device, visible_gpus
 
 
 class NoSuchGpuError(Exception):
@@ -67,6 +68,17 @@ def test_those_that_are_hidden_are_left_out(visible: str, expected: list[str], m
     monkeypatch.setitem(sys.modules, "pynvml", pretended_driver(2))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert [gpu.name for gpu in visible_gpus()] == expected
+
+
+@pytest.mark.parametrize(("torch", "device"), [("2.13.0+cu128", "cuda"), ("2.13.0+cpu", "cpu"), (None, "cpu")])
+def test_a_gpu_is_taken_where_torch_can_use_it(torch: str | None, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", pretended_driver(1))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpus, "installed", lambda package: torch)
+    monkeypatch.setattr(gpus, "find_spec", lambda package: package)
+    assert auto_device() == device
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert auto_device() == "cpu"
 
 
 def test_without_a_driver_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,12 @@ def visible_gpus() -> list[Gpu]:
         return [] if nvml is None else [_describe(nvml, handle) for handle in _visible_handles(nvml)]
 
 
+def auto_device() -> str:
+    """What ``--device auto`` takes, as far as the driver tells: "cuda" where its first GPU serves, else "cpu"."""
+    first = next(iter(visible_gpus()), None)
+    return "cuda" if first is not None and first.refusal is None else "cpu"
+
+
 def gpu_refusal(capability: tuple[int, int] | None) -> str | None:
     """Why the kernels do not serve a GPU of this ``capability``, None for one of AMD's."""
     if find_spec("triton") is None:
