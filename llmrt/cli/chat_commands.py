@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llmrt.cli import sampling
 from llmrt.cli.answer import Statistics
 from llmrt.cli.conversation import Conversation
+from llmrt.cli.spellings import name_here
 from llmrt.errors import RequestError
 
 NO_SYSTEM = "none"
@@ -39,9 +40,9 @@ def run_command(conversation: Conversation, line: str) -> str | None:
     Raises ``RequestError`` for a command that is not known or a value that cannot be.
     """
     name, _, rest = line.strip().partition(" ")
-    if name in ("/exit", "/quit"):
+    if name in ("/exit", "/quit", "/bye"):
         return None
-    command = COMMANDS.get(name)
+    command = COMMANDS.get(OTHER_NAMES.get(name, name))
     if command is None:
         raise RequestError(f"There is no command {name}; /help lists them.")
     return command.run(conversation, rest.strip())
@@ -63,7 +64,12 @@ def _system(conversation: Conversation, rest: str) -> str:
 def _set(conversation: Conversation, rest: str) -> str:
     if not rest:
         return sampling.describe(conversation.params)
-    name, _, value = rest.partition(" ")
+    name, _, value = rest.removeprefix("parameter ").strip().partition(" ")
+    name = name_here(name)
+    if name == "system":
+        return _system(conversation, value.strip())
+    if name == "ctx":
+        raise RequestError("The context is chosen when the chat starts, by --ctx.", param="ctx")
     if not value:
         raise RequestError(f"/set {name} needs a value, such as: /set temperature 0.2")
     vocab_size = conversation.session.vocab_size
@@ -95,6 +101,9 @@ def _ending(last: Statistics) -> str:
     endings = {"stop": "the model", "length": "its length", "abort": "Ctrl+C"}
     return endings.get(last.finish_reason, last.finish_reason)
 
+
+# As Ollama calls them; so are /bye, /set parameter NAME VALUE and /set system TEXT.
+OTHER_NAMES = {"/?": "/help"}
 
 COMMANDS = {
     "/help": Command("/help", "List these commands.", _help),

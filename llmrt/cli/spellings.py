@@ -17,12 +17,15 @@ COMMANDS_INSTEAD = {
 
 # Of options; the help leaves them out.
 _OPTIONS = {
-    "ctx": "-c --ctx-size --max-model-len",
-    "max_tokens": "-n --predict --n-predict",
+    "ctx": "-c --ctx-size --num-ctx --max-model-len",
+    "max_tokens": "-n --predict --n-predict --num-predict",
     "temperature": "--temp",
     "repetition_penalty": "--repeat-penalty",
     "seed": "-s",
     "prompt": "-p",
+    "gen": "-n --n-gen",
+    "depth": "-d --n-depth",
+    "repeat": "-r --repetitions",
     "system": "-sys --system-prompt",
     "threads": "-t",
     "max_num_seqs": "-np --parallel",
@@ -36,6 +39,7 @@ _OPTIONS = {
 }
 
 _INSTEAD = {
+    "-p --prompt": "The prompt of `llmrt generate` stands by itself, after the model; `llmrt chat` has -p.",
     "-m --model": "The model stands by itself, after the command.",
     "-hf -hfr --hf-repo": "A model of the hub stands by itself, after the command: org/name:Q4_K_M.",
     "-ngl --gpu-layers --n-gpu-layers": "A model is on the GPU or on the processor as a whole; --device chooses.",
@@ -73,6 +77,12 @@ _INSTEAD = {
     "--verbose": "/stats tells of an answer's speed, and `llmrt bench` measures it.",
 }
 _ADVICE = {name: advice for names, advice in _INSTEAD.items() for name in names.split()}
+
+
+def name_here(name: str) -> str:
+    """What the setting ``name`` of elsewhere, such as "num_ctx", is called here; else itself."""
+    spelt = f"--{name.replace('_', '-')}"
+    return next((here for here, others in _OPTIONS.items() if spelt in others.split()), name)
 
 
 def other_spellings(option: Any) -> list[str]:

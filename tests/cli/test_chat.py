@@ -203,7 +203,8 @@ def command(keyboard: PipeInput, conversation: Conversation, capsys: pytest.Capt
 
 
 def test_help_names_every_command(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
-    text = command(keyboard, chat_with(ScriptedSession()), capsys, "/help")
+    text = command(keyboard, chat_with(ScriptedSession()), capsys, "/?")
+    assert text == command(keyboard, chat_with(ScriptedSession()), capsys, "/help")
     assert all(name in text for name in [*COMMANDS, "/exit", "Alt+Enter", '"""', "Ctrl+C"])
     assert max(map(len, text.splitlines())) <= 80
 
@@ -221,6 +222,8 @@ def test_system(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None
     assert "Be a pirate." in command(keyboard, conversation, capsys, "/system")
     command(keyboard, conversation, capsys, "/system none")
     assert conversation.system is None
+    command(keyboard, conversation, capsys, "/set system Be a parrot.")
+    assert conversation.system == "Be a parrot."
 
 
 @pytest.mark.parametrize(
@@ -232,6 +235,8 @@ def test_system(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None
         ("seed 3", "seed", 3),
         ("max_tokens 9", "max_tokens", 9),
         ("max_tokens none", "max_tokens", None),
+        ("parameter num_predict 9", "max_tokens", 9),
+        ("parameter repeat_penalty  1.5", "repetition_penalty", 1.5),
     ],
 )
 def test_set(keyboard: PipeInput, capsys: pytest.CaptureFixture[str], typed: str, name: str, value: object) -> None:
@@ -253,6 +258,7 @@ def test_set(keyboard: PipeInput, capsys: pytest.CaptureFixture[str], typed: str
         ("temperature none", "temperature is 'none'; it must be a number."),
         ("colour red", "There is no setting 'colour'; the settings are temperature, "),
         ("temperature", "/set temperature needs a value"),
+        ("parameter num_ctx 4096", "The context is chosen when the chat starts, by --ctx."),
     ],
 )
 def test_set_refuses(keyboard: PipeInput, capsys: pytest.CaptureFixture[str], typed: str, message: str) -> None:
@@ -279,9 +285,10 @@ def test_stats(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
         assert fact in text
 
 
-def test_exit_leaves_at_once(keyboard: PipeInput) -> None:
+@pytest.mark.parametrize("leave", ["/exit", "/bye"])
+def test_exit_leaves_at_once(keyboard: PipeInput, leave: str) -> None:
     session = ScriptedSession("ok")
-    converse(keyboard, chat_with(session), "/exit", "never said")
+    converse(keyboard, chat_with(session), leave, "never said")
     assert session.asked == []
 
 

@@ -35,6 +35,12 @@ def test_other_spellings_do_the_same(tiny: Path, llmrt: CommandLine) -> None:
     assert (status, answer) == llmrt("chat", str(tiny), *here)[:2] and status == 0
 
 
+def test_a_benchmark_is_asked_for_as_llama_bench_is(tiny: Path, llmrt: CommandLine) -> None:
+    _, out, _ = llmrt("bench", str(tiny), "-p", "16", "-n", "2", "-r", "1", "-d", "32", "-t", "1", "--json")
+    settings = json.loads(out)["settings"]
+    assert [settings[name] for name in ("prompt_tokens", "output_tokens", "repeat", "depth")] == [16, 2, 1, 32]
+
+
 @pytest.mark.parametrize("penalty", ["--repetition-penalty", "--frequency-penalty", "--presence-penalty"])
 def test_penalties_keep_a_text_from_repeating_itself(tiny: Path, llmrt: CommandLine, penalty: str) -> None:
     def kinds(*options: str) -> int:
@@ -50,6 +56,7 @@ def test_penalties_keep_a_text_from_repeating_itself(tiny: Path, llmrt: CommandL
         ("chat", ("-ngl", "99"), "-ngl is no option here"),
         ("chat", ("--mirostat=2",), "--top-p"),
         ("serve", ("-m", "x.gguf"), "stands by itself"),
+        ("generate", ("m", "-p", "The sea"), "stands by itself, after the model"),
         ("serve", ("--temp", "0.2"), "Requests to a server say"),
         ("serve", ("--tensor-parallel-size", "2"), "one GPU"),
         ("ps", (), "/api/ps"),
