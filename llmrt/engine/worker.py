@@ -197,9 +197,14 @@ def _build_engine(path: Path, config: EngineConfig) -> Engine:
 
 def _exit_with_parent(fd: int) -> None:
     """End the process once the socket hangs up: loading and long steps do not look at the channel."""
-    poller = select.poll()
-    poller.register(fd, 0)  # hang-up is reported without being asked for
-    poller.poll()
+    if sys.platform == "darwin":  # where a hang-up is not reported to who asks for nothing else
+        parent = os.getppid()
+        while os.getppid() == parent:
+            time.sleep(_STATE_SECONDS)
+    else:
+        poller = select.poll()
+        poller.register(fd, 0)  # hang-up is reported without being asked for
+        poller.poll()
     os._exit(0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from llmrt.server import service_manager
 from llmrt.server.models import Models
 from llmrt.server.served_model import Offer
 
-_MAX_FILES = 65536
+_MAX_FILES = (65536, 10240)  # the second is what every macOS allows; it refuses more than it allows
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -51,14 +52,14 @@ def _bound_socket(host: str, port: int) -> socket.socket:
 
 def _allow_connections() -> None:
     """Each connection is an open file, of which systems allow few by default, for programs that use select()."""
-    try:
-        import resource
-    except ImportError:  # Windows, which has no such limit
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < _MAX_FILES:
-        most = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    for wanted in _MAX_FILES:
+        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        if soft == resource.RLIM_INFINITY or soft >= most:
+            return
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return
 
 
 def _close_unread_connections(sock: socket.socket, seconds: float) -> None:

@@ -137,6 +137,12 @@ main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+def test_windows_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = spawn(tmp_path, "list", code="import sys; sys.platform = 'win32'; from llmrt.__main__ import main; main()")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "WSL 2" in done.stderr
+
+
 def test_a_closed_pipe_is_quiet(home: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

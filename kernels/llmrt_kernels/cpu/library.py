@@ -13,7 +13,7 @@ import llmrt_kernels.cpu
 from llmrt_kernels.cpu.structs import STRUCTS
 from llmrt_kernels.layout import FORMS
 
-NAME = {"darwin": "libllmrt_cpu.dylib", "win32": "llmrt_cpu.dll"}.get(sys.platform, "libllmrt_cpu.so")
+NAME = "libllmrt_cpu.dylib" if sys.platform == "darwin" else "libllmrt_cpu.so"
 
 
 class Call(ctypes.Structure):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+from llmrt.engine.hardware.sysctl import sysctl
 from llmrt.ops.rules import native_library
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -12,7 +13,8 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
     """The model that the kernel names, else what Python knows."""
-    return _field(cpuinfo, "model name") or platform.processor() or platform.machine()
+    named = _field(cpuinfo, "model name") or sysctl("machdep.cpu.brand_string")
+    return named or platform.processor() or platform.machine()
 
 
 def multiplies_bf16() -> bool:

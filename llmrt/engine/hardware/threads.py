@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from llmrt.engine.hardware.cgroup import quotas
+from llmrt.engine.hardware.sysctl import sysctl
 
 # Turns of libgomp's waiting loop before a thread sleeps. Its default spins for some 15 ms, so that one other busy
 # process takes decoding from 30 to 2 tok/s; with this it goes from 28 to 12.
@@ -44,8 +45,9 @@ def usable_cores() -> int:
         import psutil
     except ModuleNotFoundError:  # on a machine that only measures a GPU
         return os.cpu_count() or 1
-    cores = min(psutil.cpu_count(logical=False) or 1, len(_affinity()))
-    return max(1, min([cores, *quotas()]))
+    # A Mac's fast ones alone, for a call ends when the slowest thread has done its part.
+    physical = int(sysctl("hw.perflevel0.physicalcpu") or psutil.cpu_count(logical=False) or 1)
+    return max(1, min([physical, len(_affinity()), *quotas()]))
 
 
 def _affinity() -> list[int]:
