@@ -5,6 +5,7 @@
 # make ui     the web page in a Chromium: what a person sees and does
 # make sanitize  the native library with its memory and its arithmetic watched, and its pool of threads
 # make neon   the native library's ARM kernels, cross-compiled and compared in an emulator
+# make mac    the native library for macOS on Apple silicon, cross-compiled
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -27,7 +28,7 @@ CONFORMANCE ?= .venv-conformance
 # The environment's mark for `make ui`.
 DRIVING = $(VENV)/.installed-ui
 
-.PHONY: chat serve test kernels ui conformance lint format types sanitize neon image clean peers compare report
+.PHONY: chat serve test kernels ui conformance lint format types sanitize neon mac image clean peers compare report
 
 # With PROMPT, or with input from a pipe, it answers and exits. Greedy, so that the answer is the same every time.
 chat: $(RUNTIME)
@@ -138,7 +139,6 @@ sanitize: $(TESTING)
 	cmake --build build/thread --parallel --target late_thread
 	build/thread/late_thread
 
-# Only on Linux: processors are asked for their features in its way.
 neon:
 	@for tool in cmake aarch64-linux-gnu-g++ qemu-aarch64; do command -v $$tool > /dev/null || { \
 	  echo "make neon needs $$tool; on Debian: apt-get install cmake g++-aarch64-linux-gnu qemu-user"; exit 1; }; done
@@ -146,6 +146,14 @@ neon:
 	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++
 	cmake --build build/neon --target compare_isas
 	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/compare_isas
+
+# Zig's compiler is Clang with what macOS's programs are linked with; it has names of its own for instruction sets.
+mac: $(VENV)/bin/python
+	@$(PIP) install --constraint constraints.txt ziglang
+	CXX="$(abspath $(VENV)/bin/python) -m ziglang c++ -target aarch64-macos" \
+	  cmake -S kernels -B build/mac -DCMAKE_SYSTEM_NAME=Darwin -DCMAKE_SYSTEM_PROCESSOR=arm64 \
+	  -DNEON_DOTPROD=-mcpu=generic+dotprod -DNEON_I8MM=-mcpu=generic+dotprod+i8mm
+	cmake --build build/mac --parallel --target llmrt_cpu compare_isas late_thread
 
 # For the Dockerfile: an environment that does not need the checkout, and the folder that becomes the volume.
 image:

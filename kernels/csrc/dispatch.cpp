@@ -25,11 +25,11 @@ constexpr Isa kIsas[] = {
     {"avx_vnni", llmrt::has_avx_vnni, llmrt::avx_vnni_table},
     {"avx_vnni_evex", llmrt::has_avx512_vnni, llmrt::avx_vnni_evex_table, true},
     {"avx2", llmrt::has_avx2, llmrt::avx2_table},
-#elif defined(__aarch64__) && defined(__linux__)
+#elif defined(__aarch64__)
     {"neon_i8mm", llmrt::has_neon_i8mm, llmrt::neon_i8mm_table},
     {"neon_dotprod", llmrt::has_neon_dotprod, llmrt::neon_dotprod_table},
 #endif
-    {"generic", llmrt::always, llmrt::generic_table},
+    {"generic", [] { return true; }, llmrt::generic_table},
 };
 
 const Isa* chosen = nullptr;

@@ -1,20 +1,13 @@
-#include "processor.h"
-
-#if defined(__x86_64__)
 #include <cpuid.h>
-#elif defined(__aarch64__) && defined(__linux__)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
-#endif
+
+#include "processor.h"
 
 namespace llmrt {
 
-bool always() { return true; }
-
-#if defined(__x86_64__)
-
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  unsigned eax, ebx, ecx = 0, edx;
+  const bool has_f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);  // Clang has had no name for it
+  return has_f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
 // A bit of EAX of leaf 7, subleaf 1: a compiler older than an extension has no name for it.
@@ -32,13 +25,5 @@ bool has_avx512_vnni() {
 }
 
 bool has_avx512_bf16() { return has_avx512_vnni() && has_bit(5); }
-
-#elif defined(__aarch64__) && defined(__linux__)
-
-bool has_neon_dotprod() { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
-
-bool has_neon_i8mm() { return has_neon_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM); }
-
-#endif
 
 }  // namespace llmrt
