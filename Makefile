@@ -83,6 +83,7 @@ $(VENV)/bin/python:
 
 # Python describes calls by the native library's structs: with a library of older sources they would be misread.
 $(RUNTIME): $(VENV)/bin/python pyproject.toml constraints.txt kernels/CMakeLists.txt $(wildcard kernels/csrc/*.* kernels/csrc/*/*.*)
+	@echo "Installing what llmrt needs and compiling its native kernels (some minutes)"
 	@$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
