@@ -120,7 +120,8 @@ class AsyncLLM:
         body = as_body(EmbeddingBody, fields)
         async with self._models.use(body.model) as state:
             token_ids = await asyncio.to_thread(encode_texts, state, body.input)
-            admit_texts(state, token_ids)
+            with errors_name_settings():
+                admit_texts(state, token_ids)
             return await embed_texts(state, token_ids, pooling, normalize=normalize)
 
     async def close(self) -> None:
@@ -139,7 +140,8 @@ class AsyncLLM:
     async def _chat(self, messages: Messages, fields: Mapping[str, Any]) -> AsyncGenerator[Reply]:
         body = as_body(ChatBody, {**fields, "messages": _turns(messages)})
         async with self._models.use(body.model) as state:
-            reply = await admit_chat(state, body)
+            with errors_name_settings():
+                reply = await admit_chat(state, body)
             _check(reply)
             yield reply
 
@@ -147,7 +149,8 @@ class AsyncLLM:
     async def _complete(self, prompt: Prompts, fields: Mapping[str, Any]) -> AsyncGenerator[Texts]:
         body = as_body(CompletionBody, {**fields, "prompt": prompt})
         async with self._models.use(body.model) as state:
-            texts = await admit_completion(state, body)
+            with errors_name_settings():
+                texts = await admit_completion(state, body)
             _check(texts.reply)
             yield texts
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -30,7 +31,9 @@ def engine_config(**settings: Any) -> EngineConfig:
     names = [field.name for field in fields(EngineConfig)]
     for name in settings:
         if name not in names:
-            raise ConfigError(f"There is no setting {name!r}; there are {', '.join(names)}.")
+            near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
+            raise ConfigError(f"There is no setting {name!r}; {hint}")
     if (draft := settings.get("draft_model")) is not None:
         settings["draft_model"] = str(resolve(draft, report=logger.info).path)
     try:
@@ -42,7 +45,7 @@ def engine_config(**settings: Any) -> EngineConfig:
 
 @contextmanager
 def errors_name_settings() -> Generator[None]:
-    """Errors of the engine call settings as the command line does."""
+    """Errors of the engine and of the server call settings as the command line does."""
     try:
         yield
     except LlmrtError as error:

@@ -146,14 +146,16 @@ def test_fewer_tokens_than_were_asked_for_are_told_of(llm: LLM, caplog: pytest.L
 
 
 def test_a_prompt_beyond_the_context_is_refused(llm: LLM) -> None:
-    with pytest.raises(ContextLengthError):
+    with pytest.raises(ContextLengthError, match="use a larger context_length"):
         llm.complete([65] * (llm.context_length + 1))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"quantt": "int4"}, "no setting 'quantt'"),
+        ({"quantt": "int4"}, r"no setting 'quantt'; did you mean quant\?"),
+        ({"ctx": 512}, r"no setting 'ctx'; did you mean context_length\?"),
+        ({"colour": "red"}, "no setting 'colour'; there are context_length, dtype"),
         ({"threads": "two"}, r"threads: Expected int \| null, got str"),
         ({"quant": "int5"}, "^quant is 'int5'"),
         ({"dtype": "float16"}, "^dtype is 'float16'; it must be one of auto, fp32"),
