@@ -14,9 +14,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from llmrt.config import EngineConfig
 from llmrt.engine.channel import Channel
@@ -35,74 +35,16 @@ from llmrt.engine.messages import (
     ToEngine,
     UnloadAdapter,
 )
-from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
-from llmrt.engine.stats import EngineStats
+from llmrt.engine.request import RequestOutput
 from llmrt.errors import LlmrtError, MemoryFitError, RequestError
 
-
-class Engine(Protocol):
-    """What the worker asks of an engine."""
-
-    @property
-    def context_length(self) -> int:
-        """Most tokens of prompt and answer together."""
-        ...
-
-    @property
-    def vocab_size(self) -> int:
-        """Token ids are below this."""
-        ...
-
-    @property
-    def embedding_size(self) -> int:
-        """Numbers in the vector of a text."""
-        ...
-
-    @property
-    def notices(self) -> Sequence[str]:
-        """Lines for the person who started the engine; more may come while it runs."""
-        ...
-
-    @property
-    def has_work(self) -> bool:
-        """Whether ``step`` would compute anything."""
-        ...
-
-    @property
-    def stats(self) -> EngineStats:
-        """Its state just now."""
-        ...
-
-    def add(
-        self, request_id: str, token_ids: Sequence[int], params: SamplingParams, adapter: str | None = None
-    ) -> None:
-        """Queue a request; raises ``RequestError`` when it cannot be served."""
-        ...
-
-    def embed(self, request_id: str, token_ids: Sequence[int], pooling: Pooling, adapter: str | None = None) -> None:
-        """Queue a text whose vector is wanted; raises ``RequestError`` when it cannot be served."""
-        ...
-
-    def load_adapter(self, name: str, folder: Path) -> None:
-        """Take requests for a LoRA adapter; raises ``LlmrtError`` when it cannot be used."""
-        ...
-
-    def unload_adapter(self, name: str) -> None:
-        """Take no more requests for it; raises ``RequestError`` when it is not there."""
-        ...
-
-    def abort(self, request_id: str) -> None:
-        """Forget a request; unknown ids are ignored."""
-        ...
-
-    def step(self) -> list[RequestOutput]:
-        """Advance every running request."""
-        ...
+if TYPE_CHECKING:
+    from llmrt.engine.llm_engine import LLMEngine
 
 
 _STATE_SECONDS = 0.1  # after which the state is told although no request came: also a sign of life
 
-BuildEngine = Callable[[Path, EngineConfig], Engine]
+BuildEngine = Callable[[Path, EngineConfig], "LLMEngine"]
 
 
 def main(build: BuildEngine | None = None) -> int:
@@ -138,7 +80,7 @@ def serve(channel: Channel, build: BuildEngine) -> int:
     return 0
 
 
-def run(engine: Engine, channel: Channel) -> None:
+def run(engine: LLMEngine, channel: Channel) -> None:
     """Take records in, step, send outputs; sleeps only when there is nothing to compute. Ends by ``EOFError``."""
     num_noticed, told_at = len(engine.notices), 0.0
     while True:
@@ -160,7 +102,7 @@ def run(engine: Engine, channel: Channel) -> None:
             channel.send(Outputs(outputs))
 
 
-def _change_adapters(engine: Engine, record: LoadAdapter | UnloadAdapter) -> AdaptersChanged:
+def _change_adapters(engine: LLMEngine, record: LoadAdapter | UnloadAdapter) -> AdaptersChanged:
     try:
         if isinstance(record, LoadAdapter):
             engine.load_adapter(record.name, Path(record.path))
@@ -171,7 +113,7 @@ def _change_adapters(engine: Engine, record: LoadAdapter | UnloadAdapter) -> Ada
     return AdaptersChanged()
 
 
-def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
+def _apply(engine: LLMEngine, record: ToEngine) -> list[RequestOutput]:
     if isinstance(record, Abort):
         engine.abort(record.request_id)
         return []
@@ -186,7 +128,7 @@ def _apply(engine: Engine, record: ToEngine) -> list[RequestOutput]:
     return []
 
 
-def _build_engine(path: Path, config: EngineConfig) -> Engine:
+def _build_engine(path: Path, config: EngineConfig) -> LLMEngine:
     read_ahead(path, config)
     with allocation(), importing_torch():
         from llmrt.engine.loading.build import build_engine

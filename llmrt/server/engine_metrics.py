@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from llmrt.engine.stats import EngineStats
+from llmrt.server.engine_client import EngineClient
 
 _LABELS = ("model_name",)
 _GAUGES = {
@@ -33,34 +33,13 @@ _COUNTERS = {
 }
 
 
-class ObservedEngine(Protocol):
-    """What is read of an engine."""
-
-    @property
-    def stats(self) -> EngineStats:
-        """The state of the process that there is just now."""
-        ...
-
-    num_restarts: int
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether requests can be answered."""
-        ...
-
-    @property
-    def memory_bytes(self) -> int:
-        """What its process has in memory."""
-        ...
-
-
 class EngineCollector(Collector):
     """The state of each of ``engines``, by its model's name, as they are when Prometheus asks.
 
     Counters begin again with another process, which Prometheus knows to read.
     """
 
-    def __init__(self, engines: Callable[[], Mapping[str, ObservedEngine]]) -> None:
+    def __init__(self, engines: Callable[[], Mapping[str, EngineClient]]) -> None:
         self._engines = engines
 
     def collect(self) -> Iterator[Metric]:
@@ -78,7 +57,7 @@ class EngineCollector(Collector):
         yield _cache_config(engines)
 
 
-def _cache_config(engines: Mapping[str, ObservedEngine]) -> Metric:
+def _cache_config(engines: Mapping[str, EngineClient]) -> Metric:
     """As vLLM has it: the numbers are labels. An engine tells them with its first outputs."""
     labels = (*_LABELS, "block_size", "num_gpu_blocks")
     family = GaugeMetricFamily(
@@ -91,7 +70,7 @@ def _cache_config(engines: Mapping[str, ObservedEngine]) -> Metric:
 
 
 def _family(
-    family: GaugeMetricFamily | CounterMetricFamily, field: str, of_models: Mapping[str, EngineStats | ObservedEngine]
+    family: GaugeMetricFamily | CounterMetricFamily, field: str, of_models: Mapping[str, EngineStats | EngineClient]
 ) -> Metric:
     for model, told in of_models.items():
         family.add_metric([model], getattr(told, field))
