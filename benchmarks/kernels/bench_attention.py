@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.kernels.cold import arena, seconds_each
 from benchmarks.kernels.session import Session
 from llmrt_kernels.cpu.attention import paged_attention
+from llmrt_kernels.kv_cache import LayerKVCache
 
 BLOCK = 64
 HEADS = {64: (32, 4), 128: (32, 8)}  # query and kv heads by head dimension: TinyLlama's, Mistral's
@@ -50,8 +51,10 @@ def attention_seconds(memory: Tensor, head_dim: int, tokens: int, depth: int) ->
     pages = torch.randperm(k.shape[0])[: k.shape[0] // width * width]
     q, starts, lengths = torch.randn(tokens, heads, head_dim), torch.tensor([0, tokens]), torch.tensor([depth + tokens])
 
+    kv = LayerKVCache(k, v, k_scales, v_scales)
+
     def call(table: Tensor) -> object:
-        return paged_attention(q, k, v, k_scales, v_scales, table, starts, lengths, tokens, head_dim**-0.5, None, 64)
+        return paged_attention(q, kv, table, starts, lengths, tokens, head_dim**-0.5, None, 64)
 
     return seconds_each([lambda t=t: call(t) for t in pages.view(-1, 1, width).unbind(0)])
 

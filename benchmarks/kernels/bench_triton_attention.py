@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.on_gpu.graph_seconds import graph_seconds
 from benchmarks.on_gpu.limits import copy_bandwidth
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.triton.attention import paged_attention
 
 HEADS, KV_HEADS, DIM, PAGE, GROUP = 32, 8, 128, 64, 64
@@ -81,8 +82,8 @@ class Arena:
         lengths = torch.full((requests,), keys, device="cuda")
 
         def call(table: Tensor) -> object:
-            pool = (self.k, self.v, self.scales, self.scales)
-            return paged_attention(q, *pool, table, starts, lengths, new, DIM**-0.5, None, group)
+            pool = LayerKVCache(self.k, self.v, self.scales, self.scales)
+            return paged_attention(q, pool, table, starts, lengths, new, DIM**-0.5, None, group)
 
         return [partial(call, table) for table in tables]
 

@@ -8,20 +8,7 @@ import torch
 from torch import Tensor
 
 from llmrt.model.config import ModelConfig
-
-
-@dataclass(frozen=True)
-class LayerKVCache:
-    """One layer's pages. ``k`` and ``v`` are [num_blocks, KVH, block_size, D].
-
-    A cache of bytes has a scale for each token and head, fp32 [num_blocks, KVH, block_size]. That of int8 is int8 on a
-    GPU, uint8 on a CPU, whose kernels have their own order of bytes; fp8 is float8_e4m3fn.
-    """
-
-    k: Tensor
-    v: Tensor
-    k_scales: Tensor | None = None
-    v_scales: Tensor | None = None
+from llmrt_kernels.kv_cache import LayerKVCache
 
 
 @dataclass(frozen=True)
@@ -62,8 +49,7 @@ class KVCache:
     @property
     def tensors(self) -> list[Tensor]:
         """All there is, [num_blocks, KVH, ...] each."""
-        tensors = [t for layer in self.layers for t in (layer.k, layer.v, layer.k_scales, layer.v_scales)]
-        return [tensor for tensor in tensors if tensor is not None]
+        return [tensor for layer in self.layers for tensor in layer.tensors]
 
     def randomize(self) -> None:
         """Write random keys and values, to every page the same: what is timed over them costs what real ones would.

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from llmrt_kernels.cpu.linear import embedding, gated_linear, linear, rms_norm, rotary_linear, round_rows
 from llmrt_kernels.cpu.moe import expert_gated_linear, moe_experts, route
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import BLOCK, Weight, in_blocks
 from llmrt_kernels.reference.linear_packed import gated_linear_packed, linear_packed, rotary_linear_packed
 from llmrt_kernels.reference.moe import moe_experts_packed
@@ -104,8 +105,8 @@ def test_rotary_linear_equals_the_reference(
     positions, slots = torch.arange(tokens) * 7, torch.randperm(4 * block)[:tokens]
     pages = [torch.zeros(4, kv_heads, block, head_dim) for _ in range(4)]
     operands = (weight, positions, draw(100, 2, head_dim // 2), slots)
-    q = rotary_linear(x, *operands, *pages[:2], None, None)
-    expected = rotary_linear_packed(meant(x, 96).float(), *operands, *pages[2:], None, None)
+    q = rotary_linear(x, *operands, LayerKVCache(*pages[:2]))
+    expected = rotary_linear_packed(meant(x, 96).float(), *operands, LayerKVCache(*pages[2:]))
     for actual, wanted in zip((q, *pages[:2]), (expected, *pages[2:]), strict=True):
         torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-4)
 

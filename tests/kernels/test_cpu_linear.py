@@ -25,6 +25,7 @@ from llmrt_kernels.cpu.linear import (
 )
 from llmrt_kernels.cpu.residual import add_rows, add_scaled, stream_norm
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.layout import FORMS
 from llmrt_kernels.packed import Codes, Rows, Weight
 from llmrt_kernels.reference.rope_kv_write import rotate
@@ -203,7 +204,7 @@ def test_rotary_linear_equals_the_formula(
     k_scales, v_scales = torch.full((7, kv_heads, 2, block), 1.0).unbind(2) if kv_dtype == torch.uint8 else (None, None)
     table = cos_sin_table(RopeConfig(), head_dim, 2048)
     norm = head_norm(normed, heads, kv_heads, head_dim)
-    q = rotary_linear(x, weight, positions, table, slots, k, v, k_scales, v_scales, norm)
+    q = rotary_linear(x, weight, positions, table, slots, LayerKVCache(k, v, k_scales, v_scales), norm)
     product = (meant(x, 96) @ dense.T + weight.bias).float().unflatten(1, (-1, head_dim))
     if norm is not None:
         for part, of_part in ((product[:, :heads], norm.q), (product[:, heads : heads + kv_heads], norm.k)):

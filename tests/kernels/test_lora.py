@@ -9,6 +9,7 @@ from torch import Tensor
 from llmrt_kernels.cpu.library import load
 from llmrt_kernels.cpu.linear import activated_linear, gated_linear, linear, quantize_rows, rotary_linear, round_rows
 from llmrt_kernels.cpu.lora import lora
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.low_rank import LowRank, LowRankTable
 from llmrt_kernels.packed import Codes, Rows
 from llmrt_kernels.reference import lora as reference
@@ -101,7 +102,7 @@ def test_products_take_it_before_what_follows_them(tokens: int) -> None:
     for rotary, given in ((rotary_linear, x), (rotary_linear_packed, plain)):
         cache = [torch.zeros(2, 1, 16, 32) for _ in "kv"]
         positions, cos_sin = torch.arange(tokens), draw(20, 2, 16)
-        q = rotary(given, weight, positions, cos_sin, positions + 16, *cache, None, None, delta=delta)
+        q = rotary(given, weight, positions, cos_sin, positions + 16, LayerKVCache(*cache), delta=delta)
         written.append([q, *cache])
     for actual, expected in zip(*written, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-3)

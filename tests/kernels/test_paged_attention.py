@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.cpu import attention
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.reference.paged_attention import paged_attention
 from tests.kernels.attention_problem import SCALE, Problem
@@ -37,7 +38,7 @@ def exactly(actual: Tensor, expected: Tensor) -> None:
 def test_the_reference_equals_the_formula(head_dim: int, heads: tuple[int, int], window: int | None) -> None:
     problem = draw(heads, head_dim, window)
     k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
-    out = paged_attention(problem.q, k, v, None, None, *problem.indices(), 70, SCALE, window)
+    out = paged_attention(problem.q, LayerKVCache(k, v), *problem.indices(), 70, SCALE, window)
     problem.check(out.view(problem.q.shape), exactly)
 
 
@@ -47,7 +48,7 @@ def test_the_reference_equals_the_formula(head_dim: int, heads: tuple[int, int],
 def test_scores_bent_below_a_cap_equal_the_formula(window: int | None, cap: float) -> None:
     problem = draw((6, 2), 32, window)
     k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
-    operands = (problem.q, k, v, None, None, *problem.indices(), 70, SCALE, window)
+    operands = (problem.q, LayerKVCache(k, v), *problem.indices(), 70, SCALE, window)
     problem.check(paged_attention(*operands, cap=cap).view(problem.q.shape), exactly, cap)
     out = torch.full_like(problem.q, torch.nan)
     attention.paged_attention(*operands, group=64, out=out, cap=cap)
@@ -62,7 +63,7 @@ SLOPES = torch.tensor([0.5, 0.0, 2.0**-8, 0.25, 1.5, 2.0**-4])
 def test_far_keys_count_less_by_the_slopes_of_heads(window: int | None) -> None:
     problem = draw((6, 2), 32, window)
     k, v = problem.pages(problem.keys, torch.nan), problem.pages(problem.values, torch.nan)
-    operands = (problem.q, k, v, None, None, *problem.indices(), 70, SCALE, window)
+    operands = (problem.q, LayerKVCache(k, v), *problem.indices(), 70, SCALE, window)
     problem.check(paged_attention(*operands, slopes=SLOPES).view(problem.q.shape), exactly, slopes=SLOPES)
     out = torch.full_like(problem.q, torch.nan)
     attention.paged_attention(*operands, group=64, out=out, slopes=SLOPES)
@@ -79,7 +80,7 @@ def native(problem: Problem, k: Tensor, v: Tensor, k_scales: Tensor | None, v_sc
 
 def call(problem: Problem, *cache: Tensor | None) -> Tensor:
     out = torch.full_like(problem.q, torch.nan)
-    operands = (problem.q, *cache, *problem.indices(), 70, SCALE, problem.window)
+    operands = (problem.q, LayerKVCache(*cache), *problem.indices(), 70, SCALE, problem.window)
     codes = attention.paged_attention(*operands, group=64, out=out)
     assert isinstance(codes, Codes)
     rows = out.flatten(1)
@@ -159,7 +160,7 @@ def test_int8_scores_are_bent_below_a_cap_and_have_slopes_but_not_their_values_s
     k, k_scales = int8_pages(problem, problem.keys, keys=True)
     v, v_scales = int8_pages(problem, problem.values, keys=False)
     out, errors = torch.full_like(problem.q, torch.nan), list[float]()
-    operands = (problem.q, k, v, k_scales, v_scales, *problem.indices(), 70, SCALE, None)
+    operands = (problem.q, LayerKVCache(k, v, k_scales, v_scales), *problem.indices(), 70, SCALE, None)
     attention.paged_attention(*operands, group=64, out=out, cap=0.5, slopes=SLOPES)
     problem.check(
         out,

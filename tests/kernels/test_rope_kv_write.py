@@ -8,6 +8,7 @@ import torch
 from llmrt.model.config import RopeConfig
 from llmrt.model.modules.rope import cos_sin_table
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.reference.rope_kv_write import rope_kv_write
 
 BLOCK = 4
@@ -46,7 +47,7 @@ def test_equals_complex_rotation(
     if normed:
         shapes = ((heads, head_dim), (kv_heads, head_dim)) if centred else ((head_dim,), (head_dim,))
         norm = HeadNorm(*(torch.randn(shape, generator=generator) for shape in shapes), eps=1e-5, centred=centred)
-    q = rope_kv_write(qkv, positions, table, slots, k_cache, v_cache, head_norm=norm)
+    q = rope_kv_write(qkv, positions, table, slots, LayerKVCache(k_cache, v_cache), norm)
     split = list(qkv.view(5, -1, head_dim).split([heads, kv_heads, kv_heads], dim=1))
     if norm is not None:
         split[:2] = (normalised(x, w, centred) for x, w in zip(split, (norm.q, norm.k), strict=False))

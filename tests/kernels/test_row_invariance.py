@@ -31,6 +31,7 @@ from llmrt_kernels.cpu.linear import (
 from llmrt_kernels.cpu.moe import moe_experts
 from llmrt_kernels.cpu.residual import add_rows, add_scaled, stream_norm
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.layout import FORMS
 from llmrt_kernels.packed import Codes, Matrix, Rows, Weight
 from tests.kernels.attention_problem import SCALE, Problem
@@ -123,7 +124,7 @@ def ops(kind: Packed | Floats | Nested) -> dict[str, Op]:
     def rotary(x: Codes | Rows, norm: HeadNorm | None = None) -> tuple[Tensor, ...]:
         tokens = torch.arange(x.num_tokens)
         k, v = torch.zeros(2, 1, 32, 32), torch.zeros(2, 1, 32, 32)
-        q = rotary_linear(x, qkv, 0 * tokens, draw(1, 2, 16), tokens, k, v, None, None, norm)
+        q = rotary_linear(x, qkv, 0 * tokens, draw(1, 2, 16), tokens, LayerKVCache(k, v), norm)
         return q, k[0, 0, : x.num_tokens], v[0, 0, : x.num_tokens]
 
     of_all_heads, of_each = HeadNorm(draw(64), draw(32), 1e-5), HeadNorm(draw(2, 32), draw(1, 32), 1e-5, centred=True)
@@ -197,7 +198,7 @@ def check_queries(problem: Problem, dtype: torch.dtype) -> None:
     def attend(rows: slice, requests: slice, starts: Tensor, lens: Tensor) -> Tensor:
         q = problem.q[rows]
         out = torch.full_like(q, torch.nan)
-        operands = q, *cache, tables[requests], starts, lens, 16, SCALE, problem.window, 32
+        operands = q, cache, tables[requests], starts, lens, 16, SCALE, problem.window, 32
         paged_attention(*operands, out=out, slopes=slopes)
         return out
 
@@ -210,13 +211,13 @@ def check_queries(problem: Problem, dtype: torch.dtype) -> None:
             assert torch.equal(alone[0], together[row]), (b, i)
 
 
-def random_cache(problem: Problem, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+def random_cache(problem: Problem, dtype: torch.dtype) -> LayerKVCache:
     """Pages of keys and values, and their scales; NaN where nothing was written."""
     if dtype != torch.uint8:
         k, v = (problem.pages(rows, torch.nan).to(dtype) for rows in (problem.keys, problem.values))
-        return k, v, None, None
+        return LayerKVCache(k, v)
     shape = problem.num_blocks, problem.keys[0].shape[1], problem.block, problem.q.shape[2]
     k, v = torch.randint(1, 256, (2, *shape)).to(torch.uint8)
     scales = [[row.abs().amax(-1) / 127 for row in rows] for rows in (problem.keys, problem.values)]
     k_scales, v_scales = (problem.pages(rows, torch.nan) for rows in scales)
-    return k, v, k_scales, v_scales
+    return LayerKVCache(k, v, k_scales, v_scales)

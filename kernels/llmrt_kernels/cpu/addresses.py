@@ -16,6 +16,7 @@ from llmrt_kernels.cpu.structs import (
     MatrixArgs,
     WeightArgs,
 )
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.layout import FORMS
 from llmrt_kernels.low_rank import LowRank
 from llmrt_kernels.packed import BLOCK, Codes, Matrix, Rows, Weight
@@ -53,13 +54,13 @@ def weight_args(weight: Weight) -> WeightArgs:
     return WeightArgs((MatrixArgs * MAX_PIECES)(*pieces), len(pieces), weight.rows, address(weight.bias))
 
 
-def cache_args(k: Tensor, v: Tensor, k_scales: Tensor | None, v_scales: Tensor | None) -> CacheArgs:
-    """The addresses of pages [blocks, KVH, block_size, D], each whole, all as far from the next."""
-    pages = [page_address(pages) for pages in (k, v, k_scales, v_scales)]
-    assert k.stride() == v.stride()
-    _, kv_heads, block_size, head_dim = k.shape
-    scale_stride = 0 if k_scales is None else k_scales.stride(1)
-    return CacheArgs(*pages, kv_heads, head_dim, block_size, DTYPES[k.dtype], k.stride(1), scale_stride)
+def cache_args(kv: LayerKVCache) -> CacheArgs:
+    """The addresses of pages, each whole, all as far from the next."""
+    pages = [page_address(pages) for pages in (kv.k, kv.v, kv.k_scales, kv.v_scales)]
+    assert kv.k.stride() == kv.v.stride()
+    _, kv_heads, block_size, head_dim = kv.k.shape
+    scale_stride = 0 if kv.k_scales is None else kv.k_scales.stride(1)
+    return CacheArgs(*pages, kv_heads, head_dim, block_size, DTYPES[kv.k.dtype], kv.k.stride(1), scale_stride)
 
 
 def adapter_args(pieces: Sequence[LowRank]) -> AdapterArgs:
@@ -85,7 +86,7 @@ def page_address(pages: Tensor | None) -> int | None:
     return pages.data_ptr()
 
 
-def tensors_of(*operands: Codes | Rows | Weight | Tensor | None) -> Iterable[Tensor]:
+def tensors_of(*operands: Codes | Rows | Weight | LayerKVCache | Tensor | None) -> Iterable[Tensor]:
     """Every tensor whose address is in the arguments made of ``operands``."""
     for operand in operands:
         if isinstance(operand, Tensor):
@@ -96,6 +97,8 @@ def tensors_of(*operands: Codes | Rows | Weight | Tensor | None) -> Iterable[Ten
                 yield operand.q6_k
         elif isinstance(operand, Rows):
             yield operand.values
+        elif isinstance(operand, LayerKVCache):
+            yield from operand.tensors
         elif operand is not None:
             held = [t for piece in operand.pieces for t in (piece.data, piece.scales, piece.offsets)]
             yield from (t for t in (*held, operand.bias) if t is not None)

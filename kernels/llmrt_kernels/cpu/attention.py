@@ -9,6 +9,7 @@ from llmrt_kernels.cpu.addresses import activations_args, address, cache_args
 from llmrt_kernels.cpu.linear import empty_activations
 from llmrt_kernels.cpu.structs import PagedAttentionArgs
 from llmrt_kernels.cpu.tape import submit
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes, Rows
 
 FEW_QUERIES, CHUNK_KEYS, MOST_CHUNKS = 16, 1024, 64  # kFewQueries, kChunkKeys and kMostChunks of the kernel
@@ -16,10 +17,7 @@ FEW_QUERIES, CHUNK_KEYS, MOST_CHUNKS = 16, 1024, 64  # kFewQueries, kChunkKeys a
 
 def paged_attention(
     q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    k_scales: Tensor | None,
-    v_scales: Tensor | None,
+    kv: LayerKVCache,
     block_table: Tensor,
     cu_seqlens_q: Tensor,
     seq_lens: Tensor,
@@ -39,11 +37,11 @@ def paged_attention(
     requests, table_width = block_table.shape
     out = torch.empty_like(q) if out is None else out
     y = empty_activations(tokens, heads * head_dim, group, dtype)
-    max_pieces = pieces_of(table_width * k_cache.shape[2])
+    max_pieces = pieces_of(table_width * kv.k.shape[2])
     partial = torch.empty(min(tokens, FEW_QUERIES * requests), heads, max_pieces, head_dim + 17)
     args = PagedAttentionArgs(
         address(q),
-        cache_args(k_cache, v_cache, k_scales, v_scales),
+        cache_args(kv),
         address(block_table),
         address(cu_seqlens_q),
         address(seq_lens),
@@ -60,8 +58,7 @@ def paged_attention(
         cap,
         address(slopes),
     )
-    pages = (k_cache, v_cache, k_scales, v_scales)
-    submit("paged_attention", args, q, *pages, block_table, cu_seqlens_q, seq_lens, out, partial, y, slopes)
+    submit("paged_attention", args, q, kv, block_table, cu_seqlens_q, seq_lens, out, partial, y, slopes)
     return y
 
 

@@ -24,6 +24,7 @@ from llmrt_kernels.cpu.structs import (
 )
 from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import ROW_PAD, Codes, Rows, Weight
 
 
@@ -143,20 +144,16 @@ def rotary_linear(
     positions: Tensor,
     cos_sin: Tensor,
     slot_mapping: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    k_scales: Tensor | None,
-    v_scales: Tensor | None,
+    kv: LayerKVCache,
     head_norm: HeadNorm | None = None,
     *,
     delta: Tensor | None = None,
 ) -> Tensor:
     """x [T, K] -> rotated queries [T, H, D] fp32; keys and values go to the cache."""
-    pages = k_cache, v_cache, k_scales, v_scales
-    _, kv_heads, _, head_dim = k_cache.shape
+    _, kv_heads, _, head_dim = kv.k.shape
     if head_norm is not None and head_norm.q.numel() > head_dim and not head_norm.centred:
         qkv = linear(x, weight, delta)
-        return _rope_kv_write(qkv, positions, cos_sin, slot_mapping, pages, head_norm)
+        return _rope_kv_write(qkv, positions, cos_sin, slot_mapping, kv, head_norm)
     heads = weight.rows // head_dim - 2 * kv_heads
     q = torch.empty(x.num_tokens, heads, head_dim)
     args = RotaryLinearArgs(
@@ -165,7 +162,7 @@ def rotary_linear(
         address(positions),
         address(cos_sin),
         address(slot_mapping),
-        cache_args(*pages),
+        cache_args(kv),
         address(q),
         x.num_tokens,
         heads,
@@ -176,7 +173,7 @@ def rotary_linear(
         norms = (head_norm.q, head_norm.k)
         args.q_norm, args.k_norm = map(address, norms)
         args.norm_eps, args.centred = head_norm.eps, head_norm.centred
-    submit("rotary_linear", args, x, weight, positions, cos_sin, slot_mapping, *pages, q, *norms, delta)
+    submit("rotary_linear", args, x, weight, positions, cos_sin, slot_mapping, kv, q, *norms, delta)
     return q
 
 
@@ -185,21 +182,21 @@ def _rope_kv_write(
     positions: Tensor,
     cos_sin: Tensor,
     slot_mapping: Tensor,
-    pages: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+    kv: LayerKVCache,
     head_norm: HeadNorm,
 ) -> Tensor:
     """The rest for a norm of all heads at once, which takes the whole product."""
-    _, kv_heads, _, head_dim = pages[0].shape
+    _, kv_heads, _, head_dim = kv.k.shape
     q = torch.empty(qkv.shape[0], qkv.shape[1] // head_dim - 2 * kv_heads, head_dim)
     args = RopeKvWriteArgs(
         *map(address, (qkv, positions, cos_sin, slot_mapping)),
-        cache_args(*pages),
+        cache_args(kv),
         address(q),
         *q.shape[:2],
         *map(address, (head_norm.q, head_norm.k)),
         head_norm.eps,
     )
-    operands = qkv, positions, cos_sin, slot_mapping, *pages, q, head_norm.q, head_norm.k
+    operands = qkv, positions, cos_sin, slot_mapping, kv, q, head_norm.q, head_norm.k
     submit("rope_kv_write", args, *operands)
     return q
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from llmrt_kernels.cpu.addresses import tensors_of
 from llmrt_kernels.cpu.library import Call, load
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes, Rows, Weight
 
 
@@ -56,7 +57,7 @@ def record() -> Generator[Tape]:
         _recording = None
 
 
-def submit(op: str, args: ctypes.Structure, *operands: Codes | Rows | Weight | Tensor | None) -> None:
+def submit(op: str, args: ctypes.Structure, *operands: Codes | Rows | Weight | LayerKVCache | Tensor | None) -> None:
     """Execute one kernel now, and put it on the tape that is being recorded, if any.
 
     ``operands`` are those whose addresses ``args`` holds.

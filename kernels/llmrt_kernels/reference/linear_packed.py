@@ -39,6 +39,7 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.layout import FORMS, Form
 from llmrt_kernels.packed import Matrix, Weight
 from llmrt_kernels.reference.activation import activation, gated_activation
@@ -149,10 +150,7 @@ def rotary_linear_packed(
     positions: Tensor,
     cos_sin: Tensor,
     slot_mapping: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    k_scales: Tensor | None,
-    v_scales: Tensor | None,
+    kv: LayerKVCache,
     head_norm: HeadNorm | None = None,
     *,
     delta: Tensor | None = None,
@@ -164,7 +162,7 @@ def rotary_linear_packed(
     and ``delta`` [T, (H + 2 KVH) D] is added to it.
     """
     qkv = _plus(product(x, weight), delta)
-    return rope_kv_write(qkv, positions, cos_sin, slot_mapping, k_cache, v_cache, k_scales, v_scales, head_norm)
+    return rope_kv_write(qkv, positions, cos_sin, slot_mapping, kv, head_norm)
 
 
 def _plus(y: Tensor, delta: Tensor | None) -> Tensor:

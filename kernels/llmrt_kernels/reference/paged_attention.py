@@ -15,13 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from llmrt_kernels.kv_cache import LayerKVCache
+
 
 def paged_attention(
     q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    k_scales: Tensor | None,
-    v_scales: Tensor | None,
+    kv: LayerKVCache,
     block_table: Tensor,
     cu_seqlens_q: Tensor,
     seq_lens: Tensor,
@@ -35,14 +34,14 @@ def paged_attention(
 ) -> Tensor:
     """Attend. q [T, H, D] -> [T, H D]; the queries of request b are rows cu_seqlens_q[b] to cu_seqlens_q[b+1].
 
-    k_cache, v_cache [blocks, KVH, block_size, D]; block_table [B, N]; cu_seqlens_q [B+1]; seq_lens [B], all keys
+    block_table [B, N]; cu_seqlens_q [B+1]; seq_lens [B], all keys
     of the request with the new ones, which are in the cache already; max_query_len: no request has more new tokens, for
     those who cannot look at cu_seqlens_q without waiting. Entries of block_table left of the window
-    are never read. The scales are those of an int8 cache, which this does not serve. Where the product that follows
+    are never read. A cache of bytes is not served. Where the product that follows
     takes int8 activations, ``group`` of them share a scale; here they stay what they are. A ``cap`` c that is not 0
     makes c tanh(s / c) of a score s before the softmax; ``slopes`` [H] fp32 are those of ALiBi, or None.
     """
-    assert k_scales is None and v_scales is None
+    assert kv.k_scales is None and kv.v_scales is None
     del group, max_query_len
     out = torch.empty_like(q)
     starts, lengths = cu_seqlens_q.tolist(), seq_lens.tolist()
@@ -51,7 +50,7 @@ def paged_attention(
         num_queries = starts[b + 1] - starts[b]
         first_position = kv_len - num_queries
         first_key = 0 if sliding_window is None else max(0, first_position - sliding_window + 1)
-        k, v = (_gather(cache, block_table[b], first_key, kv_len, q.dtype) for cache in (k_cache, v_cache))
+        k, v = (_gather(cache, block_table[b], first_key, kv_len, q.dtype) for cache in (kv.k, kv.v))
         mask = _mask(first_position, first_key, kv_len, sliding_window, q.device)
         if slopes is not None:
             mask = _biased(mask, slopes, first_position, first_key, kv_len).to(q.dtype)

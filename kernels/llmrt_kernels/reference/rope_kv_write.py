@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.reference.rms_norm import rms_norm
 
 
@@ -26,18 +27,15 @@ def rope_kv_write(
     positions: Tensor,
     cos_sin: Tensor,
     slot_mapping: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    k_scales: Tensor | None = None,
-    v_scales: Tensor | None = None,
+    kv: LayerKVCache,
     head_norm: HeadNorm | None = None,
 ) -> Tensor:
     """Rotate and store. Returns the rotated queries [T, H, D]; keys and values go to the cache in its dtype.
 
     qkv [T, (H + 2 KVH) D]; positions, slot_mapping [T] int64; cos_sin [P, 2, D/2] fp32, row p for position p.
-    The scales are those of a cache of int8. With ``head_norm`` queries and keys are normalised first.
+    With ``head_norm`` queries and keys are normalised first.
     """
-    _, num_kv_heads, block_size, head_dim = k_cache.shape
+    _, num_kv_heads, block_size, head_dim = kv.k.shape
     heads = qkv.view(qkv.shape[0], -1, head_dim)
     q, k, v = heads.split([heads.shape[1] - 2 * num_kv_heads, num_kv_heads, num_kv_heads], dim=1)
     if head_norm is not None:
@@ -45,7 +43,7 @@ def rope_kv_write(
         q, k = normalised(q, head_norm.q, head_norm.eps), normalised(k, head_norm.k, head_norm.eps)
     cos, sin = cos_sin[positions].unsqueeze(2).unbind(1)  # [T, 1, D/2] each
     block, offset = slot_mapping // block_size, slot_mapping % block_size
-    for x, cache, scales in ((rotate(k, cos, sin), k_cache, k_scales), (v, v_cache, v_scales)):
+    for x, cache, scales in ((rotate(k, cos, sin), kv.k, kv.k_scales), (v, kv.v, kv.v_scales)):
         if scales is None:
             cache[block, :, offset] = x.to(cache.dtype)
         else:

@@ -14,12 +14,13 @@ import torch
 import triton
 from torch import Tensor
 
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton import attention_tuning as tuning
 from llmrt_kernels.triton.attention_decode import decode_kernel
 from llmrt_kernels.triton.attention_prefill import prefill_kernel
 from llmrt_kernels.triton.codes import empty_codes, quantize_rows
-from llmrt_kernels.triton.fp8 import as_bytes
+from llmrt_kernels.triton.fp8 import Pages, pages_of
 from llmrt_kernels.triton.overlap import overlap
 from llmrt_kernels.triton.target import target_of
 
@@ -32,10 +33,7 @@ COUNTERS = 1 << 16  # of requests times kv heads, at a time
 
 def paged_attention(
     q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    k_scales: Tensor | None,
-    v_scales: Tensor | None,
+    kv: LayerKVCache,
     block_table: Tensor,
     cu_seqlens_q: Tensor,
     seq_lens: Tensor,
@@ -49,18 +47,18 @@ def paged_attention(
 ) -> Tensor | Codes:
     """q [T, H, D] -> [T, H D] of q's dtype, or in int8 with ``group`` values to a scale.
 
-    The caches are fp16, bf16 or fp32, or int8 or fp8 with scales [blocks, KVH, block_size] fp32; block_size is a power
-    of two from 16 on, and all tensors are contiguous. ``slopes`` [H] fp32 are not given with a ``cap``.
+    The cache is fp16, bf16, fp32, int8 or fp8; block_size is a power of two from 16 on, and all tensors are contiguous.
+    ``slopes`` [H] fp32 are not given with a ``cap``.
     """
     tokens, heads, dim = q.shape
-    page = k_cache.shape[2]
-    assert q.is_contiguous() and k_cache.is_contiguous() and v_cache.is_contiguous() and scale > 0
-    assert page >= 16 and page & (page - 1) == 0 and dim <= 256 and k_cache.dtype != torch.uint8
+    page = kv.k.shape[2]
+    assert q.is_contiguous() and kv.k.is_contiguous() and kv.v.is_contiguous() and scale > 0
+    assert page >= 16 and page & (page - 1) == 0 and dim <= 256 and kv.k.dtype != torch.uint8
     window = NO_WINDOW if sliding_window is None else sliding_window
 
     def attend(out: _Out, code_group: int) -> None:
-        cache, batch = (as_bytes(k_cache), as_bytes(v_cache), k_scales, v_scales), (block_table, cu_seqlens_q, seq_lens)
-        _Call(q, cache, batch, out, scale, cap, slopes, window, code_group).launch(max_query_len)
+        batch = block_table, cu_seqlens_q, seq_lens
+        _Call(q, pages_of(kv), batch, out, scale, cap, slopes, window, code_group).launch(max_query_len)
 
     if group > 0 and dim % group == 0:
         codes = empty_codes(tokens, heads * dim, group, q.device)
@@ -79,7 +77,7 @@ class _Call:
     """The operands of both kernels: pages and their scales; block table, starts and lengths; where results go."""
 
     q: Tensor
-    cache: tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+    cache: Pages
     batch: tuple[Tensor, Tensor, Tensor]
     out: _Out
     scale: float

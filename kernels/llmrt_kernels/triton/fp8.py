@@ -12,12 +12,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.triton.codes import nearest
 
+Pages = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
-def as_bytes(cache: Tensor) -> Tensor:
-    """A cache as kernels take it: one of fp8 as uint8, by which they know it."""
-    return cache.view(torch.uint8) if cache.dtype == torch.float8_e4m3fn else cache
+
+def pages_of(kv: LayerKVCache) -> Pages:
+    """A cache as kernels take it: keys, values and their scales. One of fp8 is uint8, by which they know it."""
+    as_bytes = kv.k.dtype == torch.float8_e4m3fn
+    k, v = (pages.view(torch.uint8) if as_bytes else pages for pages in (kv.k, kv.v))
+    return k, v, kv.k_scales, kv.v_scales
 
 
 @triton.jit

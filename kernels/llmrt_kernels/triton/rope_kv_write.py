@@ -10,8 +10,9 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.triton.codes import nearest
-from llmrt_kernels.triton.fp8 import as_bytes, to_fp8
+from llmrt_kernels.triton.fp8 import pages_of, to_fp8
 from llmrt_kernels.triton.variant import Variant
 
 HEADS = 8  # of a token that one program turns
@@ -23,19 +24,15 @@ def rope_kv_write(
     positions: Tensor,
     cos_sin: Tensor,
     slot_mapping: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    k_scales: Tensor | None = None,
-    v_scales: Tensor | None = None,
+    kv: LayerKVCache,
     head_norm: HeadNorm | None = None,
 ) -> Tensor:
     """Rotate and store. Returns the rotated queries [T, H, D]; keys and values go to the cache in its dtype.
 
-    qkv [T, (H + 2 KVH) D]; positions, slot_mapping [T] int64; cos_sin [P, 2, D/2] fp32, row p for position p;
-    k_cache, v_cache [blocks, KVH, block_size, D], with scales [blocks, KVH, block_size] fp32 if they are int8 or fp8.
+    qkv [T, (H + 2 KVH) D]; positions, slot_mapping [T] int64; cos_sin [P, 2, D/2] fp32, row p for position p.
     With ``head_norm`` queries and keys are normalised first.
     """
-    _, kv_heads, block_size, head_dim = k_cache.shape
+    _, kv_heads, block_size, head_dim = kv.k.shape
     tokens, all_heads = qkv.shape[0], qkv.shape[1] // head_dim
     heads = all_heads - 2 * kv_heads
     q = qkv.new_empty(tokens, heads, head_dim)
@@ -44,10 +41,7 @@ def rope_kv_write(
         positions,
         cos_sin,
         slot_mapping,
-        as_bytes(k_cache),
-        as_bytes(v_cache),
-        k_scales,
-        v_scales,
+        *pages_of(kv),
         q,
         *norm_arguments(head_norm, head_dim),
         H=heads,

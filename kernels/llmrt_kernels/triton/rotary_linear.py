@@ -11,9 +11,10 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.reference.linear_packed import rotary_linear_packed
-from llmrt_kernels.triton.fp8 import as_bytes
+from llmrt_kernels.triton.fp8 import pages_of
 from llmrt_kernels.triton.linear import CODES_POINTERS, OFFSETS, WEIGHT_POINTERS, linear, linear_as, two_at_a_time
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
@@ -35,10 +36,7 @@ def rotary_linear(
     positions: Tensor,
     cos_sin: Tensor,
     slot_mapping: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    k_scales: Tensor | None,
-    v_scales: Tensor | None,
+    kv: LayerKVCache,
     head_norm: HeadNorm | None = None,
     *,
     delta: Tensor | None = None,
@@ -47,20 +45,18 @@ def rotary_linear(
 
     With a ``delta`` [T, (H + 2 KVH) D] the product alone is a kernel.
     """
+    turn = positions, cos_sin, slot_mapping
     if delta is not None:
-        turn, cache = (positions, cos_sin, slot_mapping), (k_cache, v_cache, k_scales, v_scales)
-        return rotary_linear_packed(x, weight, *turn, *cache, head_norm, delta=delta, product=linear)
-    k_cache, v_cache = as_bytes(k_cache), as_bytes(v_cache)
-    dtype = k_cache.dtype if k_scales is None else torch.float16
-    head_dim = k_cache.shape[3]
+        return rotary_linear_packed(x, weight, *turn, kv, head_norm, delta=delta, product=linear)
+    dtype = kv.k.dtype if kv.k_scales is None else torch.float16
+    _, kv_heads, _, head_dim = kv.k.shape
     pairs = list(two_at_a_time(weight.pieces))
-    turn, cache = (positions, cos_sin, slot_mapping), (k_cache, v_cache, k_scales, v_scales)
     apart = len(pairs) > 1 or any(piece.rows % head_dim for piece in pairs[0][1])
     if x.num_tokens > FEW or apart or _is_of_rows(head_norm, head_dim):
-        return rope_kv_write(linear_as(dtype, x, weight), *turn, *cache, head_norm)
-    heads = weight.rows // head_dim - 2 * k_cache.shape[1]
+        return rope_kv_write(linear_as(dtype, x, weight), *turn, kv, head_norm)
+    heads = weight.rows // head_dim - 2 * kv_heads
     q = torch.empty(x.num_tokens, heads, head_dim, dtype=dtype, device=x.codes.device)
-    _few(x, weight.bias, pairs[0][1], turn, cache, head_norm, q)
+    _few(x, weight.bias, pairs[0][1], turn, kv, head_norm, q)
     return q
 
 
@@ -74,13 +70,13 @@ def _few(
     bias: Tensor | None,
     pieces: tuple[Matrix, Matrix],
     turn: tuple[Tensor, Tensor, Tensor],
-    cache: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+    kv: LayerKVCache,
     head_norm: HeadNorm | None,
     q: Tensor,
 ) -> None:
     target, groups = target_of(q.device), x.scales.shape[1]
     heads, head_dim = q.shape[1:]
-    _, kv_heads, block_size, _ = cache[0].shape
+    _, kv_heads, block_size, _ = kv.k.shape
     half = triton.next_power_of_2(head_dim // 2)
     warps, span = dot4_turn(groups, 2 * half, target)
     rotary_dot4_kernel[(heads + 2 * kv_heads,)](
@@ -95,7 +91,7 @@ def _few(
         pieces[1].offsets,
         bias,
         *turn,
-        *cache,
+        *pages_of(kv),
         *norm_arguments(head_norm, head_dim),
         q,
         x.num_tokens,

@@ -9,6 +9,7 @@ import torch
 import triton
 from torch import Tensor
 
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Matrix, Weight
 from llmrt_kernels.triton.attention import paged_attention
 from llmrt_kernels.triton.attention_tuning import name_of
@@ -59,8 +60,8 @@ def _attention(shape: Shape, new: int, device: torch.device) -> Work:
     table = torch.arange(blocks, device=device).unsqueeze(0)
     starts, lengths = torch.tensor([0, new], device=device), torch.tensor([CONTEXT], device=device)
     q = q.to(torch.float16 if is_bytes else shape.kv_dtype)
-    scale = shape.head_dim**-0.5
-    return partial(paged_attention, q, k, v, *scales, table, starts, lengths, new, scale, None, shape.group)
+    kv, scale = LayerKVCache(k, v, *scales), shape.head_dim**-0.5
+    return partial(paged_attention, q, kv, table, starts, lengths, new, scale, None, shape.group)
 
 
 def _weight(shape: Shape, rows: int, columns: int, device: torch.device) -> Weight:

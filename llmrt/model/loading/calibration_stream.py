@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from llmrt.model.config import ModelConfig
 from llmrt.model.forward_batch import ForwardBatch
-from llmrt.model.kv_cache import LayerKVCache
 from llmrt.model.modules.decoder import DecoderLayer, Rotations
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.feedback import Feedback, feedback_from
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.reference.layer_norm import layer_norm
 
 

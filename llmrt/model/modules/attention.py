@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from llmrt.model.config import ModelConfig
 from llmrt.model.forward_batch import ForwardBatch
-from llmrt.model.kv_cache import LayerKVCache
 from llmrt.model.modules.linear import Linear, RotaryLinear
 from llmrt.model.modules.lora import Lora
 from llmrt.model.modules.norm import QKNorm
 from llmrt.ops.registry import resolve
 from llmrt.ops.table import PAGED_ATTENTION
 from llmrt.ops.types import Activations, OpSpec
+from llmrt_kernels.kv_cache import LayerKVCache
 
 
 class Attention(nn.Module):
@@ -49,10 +49,7 @@ class Attention(nn.Module):
         q = self.qkv(x, batch, cos_sin, kv, head_norm, self.qkv_lora(x, batch.adapters))
         attended = self._paged_attention(
             q,
-            kv.k,
-            kv.v,
-            kv.k_scales,
-            kv.v_scales,
+            kv,
             batch.block_table,
             batch.cu_seqlens_q,
             batch.seq_lens,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from llmrt.model.config import ModelConfig
 from llmrt.model.forward_batch import ForwardBatch
-from llmrt.model.kv_cache import KVCache, LayerKVCache
+from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.attention import Attention
 from llmrt.model.modules.embedding import Embedding, Positions
 from llmrt.model.modules.linear import Linear
@@ -20,6 +20,7 @@ from llmrt.model.modules.rope import cos_sin_table
 from llmrt.ops.registry import resolve
 from llmrt.ops.table import SCALE
 from llmrt.ops.types import Activations, OpSpec
+from llmrt_kernels.kv_cache import LayerKVCache
 
 
 class DecoderLayer(nn.Module):

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from llmrt.model.forward_batch import ForwardBatch
-from llmrt.model.kv_cache import LayerKVCache
 from llmrt.ops.registry import resolve
 from llmrt.ops.table import ACTIVATION, GATED_ACTIVATION, LINEAR, ROPE_KV_WRITE
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 
 
 class Linear(nn.Module):
@@ -90,6 +90,4 @@ class RotaryLinear(Linear):
         ``delta`` is added to the product.
         """
         qkv = self._linear(x, self.weight, self.bias, delta)
-        return self._rope_kv_write(
-            qkv, batch.positions, cos_sin, batch.slot_mapping, kv.k, kv.v, kv.k_scales, kv.v_scales, head_norm
-        )
+        return self._rope_kv_write(qkv, batch.positions, cos_sin, batch.slot_mapping, kv, head_norm)

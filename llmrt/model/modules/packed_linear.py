@@ -8,7 +8,6 @@ from functools import partial
 from torch import Tensor, nn
 
 from llmrt.model.forward_batch import ForwardBatch
-from llmrt.model.kv_cache import LayerKVCache
 from llmrt.model.modules.block_weight import BlockWeight
 from llmrt.ops.registry import resolve
 from llmrt.ops.table import (
@@ -21,6 +20,7 @@ from llmrt.ops.table import (
 from llmrt.ops.types import Activations, OpSpec
 from llmrt.quant.packed_weight import PackedWeight
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Weight
 
 
@@ -103,19 +103,8 @@ class PackedRotaryLinear(PackedModule):
 
         ``delta`` is added to the product.
         """
-        return self._rotary_linear(
-            x,
-            self._weight,
-            batch.positions,
-            cos_sin,
-            batch.slot_mapping,
-            kv.k,
-            kv.v,
-            kv.k_scales,
-            kv.v_scales,
-            head_norm,
-            delta=delta,
-        )
+        turn = batch.positions, cos_sin, batch.slot_mapping
+        return self._rotary_linear(x, self._weight, *turn, kv, head_norm, delta=delta)
 
 
 class PackedExperts(PackedModule):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton import attention_tuning
 from llmrt_kernels.triton.attention import counters, paged_attention
@@ -35,9 +36,9 @@ def run(problem: Problem, dtype: torch.dtype, kv_dtype: torch.dtype, group: int,
             rows[:] = [row.to(kv_dtype).float() for row in rows]
         caches = tuple(problem.pages(rows, torch.nan).to(kv_dtype) for rows in (problem.keys, problem.values))
         scales = (None, None)
-    operands = (problem.q.to(dtype), *caches, *scales, *problem.indices())
-    moved = [None if operand is None else operand.to(device) for operand in operands]
-    return paged_attention(*moved, max(new for new, _ in problem.requests), SCALE, problem.window, group)
+    kv = LayerKVCache(*(None if pages is None else pages.to(device) for pages in (*caches, *scales)))
+    q, *batch = (operand.to(device) for operand in (problem.q.to(dtype), *problem.indices()))
+    return paged_attention(q, kv, *batch, max(new for new, _ in problem.requests), SCALE, problem.window, group)
 
 
 def pages_of_bytes(problem: Problem, rows: list[Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -168,7 +169,7 @@ def test_pools_of_more_than_2_31_elements(device: str) -> None:
         q = torch.randn(new, 4, dim, generator=generator)
         starts, lengths = torch.tensor([0, new]), torch.tensor([3 * page])
         batch = [t.to(device) for t in (table, starts, lengths)]
-        out = paged_attention(q.to(device), *caches, *scales, *batch, new, 0.1, None)
+        out = paged_attention(q.to(device), LayerKVCache(*caches, *scales), *batch, new, 0.1, None)
         k, v = (t.transpose(0, 1).flatten(1, 2).float() * 0.01 for t in rows)
         problem = Problem(
             [(new, 3 * page)], page, q / SCALE * 0.1, [k.transpose(0, 1)], [v.transpose(0, 1)], [], 0, None

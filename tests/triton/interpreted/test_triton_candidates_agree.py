@@ -29,6 +29,7 @@ from llmrt.ops.table import (
 )
 from llmrt.ops.types import Op, OpSpec
 from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Matrix, Weight
 from llmrt_kernels.reference.quantize import quantize
 
@@ -40,12 +41,12 @@ def random(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def rope(scales: bool) -> list[Tensor | None]:
+def rope(scales: bool) -> list[Any]:
     cache = (3, KVH, PAGE, D)
     pages = [torch.zeros(cache, dtype=torch.int8 if scales else torch.float32) for _ in range(2)]
     steps = [torch.zeros(cache[:3]) if scales else None for _ in range(2)]
     positions, angles = torch.tensor([0, 4, 9, 2, 7]), random(10, 2, D // 2)
-    return [random(T, (H + 2 * KVH) * D), positions, angles, SLOTS, *pages, *steps]
+    return [random(T, (H + 2 * KVH) * D), positions, angles, SLOTS, LayerKVCache(*pages, *steps)]
 
 
 def head_norm(kind: str) -> HeadNorm:
@@ -60,7 +61,7 @@ def head_norm(kind: str) -> HeadNorm:
 def attention() -> list[Any]:
     q, caches = random(T, H, D) * 3, [random(4, KVH, PAGE, D + i)[..., :D].contiguous() for i in (0, 1)]
     table, starts, lengths = torch.tensor([[2, 0], [3, 1]]), torch.tensor([0, 1, 5]), torch.tensor([20, 9])
-    return [q, *caches, None, None, table, starts, lengths, 4, 0.5, None]
+    return [q, LayerKVCache(*caches), table, starts, lengths, 4, 0.5, None]
 
 
 def experts() -> list[Any]:
@@ -118,8 +119,8 @@ def test_it_is_the_references_twin(case: str, device: str) -> None:
     given = {name: moved(value, device) for name, value in options().items()}
     same(chosen.load()(*ours, **given), reference.load()(*theirs, **given))
     for mine, their in zip(ours, theirs, strict=True):  # what they write to
-        if isinstance(mine, Tensor):
-            same(mine, their)
+        for written, expected in zip(tensors(mine), tensors(their), strict=True):
+            same(written, expected)
 
 
 def moved(value: Any, device: str) -> Any:
@@ -128,7 +129,15 @@ def moved(value: Any, device: str) -> Any:
         return Weight((Matrix(piece.data.to(device), piece.scales.to(device), 8, piece.rows),), value.group)
     if isinstance(value, HeadNorm):
         return replace(value, q=value.q.to(device), k=value.k.to(device))
+    if isinstance(value, LayerKVCache):
+        return LayerKVCache(*(tensor.to(device) for tensor in value.tensors))
     return value.to(device) if isinstance(value, Tensor) else value
+
+
+def tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, LayerKVCache):
+        return value.tensors
+    return [value] if isinstance(value, Tensor) else []
 
 
 def same(ours: Tensor, theirs: Tensor) -> None:

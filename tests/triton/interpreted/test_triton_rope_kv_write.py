@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.triton.rope_kv_write import rope_kv_write
 
 POSITIONS = torch.tensor([0, 1, 7, 100, 90])
@@ -53,7 +54,7 @@ def test_equals_complex_rotation(
     x = random_heads(heads, kv_heads, head_dim, dtype)
     k_cache, v_cache = (torch.full((BLOCKS, kv_heads, page, head_dim), 99.0, dtype=kv_dtype) for _ in range(2))
     moved = [t.to(device) for t in (x.flatten(1), POSITIONS, table(head_dim), SLOTS, k_cache, v_cache)]
-    q = rope_kv_write(*moved)
+    q = rope_kv_write(*moved[:4], LayerKVCache(*moved[4:]))
     k_cache, v_cache = moved[4].cpu(), moved[5].cpu()
     queries, keys, values = x.split([heads, kv_heads, kv_heads], 1)
     assert q.dtype == dtype
@@ -77,7 +78,7 @@ def test_int8_is_rounded_by_token_and_head(
     caches = [torch.full((BLOCKS, kv_heads, 16, head_dim), 99, dtype=torch.int8) for _ in range(2)]
     scales = [torch.full((BLOCKS, kv_heads, 16), 99.0) for _ in range(2)]
     moved = [t.to(device) for t in (x.flatten(1), POSITIONS, table(head_dim), SLOTS, *caches, *scales)]
-    rope_kv_write(*moved)
+    rope_kv_write(*moved[:4], LayerKVCache(*moved[4:]))
     block, offset = SLOTS // 16, SLOTS % 16
     _, keys, values = x.split([heads, kv_heads, kv_heads], 1)
     for written, by, meant in zip(moved[4:6], moved[6:8], (rotated(keys), values.double()), strict=True):
@@ -97,7 +98,7 @@ def test_fp8_is_rounded_by_token_and_head(heads: int, kv_heads: int, head_dim: i
     caches = [torch.full((BLOCKS, kv_heads, 16, head_dim), 72.0).to(torch.float8_e4m3fn) for _ in range(2)]
     scales = [torch.full((BLOCKS, kv_heads, 16), 99.0) for _ in range(2)]
     moved = [t.to(device) for t in (x.flatten(1), POSITIONS, table(head_dim), SLOTS, *caches, *scales)]
-    rope_kv_write(*moved)
+    rope_kv_write(*moved[:4], LayerKVCache(*moved[4:]))
     block, offset = SLOTS // 16, SLOTS % 16
     values, cache, scale = x[:, -kv_heads:], moved[5].cpu(), moved[7].cpu()
     largest = values.abs().amax(2)

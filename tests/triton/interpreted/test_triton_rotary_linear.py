@@ -8,6 +8,7 @@ from torch import Tensor
 
 from llmrt.model.config import RopeConfig
 from llmrt.model.modules.rope import cos_sin_table
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.reference.rope_kv_write import rotate
 from llmrt_kernels.triton.rotary_linear import rotary_linear
 from tests.kernels.packing import meant, random_weight
@@ -51,10 +52,7 @@ def test_rotary_linear_equals_the_formula(
         positions.to(device),
         table.to(device),
         slots.to(device),
-        k,
-        v,
-        k_scales,
-        v_scales,
+        LayerKVCache(k, v, k_scales, v_scales),
     )
     product = meant(random_codes(tokens, 96, 32, "cpu"), 96) @ dense.T + weight.bias
     by_head = product.float().unflatten(1, (-1, head_dim))
