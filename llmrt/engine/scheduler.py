@@ -256,50 +256,30 @@ class Scheduler:
         request.draft = ()
         self._waiting.appendleft(request)
 
-    def _end_with_prompt(self, request: Request, end: PromptEnd) -> RequestOutput:
-        self._remove(request)
-        return RequestOutput(
-            request_id=request.request_id,
-            token_ids=(),
-            finish_reason="length" if end.vector is None else "stop",
-            prompt_logprobs=tuple(request.prompt_logprobs),
-            num_cached_tokens=request.num_cached_tokens,
-            num_disk_tokens=request.num_disk_tokens,
-            diverged_at=request.diverged_at,
-            queue_seconds=request.queue_seconds,
-            embedding=end.vector,
-        )
-
     def _output(self, request: Request, result: StepResult) -> RequestOutput:
         """What the request gained, the last token of which may be its end."""
-        if isinstance(result, PromptEnd):
-            return self._end_with_prompt(request, result)
-        if request.constraint is not None and request.constraint.failure is not None:
+        gained = (*result.accepted, result) if isinstance(result, SampledToken) else ()
+        if gained and request.constraint is not None and request.constraint.failure is not None:
             self._remove(request)
             return RequestOutput(request.request_id, (), finish_reason="error", error=request.constraint.failure)
-        finish_reason = self._finish_reason(request)
+        finish_reason = _finish_reason(request, result)
         if finish_reason is not None:
             self._remove(request)
-        elif request.constraint is not None:
-            request.constraint.advance(result.token_id)
-        gained = (*result.accepted, result)
+        elif gained and request.constraint is not None:
+            request.constraint.advance(gained[-1].token_id)
         of_prompt, request.prompt_logprobs = request.prompt_logprobs, []
         return RequestOutput(
             request_id=request.request_id,
             token_ids=tuple(token.token_id for token in gained),
             finish_reason=finish_reason,
-            logprobs=None if result.logprob is None else tuple(token.logprob for token in gained if token.logprob),
+            logprobs=tuple(token.logprob for token in gained if token.logprob) or None,
             prompt_logprobs=tuple(of_prompt),
             num_cached_tokens=request.num_cached_tokens,
             num_disk_tokens=request.num_disk_tokens,
             diverged_at=request.diverged_at,
             queue_seconds=request.queue_seconds,
+            embedding=result.vector if isinstance(result, PromptEnd) else None,
         )
-
-    def _finish_reason(self, request: Request) -> FinishReason | None:
-        if request.token_ids[-1] in request.params.stop_token_ids:
-            return "stop"
-        return "length" if _is_full(request) else None
 
     def _is_here(self, request: Request) -> bool:
         return self._by_id.get(request.request_id) is request
@@ -328,6 +308,15 @@ def _end_draft(request: Request, result: StepResult | None) -> int:
     num_refused = len(request.draft) - len(accepted)
     request.draft = ()
     return num_refused
+
+
+def _finish_reason(request: Request, result: StepResult) -> FinishReason | None:
+    """Why the request ends with ``result``, None if it goes on."""
+    if isinstance(result, PromptEnd):
+        return "length" if result.vector is None else "stop"
+    if result.token_id in request.params.stop_token_ids:
+        return "stop"
+    return "length" if _is_full(request) else None
 
 
 def _is_full(request: Request) -> bool:

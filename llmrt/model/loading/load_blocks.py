@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmrt.model.checkpoints.checkpoint import Checkpoint
 from llmrt.model.checkpoints.tensor_slots import Slot
 from llmrt.model.checkpoints.weight_bytes import block_dtypes
-from llmrt.model.loading.packed_pieces import gated_bias, install, twin_kind
+from llmrt.model.loading.packed_pieces import install, packed_twin
 from llmrt.model.loading.read_tensors import place, read_tensor
-from llmrt.model.modules.block_weight import Blocks, BlockWeight
+from llmrt.model.modules.block_weight import Blocks
 from llmrt.model.modules.decoder import Decoder
-from llmrt.model.modules.linear import GatedLinear
 from llmrt.ops.types import DTYPES, OpSpec
 
 
@@ -40,20 +39,12 @@ def load_in_blocks(
             place(others, decoder, slot, tensor)
         else:
             if slot.parameter not in matrices:
-                matrices[slot.parameter] = Blocks(_dense(decoder, slot), DTYPES[dtypes[slot.parameter]])
+                dense = decoder.get_submodule(slot.parameter.removesuffix(".weight"))
+                matrices[slot.parameter] = Blocks(dense, DTYPES[dtypes[slot.parameter]])
             matrices[slot.parameter].put(slot.index, tensor)
         progress(tensor.numel())
     for parameter, blocks in matrices.items():
-        _install(decoder, parameter.removesuffix(".weight"), blocks.weight, others, spec)
+        name = parameter.removesuffix(".weight")
+        dense, bias = decoder.get_submodule(name), others.pop(f"{name}.bias", None)
+        install(decoder, name, packed_twin(dense, [blocks.weight], bias, spec), spec)
     decoder.load_state_dict(others, assign=True, strict=True)
-
-
-def _dense(decoder: Decoder, slot: Slot) -> nn.Module:
-    return decoder.get_submodule(slot.parameter.removesuffix(".weight"))
-
-
-def _install(decoder: Decoder, name: str, weight: BlockWeight, others: dict[str, Tensor], spec: OpSpec) -> None:
-    dense, bias = decoder.get_submodule(name), others.pop(f"{name}.bias", None)
-    if bias is not None and isinstance(dense, GatedLinear):
-        bias = gated_bias(bias, weight.group)
-    install(decoder, name, twin_kind(dense)([weight], bias, spec), spec)

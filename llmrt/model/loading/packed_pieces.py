@@ -9,6 +9,7 @@ from itertools import chain, groupby
 import torch
 from torch import Tensor, nn
 
+from llmrt.model.modules.block_weight import BlockWeight
 from llmrt.model.modules.decoder import Decoder
 from llmrt.model.modules.embedding import Embedding
 from llmrt.model.modules.linear import ActivatedLinear, GatedLinear, RotaryLinear
@@ -42,7 +43,9 @@ def twin_kind(dense: nn.Module) -> Callable[..., PackedModule]:
     return PACKED.get(type(dense), PackedLinear)
 
 
-def packed_twin(dense: nn.Module, pieces: Sequence[PackedWeight], bias: Tensor | None, spec: OpSpec) -> PackedModule:
+def packed_twin(
+    dense: nn.Module, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec
+) -> PackedModule:
     """What takes the place of ``dense`` when its weight is in ``pieces`` that are ``arranged``."""
     if bias is not None and isinstance(dense, GatedLinear):
         bias = gated_bias(bias, pieces[0].group)
