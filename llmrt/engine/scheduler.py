@@ -272,7 +272,7 @@ class Scheduler:
             request_id=request.request_id,
             token_ids=tuple(token.token_id for token in gained),
             finish_reason=finish_reason,
-            logprobs=tuple(token.logprob for token in gained if token.logprob) or None,
+            logprobs=tuple(t.logprob for t in gained if t.logprob) if gained and gained[-1].logprob else None,
             prompt_logprobs=tuple(of_prompt),
             num_cached_tokens=request.num_cached_tokens,
             num_disk_tokens=request.num_disk_tokens,

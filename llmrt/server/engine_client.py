@@ -23,64 +23,44 @@ from llmrt.engine.stats import EngineStats
 from llmrt.errors import EngineLoadingError, LlmrtError, UnavailableError
 from llmrt.server.backoff import Backoff
 from llmrt.server.engine_process import EngineProcess
-from llmrt.server.metrics import Metrics, ModelMetrics
+from llmrt.server.metrics import ModelMetrics
 
 logger = logging.getLogger("llmrt.server")
 
 
 class EngineClient:
-    """Keeps one engine process alive. Made by ``start``; belongs to the event loop that made it."""
+    """Keeps one engine process alive, from ``start`` on; belongs to the event loop that started it.
+
+    ``command`` stands in for the worker. An answer may take ``request_seconds``. ``metrics`` are told of every request.
+    The log calls the model by ``name``.
+    """
 
     def __init__(
         self,
         model_path: Path,
         config: EngineConfig,
-        command: Sequence[str] | None,
-        process: EngineProcess,
-        backoff: Backoff,
-        request_seconds: float | None,
-        metrics: ModelMetrics,
-        name: str,
-    ) -> None:
-        self._model_path, self._config, self._command = model_path, config, command
-        self._process = process
-        self._backoff = backoff
-        self._request_seconds = request_seconds
-        self._metrics = metrics
-        self._name = name
-        self._restart_at: float | None = None  # set from a death until the next engine is ready
-        self.num_restarts = 0
-        self._living = asyncio.create_task(self._live())
-        self._living.add_done_callback(_retrieve)
-
-    @classmethod
-    async def start(
-        cls,
-        model_path: Path,
-        config: EngineConfig,
         command: Sequence[str] | None = None,
         *,
-        backoff: Backoff | None = None,
+        name: str,
+        metrics: ModelMetrics,
         request_seconds: float | None = None,
-        metrics: ModelMetrics | None = None,
-        name: str | None = None,
-    ) -> EngineClient:
-        """Start an engine that loads the model; ``ready`` waits for it.
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._model_path, self._config, self._command = model_path, config, command
+        self._name = name
+        self._metrics = metrics
+        self._request_seconds = request_seconds
+        self._backoff = backoff or Backoff()
+        self._process: EngineProcess  # set by start
+        self._living: asyncio.Task[None]
+        self._restart_at: float | None = None  # set from a death until the next engine is ready
+        self.num_restarts = 0
 
-        ``command`` stands in for the worker. An answer may take ``request_seconds``.
-        ``metrics`` are told of every request. The log calls the model by ``name``.
-        """
-        process = await EngineProcess.start(model_path, config, command)
-        return cls(
-            model_path,
-            config,
-            command,
-            process,
-            backoff or Backoff(),
-            request_seconds,
-            metrics or Metrics().of_model(""),
-            name or str(model_path),
-        )
+    async def start(self) -> None:
+        """Start an engine that loads the model; ``ready`` waits for it."""
+        self._process = await EngineProcess.start(self._model_path, self._config, self._command)
+        self._living = asyncio.create_task(self._live())
+        self._living.add_done_callback(_retrieve)
 
     @property
     def pid(self) -> int:

@@ -201,14 +201,15 @@ class Models:
 
     async def _begin(self, offer: Offer) -> ServerState:
         """The model, whose engine starts to load."""
-        engine = await EngineClient.start(
+        engine = EngineClient(
             offer.artifact.path,
             replace(offer.config, adapters=self.adapters.of(offer)),
             self._command,
-            request_seconds=self._settings.request_seconds or None,
-            metrics=self.metrics.of_model(offer.id),
             name=offer.id,
+            metrics=self.metrics.of_model(offer.id),
+            request_seconds=self._settings.request_seconds or None,
         )
+        await engine.start()
         try:
             model = await asyncio.to_thread(load_served_model, offer)
         except BaseException:

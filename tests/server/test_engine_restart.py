@@ -22,6 +22,7 @@ from llmrt.server import engine_process
 from llmrt.server.backoff import Backoff
 from llmrt.server.engine_client import EngineClient
 from llmrt.server.engine_process import EngineProcess
+from llmrt.server.metrics import Metrics
 from llmrt.server.standstill import processor_seconds, standstill
 
 
@@ -33,7 +34,9 @@ def test_waits_double_up_to_a_bound_and_start_anew_after_a_healthy_life() -> Non
 
 
 async def client_of(path: Path, backoff: Backoff) -> EngineClient:
-    client = await EngineClient.start(path, EngineConfig(), WORKER, backoff=backoff)
+    metrics = Metrics().of_model("m")
+    client = EngineClient(path, EngineConfig(), WORKER, name="m", metrics=metrics, backoff=backoff)
+    await client.start()
     await client.ready()
     return client
 
