@@ -14,17 +14,14 @@ namespace llmrt::LLMRT_ISA {
 inline void activated_group(const llmrt_activated_linear_args& a, int64_t g) {
   const int64_t first = g * a.y.group, count = std::min(a.y.group, a.weight.rows - first);
   const Panel panel(a.x, a.weight, first, count / 16, 0, a.tokens);
-  for_token_tiles(0, a.tokens, [&]<int kTokens, int kBlocks>(int64_t token) {
-    float values[kTokens][kMaxGroup];
-    for_tiles<kBlocks>(count / 16, [&]<int kNow>(int64_t block) {
-      Float result[kNow][kTokens];
-      product<kNow>(a.x, token, panel, first + 16 * block, result);
-      add_delta<kNow>(a.delta, a.weight.rows, token, first + 16 * block, result);
-      for (int b = 0; b < kNow; ++b)
-        for (int t = 0; t < kTokens; ++t) store(values[t] + 16 * (block + b), result[b][t]);
-    });
-    for (float* row : values) activate(row, count, a.activation);
-    for (int t = 0; t < kTokens; ++t) write_group(values[t], count, a.y, token + t, g);
+  panel.for_tiles_of_tokens([&](int64_t token, int64_t tokens) {
+    float values[kMostTokens][kMaxGroup];
+    panel.multiply(token, tokens, first, count / 16, values[0], kMaxGroup);
+    add_delta(a.delta, a.weight.rows, token, tokens, first, count, values[0], kMaxGroup);
+    for (int64_t t = 0; t < tokens; ++t) {
+      activate(values[t], count, a.activation);
+      write_group(values[t], count, a.y, token + t, g);
+    }
   });
 }
 

@@ -4,9 +4,25 @@
 #include <algorithm>
 
 #include "ops/attention_unit.h"
-#include "ops/product.h"
 
 namespace llmrt::LLMRT_ISA {
+
+template <int kRows, int kVectors>
+inline void score_tile(const float* columns, const float* q, int64_t dim, float* scores) {
+  Float acc[kRows][kVectors];
+  for (auto& row : acc)
+    for (Float& x : row) x = set1(0.0f);
+  for (int64_t i = 0; i < dim; ++i) {
+    Float keys[kVectors];
+    for (int v = 0; v < kVectors; ++v) keys[v] = load(columns + i * kKeyTile + 16 * v);
+    for (int r = 0; r < kRows; ++r) {
+      const Float x = set1(q[r * dim + i]);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = fma(x, keys[v], acc[r][v]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int v = 0; v < kVectors; ++v) store(scores + r * kKeyTile + 16 * v, acc[r][v]);
+}
 
 template <class C>
 struct FloatAttention {
@@ -83,23 +99,6 @@ struct FloatAttention {
 #pragma GCC unroll 16
         for (int k = 0; k < 16; ++k) store(s.key_columns.data() + (i + k) * kKeyTile + j, block[k]);
       }
-  }
-
-  template <int kRows, int kVectors>
-  static void score_tile(const float* columns, const float* q, int64_t dim, float* scores) {
-    Float acc[kRows][kVectors];
-    for (auto& row : acc)
-      for (Float& x : row) x = set1(0.0f);
-    for (int64_t i = 0; i < dim; ++i) {
-      Float keys[kVectors];
-      for (int v = 0; v < kVectors; ++v) keys[v] = load(columns + i * kKeyTile + 16 * v);
-      for (int r = 0; r < kRows; ++r) {
-        const Float x = set1(q[r * dim + i]);
-        for (int v = 0; v < kVectors; ++v) acc[r][v] = fma(x, keys[v], acc[r][v]);
-      }
-    }
-    for (int r = 0; r < kRows; ++r)
-      for (int v = 0; v < kVectors; ++v) store(scores + r * kKeyTile + 16 * v, acc[r][v]);
   }
 
   template <int kRows, int kVectors>

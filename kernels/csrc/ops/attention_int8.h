@@ -14,7 +14,6 @@
 #include <algorithm>
 
 #include "ops/attention_unit.h"
-#include "ops/product.h"
 
 namespace llmrt::LLMRT_ISA {
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "llmrt_cpu.h"
@@ -32,6 +33,13 @@ struct AttentionUnit {
 // Asks for a line of keys, values or scales, into the second cache: few lines can be on their way to the first one at a
 // time, too few for as long as memory takes, and from the second they come as fast as they are multiplied.
 inline void ask_for_line(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+// Calls body.operator()<kSize>(first) for tiles that cover [first, count): whole ones, then what is left.
+template <int kSize, class Body>
+inline void for_tiles(int64_t count, Body&& body, int64_t first = 0) {
+  for (; first + kSize <= count; first += kSize) body.template operator()<kSize>(first);
+  if constexpr (kSize > 1) for_tiles<kSize - 1>(count, std::forward<Body>(body), first);
+}
 
 inline int64_t whole_sixteens(int64_t n) { return (n + 15) / 16 * 16; }
 

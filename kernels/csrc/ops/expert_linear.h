@@ -60,14 +60,8 @@ inline void expert_linear(const llmrt_expert_linear_args& a, Context& context) {
     const int64_t first = part * kWideBlocks, end = std::min(blocks, first + kWideBlocks);
     const int64_t pairs = a.routing.starts[e], next = a.routing.starts[e + 1];
     const Panel panel(a.x, a.weight, e * size + first * 16, end - first, pairs, next);
-    for_token_tiles(pairs, next, [&]<int kTokens, int kBlocks>(int64_t pair) {
-      const auto tile = [&]<int kNow>(int64_t block) {
-        Float result[kNow][kTokens];
-        product<kNow>(a.x, pair, panel, e * size + block * 16, result);
-        for (int b = 0; b < kNow; ++b)
-          for (int t = 0; t < kTokens; ++t) store(a.products + (pair + t) * size + (block + b) * 16, result[b][t]);
-      };
-      for_tiles<kBlocks>(end, tile, first);
+    panel.for_tiles_of_tokens([&](int64_t pair, int64_t count) {
+      panel.multiply(pair, count, e * size + first * 16, end - first, a.products + pair * size + first * 16, size);
     });
   });
   context.barrier();

@@ -25,16 +25,19 @@ inline void normalize(float* head, const float* weight, int64_t dim, Float mean,
 }
 
 // Rotates head `head` of token `t`, one of queries, then keys, then values, and puts it where it belongs.
-template <class C, class Args>
+template <class Args>
 inline void finish_head(const Args& a, int64_t head, int64_t t, float* x) {
   const int64_t dim = a.cache.head_dim, kv_heads = a.cache.kv_heads, keys = a.heads, values = a.heads + kv_heads;
   if (head < values) rotate(x, a.cos_sin + a.positions[t] * dim, dim / 2);
-  if (head < keys)
+  if (head < keys) {
     std::copy_n(x, dim, a.q + (t * a.heads + head) * dim);
-  else if (head < values)
-    C::write_key(a.cache, a.slot_mapping[t], head - keys, x);
-  else
-    C::write_value(a.cache, a.slot_mapping[t], head - values, x);
+    return;
+  }
+  with_cache(a.cache.dtype, [&](auto type) {
+    using C = decltype(type);
+    head < values ? C::write_key(a.cache, a.slot_mapping[t], head - keys, x)
+                  : C::write_value(a.cache, a.slot_mapping[t], head - values, x);
+  });
 }
 
 }  // namespace llmrt::LLMRT_ISA

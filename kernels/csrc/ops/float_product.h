@@ -55,7 +55,7 @@ struct Multiplier<Bf16, Bf16> {
 
 // kTokens tokens from `token` on, the 16 rows of `block`.
 template <class Activation, class Weight, int kTokens>
-inline void float_tile(const llmrt_activations& x, int64_t token, const llmrt_matrix& matrix, int64_t block,
+[[gnu::noinline]] void float_tile(const llmrt_activations& x, int64_t token, const llmrt_matrix& matrix, int64_t block,
                        Float* result) {
   using M = Multiplier<Activation, Weight>;
   using Value = typename Activation::Value;

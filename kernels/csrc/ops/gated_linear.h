@@ -17,27 +17,17 @@ inline void gated_group(const llmrt_activations& x, const llmrt_weight& weight, 
                         int64_t activation = LLMRT_SILU, const float* delta = nullptr) {
   const int64_t first = g * y.group, count = std::min(y.group, size - first), row = first_row + 2 * first;
   const Panel panel(x, weight, row, count / 8, token, end);
-  for_token_tiles(token, end, [&]<int kTokens, int kBlocks>(int64_t at) {
-    float values[kTokens][kMaxGroup];
-    for_tiles<kBlocks>(count / 16, [&]<int kNow>(int64_t block) {
-      Float gate[kNow][kTokens];
-      product<kNow>(x, at, panel, row + 16 * block, gate);
-      add_delta<kNow>(delta, 2 * size, at, first + 16 * block, gate);
-      for (int b = 0; b < kNow; ++b)
-        for (int t = 0; t < kTokens; ++t) store(values[t] + 16 * (block + b), gate[b][t]);
-    });
-    for (float* gate : values) activate(gate, count, activation);
-    for_tiles<kBlocks>(count / 16, [&]<int kNow>(int64_t block) {
-      Float up[kNow][kTokens];
-      product<kNow>(x, at, panel, row + count + 16 * block, up);
-      add_delta<kNow>(delta, 2 * size, at, size + first + 16 * block, up);
-      for (int b = 0; b < kNow; ++b)
-        for (int t = 0; t < kTokens; ++t) {
-          float* value = values[t] + 16 * (block + b);
-          store(value, mul(load(value), up[b][t]));
-        }
-    });
-    for (int t = 0; t < kTokens; ++t) write_group(values[t], count, y, at + t, g);
+  panel.for_tiles_of_tokens([&](int64_t at, int64_t tokens) {
+    float gates[kMostTokens][kMaxGroup], ups[kMostTokens][kMaxGroup];
+    panel.multiply(at, tokens, row, count / 16, gates[0], kMaxGroup);
+    add_delta(delta, 2 * size, at, tokens, first, count, gates[0], kMaxGroup);
+    for (int64_t t = 0; t < tokens; ++t) activate(gates[t], count, activation);
+    panel.multiply(at, tokens, row + count, count / 16, ups[0], kMaxGroup);
+    add_delta(delta, 2 * size, at, tokens, size + first, count, ups[0], kMaxGroup);
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t i = 0; i < count; i += 16) store(gates[t] + i, mul(load(gates[t] + i), load(ups[t] + i)));
+      write_group(gates[t], count, y, at + t, g);
+    }
   });
 }
 

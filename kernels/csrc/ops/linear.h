@@ -9,26 +9,25 @@
 
 namespace llmrt::LLMRT_ISA {
 
-// The 16 columns from `row` on of y's row `token`; those past its end are left out.
-inline void write_result(const llmrt_linear_args& a, int64_t token, int64_t row, Float result) {
-  const int64_t rows = a.weight.rows, at = token * rows + row;
-  if (row + 16 <= rows) return store(a.y + at, a.residual ? add(result, load(a.residual + at)) : result);
-  float values[16];
-  store(values, result);
-  for (int64_t i = 0; row + i < rows; ++i) a.y[at + i] = values[i] + (a.residual ? a.residual[at + i] : 0.0f);
+// The `count` columns from `row` on of y's row `token`, from the whole blocks at `results`.
+inline void write_results(const llmrt_linear_args& a, int64_t token, int64_t row, int64_t count, const float* results) {
+  const int64_t at = token * a.weight.rows + row;
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const Float result = load(results + i);
+    store(a.y + at + i, a.residual ? add(result, load(a.residual + at + i)) : result);
+  }
+  for (; i < count; ++i) a.y[at + i] = results[i] + (a.residual ? a.residual[at + i] : 0.0f);
 }
 
-// Blocks [begin, end) of 16 rows, for all tokens.
+// Blocks [begin, end) of 16 rows, as many as a tile has at most, for all tokens.
 inline void linear_panel(const llmrt_linear_args& a, int64_t begin, int64_t end) {
-  const Panel panel(a.x, a.weight, begin * 16, end - begin, 0, a.tokens);
-  for_token_tiles(0, a.tokens, [&]<int kTokens, int kBlocks>(int64_t token) {
-    const auto tile = [&]<int kNow>(int64_t block) {
-      Float result[kNow][kTokens];
-      product<kNow>(a.x, token, panel, block * 16, result);
-      for (int b = 0; b < kNow; ++b)
-        for (int t = 0; t < kTokens; ++t) write_result(a, token + t, (block + b) * 16, result[b][t]);
-    };
-    for_tiles<kBlocks>(end, tile, begin);
+  const int64_t row = begin * 16, count = std::min(end * 16, a.weight.rows) - row;
+  const Panel panel(a.x, a.weight, row, end - begin, 0, a.tokens);
+  panel.for_tiles_of_tokens([&](int64_t token, int64_t tokens) {
+    float results[kMostTokens][16 * kWideBlocks];
+    panel.multiply(token, tokens, row, end - begin, results[0], 16 * kWideBlocks);
+    for (int64_t t = 0; t < tokens; ++t) write_results(a, token + t, row, count, results[t]);
   });
 }
 

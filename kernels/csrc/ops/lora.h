@@ -59,6 +59,8 @@ inline llmrt_activations shrunk_by(const llmrt_lora_args& a, const Adapted& adap
   return {values, nullptr, nullptr, nullptr, a.table[adapter].pieces[piece].a.rows, 16, LLMRT_FP32};
 }
 
+inline llmrt_weight weight_of(const llmrt_matrix& matrix) { return {{matrix}, 1, matrix.rows, nullptr}; }
+
 // y begins as the residual; `wide` gets the rows of x that have an adapter, in their order.
 inline void begin_lora(const llmrt_lora_args& a, const Adapted& adapted, Context& context) {
   const int64_t total = a.tokens + static_cast<int64_t>(adapted.tokens.size());
@@ -83,28 +85,28 @@ inline void lora(const llmrt_lora_args& a, Context& context) {
   context.barrier();
   share_blocks(a, adapted, &llmrt_low_rank::a, 1, context, [&](int64_t i, int64_t p, int64_t block) {
     const llmrt_activations h = shrunk_by(a, adapted, i, p);
+    const llmrt_weight weight = weight_of(a.table[i].pieces[p].a);
     const int64_t first = adapted.starts[i];
-    const auto tile = [&]<int kTokens>(int64_t row) {
-      Float result[1][kTokens];
-      product_tile<1>(a.wide, row, a.table[i].pieces[p].a, block, result);
-      for (int t = 0; t < kTokens; ++t) store(row_of<float>(h, row - first + t) + 16 * block, result[0][t]);
-    };
-    for_tiles(adapted.starts[i + 1], tile, first);
+    const Panel panel(a.wide, weight, 16 * block, 1, first, adapted.starts[i + 1]);
+    panel.for_tiles_of_tokens([&](int64_t row, int64_t rows) {
+      panel.multiply(row, rows, 16 * block, 1, row_of<float>(h, row - first) + 16 * block, stride_of<float>(h));
+    });
   });
   context.barrier();
   share_blocks(a, adapted, &llmrt_low_rank::b, 8, context, [&](int64_t i, int64_t p, int64_t block) {
     const llmrt_activations h = shrunk_by(a, adapted, i, p);
     const llmrt_low_rank& piece = a.table[i].pieces[p];
+    const llmrt_weight weight = weight_of(piece.b);
     const int64_t* tokens = adapted.tokens.data() + adapted.starts[i];
-    const auto tile = [&]<int kTokens>(int64_t row) {
-      Float result[1][kTokens];
-      product_tile<1>(h, row, piece.b, block, result);
-      for (int t = 0; t < kTokens; ++t) {
+    const Panel panel(h, weight, 16 * block, 1, 0, adapted.starts[i + 1] - adapted.starts[i]);
+    panel.for_tiles_of_tokens([&](int64_t row, int64_t rows) {
+      float results[kMostTokens][16];
+      panel.multiply(row, rows, 16 * block, 1, results[0], 16);
+      for (int64_t t = 0; t < rows; ++t) {
         float* y = a.y + tokens[row + t] * a.rows + piece.start + 16 * block;
-        store(y, add(load(y), result[0][t]));
+        store(y, add(load(y), load(results[t])));
       }
-    };
-    for_tiles(adapted.starts[i + 1] - adapted.starts[i], tile);
+    });
   });
 }
 

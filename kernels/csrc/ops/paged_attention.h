@@ -37,16 +37,32 @@ inline void write_quotient(const float* sums, int64_t dim, float* out) {
   for (int64_t i = 0; i < dim; i += 16) store(out + i, mul(load(sums + i), inverse));
 }
 
+// How attention is computed on one type of cache.
+struct OnCache {
+  void (*load_queries)(const llmrt_paged_attention_args&, const AttentionUnit&, AttentionScratch&);
+  void (*attend)(const llmrt_paged_attention_args&, const AttentionUnit&, AttentionScratch&);
+};
+
+inline OnCache on_cache(int64_t dtype) {
+  OnCache on;
+  with_cache(dtype, [&](auto type) {
+    using C = decltype(type);
+    using Attention = std::conditional_t<C::kInt8, Int8Attention, FloatAttention<C>>;
+    on = {load_queries<Attention>, attend<Attention>};
+  });
+  return on;
+}
+
 // ---- Prompts
 
-template <class Cache>
-inline void attend_prompt(const llmrt_paged_attention_args& a, const Walk& walk, int64_t kv_head, AttentionScratch& s) {
+inline void attend_prompt(const llmrt_paged_attention_args& a, const OnCache& on, const Walk& walk, int64_t kv_head,
+                          AttentionScratch& s) {
   const int64_t dim = a.cache.head_dim, size = dim + 16, rows = walk.unit.queries * group_of(a);
-  load_queries<Cache>(a, walk.chunk(0, kv_head, 1), s);
+  on.load_queries(a, walk.chunk(0, kv_head, 1), s);
   s.joined.assign(rows * size, 0.0f);
   s.joined_most.assign(rows, kNoneSeen);
   for (int64_t i = 0; i < walk.chunks; ++i) {
-    attend<Cache>(a, walk.chunk(i, kv_head, 1), s);
+    on.attend(a, walk.chunk(i, kv_head, 1), s);
     for (int64_t r = 0; r < rows; ++r)
       join(s.joined.data() + r * size, s.joined_most[r], s.sums.data() + r * size, s.most[r], size);
   }
@@ -55,12 +71,11 @@ inline void attend_prompt(const llmrt_paged_attention_args& a, const Walk& walk,
 }
 
 // The longest walks, the last queries of a prompt, come first, so that no thread ends long after the others.
-template <class Cache>
-inline void attend_prompts(const llmrt_paged_attention_args& a, const Walks& walks, Context& context,
+inline void attend_prompts(const llmrt_paged_attention_args& a, const OnCache& on, const Walks& walks, Context& context,
                            AttentionScratch& s) {
   const int64_t kv_heads = a.cache.kv_heads, count = static_cast<int64_t>(walks.prompts.size());
   context.deal(count * kv_heads, [&](int64_t at) {
-    attend_prompt<Cache>(a, walks.prompts[count - 1 - at / kv_heads], at % kv_heads, s);
+    attend_prompt(a, on, walks.prompts[count - 1 - at / kv_heads], at % kv_heads, s);
   });
 }
 
@@ -75,13 +90,12 @@ struct Pieces {
 };
 
 // Chunks [begin, end) of a walk, for some of its kv heads; `first` is its first query.
-template <class Cache>
-inline void attend_chunks(const llmrt_paged_attention_args& a, const Walk& walk, int64_t first, int64_t first_head,
-                          int64_t kv_heads, int64_t begin, int64_t end, AttentionScratch& s) {
+inline void attend_chunks(const llmrt_paged_attention_args& a, const OnCache& on, const Walk& walk, int64_t first,
+                          int64_t first_head, int64_t kv_heads, int64_t begin, int64_t end, AttentionScratch& s) {
   const int64_t size = a.cache.head_dim + 16, group = group_of(a), rows = walk.unit.queries * group;
-  load_queries<Cache>(a, walk.chunk(begin, first_head, kv_heads), s);
+  on.load_queries(a, walk.chunk(begin, first_head, kv_heads), s);
   for (int64_t chunk = begin; chunk < end; ++chunk) {
-    attend<Cache>(a, walk.chunk(chunk, first_head, kv_heads), s);
+    on.attend(a, walk.chunk(chunk, first_head, kv_heads), s);
     for (int64_t r = 0; r < kv_heads * rows; ++r) {
       const Pieces pieces(a, first + r % rows / group, (first_head + r / rows) * group + r % group);
       std::copy_n(s.sums.data() + r * size, size, pieces.sums + chunk * size);
@@ -92,8 +106,8 @@ inline void attend_chunks(const llmrt_paged_attention_args& a, const Walk& walk,
 
 // A thread has a stretch of chunks, and takes all kv heads of one together, for they are neighbours in memory. Where
 // chunks are few they are shared out head by head.
-template <class Cache>
-inline void attend_few(const llmrt_paged_attention_args& a, const Walks& walks, Context& context, AttentionScratch& s) {
+inline void attend_few(const llmrt_paged_attention_args& a, const OnCache& on, const Walks& walks, Context& context,
+                       AttentionScratch& s) {
   int64_t total = 0;
   for (const Walk& walk : walks.few) total += walk.chunks;
   const int64_t parts = total < 8 * context.threads ? a.cache.kv_heads : 1, together = a.cache.kv_heads / parts;
@@ -103,7 +117,7 @@ inline void attend_few(const llmrt_paged_attention_args& a, const Walks& walks, 
       if (before >= end) break;
       for (int64_t part = 0; part < parts; ++part, before += walk.chunks) {
         const int64_t first = std::max<int64_t>(begin - before, 0), last = std::min(end - before, walk.chunks);
-        if (first < last) attend_chunks<Cache>(a, walk, query, part * together, together, first, last, s);
+        if (first < last) attend_chunks(a, on, walk, query, part * together, together, first, last, s);
       }
       query += walk.unit.queries;
     }
@@ -124,15 +138,12 @@ inline void paged_attention(const llmrt_paged_attention_args& a, Context& contex
   static thread_local AttentionScratch scratch;
   static thread_local Walks walks;
   walks.find(a);
-  with_cache(a.cache.dtype, [&](auto type) {
-    using C = decltype(type);
-    using Cache = std::conditional_t<C::kInt8, Int8Attention, FloatAttention<C>>;
-    if (!walks.prompts.empty()) {
-      attend_prompts<Cache>(a, walks, context, scratch);
-      context.barrier();
-    }
-    attend_few<Cache>(a, walks, context, scratch);
-  });
+  const OnCache on = on_cache(a.cache.dtype);
+  if (!walks.prompts.empty()) {
+    attend_prompts(a, on, walks, context, scratch);
+    context.barrier();
+  }
+  attend_few(a, on, walks, context, scratch);
   context.barrier();
   context.share(static_cast<int64_t>(walks.queries.size()) * a.heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) join_pieces(a, walks, i / a.heads, i % a.heads);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,8 @@ inline const llmrt_matrix& piece_of(const llmrt_weight& weight, int64_t& row) {
   return *piece;
 }
 
+constexpr int kMostTokens = std::max(kTileTokens, kWideTokens);  // of a tile
+
 // Most tiles of so many tokens find their weights in the cache, where it counts how little a product has to do for each.
 inline bool are_many(int64_t tokens) { return tokens > 2 * kTileTokens; }
 
@@ -29,12 +32,24 @@ inline bool are_many(int64_t tokens) { return tokens > 2 * kTileTokens; }
 class Panel {
  public:
   Panel(const llmrt_activations& x, const llmrt_weight& weight, int64_t row, int64_t blocks, int64_t first, int64_t end)
-      : weight(weight), row_(row), first_(first), block_lines_(x.columns / kInnerColumns * kMostUnpackedLines) {
-    if (x.dtype != LLMRT_INT8 || !are_many(end - first)) return;
+      : x(x), weight(weight), row_(row), first_(first), end_(end),
+        block_lines_(x.columns / kInnerColumns * kMostUnpackedLines) {
+    if (x.dtype != LLMRT_INT8 || !has_many()) return;
     static thread_local std::vector<Line> memory;
     memory.resize(std::max<size_t>(memory.size(), blocks * block_lines_));
     unpacked_ = memory.data();
   }
+
+  // Calls body(first token, tokens) for tiles that cover all tokens: whole ones, then what is left.
+  template <class Body>
+  void for_tiles_of_tokens(Body body) const {
+    const int64_t most = has_many() ? kWideTokens : kTileTokens;
+    for (int64_t token = first_; token < end_; token += most) body(token, std::min(most, end_ - token));
+  }
+
+  // Results of one tile's tokens for `blocks` blocks of 16 rows from `row` on, bias included, to `out`, whose rows are
+  // `stride` apart. Rows past the weight's last are 0.
+  void multiply(int64_t token, int64_t tokens, int64_t row, int64_t blocks, float* out, int64_t stride) const;
 
   // Calls body with the rows of such a type from `row` on as a tile of kTokens tokens is to read them. Few tokens have
   // tiles of one block.
@@ -48,13 +63,16 @@ class Panel {
     if constexpr (kTokens <= kWideTokens) body(unpacked);
   }
 
+  const llmrt_activations& x;
   const llmrt_weight& weight;
 
  private:
   struct alignas(64) Line {
     uint8_t bytes[64];
   };
-  const int64_t row_, first_, block_lines_;
+  bool has_many() const { return are_many(end_ - first_); }
+
+  const int64_t row_, first_, end_, block_lines_;
   Line* unpacked_ = nullptr;
 };
 
@@ -73,55 +91,61 @@ inline void product_tile(const llmrt_activations& x, int64_t token, const llmrt_
   }
 }
 
-// Results of kTokens tokens for kBlocks blocks of 16 rows from `row` on, bias included. Rows past the weight's last are 0.
+// Of kTokens tokens from `token` on, kBlocks blocks of rows from `row` on, as Panel::multiply has them.
 template <int kBlocks, int kTokens>
-inline void product(const llmrt_activations& x, int64_t token, const Panel& panel, int64_t row,
-                    Float (*result)[kTokens]) {
+[[gnu::noinline]] void product(const Panel& panel, int64_t token, int64_t row, float* out, int64_t stride) {
+  const llmrt_activations& x = panel.x;
   const llmrt_weight& weight = panel.weight;
   int64_t at = row;
   const llmrt_matrix& piece = piece_of(weight, at);
-  if (kBlocks > 1 && at + 16 * (kBlocks - 1) >= piece.rows) {  // the blocks are of two pieces
-    for (int b = 0; b < kBlocks; ++b) product<1>(x, token, panel, row + 16 * b, result + b);
-    return;
-  }
+  if constexpr (kBlocks > 1)
+    if (at + 16 * (kBlocks - 1) >= piece.rows) {  // the blocks are of two pieces
+      for (int b = 0; b < kBlocks; ++b) product<1, kTokens>(panel, token, row + 16 * b, out + 16 * b, stride);
+      return;
+    }
+  Float result[kBlocks][kTokens];
   const bool nested = with_form(piece.dtype, [&]<class Form>() {
     panel.read<kBlocks, kTokens>(StoredRows<Form>(piece, x.columns, at / 16), row, token, [&](const auto& rows) {
       nested_tile<kBlocks>(x, token, rows, result);
     });
   });
   if (!nested) product_tile<kBlocks>(x, token, piece, at / 16, result);
-  if (weight.bias == nullptr) return;
   for (int b = 0; b < kBlocks; ++b) {
     float bias[16] = {};
-    for (int64_t i = 0, from = row + 16 * b; i < 16 && from + i < weight.rows; ++i) bias[i] = weight.bias[from + i];
-    for (Float& r : result[b]) r = add(r, load(bias));
+    const int64_t from = row + 16 * b;
+    for (int64_t i = 0; weight.bias != nullptr && i < 16 && from + i < weight.rows; ++i) bias[i] = weight.bias[from + i];
+    for (int t = 0; t < kTokens; ++t)
+      store(out + t * stride + 16 * b, weight.bias != nullptr ? add(result[b][t], load(bias)) : result[b][t]);
   }
 }
 
-// Adds the columns from `column` on, 16 a block, of `delta` [T, columns], if there is one.
-template <int kBlocks, int kTokens>
-inline void add_delta(const float* delta, int64_t columns, int64_t token, int64_t column, Float (*result)[kTokens]) {
+using Product = void (*)(const Panel&, int64_t token, int64_t row, float* out, int64_t stride);
+
+// Those of 1, 2 and so on tokens.
+template <int kBlocks, int... kBefore>
+constexpr std::array<Product, sizeof...(kBefore)> products(std::integer_sequence<int, kBefore...>) {
+  return {product<kBlocks, kBefore + 1>...};
+}
+
+// The tiles are compiled once, not for each op: of an op nothing is of a tile's size.
+inline void Panel::multiply(int64_t token, int64_t tokens, int64_t row, int64_t blocks, float* out, int64_t stride) const {
+  static constexpr auto kNarrow = products<1>(std::make_integer_sequence<int, kMostTokens>{});
+  static constexpr auto kWide = products<kWideBlocks>(std::make_integer_sequence<int, kWideTokens>{});
+  int64_t b = 0;
+  if (has_many())
+    for (; b + kWideBlocks <= blocks; b += kWideBlocks) kWide[tokens - 1](*this, token, row + 16 * b, out + 16 * b, stride);
+  for (; b < blocks; ++b) kNarrow[tokens - 1](*this, token, row + 16 * b, out + 16 * b, stride);
+}
+
+// Adds `count` columns, whole blocks of 16, from `column` on of `delta` [T, columns], if there is one.
+inline void add_delta(const float* delta, int64_t columns, int64_t token, int64_t tokens, int64_t column, int64_t count,
+                      float* out, int64_t stride) {
   if (delta == nullptr) return;
-  for (int b = 0; b < kBlocks; ++b)
-    for (int t = 0; t < kTokens; ++t)
-      result[b][t] = add(result[b][t], load(delta + (token + t) * columns + column + 16 * b));
-}
-
-// Calls body.operator()<kTokens>(first token) for tiles that cover all tokens: whole ones, then what is left.
-template <int kTokens = kTileTokens, class Body>
-inline void for_tiles(int64_t tokens, Body&& body, int64_t token = 0) {
-  for (; token + kTokens <= tokens; token += kTokens) body.template operator()<kTokens>(token);
-  if constexpr (kTokens > 1) for_tiles<kTokens - 1>(tokens, std::forward<Body>(body), token);
-}
-
-// Calls body.operator()<kTokens, kBlocks>(first token) for tiles of the tokens [token, end); kBlocks blocks of rows are to
-// be computed at a time.
-template <class Body>
-inline void for_token_tiles(int64_t token, int64_t end, Body&& body) {
-  if (are_many(end - token))
-    for_tiles<kWideTokens>(end, [&]<int kTokens>(int64_t t) { body.template operator()<kTokens, kWideBlocks>(t); }, token);
-  else
-    for_tiles<kTileTokens>(end, [&]<int kTokens>(int64_t t) { body.template operator()<kTokens, 1>(t); }, token);
+  for (int64_t t = 0; t < tokens; ++t)
+    for (int64_t i = 0; i < count; i += 16) {
+      float* at = out + t * stride + i;
+      store(at, add(load(at), load(delta + (token + t) * columns + column + i)));
+    }
 }
 
 }  // namespace llmrt::LLMRT_ISA

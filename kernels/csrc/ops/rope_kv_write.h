@@ -16,8 +16,7 @@ inline void normalize_heads(const float* x, const float* weight, int64_t size, f
   normalize(y, weight, size, set1(0.0f), set1(inverse_rms(x, size, eps)));
 }
 
-template <class C>
-inline void rope_kv_write_of(const llmrt_rope_kv_write_args& a, Context& context) {
+inline void rope_kv_write(const llmrt_rope_kv_write_args& a, Context& context) {
   static thread_local std::vector<float> heads;
   const int64_t dim = a.cache.head_dim, kv_heads = a.cache.kv_heads, count = a.heads + 2 * kv_heads;
   const int64_t queries = a.heads * dim, keys = kv_heads * dim;
@@ -28,13 +27,9 @@ inline void rope_kv_write_of(const llmrt_rope_kv_write_args& a, Context& context
       normalize_heads(x, a.q_norm, queries, a.norm_eps, heads.data());
       normalize_heads(x + queries, a.k_norm, keys, a.norm_eps, heads.data() + queries);
       std::copy_n(x + queries + keys, keys, heads.data() + queries + keys);
-      for (int64_t head = 0; head < count; ++head) finish_head<C>(a, head, t, heads.data() + head * dim);
+      for (int64_t head = 0; head < count; ++head) finish_head(a, head, t, heads.data() + head * dim);
     }
   });
-}
-
-inline void rope_kv_write(const llmrt_rope_kv_write_args& a, Context& context) {
-  with_cache(a.cache.dtype, [&](auto cache) { rope_kv_write_of<decltype(cache)>(a, context); });
 }
 
 }  // namespace llmrt::LLMRT_ISA

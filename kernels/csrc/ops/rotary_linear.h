@@ -20,34 +20,23 @@ inline void normalize_head(const llmrt_rotary_linear_args& a, int64_t head, floa
   normalize(x, weight + (key < 0 ? head : key) * dim, dim, set1(mean), set1(inverse_deviation(x, dim, mean, a.norm_eps)));
 }
 
-template <class C>
-inline void rotary_linear_of(const llmrt_rotary_linear_args& a, Context& context) {
+inline void rotary_linear(const llmrt_rotary_linear_args& a, Context& context) {
   static thread_local std::vector<float> values;  // [tokens of a tile, D]
   const int64_t dim = a.cache.head_dim;
   context.share(a.heads + 2 * a.cache.kv_heads, 1, [&](int64_t begin, int64_t end) {
+    values.resize(kMostTokens * dim);
     for (int64_t head = begin; head < end; ++head) {
       const Panel panel(a.x, a.weight, head * dim, dim / 16, 0, a.tokens);
-      for_token_tiles(0, a.tokens, [&]<int kTokens, int kBlocks>(int64_t token) {
-        values.resize(kTokens * dim);
-        for_tiles<kBlocks>(dim / 16, [&]<int kNow>(int64_t block) {
-          Float result[kNow][kTokens];
-          const int64_t row = head * dim + 16 * block;
-          product<kNow>(a.x, token, panel, row, result);
-          add_delta<kNow>(a.delta, a.weight.rows, token, row, result);
-          for (int b = 0; b < kNow; ++b)
-            for (int t = 0; t < kTokens; ++t) store(values.data() + t * dim + 16 * (block + b), result[b][t]);
-        });
-        for (int t = 0; t < kTokens; ++t) {
+      panel.for_tiles_of_tokens([&](int64_t token, int64_t tokens) {
+        panel.multiply(token, tokens, head * dim, dim / 16, values.data(), dim);
+        add_delta(a.delta, a.weight.rows, token, tokens, head * dim, dim, values.data(), dim);
+        for (int64_t t = 0; t < tokens; ++t) {
           normalize_head(a, head, values.data() + t * dim);
-          finish_head<C>(a, head, token + t, values.data() + t * dim);
+          finish_head(a, head, token + t, values.data() + t * dim);
         }
       });
     }
   });
-}
-
-inline void rotary_linear(const llmrt_rotary_linear_args& a, Context& context) {
-  with_cache(a.cache.dtype, [&](auto cache) { rotary_linear_of<decltype(cache)>(a, context); });
 }
 
 }  // namespace llmrt::LLMRT_ISA
