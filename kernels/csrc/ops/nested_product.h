@@ -18,7 +18,8 @@ namespace llmrt::LLMRT_ISA {
 
 // kTokens tokens from `token` on, kBlocks blocks of 16 rows.
 template <int kBlocks, class Rows, int kTokens>
-[[gnu::noinline]] void nested_tile(const llmrt_activations& codes, int64_t token, const Rows& rows, Float (*result)[kTokens]) {
+[[gnu::noinline]] void nested_tile(const llmrt_activations& codes, int64_t token, const Rows& rows,
+                                   Float (*result)[kTokens]) {
   using Form = typename Rows::Form;
   const int64_t groups = groups_of(codes), stride = stride_of<int8_t>(codes);
   const int8_t* x = row_of<int8_t>(codes, token);

@@ -104,12 +104,16 @@ template <int kBlocks, int kTokens>
       return;
     }
   Float result[kBlocks][kTokens];
-  const bool nested = with_form(piece.dtype, [&]<class Form>() {
-    panel.read<kBlocks, kTokens>(StoredRows<Form>(piece, x.columns, at / 16), row, token, [&](const auto& rows) {
-      nested_tile<kBlocks>(x, token, rows, result);
+  if constexpr (kOnlyBf16) {
+    for (int b = 0; b < kBlocks; ++b) float_tiles<Bf16, Bf16, kTokens>(x, token, piece, at / 16 + b, result[b]);
+  } else {
+    const bool nested = with_form(piece.dtype, [&]<class Form>() {
+      panel.read<kBlocks, kTokens>(StoredRows<Form>(piece, x.columns, at / 16), row, token, [&](const auto& rows) {
+        nested_tile<kBlocks>(x, token, rows, result);
+      });
     });
-  });
-  if (!nested) product_tile<kBlocks>(x, token, piece, at / 16, result);
+    if (!nested) product_tile<kBlocks>(x, token, piece, at / 16, result);
+  }
   for (int b = 0; b < kBlocks; ++b) {
     float bias[16] = {};
     const int64_t from = row + 16 * b;

@@ -7,6 +7,13 @@
 
 namespace llmrt::LLMRT_ISA {
 
+// Whether there is an instruction for it. Other products are not compiled then: see isa/avx512_bf16.cpp.
+#if defined(__AVX512BF16__)
+constexpr bool kOnlyBf16 = true;
+#else
+constexpr bool kOnlyBf16 = false;
+#endif
+
 inline Float first_bf16(Int pairs) { return as_float(shift_left(pairs, 16)); }
 inline Float second_bf16(Int pairs) { return as_float(mask(pairs, static_cast<int32_t>(0xffff0000))); }
 
