@@ -26,16 +26,13 @@ def expected_row(
 ) -> Tensor:
     """One query [H, D] at ``position`` over all keys [L, KVH, D] of its request, in float64."""
     first = 0 if window is None else max(0, position - window + 1)
-    group = q.shape[0] // k.shape[1]
-    rows = []
-    for head in range(q.shape[0]):
-        keys, values = (t[first : position + 1, head // group].double() for t in (k, v))
-        scores = keys @ q[head].double() * scale
-        scores = cap * (scores / cap).tanh() if cap else scores
-        if slopes is not None:
-            scores += slopes[head].double() * torch.arange(first - position, 1)
-        rows.append(scores.softmax(0) @ values)
-    return torch.stack(rows)
+    keys, values = (t[first : position + 1].double() for t in (k, v))
+    scores = torch.einsum("hgd,lhd->hgl", q.double().unflatten(0, (k.shape[1], -1)), keys).flatten(0, 1) * scale
+    scores = cap * (scores / cap).tanh() if cap else scores
+    if slopes is not None:
+        scores += slopes.double().unsqueeze(1) * torch.arange(first - position, 1)
+    by_group = scores.softmax(1).unflatten(0, (k.shape[1], -1))
+    return torch.einsum("hgl,lhd->hgd", by_group, values).flatten(0, 1)
 
 
 @dataclass
@@ -89,8 +86,8 @@ class Problem:
         """Pages [blocks, KVH, block, D] that hold ``rows`` of each request, ``fill`` where nothing was written."""
         pages = torch.full((self.num_blocks, rows[0].shape[1], self.block, *rows[0].shape[2:]), fill)
         for table, of_request in zip(self.tables, rows, strict=True):
-            for p, row in enumerate(of_request):
-                pages[table[p // self.block], :, p % self.block] = row
+            p = torch.arange(len(of_request))
+            pages[torch.tensor(table)[p // self.block], :, p % self.block] = of_request
         return pages
 
     def indices(self) -> tuple[Tensor, Tensor, Tensor]:
