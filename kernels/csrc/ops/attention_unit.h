@@ -12,6 +12,7 @@
 #include "llmrt_cpu.h"
 #include "ops/cache.h"
 #include "ops/math.h"
+#include "ops/stream.h"
 
 namespace llmrt::LLMRT_ISA {
 
@@ -29,10 +30,6 @@ struct AttentionUnit {
   int64_t first_position;        // of the first of them
   int64_t begin_key, end_key;
 };
-
-// Asks for a line of keys, values or scales, into the second cache: few lines can be on their way to the first one at a
-// time, too few for as long as memory takes, and from the second they come as fast as they are multiplied.
-inline void ask_for_line(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 // Calls body.operator()<kSize>(first) for tiles that cover [first, count): whole ones, then what is left.
 template <int kSize, class Body>

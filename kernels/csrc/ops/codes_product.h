@@ -20,6 +20,7 @@ struct Codes;
 template <>
 struct Codes<4> {
   static constexpr int kBytesPerColumn = 8;  // for 16 rows
+  static constexpr int kFastTokens = 2;  // so many are multiplied as fast as lines come from the second cache
   static constexpr int32_t kZero = 8;
   static void read(const uint8_t* w, Bytes& first, Bytes& second) {
     const Bytes line = load_bytes(w);
@@ -32,6 +33,7 @@ struct Codes<4> {
 template <>
 struct Codes<8> {
   static constexpr int kBytesPerColumn = 16;
+  static constexpr int kFastTokens = 6;
   static constexpr int32_t kZero = 128;
   static void read(const uint8_t* w, Bytes& first, Bytes& second) {
     first = load_bytes(w);
@@ -89,7 +91,7 @@ template <int kBits, bool kAffine, int kBlocks, int kTokens>
     for (int64_t k = 0; k < codes.group; k += 8, w += 8 * C::kBytesPerColumn, x += 8) {
       Bytes first[kBlocks], second[kBlocks];
       for (int b = 0; b < kBlocks; ++b) {
-        ask_ahead(w + b * next_block, 8 * C::kBytesPerColumn);
+        ask_ahead<(kTokens > C::kFastTokens)>(w + b * next_block, 8 * C::kBytesPerColumn);
         C::read(w + b * next_block, first[b], second[b]);
       }
       for (int i = 0; i < kSums; ++i) acc[i] = C::dot(acc[i], first[i % kBlocks], x + i / kBlocks * stride);

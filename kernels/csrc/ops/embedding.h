@@ -30,7 +30,7 @@ template <class Form>
 inline void nested_row(const llmrt_embedding_args& a, int64_t id, float* out) {
   const int64_t block = id / 16, row = id % 16, columns = kInnerColumns / Form::kParts;
   for (int64_t g = 0; g * kInnerColumns < a.out_columns; ++g) {
-    const Form form(a.table.data + block * block_bytes<Form>(a.columns), g);
+    const Form form(a.table.data + block * block_bytes<Form>(a.columns), Group{g, static_cast<int>(g % Form::kGroups)});
     const int64_t outer = (block * a.columns + g * kInnerColumns) / Form::kOuterColumns * 16;
     for (int part = 0; part < Form::kParts; ++part) {
       float scales[16], offsets[16] = {};

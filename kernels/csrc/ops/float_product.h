@@ -65,7 +65,7 @@ template <class Activation, class Weight, int kTokens>
   Float sums[kTokens][2];
   for (auto& two : sums) two[0] = two[1] = set1(0.0f);
   for (int64_t k = 0; k < columns; k += M::kCount, w += M::kBytes, values += M::kCount) {
-    ask_ahead(w, M::kBytes);
+    ask_ahead<false>(w, M::kBytes);
     const M multiplier(w);
     for (int t = 0; t < kTokens; ++t) multiplier.add(sums[t], values + t * stride);
   }

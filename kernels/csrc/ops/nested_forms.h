@@ -14,6 +14,12 @@ struct Sums {
   const int32_t *all, *q6_k;
 };
 
+// The at-th 32 columns of a row, and which of their strip's they are.
+struct Group {
+  int64_t at;
+  int in_strip;
+};
+
 // 32 columns of a block of rows, of which a strip has some: where the lower and the upper bits of their codes and their
 // integers are, which strips of 32 columns have none of. A code is read times 2^kShift. Always inlined, for tiles are large
 // and a call in the innermost loop takes longer than the products.
@@ -28,13 +34,11 @@ struct Strip {
   static constexpr bool kAffine = false;
   static constexpr float kSumUnit = 1;  // how many times the sum of codes an offset's sum is
 
-  // The g-th 32 columns of the block at `w`.
-  [[gnu::always_inline]] Strip(const uint8_t* w, int64_t g) {
-    const uint8_t* strip = w + g / kGroups * kLines * 64;
-    const int64_t i = g % kGroups;
-    low = strip + i * kLowLines * 64;
-    upper = strip + (kGroups * kLowLines + i * kUpperLines) * 64;
-    integers = strip + (kLines - 1) * 64 + i * (64 / kGroups);
+  // Those of the block at `w`.
+  [[gnu::always_inline]] Strip(const uint8_t* w, Group g) : strip(w + (g.at - g.in_strip) / kGroups * kLines * 64) {
+    low = strip + g.in_strip * kLowLines * 64;
+    upper = strip + (kGroups * kLowLines + g.in_strip * kUpperLines) * 64;
+    integers = strip + (kLines - 1) * 64 + g.in_strip * (64 / kGroups);
   }
 
   // The codes of the line-th 8 columns of the block that lies `from` bytes on, as two halves of four columns.
@@ -65,7 +69,7 @@ struct Strip {
     else return (bits | code_in<kUpperBits>(upper, row, k) << kLowBits) << kShift;
   }
 
-  const uint8_t *low, *upper, *integers;
+  const uint8_t *strip, *low, *upper, *integers;
 };
 
 // Of a block of 16 rows of so many columns.

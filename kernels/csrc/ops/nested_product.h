@@ -28,7 +28,9 @@ template <int kBlocks, class Rows, int kTokens>
   constexpr int kSums = kTokens * kBlocks, kPartLines = 4 / Form::kParts;
   Float total[kSums];
   for (Float& sum : total) sum = set1(0.0f);
-  for (int64_t g = 0; g < groups; ++g) {
+  // Always inlined, or GCC 12 keeps the sums in memory where registers are 256 bits.
+  const auto add_group = [&](Group group) __attribute__((always_inline)) {
+    const int64_t g = group.at;
     const auto sums_of = [&](int t) { return Sums{x_sums + t * groups + g, q6_k + 2 * (t * groups + g)}; };
     Float scaled[kSums];
 #pragma GCC unroll 2
@@ -38,19 +40,19 @@ template <int kBlocks, class Rows, int kTokens>
 #pragma GCC unroll 4
       for (int line = part * kPartLines; line < (part + 1) * kPartLines; ++line, x += 8) {
         Bytes first[kBlocks], second[kBlocks];
-        for (int b = 0; b < kBlocks; ++b) rows.read(g, b, line, first[b], second[b]);
+        for (int b = 0; b < kBlocks; ++b) rows.read(group, b, line, first[b], second[b]);
         for (int i = 0; i < kSums; ++i) acc[i] = Form::dot(acc[i], first[i % kBlocks], x + i / kBlocks * stride);
         for (int i = 0; i < kSums; ++i) acc[i] = Form::dot(acc[i], second[i % kBlocks], x + i / kBlocks * stride + 4);
       }
       Float scales[kBlocks];
-      for (int b = 0; b < kBlocks; ++b) scales[b] = rows.scale(g, b, part);
+      for (int b = 0; b < kBlocks; ++b) scales[b] = rows.scale(group, b, part);
       for (int i = 0; i < kSums; ++i) {
         const Float sum = to_float(acc[i]), scale = scales[i % kBlocks];
         scaled[i] = part == 0 ? mul(scale, sum) : fma(scale, sum, scaled[i]);
       }
       if constexpr (Form::kAffine) {
         Float offsets[kBlocks];
-        for (int b = 0; b < kBlocks; ++b) offsets[b] = rows.offset(g, b, part);
+        for (int b = 0; b < kBlocks; ++b) offsets[b] = rows.offset(group, b, part);
         for (int i = 0; i < kSums; ++i) {
           const Float x_sum = to_float(iset1(Form::offset_sum(sums_of(i / kBlocks), part)));
           scaled[i] = fma(offsets[i % kBlocks], x_sum, scaled[i]);
@@ -58,6 +60,13 @@ template <int kBlocks, class Rows, int kTokens>
       }
     }
     for (int i = 0; i < kSums; ++i) total[i] = fma(scaled[i], set1(x_scales[i / kBlocks * groups + g]), total[i]);
+  };
+  if constexpr (kWholeStrips) {  // what a load reads is as far from the last turn's each time, and its place is a constant
+    for (int64_t at = 0; at < groups; at += Rows::kGroups)
+#pragma GCC unroll 4
+      for (int in_strip = 0; in_strip < Rows::kGroups; ++in_strip) add_group(Group{at + in_strip, in_strip});
+  } else {
+    for (int64_t at = 0; at < groups; ++at) add_group(Group{at, static_cast<int>(at % Rows::kGroups)});
   }
   for (int i = 0; i < kSums; ++i) result[i % kBlocks][i / kBlocks] = total[i];
 }

@@ -13,26 +13,26 @@ namespace llmrt::LLMRT_ISA {
 template <class OfForm>
 struct StoredRows {
   using Form = OfForm;
+  static constexpr int kGroups = Form::kGroups;
   StoredRows(const llmrt_matrix& matrix, int64_t columns, int64_t block)
       : next_block(block_bytes<Form>(columns)), next_scales(columns / Form::kOuterColumns * 16),
         data(matrix.data + block * next_block), scales(matrix.scales + block * next_scales),
         offsets(Form::kAffine ? matrix.offsets + block * next_scales : nullptr) {}
 
-  [[gnu::always_inline]] void read(int64_t g, int b, int line, Bytes& first, Bytes& second) const {
-    constexpr int kEights = 4 / Form::kLowLines;
+  [[gnu::always_inline]] void read(Group g, int b, int line, Bytes& first, Bytes& second) const {
     const Form form(data + b * next_block, g);
-    if (line % kEights == 0) ask_ahead(form.low + line / kEights * 64, 64);
-    if (line < Form::kUpperLines) ask_ahead(form.upper + line * 64, 64);
+    constexpr int kSteps = 4 * Form::kGroups;  // of a strip, whose lines are asked for in order and at an even pace
+    const int step = 4 * g.in_strip + line, begin = Form::kLines * step / kSteps;
+    ask_ahead<true>(form.strip + 64 * begin, 64 * (Form::kLines * (step + 1) / kSteps - begin));
     form.read(0, line, first, second);
   }
-  [[gnu::always_inline]] Float scale(int64_t g, int b, int part) const {
+  [[gnu::always_inline]] Float scale(Group g, int b, int part) const {
     const Form form(data + b * next_block, g);
-    if (part == 0) ask_ahead(form.integers, Form::kIntegerLines * 64);
-    return mul(load_fp16(scales + b * next_scales + outer(g)), form.scale(0, part));
+    return mul(load_fp16(scales + b * next_scales + outer(g.at)), form.scale(0, part));
   }
-  [[gnu::always_inline]] Float offset(int64_t g, int b, int part) const {
+  [[gnu::always_inline]] Float offset(Group g, int b, int part) const {
     const Form form(data + b * next_block, g);
-    return mul(load_fp16(offsets + b * next_scales + outer(g)), form.offset(0, part));
+    return mul(load_fp16(offsets + b * next_scales + outer(g.at)), form.offset(0, part));
   }
 
   static int64_t outer(int64_t g) { return g * kInnerColumns / Form::kOuterColumns * 16; }
@@ -46,14 +46,15 @@ struct StoredRows {
 template <class OfForm>
 struct UnpackedRows {
   using Form = OfForm;
+  static constexpr int kGroups = 1;
   static constexpr int64_t kLines = 8 + Form::kParts * (1 + Form::kAffine);
 
-  [[gnu::always_inline]] void read(int64_t g, int b, int line, Bytes& first, Bytes& second) const {
-    first = load_bytes(at(g, b, 2 * line));
-    second = load_bytes(at(g, b, 2 * line + 1));
+  [[gnu::always_inline]] void read(Group g, int b, int line, Bytes& first, Bytes& second) const {
+    first = load_bytes(at(g.at, b, 2 * line));
+    second = load_bytes(at(g.at, b, 2 * line + 1));
   }
-  [[gnu::always_inline]] Float scale(int64_t g, int b, int part) const { return load(factor(g, b, part)); }
-  [[gnu::always_inline]] Float offset(int64_t g, int b, int part) const { return load(factor(g, b, Form::kParts + part)); }
+  [[gnu::always_inline]] Float scale(Group g, int b, int part) const { return load(factor(g.at, b, part)); }
+  [[gnu::always_inline]] Float offset(Group g, int b, int part) const { return load(factor(g.at, b, Form::kParts + part)); }
   [[gnu::always_inline]] float* factor(int64_t g, int b, int i) const {
     return reinterpret_cast<float*>(at(g, b, 8 + i));
   }
@@ -70,19 +71,20 @@ constexpr int64_t kMostUnpackedLines = 12;  // of 32 columns
 template <class OfForm>
 struct UnpackingRows {
   using Form = OfForm;
-  [[gnu::always_inline]] void read(int64_t g, int b, int line, Bytes& first, Bytes& second) const {
+  static constexpr int kGroups = Form::kGroups;
+  [[gnu::always_inline]] void read(Group g, int b, int line, Bytes& first, Bytes& second) const {
     from.read(g, b, line, first, second);
-    store_bytes(to.at(g, b, 2 * line), first);
-    store_bytes(to.at(g, b, 2 * line + 1), second);
+    store_bytes(to.at(g.at, b, 2 * line), first);
+    store_bytes(to.at(g.at, b, 2 * line + 1), second);
   }
-  [[gnu::always_inline]] Float scale(int64_t g, int b, int part) const {
+  [[gnu::always_inline]] Float scale(Group g, int b, int part) const {
     const Float scale = from.scale(g, b, part);
-    store(to.factor(g, b, part), scale);
+    store(to.factor(g.at, b, part), scale);
     return scale;
   }
-  [[gnu::always_inline]] Float offset(int64_t g, int b, int part) const {
+  [[gnu::always_inline]] Float offset(Group g, int b, int part) const {
     const Float offset = from.offset(g, b, part);
-    store(to.factor(g, b, Form::kParts + part), offset);
+    store(to.factor(g.at, b, Form::kParts + part), offset);
     return offset;
   }
 

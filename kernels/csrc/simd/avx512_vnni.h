@@ -16,6 +16,8 @@ using Bytes = __m512i;  // 64 bytes
 constexpr int kTileTokens = 8;
 // The same where there are many: tokens, and blocks of 16 rows.
 constexpr int kWideTokens = 6, kWideBlocks = 2;
+// Whether a tile of GGUF's types reads a strip a turn rather than 32 columns, for which it takes more registers.
+constexpr bool kWholeStrips = true;
 // Those whose sums are floats, two of them a token.
 constexpr int kFloatTokens = 8;
 // The same for the products of attention: rows, and vectors of 16 columns.

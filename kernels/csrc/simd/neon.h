@@ -22,6 +22,7 @@ struct Bytes {
 
 constexpr int kTileTokens = 4;
 constexpr int kWideTokens = kTileTokens, kWideBlocks = 1;  // many tokens have the same tiles
+constexpr bool kWholeStrips = false;
 constexpr int kFloatTokens = 2;
 constexpr int kMatmulRows = 5;
 constexpr int kMatmulVectors = 1;
