@@ -48,7 +48,7 @@ def activations(tokens: int, kind: str) -> Codes | Rows:
     return quantize_rows(x, 32) if kind == "int8" else round_rows(x, {"fp32": FP32, "bf16": BF16}[kind])
 
 
-@pytest.mark.parametrize("tokens", [1, 3, 8, 29])
+@pytest.mark.parametrize("tokens", [1, 3, 8, 29, 99])  # of the last, each adapter has many
 @pytest.mark.parametrize("kind", ["int8", "bf16", "fp32"])
 @pytest.mark.parametrize("dtype", [FP32, BF16])
 def test_each_token_gets_what_its_own_adapter_adds(tokens: int, kind: str, dtype: torch.dtype) -> None:
@@ -68,20 +68,20 @@ def test_each_token_gets_what_its_own_adapter_adds(tokens: int, kind: str, dtype
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_a_token_depends_neither_on_those_beside_it_nor_on_threads(threads: int) -> None:
     table, _ = table_of(BF16)
-    adapters = torch.tensor([3, 0, -1, 1, 3, 3, 0, 2, 1, 3, 3, 3, 3])
+    adapters = torch.tensor([3, 0, -1, 1, 3, 3, 0, 2, 1, 3, 3, 3, 3] + [3] * 10)
     library = load()
     assert library is not None
     library.set_threads(threads)
-    x, residual = draw(13, COLUMNS), draw(13, ROWS)
+    x, residual = draw(23, COLUMNS), draw(23, ROWS)
     together = lora(quantize_rows(x, 32), adapters, table, residual)
     library.set_threads(3)
-    for i in range(13):
+    for i in range(23):
         one = slice(i, i + 1)
         alone = lora(quantize_rows(x[one], 32), adapters[one].clone(), table, residual[one].contiguous())
         assert torch.equal(alone[0], together[i])
 
 
-@pytest.mark.parametrize("tokens", [1, 5, 9])
+@pytest.mark.parametrize("tokens", [1, 5, 9, 19])
 def test_products_take_it_before_what_follows_them(tokens: int) -> None:
     """The activations, and the rotation of queries and keys, are of the sum."""
     x = activations(tokens, "fp32")
@@ -100,7 +100,7 @@ def test_products_take_it_before_what_follows_them(tokens: int) -> None:
     torch.testing.assert_close(bent.values[:, :128], activated_linear_packed(plain, weight, "relu", delta=delta))
     written: list[list[Tensor]] = []
     for rotary, given in ((rotary_linear, x), (rotary_linear_packed, plain)):
-        cache = [torch.zeros(2, 1, 16, 32) for _ in "kv"]
+        cache = [torch.zeros(3, 1, 16, 32) for _ in "kv"]
         positions, cos_sin = torch.arange(tokens), draw(20, 2, 16)
         q = rotary(given, weight, positions, cos_sin, positions + 16, LayerKVCache(*cache), delta=delta)
         written.append([q, *cache])
