@@ -81,6 +81,21 @@ def test_a_gpu_is_taken_where_torch_can_use_it(torch: str | None, device: str, m
     assert auto_device() == "cpu"
 
 
+def test_a_gpu_is_taken_of_which_the_driver_tells_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of those that share the processor's."""
+
+    def refuse(_: int) -> None:
+        raise NoSuchGpuError
+
+    driver = pretended_driver(1)
+    driver.nvmlDeviceGetMemoryInfo = refuse
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpus, "installed", lambda package: "2.13.0+cu128")
+    monkeypatch.setattr(gpus, "find_spec", lambda package: package)
+    assert auto_device() == "cuda"
+
+
 def test_without_a_driver_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise NoSuchGpuError

@@ -28,9 +28,7 @@ class Gpu:
     @property
     def refusal(self) -> str | None:
         """Why models cannot run on it, None if they can."""
-        if (torch := installed("torch")) is None or "+cpu" in torch:
-            return "torch is installed for the cpu alone" if torch else "torch is not installed"
-        return gpu_refusal(self.capability)
+        return _refusal(self.capability)
 
 
 def visible_gpus() -> list[Gpu]:
@@ -41,8 +39,15 @@ def visible_gpus() -> list[Gpu]:
 
 def auto_device() -> str:
     """What ``--device auto`` takes, as far as the driver tells: "cuda" where its first GPU serves, else "cpu"."""
-    first = next(iter(visible_gpus()), None)
-    return "cuda" if first is not None and first.refusal is None else "cpu"
+    with _driver() as nvml:  # which tells the capability of every GPU, but not the memory of each
+        first = [] if nvml is None else _visible_handles(nvml)[:1]
+        return "cuda" if any(_refusal(_capability(nvml, handle)) is None for handle in first) else "cpu"
+
+
+def _refusal(capability: tuple[int, int]) -> str | None:
+    if (torch := installed("torch")) is None or "+cpu" in torch:
+        return "torch is installed for the cpu alone" if torch else "torch is not installed"
+    return gpu_refusal(capability)
 
 
 def gpu_refusal(capability: tuple[int, int] | None) -> str | None:
@@ -102,8 +107,13 @@ def _describe(nvml: Any, handle: Any) -> Gpu:
     return Gpu(
         name=nvml.nvmlDeviceGetName(handle),
         driver=nvml.nvmlSystemGetDriverVersion(),
-        capability=tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle)),
+        capability=_capability(nvml, handle),
         total_bytes=memory.total,
         free_bytes=memory.free,
         read_bytes_per_second=TRANSFERS_PER_CLOCK * clock * width,
     )
+
+
+def _capability(nvml: Any, handle: Any) -> tuple[int, int]:
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return major, minor
