@@ -119,8 +119,8 @@ class AsyncLLM:
         fields = {"input": several, "pooling": pooling, "normalize": normalize, "model": model}
         body = as_body(EmbeddingBody, fields)
         async with self._models.use(body.model) as state:
-            token_ids = await asyncio.to_thread(encode_texts, state, body.input)
             with errors_name_settings():
+                token_ids = await asyncio.to_thread(encode_texts, state, body.input)
                 admit_texts(state, token_ids)
             return await embed_texts(state, token_ids, pooling, normalize=normalize)
 

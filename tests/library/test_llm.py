@@ -148,6 +148,8 @@ def test_fewer_tokens_than_were_asked_for_are_told_of(llm: LLM, caplog: pytest.L
 def test_a_prompt_beyond_the_context_is_refused(llm: LLM) -> None:
     with pytest.raises(ContextLengthError, match="use a larger context_length"):
         llm.complete([65] * (llm.context_length + 1))
+    with pytest.raises(ContextLengthError, match="use a larger context_length"):
+        llm.embed("spam " * llm.context_length)
 
 
 @pytest.mark.parametrize(
