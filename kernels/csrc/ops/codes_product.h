@@ -72,7 +72,7 @@ inline Float add_group(Float total, Int acc, Float scale, Float offset, float x_
 
 // kTokens tokens from `token` on, kBlocks blocks of 16 rows from `block` on.
 template <int kBits, bool kAffine, int kBlocks, int kTokens>
-[[gnu::noinline]] void codes_tile(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix,
+inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix,
                                   int64_t block, Float (*result)[kTokens]) {
   using C = Codes<kBits>;
   const int64_t groups = groups_of(codes), stride = stride_of<int8_t>(codes);

@@ -115,11 +115,12 @@ template <int kBlocks, int kTokens>
     if (!nested) product_tile<kBlocks>(x, token, piece, at / 16, result);
   }
   for (int b = 0; b < kBlocks; ++b) {
-    float bias[16] = {};
-    const int64_t from = row + 16 * b;
-    for (int64_t i = 0; weight.bias != nullptr && i < 16 && from + i < weight.rows; ++i) bias[i] = weight.bias[from + i];
-    for (int t = 0; t < kTokens; ++t)
-      store(out + t * stride + 16 * b, weight.bias != nullptr ? add(result[b][t], load(bias)) : result[b][t]);
+    if (weight.bias != nullptr) {
+      float bias[16] = {};
+      for (int64_t i = 0, from = row + 16 * b; i < 16 && from + i < weight.rows; ++i) bias[i] = weight.bias[from + i];
+      for (Float& r : result[b]) r = add(r, load(bias));
+    }
+    for (int t = 0; t < kTokens; ++t) store(out + t * stride + 16 * b, result[b][t]);
   }
 }
 
