@@ -6,10 +6,12 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from llmrt.engine.hardware import gpus
 from llmrt.engine.hardware.gpus import auto_device, visible_gpus
+from llmrt.engine.hardware.limits import gpu_limits
 
 
 class NoSuchGpuError(Exception):
@@ -81,19 +83,20 @@ def test_a_gpu_is_taken_where_torch_can_use_it(torch: str | None, device: str, m
     assert auto_device() == "cpu"
 
 
-def test_a_gpu_is_taken_of_which_the_driver_tells_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of those that share the processor's."""
-
-    def refuse(_: int) -> None:
+def test_a_gpu_of_which_the_driver_tells_no_memory_has_that_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
         raise NoSuchGpuError
 
     driver = pretended_driver(1)
-    driver.nvmlDeviceGetMemoryInfo = refuse
+    driver.nvmlDeviceGetMemoryInfo = driver.nvmlDeviceGetMemoryBusWidth = refuse
     monkeypatch.setitem(sys.modules, "pynvml", driver)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(gpus, "installed", lambda package: "2.13.0+cu128")
     monkeypatch.setattr(gpus, "find_spec", lambda package: package)
     assert auto_device() == "cuda"
+    (gpu,) = visible_gpus()
+    assert 0 < gpu.free_bytes <= gpu.total_bytes == psutil.virtual_memory().total
+    assert gpu.read_bytes_per_second is None and gpu_limits(gpu) is None
 
 
 def test_without_a_driver_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,25 +10,33 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from llmrt.engine.hardware.system_memory import available_memory
+
 OLDEST_CAPABILITY = (8, 0)  # NVIDIA's Ampere, the first with bf16, which the kernels are compiled for
 TRANSFERS_PER_CLOCK = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """``read_bytes_per_second`` is the width of its memory times its clock, more than any program gets."""
+    """One that shares the processor's memory has ``total_bytes`` and ``free_bytes`` of that.
+
+    ``read_bytes_per_second`` is the width of its memory times its clock, more than any program gets; None where the
+    driver does not tell.
+    """
 
     name: str
     driver: str
     capability: tuple[int, int]
     total_bytes: int
     free_bytes: int
-    read_bytes_per_second: float
+    read_bytes_per_second: float | None
 
     @property
     def refusal(self) -> str | None:
         """Why models cannot run on it, None if they can."""
-        return _refusal(self.capability)
+        if (torch := installed("torch")) is None or "+cpu" in torch:
+            return "torch is installed for the cpu alone" if torch else "torch is not installed"
+        return gpu_refusal(self.capability)
 
 
 def visible_gpus() -> list[Gpu]:
@@ -39,15 +47,7 @@ def visible_gpus() -> list[Gpu]:
 
 def auto_device() -> str:
     """What ``--device auto`` takes, as far as the driver tells: "cuda" where its first GPU serves, else "cpu"."""
-    with _driver() as nvml:  # which tells the capability of every GPU, but not the memory of each
-        first = [] if nvml is None else _visible_handles(nvml)[:1]
-        return "cuda" if any(_refusal(_capability(nvml, handle)) is None for handle in first) else "cpu"
-
-
-def _refusal(capability: tuple[int, int]) -> str | None:
-    if (torch := installed("torch")) is None or "+cpu" in torch:
-        return "torch is installed for the cpu alone" if torch else "torch is not installed"
-    return gpu_refusal(capability)
+    return "cuda" if any(gpu.refusal is None for gpu in visible_gpus()[:1]) else "cpu"
 
 
 def gpu_refusal(capability: tuple[int, int] | None) -> str | None:
@@ -101,19 +101,32 @@ def _visible_handles(nvml: Any) -> list[Any]:
 
 
 def _describe(nvml: Any, handle: Any) -> Gpu:
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    clock = 1e6 * nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_MEM)
-    width = nvml.nvmlDeviceGetMemoryBusWidth(handle) / 8
+    total, free = _memory(nvml, handle)
     return Gpu(
         name=nvml.nvmlDeviceGetName(handle),
         driver=nvml.nvmlSystemGetDriverVersion(),
-        capability=_capability(nvml, handle),
-        total_bytes=memory.total,
-        free_bytes=memory.free,
-        read_bytes_per_second=TRANSFERS_PER_CLOCK * clock * width,
+        capability=tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle)),
+        total_bytes=total,
+        free_bytes=free,
+        read_bytes_per_second=_read_rate(nvml, handle),
     )
 
 
-def _capability(nvml: Any, handle: Any) -> tuple[int, int]:
-    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    return major, minor
+def _memory(nvml: Any, handle: Any) -> tuple[int, int]:
+    """Total and free bytes. The driver tells none of a GPU that has no memory of its own."""
+    try:
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError:
+        import psutil
+
+        return psutil.virtual_memory().total, available_memory()
+    return memory.total, memory.free
+
+
+def _read_rate(nvml: Any, handle: Any) -> float | None:
+    try:
+        clock = 1e6 * nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_MEM)
+        width = nvml.nvmlDeviceGetMemoryBusWidth(handle) / 8
+    except nvml.NVMLError:
+        return None
+    return TRANSFERS_PER_CLOCK * clock * width or None

@@ -47,7 +47,9 @@ def processor_limits(dtype: str) -> Limits | None:
     )
 
 
-def gpu_limits(gpu: Gpu) -> Limits:
-    """As its driver states them."""
+def gpu_limits(gpu: Gpu) -> Limits | None:
+    """As its driver states them; None where it does not."""
+    if gpu.read_bytes_per_second is None:
+        return None
     source = f"what the driver says of {gpu.name}"
     return Limits(read_bytes_per_second=gpu.read_bytes_per_second, operations_per_second=None, source=source)
