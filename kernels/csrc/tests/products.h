@@ -93,34 +93,26 @@ inline Results nested_embedding(Random& random) {
   return embedding(random, 256 * (1 + below(random, 3)), 32, kNested[below(random, std::size(kNested))].dtype);
 }
 
-inline Results gated_linear(Random& random) {
+// A product and its activation; with a gate for each of its results there are twice as many rows.
+template <class Args>
+Results activated(const char* op, int64_t halves, Random& random) {
   const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 8));
   const int64_t size = 16 * (1 + below(random, 12));
   const Kind kind = Kind::random(random);
   Activations x = Activations::random(random, tokens, columns, kind.group, kind.activations);
   Activations y(tokens, size, kind.group, kind.activations);
   for (float& s : x.scales) s *= 0.01f;
-  const Weight weight(random, {2 * size}, columns, kind, random() % 2);
+  const Weight weight(random, {halves * size}, columns, kind, random() % 2);
   const int64_t activation = below(random, 4);
-  const Values added = normal(random, tokens * 2 * size);
+  const Values added = normal(random, tokens * halves * size);
   const float* delta = random() % 2 ? added.data() : nullptr;
-  run("gated_linear", llmrt_gated_linear_args{x.args(), weight.args, y.args(), tokens, activation, delta});
+  run(op, Args{x.args(), weight.args, y.args(), tokens, activation, delta});
   return y.results();
 }
 
+inline Results gated_linear(Random& random) { return activated<llmrt_gated_linear_args>("gated_linear", 2, random); }
 inline Results activated_linear(Random& random) {
-  const int64_t tokens = 1 + below(random, 19), columns = 16 * (1 + below(random, 8));
-  const int64_t size = 16 * (1 + below(random, 12));
-  const Kind kind = Kind::random(random);
-  Activations x = Activations::random(random, tokens, columns, kind.group, kind.activations);
-  Activations y(tokens, size, kind.group, kind.activations);
-  for (float& s : x.scales) s *= 0.01f;
-  const Weight weight(random, {size}, columns, kind, random() % 2);
-  const int64_t activation = below(random, 4);
-  const Values added = normal(random, tokens * size);
-  const float* delta = random() % 2 ? added.data() : nullptr;
-  run("activated_linear", llmrt_activated_linear_args{x.args(), weight.args, y.args(), tokens, activation, delta});
-  return y.results();
+  return activated<llmrt_activated_linear_args>("activated_linear", 1, random);
 }
 
 inline Results gate_rows(Random& random) {
