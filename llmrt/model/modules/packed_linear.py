@@ -103,8 +103,9 @@ class PackedRotaryLinear(PackedModule):
 
         ``delta`` is added to the product.
         """
-        turn = batch.positions, cos_sin, batch.slot_mapping
-        return self._rotary_linear(x, self._weight, *turn, kv, head_norm, delta=delta)
+        return self._rotary_linear(
+            x, self._weight, batch.positions, cos_sin, batch.slot_mapping, kv, head_norm, delta=delta
+        )
 
 
 class PackedExperts(PackedModule):
