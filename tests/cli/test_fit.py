@@ -16,6 +16,7 @@ from llmrt.engine.hardware.gpus import Gpu
 from llmrt.engine.hardware.limits import Limits
 from llmrt.engine.loading.build import build_engine
 from llmrt.engine.planning import fit as fitting
+from llmrt.engine.planning import memory
 from llmrt.engine.planning.fit import fit
 from llmrt.model.checkpoints.headers import AssumedHeaders, open_headers
 from tests.cli.conftest import CommandLine
@@ -66,7 +67,7 @@ def test_an_alias_is_known_without_a_network(llmrt: CommandLine) -> None:
 def test_what_does_not_fit_ends_with_status_1_and_the_longest_context(
     llmrt: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "available_memory", lambda: 5_500_000_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 5_500_000_000)
     status, out, _ = llmrt("fit", "mistral-7b", "--quant", "int4", "--ctx", "32k")
     assert status == 1
     assert "fits             no. Not enough memory: 6.8 GB are needed" in out
@@ -80,7 +81,7 @@ def test_settings_that_cannot_work_are_refused_as_by_the_engine(llmrt: CommandLi
     for arguments, message in (
         (("--quant", "int4", "--dtype", "bf16"), "--dtype bf16 does not go with --quant int4"),
         (("--ctx", "9m"), "--ctx is 9437184; this model takes"),
-        (("--device", "cuda"), "--device is cuda, but the driver shows 0 GPUs. Use cpu."),
+        (("--device", "cuda"), "--device is cuda, but the driver sees no GPU. Use cpu."),
         (("--device", "tpu"), "--device is 'tpu'; it must be one of"),
         (("--gpu-memory", "0.5"), "--gpu-memory is 0.5, but the model runs on the cpu"),
         (("--revision", "main"), "--revision main has no meaning for the local path"),

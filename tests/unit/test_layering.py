@@ -46,6 +46,7 @@ TORCH_FREE = [
     "llmrt/engine/run_ahead.py",
     "llmrt/engine/runners/runner.py",
     "llmrt/engine/planning/auto_quant.py",
+    "llmrt/engine/planning/device.py",
     "llmrt/engine/planning/fit.py",
     "llmrt/cli/selftest.py",
     "llmrt/engine/planning/memory.py",

@@ -13,19 +13,19 @@ from functools import partial
 from llmrt.config import EngineConfig
 from llmrt.engine.hardware.gpus import Gpu, visible_gpus
 from llmrt.engine.hardware.limits import Limits, gpu_limits, processor_limits
-from llmrt.engine.hardware.system_memory import available_memory
+from llmrt.engine.planning.device import SeenGpu, choose_gpu
 from llmrt.engine.planning.memory import (
     MemoryBudget,
     MemoryPlan,
     budget_of,
     context_bytes,
-    gpu_share,
     kv_bytes_per_token,
     longest_context,
     plan_memory,
+    usable_memory,
 )
 from llmrt.engine.planning.settle import bytes_of_a_token, case_of, loaded_bytes, settle_on
-from llmrt.errors import ConfigError, MemoryFitError
+from llmrt.errors import MemoryFitError
 from llmrt.model.checkpoints.headers import Headers, PackedHeaders
 from llmrt.model.checkpoints.tensor_slots import num_active_parameters
 from llmrt.model.config import ModelConfig
@@ -113,29 +113,13 @@ def _plan(
 
 def _choose_gpu(asked: str) -> tuple[Gpu | None, list[str]]:
     """The GPU that ``--device`` stands for, None for the processor, and what is to be said about it."""
-    name, _, number = asked.partition(":")
-    if asked not in ("auto", "cpu", "cuda") and not (name == "cuda" and number.isdigit()):
-        raise ConfigError(f"--device is {asked!r}; it must be one of auto, cpu, cuda, cuda:N.")
     gpus = [] if asked == "cpu" else visible_gpus()
-    index = int(number or 0)
-    if index < len(gpus):
-        refusal = gpus[index].refusal
-        if refusal is None:
-            return gpus[index], []
-        if asked == "auto":
-            return None, [f"The GPU, {gpus[index].name}, is not used: {refusal}."]
-        raise ConfigError(f"--device is {asked}, but {gpus[index].name} cannot be used: {refusal}. Use cpu.")
-    if asked in ("auto", "cpu"):
-        return None, []
-    raise ConfigError(f"--device is {asked}, but the driver shows {len(gpus)} GPUs. Use cpu.")
+    index, notices = choose_gpu(asked, [SeenGpu(gpu.name, gpu.refusal) for gpu in gpus], seen_by="the driver")
+    return None if index is None else gpus[index], notices
 
 
 def _free(gpu: Gpu | None, config: EngineConfig) -> int:
-    if gpu is not None:
-        return gpu_share(config.gpu_memory, gpu.free_bytes, gpu.total_bytes)
-    if config.gpu_memory is not None:
-        raise ConfigError(f"--gpu-memory is {config.gpu_memory:g}, but the model runs on the cpu; leave it out.")
-    return available_memory()
+    return usable_memory(config.gpu_memory, None if gpu is None else (gpu.free_bytes, gpu.total_bytes))
 
 
 def _forecast(model: Headers | PackedHeaders, config: EngineConfig, context: int, gpu: Gpu | None) -> Forecast | None:

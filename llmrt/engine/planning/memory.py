@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmrt.config import EngineConfig
+from llmrt.engine.hardware.system_memory import available_memory
 from llmrt.engine.kv.manager import peak_blocks
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.weight_bytes import BYTES
@@ -66,14 +67,20 @@ def budget_of(model: ModelConfig, config: EngineConfig, available: int) -> Memor
     return MemoryBudget(available, workspace=workspace, kv_share=1.0, where="GPU memory")
 
 
-def gpu_share(asked: float | None, free: int, total: int) -> int:
-    """Bytes for ``asked``, a fraction of what is ``free`` or more than 1 gigabytes. Raises ``MemoryFitError``."""
+def usable_memory(asked: float | None, gpu: tuple[int, int] | None) -> int:
+    """Bytes for a model under --gpu-memory, a fraction of what is free or more than 1 gigabytes.
+
+    ``gpu`` is a GPU's free and total bytes, None for the processor. Raises ``ConfigError`` or ``MemoryFitError``.
+    """
+    if gpu is None:
+        if asked is not None:
+            raise ConfigError(f"--gpu-memory is {asked:g}, but the model runs on the cpu; leave it out.")
+        return available_memory()
+    free, total = gpu
     if asked is None or asked <= 1:
         return int(free * (asked or DEFAULT_SHARE))
     if asked * 1e9 > free:
-        raise MemoryFitError(
-            f"--gpu-memory is {asked:g} GB; {free / 1e9:.1f} GB of the GPU's {total / 1e9:.1f} GB are free."
-        )
+        raise MemoryFitError(f"--gpu-memory is {asked:g} GB; {_gb(free)} of the GPU's {_gb(total)} are free.")
     return int(asked * 1e9)
 
 
