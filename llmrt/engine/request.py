@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from llmrt.errors import RequestError
@@ -32,7 +33,8 @@ class SamplingParams:
     ``logprobs`` is the number of alternatives reported beside the chosen token's log-probability, None for no report;
     ``prompt_logprobs`` is the same for the tokens of the prompt.
     ``stop_token_ids`` end an answer, the model's end-of-sequence tokens among them: the caller names them all. None of
-    them is chosen before the answer has ``min_tokens``.
+    them is chosen before the answer has ``min_tokens``. Only ``allowed_token_ids`` are chosen, if there are any, and
+    none that completes one of ``bad_words``, which are sequences of tokens, in the answer.
     Stop strings are text, so the detokenizer looks for them. ``grammar`` is what the answer must follow to its end, a
     text of ``llmrt.text.grammar``; the end is one of the model's end-of-sequence tokens.
     """
@@ -49,6 +51,8 @@ class SamplingParams:
     min_tokens: int = 0
     max_tokens: int | None = None
     stop_token_ids: frozenset[int] = frozenset()
+    allowed_token_ids: tuple[int, ...] = ()
+    bad_words: tuple[tuple[int, ...], ...] = ()
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     grammar: str | None = None
@@ -57,8 +61,12 @@ class SamplingParams:
     def is_plain(self) -> bool:
         """Whether a token is chosen from the model's logits alone, and nothing is reported beside it."""
         penalised = self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
-        changed = penalised or self.logit_bias or self.min_tokens or self.grammar is not None
-        return self.logprobs is None and not changed
+        return self.logprobs is None and not (penalised or self.logit_bias or self.forbids)
+
+    @property
+    def forbids(self) -> bool:
+        """Whether there are tokens that must not be chosen, here or there in the answer."""
+        return bool(self.min_tokens or self.allowed_token_ids or self.bad_words or self.grammar is not None)
 
     @property
     def is_plain_greedy(self) -> bool:
@@ -79,13 +87,18 @@ class SamplingParams:
         for name, count in (("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)):
             if count is not None:
                 _in_range(name, count, 0, MAX_LOGPROBS)
-        for token_id, bias in self.logit_bias.items():
-            if not 0 <= token_id < vocab_size:
-                raise RequestError(
-                    f"logit_bias names token {token_id}; this model has tokens 0 to {vocab_size - 1}.",
-                    param="logit_bias",
-                )
+        for bias in self.logit_bias.values():
             _in_range("logit_bias", bias, -100.0, 100.0)
+        _in_vocabulary("logit_bias", self.logit_bias, vocab_size)
+        _in_vocabulary("allowed_token_ids", self.allowed_token_ids, vocab_size)
+        _in_vocabulary("bad_words", chain(*self.bad_words), vocab_size)
+
+
+def _in_vocabulary(name: str, token_ids: Iterable[int], vocab_size: int) -> None:
+    for token_id in token_ids:
+        if not 0 <= token_id < vocab_size:
+            message = f"{name} names token {token_id}; this model has tokens 0 to {vocab_size - 1}."
+            raise RequestError(message, param=name)
 
 
 def _in_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:

@@ -26,11 +26,15 @@ from llmrt.engine.request import PENDING, FinishReason, Request, RequestOutput, 
 
 
 class SampledToken(NamedTuple):
-    """The token that a step chose for a request, after those of its draft that were ``accepted``, being the same."""
+    """The token that a step chose for a request, after those of its draft that were ``accepted``, being the same.
+
+    With an ``error`` there was none to choose.
+    """
 
     token_id: int
     logprob: TokenLogprob | None = None
     accepted: tuple[SampledToken, ...] = ()
+    error: str | None = None
 
 
 class PromptEnd(NamedTuple):
@@ -259,9 +263,9 @@ class Scheduler:
     def _output(self, request: Request, result: StepResult) -> RequestOutput:
         """What the request gained, the last token of which may be its end."""
         gained = (*result.accepted, result) if isinstance(result, SampledToken) else ()
-        if gained and request.constraint is not None and request.constraint.failure is not None:
+        if gained and (failure := _failure(request, gained[-1])) is not None:
             self._remove(request)
-            return RequestOutput(request.request_id, (), finish_reason="error", error=request.constraint.failure)
+            return RequestOutput(request.request_id, (), finish_reason="error", error=failure)
         finish_reason = _finish_reason(request, result)
         if finish_reason is not None:
             self._remove(request)
@@ -308,6 +312,12 @@ def _end_draft(request: Request, result: StepResult | None) -> int:
     num_refused = len(request.draft) - len(accepted)
     request.draft = ()
     return num_refused
+
+
+def _failure(request: Request, token: SampledToken) -> str | None:
+    """Why the request has no token, or none that follows its grammar."""
+    failure = None if request.constraint is None else request.constraint.failure
+    return failure or token.error
 
 
 def _finish_reason(request: Request, result: StepResult) -> FinishReason | None:

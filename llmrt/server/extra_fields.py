@@ -45,9 +45,7 @@ HARMLESS = frozenset(
 )
 
 UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for nothing
-    "allowed_token_ids": ([],),
     "audio": (),
-    "bad_words": ([],),
     "best_of": (1,),
     "chat_template": (),
     "detokenize": (True,),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
 from llmrt.engine.messages import Ready
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import ContextLengthError, RequestError
-from llmrt.server.schemas import GenerationBody
+from llmrt.server.schemas import GenerationBody, TokenBias
 from llmrt.server.served_model import ServedModel
+from llmrt.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
 _SEEDS = 1 << 63  # a seed is a 63-bit number in the engine
@@ -23,6 +24,8 @@ def sampling_params(body: GenerationBody, model: ServedModel, engine: Ready, *, 
     """
     defaults, plain = model.defaults, SamplingParams()
     stop_token_ids = _stop_token_ids(body, model, engine.vocab_size)
+    biases, never = _biases(body.logit_bias, model.tokenizer)
+    check_ids((token_id for (token_id,) in never), engine.vocab_size, "logit_bias")
     params = SamplingParams(
         temperature=_first(body.temperature, defaults.temperature, plain.temperature),
         top_k=max(0, _first(body.top_k, defaults.top_k, plain.top_k)),
@@ -31,7 +34,9 @@ def sampling_params(body: GenerationBody, model: ServedModel, engine: Ready, *, 
         repetition_penalty=_first(body.repetition_penalty, defaults.repetition_penalty, plain.repetition_penalty),
         frequency_penalty=_first(body.frequency_penalty, None, plain.frequency_penalty),
         presence_penalty=_first(body.presence_penalty, None, plain.presence_penalty),
-        logit_bias=body.logit_bias,
+        logit_bias=biases,
+        allowed_token_ids=tuple(body.allowed_token_ids or ()),
+        bad_words=(*never, *_bad_words(body.bad_words or (), model.tokenizer)),
         seed=body.seed,
         stop_token_ids=stop_token_ids,
         min_tokens=(body.min_tokens or 0) if stop_token_ids else 0,  # where no token ends answers, none end too soon
@@ -63,6 +68,27 @@ def _stop_token_ids(body: GenerationBody, model: ServedModel, vocab_size: int) -
     asked = frozenset(body.stop_token_ids or ())
     check_ids(sorted(asked), vocab_size, "stop_token_ids")
     return asked if body.ignore_eos else asked | model.tokenizer.eos_token_ids
+
+
+def _biases(asked: Iterable[TokenBias], tokenizer: Tokenizer) -> tuple[dict[int, float], set[tuple[int]]]:
+    """The bias of each token that has one, and those that are never chosen, each a bad word by itself."""
+    biases, never = dict[int, float](), set[tuple[int]]()
+    for token, bias in asked:
+        of_text = isinstance(token, str)
+        for token_id in tokenizer.encode(token, add_special_tokens=False, parse_special=False) if of_text else [token]:
+            if bias is None:
+                never.add((token_id,))
+            else:
+                biases[token_id] = biases.get(token_id, 0.0) + bias
+    return biases, never
+
+
+def _bad_words(words: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[int, ...]]:
+    """The tokens of each word as the first of a text and, as in vLLM, behind a space."""
+    for word in words:
+        bare = word.lstrip() or word
+        spelt = [tuple(tokenizer.encode(text, add_special_tokens=False)) for text in (bare, f" {bare}")]
+        yield from filter(None, spelt)
 
 
 def check_ids(token_ids: Iterable[int], vocab_size: int, param: str) -> None:

@@ -26,20 +26,33 @@ def _stop_strings(value: object) -> tuple[str, ...]:
     return strings
 
 
-def _token_biases(value: object) -> dict[int, float]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ValueError("must be an object of token ids and numbers")
-    biases: dict[int, float] = {}
-    for token_id, bias in value.items():
-        digits = str(token_id)  # JSON has texts alone as keys, a program may have numbers
-        if not (digits.isdecimal() and digits.isascii()):
-            raise ValueError(f"has the key {token_id!r}; keys must be token ids")
-        if isinstance(bias, bool) or not isinstance(bias, int | float):
-            raise ValueError(f"gives token {token_id} a bias that is not a number")
-        biases[int(token_id)] = float(bias)
-    return biases
+def _token_biases(value: object) -> list[TokenBias]:
+    """OpenAI's object of token ids and numbers, or llama.cpp's pairs of a token id or text and a number or false."""
+    if isinstance(value, dict):
+        return [(_token_id(key), _bias(key, bias)) for key, bias in value.items()]
+    pairs: object = [] if value is None else value
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise ValueError("must be an object of token ids and numbers, or a list of such pairs")
+    return [(_token_or_text(token), None if bias is False else _bias(token, bias)) for token, bias in pairs]
+
+
+def _token_id(key: object) -> int:
+    digits = str(key)  # JSON has texts alone as keys, a program may have numbers
+    if not (digits.isdecimal() and digits.isascii()):
+        raise ValueError(f"has the key {key!r}; keys must be token ids")
+    return int(digits)
+
+
+def _token_or_text(token: object) -> int | str:
+    if isinstance(token, bool) or not isinstance(token, int | str):
+        raise ValueError(f"has {token!r} in the place of a token id or a text")
+    return token
+
+
+def _bias(token: object, bias: object) -> float:
+    if isinstance(bias, bool) or not isinstance(bias, int | float):
+        raise ValueError(f"gives token {token} a bias that is not a number")
+    return float(bias)
 
 
 def _prompts(value: object) -> list[str | list[int]]:
@@ -58,11 +71,18 @@ def _is_token_ids(value: object) -> TypeGuard[list[int]]:
 
 
 StopStrings = Annotated[tuple[str, ...], PlainValidator(_stop_strings, json_schema_input_type=str | list[str] | None)]
-TokenBiases = Annotated[dict[int, float], PlainValidator(_token_biases, json_schema_input_type=dict[str, float] | None)]
+TokenBias = tuple[int | str, float | None]  # of a token, or those of a text; None for never
+TokenBiases = Annotated[
+    list[TokenBias],
+    PlainValidator(
+        _token_biases, json_schema_input_type=dict[str, float] | list[tuple[int | str, float | Literal[False]]] | None
+    ),
+]
 Prompts = Annotated[
     list[str | list[int]],
     PlainValidator(_prompts, json_schema_input_type=str | list[int] | list[str] | list[list[int]]),
 ]
+BadWord = Annotated[str, Field(min_length=1, max_length=256)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
 
 
@@ -91,7 +111,8 @@ class GenerationBody(BaseModel):
 
     ``model`` may be left out: the first one is meant. From ``top_k`` on, the fields go beyond OpenAI's, named as
     in vLLM: ``top_k`` 0 or -1 leaves every token in, ``ignore_eos`` goes on after an end-of-sequence token, an answer
-    of less than ``min_tokens`` ends at no token, ``return_token_ids`` adds the ids of the prompt and of the answer.
+    of less than ``min_tokens`` ends at no token, ``allowed_token_ids`` are the only ones chosen, the tokens of
+    ``bad_words`` never follow one another, ``return_token_ids`` adds the ids of the prompt and of the answer.
     From ``response_format`` on they say what the answer must look like: OpenAI's, vLLM's new and older names,
     llama.cpp's, and last SGLang's.
     """
@@ -107,7 +128,7 @@ class GenerationBody(BaseModel):
     top_p: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    logit_bias: TokenBiases = {}
+    logit_bias: TokenBiases = []
     seed: int | None = None
     stop: StopStrings = ()
 
@@ -117,6 +138,8 @@ class GenerationBody(BaseModel):
     stop_token_ids: list[int] | None = None
     ignore_eos: bool | None = None
     min_tokens: int | None = Field(None, ge=0)
+    allowed_token_ids: list[int] | None = Field(None, min_length=1)
+    bad_words: list[BadWord] | None = Field(None, max_length=1024)
     return_token_ids: bool | None = None
     add_special_tokens: bool | None = None
 

@@ -98,6 +98,7 @@ def random_requests(rng: random.Random, count: int) -> list[tuple[list[int], Sam
                 min_p=rng.choice([0, 0, 0.1]),
                 seed=rng.choice([i, -i, (1 << 64) - i]),
                 repetition_penalty=rng.choice([1] * 20 + [1.3]),
+                bad_words=rng.choice([()] * 20 + [((5,), (6, 7))]),
                 max_tokens=rng.randrange(1, 40),
                 stop_token_ids=frozenset(rng.sample(range(128), rng.choice([0, 4]))),
             ),

@@ -10,6 +10,7 @@ from transformers import (
     LogitsProcessorList,
     MinNewTokensLengthLogitsProcessor,
     MinPLogitsWarper,
+    NoBadWordsLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
@@ -90,6 +91,34 @@ def test_min_tokens_equal_transformers(length: int) -> None:
     expected = processor(torch.tensor([made.token_ids]), logits(3)[None].clone())
     (chosen,) = sample(logits(3)[None], [made])
     assert chosen.token_id == expected.argmax() and not made.is_plain
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_bad_words_equal_transformers(temperature: float) -> None:
+    best = [int(token) for token in logits(3).topk(6).indices]
+    words = ((best[0],), (1, best[1]), (5, 1, best[2]), (2, 1, best[3]), (7, 7, 5, 1, best[4]))
+    made = request([2, 1], [5, 1], temperature=temperature, top_k=1, bad_words=words)
+    processor = NoBadWordsLogitsProcessor([list(word) for word in words])
+    expected = processor(torch.tensor([made.token_ids]), logits(3)[None].clone())
+    (chosen,) = sample(logits(3)[None], [made])
+    assert chosen.token_id == expected.argmax() == best[3] and not made.is_plain
+    assert sample(logits(3)[None], [request([5], [1], temperature=0, bad_words=words)])[0].token_id == best[2]
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_only_allowed_tokens_are_chosen(temperature: float) -> None:
+    allowed = (7, 950, 31)
+    made = request([1], temperature=temperature, allowed_token_ids=allowed)
+    drawn = {sample(logits(seed)[None], [made])[0].token_id for seed in range(40)}
+    assert drawn == set(allowed) and not made.is_plain
+    (chosen,) = sample(logits(3)[None], [request([1], temperature=0, allowed_token_ids=allowed)])
+    assert chosen.token_id == max(allowed, key=logits(3).__getitem__)
+
+
+def test_where_no_token_is_left_there_is_an_error() -> None:
+    for drawing in ({"temperature": 0}, {"top_p": 0.9}):
+        made = request([1], allowed_token_ids=(5, 6), bad_words=((5,), (6,)), **drawing)
+        assert "allowed_token_ids" in str(sample(logits(3)[None], [made])[0].error)
 
 
 def test_draws_follow_the_distribution() -> None:

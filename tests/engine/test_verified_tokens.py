@@ -34,6 +34,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "drawn": {"temperature": 1.2, "top_p": 0.9, "top_k": 40, "min_p": 0.01},
     "penalised": {"temperature": 0.8, "repetition_penalty": 1.3, "frequency_penalty": 0.5, "presence_penalty": 0.3},
     "biased": {"temperature": 0, "logit_bias": {5: 3.0, 7: -100.0}},
+    "masked": {"temperature": 0.9, "allowed_token_ids": tuple(range(4, 24)), "bad_words": ((5,), (6, 7), (8, 8))},
     "stopped": {"temperature": 0.9, "stop_token_ids": frozenset(range(20, 36))},
     "reported": {"temperature": 0.7, "logprobs": 3},
     "schema": {"temperature": 1.0, "grammar": json_schema_grammar(SCHEMA, param="schema")},
@@ -86,6 +87,17 @@ def test_answers_are_the_same_however_they_are_chosen(
     engine = guessing(folder, generated(plain), **settings)
     assert generated(answer(engine, requests)) == generated(plain)
     assert 0 < engine.stats.num_accepted_tokens < engine.stats.num_draft_tokens
+
+
+def test_where_no_token_is_left_that_request_alone_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verify_all_guesses(monkeypatch)
+    stuck = SamplingParams(allowed_token_ids=(5, 6), bad_words=((6,), (5, 5, 5)), max_tokens=9)
+    requests = {"stuck": (prompt(9), stuck), "other": (prompt(12), SamplingParams(temperature=0, max_tokens=9))}
+    plain = open_engine(folder)
+    for engine in (plain, guessing(folder, {"stuck": [5] * 9, "other": greedy(plain, prompt(12), 9)})):
+        outputs = answer(engine, requests)
+        assert outputs["stuck"][-1].finish_reason == "error" and "bad_words" in str(outputs["stuck"][-1].error)
+        assert set(tokens(outputs["stuck"])) == {5} and len(tokens(outputs["other"])) == 9
 
 
 def test_reports_ends_and_lengths_are_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

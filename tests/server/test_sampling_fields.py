@@ -32,10 +32,22 @@ def test_fields_sent_win(http: httpx.Client) -> None:
         "presence_penalty": 0.5,
         "seed": 12,
     }
-    got = params(http, **asked, logit_bias={"7": -100, "8": 2.5}, max_completion_tokens=300)
+    got = params(http, **asked, logit_bias={"7": -100, "8": 2.5}, max_completion_tokens=400)
     assert {name: got[name] for name in asked} == asked
-    assert got["logit_bias"] == {"7": -100.0, "8": 2.5} and got["max_tokens"] == 300
+    assert got["logit_bias"] == {"7": -100.0, "8": 2.5} and got["max_tokens"] == 400
     assert params(http, top_k=-1)["top_k"] == 0
+
+
+def test_tokens_that_may_not_come(http: httpx.Client) -> None:
+    got = params(http, allowed_token_ids=[5, 267], bad_words=["no", " q", "\n"])
+    assert got["allowed_token_ids"] == [5, 267]
+    assert got["bad_words"] == [[*text.encode()] for text in ("no", " no", "q", " q", "\n", " \n")]
+
+
+def test_biases_in_llama_cpps_form(http: httpx.Client) -> None:
+    got = params(http, logit_bias=[[7, 1], ["ab", -0.5], [97, 2.5], [9, False], ["c", False]])
+    assert got["logit_bias"] == {"7": 1.0, "97": 2.0, "98": -0.5} and sorted(got["bad_words"]) == [[9], [99]]
+    assert params(http, logit_bias=[])["logit_bias"] == {}
 
 
 def test_the_models_end_tokens_stop_unless_ignored(http: httpx.Client) -> None:

@@ -1,9 +1,9 @@
 """Choosing the next token from logits.
 
-In order: logit_bias and penalties on the logits; no chance for what ends an answer too soon, or for tokens that a
-grammar forbids; then what ``llmrt_kernels/reference/sample.py`` does. A request's draw number i comes from its seed and
-i alone, so it is the same whatever else is in the batch, and again after the request was preempted. Reported
-log-probabilities are the model's own, before any of this.
+In order: logit_bias and penalties on the logits; no chance for tokens that are not allowed, that end an answer too soon
+or that a grammar forbids; then what ``llmrt_kernels/reference/sample.py`` does. A request's draw number i comes from
+its seed and i alone, so it is the same whatever else is in the batch, and again after the request was preempted.
+Reported log-probabilities are the model's own, before any of this.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
-from llmrt.engine.request import Request, TokenLogprob
+from llmrt.engine.request import PENDING, Request, TokenLogprob
 from llmrt.engine.scheduler import SampledToken
 from llmrt_kernels.reference.sample import draw, truncated, uniform
+
+_NONE_LEFT = "No token may come next: allowed_token_ids, bad_words, min_tokens and the grammar leave none together."
 
 
 def sample(logits: Tensor, requests: Sequence[Request]) -> list[SampledToken]:
@@ -89,11 +91,10 @@ def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> S
     """The token after those of ``request`` and the ``accepted`` ones of its draft. logits [V] fp32."""
     params = request.params
     adjusted = penalise(logits, request, accepted)
-    if request.num_output_tokens + len(accepted) < params.min_tokens:
-        adjusted[list(params.stop_token_ids)] = -torch.inf
-    if request.constraint is not None:
-        forbidden = torch.from_numpy(request.constraint.forbidden())
-        adjusted.masked_fill_(forbidden.to(adjusted.device), -torch.inf)
+    if params.forbids:
+        adjusted.masked_fill_(_forbidden(adjusted, request, accepted), -torch.inf)
+        if adjusted.max() == -torch.inf:
+            return SampledToken(PENDING, error=_NONE_LEFT)
     if params.temperature == 0:
         token_id = int(adjusted.argmax())
     else:
@@ -125,6 +126,25 @@ def penalise(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> 
     for token_id, bias in params.logit_bias.items():
         logits[token_id] += bias
     return logits
+
+
+def _forbidden(logits: Tensor, request: Request, accepted: Sequence[int]) -> Tensor:
+    """True for the tokens that must not come after ``accepted`` ones. logits [V] -> [V]."""
+    params = request.params
+    forbidden = torch.full_like(logits, bool(params.allowed_token_ids), dtype=torch.bool)
+    forbidden[list(params.allowed_token_ids)] = False
+    if request.num_output_tokens + len(accepted) < params.min_tokens:
+        forbidden[list(params.stop_token_ids)] = True
+    if params.bad_words:
+        answer = (*request.token_ids[request.num_prompt_tokens :], *accepted)
+        forbidden[[end for *start, end in params.bad_words if _ends_with(answer, start)]] = True
+    if request.constraint is not None:
+        forbidden |= torch.from_numpy(request.constraint.forbidden()).to(logits.device)
+    return forbidden
+
+
+def _ends_with(answer: Sequence[int], start: Sequence[int]) -> bool:
+    return not start or list(answer[-len(start) :]) == start
 
 
 def report(logits: Tensor, token_ids: Sequence[int], num_top: int) -> list[TokenLogprob]:
