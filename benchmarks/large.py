@@ -47,7 +47,9 @@ LLMRT = str(Path(sys.executable).with_name("llmrt"))
 def measured(command: Sequence[str]) -> dict[str, float]:
     """Seconds from start to end of a process, and the most bytes that it held."""
     start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
         assert process.stderr is not None
         said = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)

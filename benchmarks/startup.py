@@ -42,7 +42,9 @@ STATES = ("stored", "cold", "warm", "llama_cpp")
 def seconds_of(command: Sequence[str], **environment: str) -> float:
     """Wall time of a process."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env={**os.environ, **environment})
+    subprocess.run(
+        command, check=True, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, env={**os.environ, **environment}
+    )
     return time.perf_counter() - start
 
 

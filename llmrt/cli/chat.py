@@ -22,7 +22,7 @@ from llmrt.cli.sampling import (
     recommended,
 )
 from llmrt.cli.session import Session, find_model
-from llmrt.cli.terminal import complain, read_stdin, say, write, write_answer
+from llmrt.cli.terminal import behind_piped_text, complain, read_stdin, say, write, write_answer
 from llmrt.errors import ConfigError, ContextLengthError, LlmrtError, RequestError
 
 
@@ -38,7 +38,7 @@ def chat(
         str | None, typer.Argument(metavar="PROMPT", help="Answer this one message and exit, as with --prompt.")
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option(help="Answer this one message and exit; else a message from a pipe, if there is one.")
+        str | None, typer.Option(help="Answer this one message and exit; the text of a pipe goes before it.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="The system message: how the model should answer.")] = None,
     temperature: Annotated[
@@ -175,7 +175,7 @@ def _single_message(prompt: str | None) -> str | None:
         return None
     if prompt is None and sys.stdin.isatty():
         say("Type the message; Ctrl+D on a line of its own ends it.")
-    message = read_stdin("The message") if prompt is None else prompt
+    message = read_stdin("The message") if prompt is None else behind_piped_text(prompt, "The message")
     if not message.strip():
         raise RequestError("The message is empty; give one with --prompt or through a pipe.", param="prompt")
     return message

@@ -15,7 +15,7 @@ from llmrt.cli.options import Model
 from llmrt.cli.sampling import DrawingOptions, check, override
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.tables import print_json
-from llmrt.cli.terminal import read_stdin, say, write_answer
+from llmrt.cli.terminal import behind_piped_text, read_stdin, say, write_answer
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError
 
@@ -23,7 +23,8 @@ from llmrt.errors import RequestError
 def generate(
     model: Model,
     prompt: Annotated[
-        str | None, typer.Argument(metavar="PROMPT", help="The text to continue; - or none reads it from a pipe.")
+        str | None,
+        typer.Argument(metavar="PROMPT", help="The text to continue, after that of a pipe; - or none is that alone."),
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="End after so many tokens.")] = 128,
     temperature: Annotated[float, typer.Option(help="How freely tokens are drawn, 0 to 2; 0 is the likeliest.")] = 0.0,
@@ -79,7 +80,7 @@ def _print_completion(session: Session, prompt: str, params: SamplingParams, sto
 
 def _prompt_text(prompt: str | None) -> str:
     if prompt is not None and prompt != "-":
-        return prompt
+        return behind_piped_text(prompt, "The prompt")
     if prompt is None and sys.stdin.isatty():
         raise RequestError("PROMPT is missing: write it after the model, or send it through a pipe.", param="prompt")
     return read_stdin("The prompt")

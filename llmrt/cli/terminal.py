@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Generator
 from contextlib import closing
+from stat import S_ISFIFO, S_ISREG
 
 import typer
 
 from llmrt.errors import RequestError
+
+_PATIENCE_SECONDS = 2.0  # before a pipe that brings nothing is worth a word
 
 
 def say(line: str) -> None:
@@ -37,6 +41,18 @@ def write_answer(pieces: Generator[str]) -> None:
             write(piece)
     if not piece.endswith("\n"):
         write("\n")
+
+
+def behind_piped_text(prompt: str, what: str) -> str:
+    """``prompt``, after what a pipe or a file on stdin holds: ``llmrt chat MODEL "Summarize this." < page.txt``.
+
+    Other kinds of stdin, such as a connection, may never end. Raises ``RequestError`` as ``read_stdin`` does.
+    """
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    if S_ISFIFO(mode) and not select.select([sys.stdin], [], [], _PATIENCE_SECONDS)[0]:
+        say("waiting for the end of stdin, whose text goes before the prompt")
+    text = read_stdin(what) if S_ISFIFO(mode) or S_ISREG(mode) else ""
+    return f"{text}\n\n{prompt}" if text else prompt
 
 
 def read_stdin(what: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,10 +30,13 @@ def llmrt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     """Run a command line in this process: (status, stdout, stderr). ``stdin`` is what a pipe holds."""
 
     def run(*arguments: str, stdin: bytes = b"") -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["llmrt", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as exit_info:
-            main()
+        with tempfile.TemporaryFile() as held:
+            held.write(stdin)
+            held.seek(0)
+            monkeypatch.setattr(sys, "argv", ["llmrt", *arguments])
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(held))
+            with pytest.raises(SystemExit) as exit_info:
+                main()
         out, err = capsys.readouterr()
         return exit_info.value.code, out, err
 

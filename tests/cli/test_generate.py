@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,9 +74,19 @@ def test_the_prompt_may_come_through_a_pipe(
     assert (status, out) == (0, load_tokenizer(tiny).decode(tokens) + "\n")
 
 
-def test_an_argument_goes_before_a_pipe(tiny: Path, llmrt: CommandLine, tokens: list[int]) -> None:
-    _, out, _ = llmrt("generate", str(tiny), PROMPT, *OPTIONS, stdin=b"something else")
-    assert out == load_tokenizer(tiny).decode(tokens) + "\n"
+def test_an_argument_goes_behind_a_pipe(tiny: Path, llmrt: CommandLine) -> None:
+    both = as_json(llmrt, str(tiny), f"the world\n\n{PROMPT}")
+    run = [sys.executable, "-m", "llmrt", "generate", str(tiny), PROMPT, *OPTIONS, "--json"]
+    done = subprocess.run(run, input="the world\n", capture_output=True, encoding="utf-8", check=True)
+    assert json.loads(done.stdout)["token_ids"] == both["token_ids"]
+
+
+def test_a_connection_on_stdin_is_not_waited_for(tiny: Path) -> None:
+    ours, theirs = socket.socketpair()
+    run = [sys.executable, "-m", "llmrt", "generate", str(tiny), PROMPT, *OPTIONS]
+    with ours, theirs:
+        done = subprocess.run(run, stdin=theirs, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout
 
 
 def test_the_same_seed_draws_the_same_text(tiny: Path, llmrt: CommandLine) -> None:
