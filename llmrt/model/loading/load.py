@@ -6,22 +6,18 @@ storage; each gets it when its first piece arrives, straight in its final type a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from llmrt.model.checkpoints.checkpoint import Checkpoint
-from llmrt.model.checkpoints.tensor_slots import Slot, tensor_slots
+from llmrt.model.checkpoints.tensor_slots import tensor_slots
 from llmrt.model.loading.load_blocks import load_in_blocks
 from llmrt.model.loading.load_quantized import QuantizedLoad
 from llmrt.model.loading.load_stored import load_as_stored
-from llmrt.model.loading.read_tensors import check_inventory, check_tied_head, place, read_tensor
+from llmrt.model.loading.read_tensors import Progress, WeightLoad, check_inventory, check_tied_head
 from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.types import OpSpec
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.recipe import Recipe
-
-Progress = Callable[[int], None]
 
 
 def load_decoder(
@@ -41,28 +37,26 @@ def load_decoder(
     """
     slots = tensor_slots(checkpoint.config, checkpoint.names)
     check_inventory(checkpoint, slots)
-    decoder = Decoder(checkpoint.config, context_length, spec)
+    load = WeightLoad(Decoder(checkpoint.config, context_length, spec), checkpoint, slots, progress)
     if checkpoint.config.tied_embeddings:
         check_tied_head(checkpoint)
     if spec.in_blocks:
-        load_in_blocks(decoder, checkpoint, slots, spec, progress)
+        load_in_blocks(load)
     elif recipe is not None:
-        QuantizedLoad(decoder, checkpoint, slots, spec, recipe, progress).run(calibration)
+        QuantizedLoad(load, recipe).run(calibration)
     elif spec.group:
-        load_as_stored(decoder, checkpoint, slots, spec, progress)
+        load_as_stored(load)
     else:
-        _fill(decoder, checkpoint, slots, spec, progress)
-    decoder.rotations.place(spec.device)
-    return decoder
+        _fill(load)
+    return load.decoder
 
 
-def _fill(decoder: Decoder, checkpoint: Checkpoint, slots: dict[str, Slot], spec: OpSpec, progress: Progress) -> None:
+def _fill(load: WeightLoad) -> None:
     weights: dict[str, Tensor] = {}
-    for name in checkpoint.inventory:  # in the order of the file
-        if name in slots:
-            tensor = read_tensor(checkpoint, name, slots[name])
-            place(weights, decoder, slots[name], tensor, spec.dtype, spec.device)
-            progress(tensor.numel())
-    if checkpoint.config.tied_embeddings:
+    for name in load.names_in_file():
+        tensor = load.read(name)
+        load.place(weights, name, tensor)
+        load.progress(tensor.numel())
+    if load.decoder.config.tied_embeddings:
         weights["lm_head.weight"] = weights["embedding.weight"]
-    decoder.load_state_dict(weights, assign=True, strict=True)
+    load.decoder.load_state_dict(weights, assign=True, strict=True)

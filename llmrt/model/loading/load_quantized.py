@@ -10,19 +10,17 @@ device.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from llmrt.model.checkpoints.checkpoint import Checkpoint
 from llmrt.model.checkpoints.tensor_slots import Slot
 from llmrt.model.loading.calibration_stream import CalibrationStream
-from llmrt.model.loading.packed_pieces import arranged, install, packed_twin
-from llmrt.model.loading.read_tensors import read_tensor
+from llmrt.model.loading.packed_pieces import arranged
+from llmrt.model.loading.read_tensors import BESIDE_PACKED, WeightLoad
 from llmrt.model.loading.torch_threads import torch_threads
-from llmrt.model.modules.decoder import Decoder, DecoderLayer
+from llmrt.model.modules.decoder import DecoderLayer
 from llmrt.ops.registry import choose
 from llmrt.ops.table import QUANTIZE
 from llmrt.ops.types import OpSpec
@@ -34,28 +32,14 @@ from llmrt.quant.recipe import Recipe
 from llmrt.quant.scheme import QuantScheme
 
 FULL_PRECISION = OpSpec("cpu", torch.float32)
-# Beside packed matrices, whatever the activations are in, so that a copy of them serves every device.
-REST = torch.float32
 
 
 class QuantizedLoad:
-    """Fills ``decoder``, which is without storage."""
+    """Fills the decoder of ``load``."""
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        checkpoint: Checkpoint,
-        slots: dict[str, Slot],
-        spec: OpSpec,
-        recipe: Recipe,
-        progress: Callable[[int], None],
-    ) -> None:
-        self._decoder = decoder
-        self._checkpoint = checkpoint
-        self._slots = slots
-        self._spec = spec
-        self._recipe = recipe
-        self._progress = progress
+    def __init__(self, load: WeightLoad, recipe: Recipe) -> None:
+        self._load, self._recipe = load, recipe
+        self._decoder, self._spec = load.decoder, load.decoder.spec
 
     def run(self, calibration: Calibration | None) -> None:
         """Read, watch the tokens of ``calibration`` if there are any, and pack. Raises ``CheckpointError``."""
@@ -91,11 +75,11 @@ class QuantizedLoad:
     def _read(self, module: str) -> dict[str, Tensor]:
         """The parameters of ``module``: matrices in the type that they are stored in."""
         tensors: dict[str, Tensor] = {}
-        for name, slot in self._slots.items():
+        for name, slot in self._load.slots.items():
             if not slot.parameter.startswith(f"{module}."):
                 continue
-            tensor, held = read_tensor(self._checkpoint, name, slot), tensors.get(slot.parameter)
-            dtype = tensor.dtype if tensor.dim() > 1 else REST
+            tensor, held = self._load.read(name), tensors.get(slot.parameter)
+            dtype = tensor.dtype if tensor.dim() > 1 else BESIDE_PACKED
             shape = self._decoder.get_buffer(slot.parameter).shape
             if tensor.shape == shape:
                 tensors[slot.parameter] = tensor.to(dtype)
@@ -108,25 +92,23 @@ class QuantizedLoad:
 
     def _install(self, module: str, tensors: dict[str, Tensor], feedback: dict[str, Feedback]) -> None:
         """Put the parameters of ``module`` in place, packed where the recipe says so; ``tensors`` is used up."""
-        decoder, spec = self._decoder, self._spec
         for parameter, pieces in self._plan(module).items():
             name, weight = _module(parameter), tensors.pop(parameter)
             packed = [self._quantized(weight[slot.index], scheme, feedback.get(parameter)) for slot, scheme in pieces]
-            dense, bias = decoder.get_submodule(name), tensors.pop(f"{name}.bias", None)
-            install(decoder, name, packed_twin(dense, arranged(dense, packed), bias, spec), spec)
-        rest = {name: tensor.to(spec.device, REST) for name, tensor in _within(module, tensors).items()}
-        decoder.get_submodule(module).load_state_dict(rest, assign=True, strict=True)
-        self._progress(sum(tensor.numel() for tensor in rest.values()))
+            self._load.pack(name, arranged(self._decoder.get_submodule(name), packed), tensors)
+        rest = {name: tensor.to(self._spec.device, BESIDE_PACKED) for name, tensor in _within(module, tensors).items()}
+        self._decoder.get_submodule(module).load_state_dict(rest, assign=True, strict=True)
+        self._load.progress(sum(tensor.numel() for tensor in rest.values()))
 
     def _quantized(self, weight: Tensor, scheme: QuantScheme, feedback: Feedback | None) -> PackedWeight:
         packed = quantize(weight, scheme, _quantizer(self._spec), feedback)
-        self._progress(weight.numel())
+        self._load.progress(weight.numel())
         return packed
 
     def _plan(self, module: str) -> dict[str, list[tuple[Slot, QuantScheme]]]:
         """The parameters of ``module`` that are quantized, each in pieces from its first rows to its last."""
         plan: dict[str, list[tuple[Slot, QuantScheme]]] = {}
-        for slot in self._slots.values():
+        for slot in self._load.slots.values():
             scheme = self._recipe.scheme(slot.role) if slot.role else None
             if scheme is not None and slot.parameter.startswith(f"{module}."):
                 plan.setdefault(slot.parameter, []).append((slot, scheme))

@@ -24,7 +24,7 @@ from llmrt.model.checkpoints.packed_header import (
     PieceShape,
 )
 from llmrt.model.config import ModelConfig
-from llmrt.model.loading.packed_pieces import BLOCK, install, twin_kind
+from llmrt.model.loading.packed_pieces import BLOCK, install
 from llmrt.model.modules.block_weight import BlockWeight
 from llmrt.model.modules.decoder import Decoder
 from llmrt.model.modules.packed_linear import PackedModule
@@ -98,15 +98,13 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
         for name, shapes in header.modules.items():
             pieces = [_piece(stored, f"{name}.{i}", shape) for i, shape in enumerate(shapes)]
             _check_shape(path, decoder, name, shapes)
-            packed = twin_kind(decoder.get_submodule(name))(pieces, stored.pop(f"{name}.bias", None), spec)
-            install(decoder, name, packed, spec)
+            install(decoder, name, pieces, stored.pop(f"{name}.bias", None))
         dense = {name: tensor for name, tensor in stored.items() if not name.startswith("padding.")}
         on_device = {name: tensor.to(spec.device) for name, tensor in dense.items()}
         decoder.load_state_dict(on_device, assign=True, strict=True)
     except (KeyError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} does not fit the model's configuration: {reason}.") from error
-    decoder.rotations.place(spec.device)
     return decoder
 
 

@@ -23,7 +23,6 @@ from llmrt.model.modules.packed_linear import (
     PackedModule,
     PackedRotaryLinear,
 )
-from llmrt.ops.types import OpSpec
 from llmrt.quant.packed_weight import BLOCK, Blocks, PackedWeight, stack
 
 PACKED: dict[type[nn.Module], type[PackedModule]] = {
@@ -34,22 +33,13 @@ PACKED: dict[type[nn.Module], type[PackedModule]] = {
 }
 
 
-def twin_kind(dense: nn.Module) -> Callable[..., PackedModule]:
+def _twin_kind(dense: nn.Module) -> Callable[..., PackedModule]:
     """The layer that takes the place of ``dense``, of pieces, bias and spec."""
     if isinstance(dense, GatedLinear):
         return partial(PackedGatedLinear, activation=dense.activation)
     if isinstance(dense, ActivatedLinear):
         return partial(PackedActivatedLinear, activation=dense.activation)
     return PACKED.get(type(dense), PackedLinear)
-
-
-def packed_twin(
-    dense: nn.Module, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec
-) -> PackedModule:
-    """What takes the place of ``dense`` when its weight is in ``pieces`` that are ``arranged``."""
-    if bias is not None and isinstance(dense, GatedLinear):
-        bias = gated_bias(bias, pieces[0].group)
-    return twin_kind(dense)(pieces, bias, spec)
 
 
 def arranged(dense: nn.Module, pieces: Sequence[Blocks]) -> Sequence[Blocks]:
@@ -69,11 +59,12 @@ def arranged(dense: nn.Module, pieces: Sequence[Blocks]) -> Sequence[Blocks]:
     return join(pieces)
 
 
-def install(decoder: Decoder, name: str, packed: PackedModule, spec: OpSpec) -> None:
-    """Put ``packed`` in the place of the layer ``name``; an embedding table may be the head too."""
+def install(decoder: Decoder, name: str, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None) -> None:
+    """Put the twin of the layer ``name``, whose rows are in its order, in its place; a table may be the head too."""
+    packed = _twin_kind(decoder.get_submodule(name))(pieces, bias, decoder.spec)
     decoder.set_submodule(name, packed)
     if name == "embedding" and decoder.config.tied_embeddings:
-        decoder.set_submodule("lm_head", PackedLinear(packed.pieces, None, spec))
+        decoder.set_submodule("lm_head", PackedLinear(packed.pieces, None, decoder.spec))
 
 
 def gated_bias(bias: Tensor, group: int) -> Tensor:

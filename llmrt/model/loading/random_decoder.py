@@ -13,8 +13,8 @@ from torch import Tensor
 
 from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from llmrt.model.checkpoints.tensor_slots import tensor_slots
-from llmrt.model.loading.load import Progress
-from llmrt.model.loading.load_quantized import REST, QuantizedLoad
+from llmrt.model.loading.load_quantized import QuantizedLoad
+from llmrt.model.loading.read_tensors import BESIDE_PACKED, Progress, WeightLoad
 from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.types import OpSpec
 from llmrt.quant.feedback import Feedback
@@ -31,18 +31,17 @@ def random_decoder(
     """The shape of ``checkpoint`` on the device of ``spec``, its matrices packed by ``recipe`` if there is one."""
     decoder = Decoder(checkpoint.config, context_length, spec)
     if recipe is None:
-        _fill(decoder, spec, progress)
+        _fill(decoder, progress)
     else:
         slots = tensor_slots(checkpoint.config, checkpoint.names)
-        _RandomLoad(decoder, checkpoint, slots, spec, recipe, progress).run(None)
-    decoder.rotations.place(spec.device)
+        _RandomLoad(WeightLoad(decoder, checkpoint, slots, progress), recipe).run(None)
     return decoder
 
 
-def _fill(decoder: Decoder, spec: OpSpec, progress: Progress) -> None:
+def _fill(decoder: Decoder, progress: Progress) -> None:
     weights: dict[str, Tensor] = {}
     for name, meta in decoder.state_dict().items():
-        weights[name] = _random(meta.shape, spec.dtype, spec.device)
+        weights[name] = _random(meta.shape, decoder.spec.dtype, decoder.spec.device)
         progress(meta.numel())
     if decoder.config.tied_embeddings:
         weights["lm_head.weight"] = weights["embedding.weight"]
@@ -61,7 +60,7 @@ class _RandomLoad(QuantizedLoad):
     def _read(self, module: str) -> dict[str, Tensor]:
         planned = self._plan(module)
         return {
-            name: meta if name in planned else _random(meta.shape, REST, self._spec.device)
+            name: meta if name in planned else _random(meta.shape, BESIDE_PACKED, self._spec.device)
             for name, meta in self._decoder.state_dict().items()
             if name.startswith(f"{module}.")
         }
@@ -80,5 +79,5 @@ class _RandomLoad(QuantizedLoad):
             torch.full((blocks, groups, BLOCK), value, dtype=torch.float16, device=self._spec.device)
             for value in by_group
         ]
-        self._progress(weight.numel())
+        self._load.progress(weight.numel())
         return packed_weight((data, *in_blocks), scheme, (rows, columns))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +13,11 @@ from llmrt.errors import CheckpointError
 from llmrt.model.checkpoints.checkpoint import Checkpoint
 from llmrt.model.checkpoints.fused import stored_name
 from llmrt.model.checkpoints.tensor_slots import HeadOrder, Slot
+from llmrt.model.loading.packed_pieces import gated_bias, install
+from llmrt.model.modules.block_weight import BlockWeight
 from llmrt.model.modules.decoder import Decoder
+from llmrt.model.modules.linear import GatedLinear
+from llmrt.quant.packed_weight import PackedWeight
 
 # Tables and masks that old checkpoints carry although they follow from the configuration, and what some tool would
 # divide keys and values by before it rounds them.
@@ -20,30 +25,55 @@ DERIVED = (
     *(".rotary_emb.inv_freq", ".k_scale", ".v_scale"),
     *(f".{a}.{b}" for a in ("attn", "attention") for b in ("bias", "masked_bias")),
 )
+BESIDE_PACKED = torch.float32  # whatever the activations are in, so that a copy of the weights serves every device
+
+Progress = Callable[[int], None]
 
 
-def read_tensor(checkpoint: Checkpoint, name: str, slot: Slot) -> Tensor:
-    """The tensor, in the order of rows that the decoder has. Raises ``CheckpointError`` if it is not finite."""
-    tensor = checkpoint.load(name)
-    check_finite(checkpoint, name, tensor)
-    if slot.heads is not None:
-        tensor = reordered(tensor, slot.heads)
-    return tensor.float() + slot.offset if slot.offset else tensor
+@dataclass(frozen=True)
+class WeightLoad:
+    """A ``decoder`` without storage, and the ``checkpoint`` whose tensors go into ``slots`` of it.
 
+    ``progress`` is told the numbers of each tensor as it is done.
+    """
 
-def place(
-    weights: dict[str, Tensor],
-    decoder: Decoder,
-    slot: Slot,
-    tensor: Tensor,
-    dtype: torch.dtype = torch.float32,
-    device: str = "cpu",
-) -> None:
-    """Put ``tensor`` into its parameter among ``weights``, which gets storage when its first piece comes."""
-    if slot.parameter not in weights:
-        shape = decoder.get_buffer(slot.parameter).shape
-        weights[slot.parameter] = torch.empty(shape, dtype=dtype, device=device)
-    weights[slot.parameter][slot.index].copy_(tensor)
+    decoder: Decoder
+    checkpoint: Checkpoint
+    slots: dict[str, Slot]
+    progress: Progress
+
+    def names_in_file(self) -> Iterator[str]:
+        """The names in ``slots``, in the order of the file."""
+        return (name for name in self.checkpoint.inventory if name in self.slots)
+
+    def read(self, name: str) -> Tensor:
+        """The tensor, in the order of rows that the decoder has. Raises ``CheckpointError`` if it is not finite."""
+        slot, tensor = self.slots[name], self.checkpoint.load(name)
+        self.check_finite(name, tensor)
+        if slot.heads is not None:
+            tensor = reordered(tensor, slot.heads)
+        return tensor.float() + slot.offset if slot.offset else tensor
+
+    def check_finite(self, name: str, tensor: Tensor) -> None:
+        """Raise ``CheckpointError`` if ``tensor``, which belongs to ``name``, holds NaN or infinity."""
+        if not is_finite(tensor):
+            raise CheckpointError(f"{self.checkpoint.inventory[name].file}: tensor {name} holds NaN or infinity.")
+
+    def place(self, weights: dict[str, Tensor], name: str, tensor: Tensor) -> None:
+        """Put ``tensor`` into its parameter among ``weights``, which gets storage when its first piece comes."""
+        slot, spec = self.slots[name], self.decoder.spec
+        if slot.parameter not in weights:
+            dtype = BESIDE_PACKED if spec.packed else spec.dtype
+            shape = self.decoder.get_buffer(slot.parameter).shape
+            weights[slot.parameter] = torch.empty(shape, dtype=dtype, device=spec.device)
+        weights[slot.parameter][slot.index].copy_(tensor)
+
+    def pack(self, module: str, pieces: Sequence[PackedWeight | BlockWeight], weights: dict[str, Tensor]) -> None:
+        """Put the packed twin of ``module`` in its place; ``pieces`` are ``arranged``, ``weights`` have its bias."""
+        bias = weights.pop(f"{module}.bias", None)
+        if bias is not None and isinstance(self.decoder.get_submodule(module), GatedLinear):
+            bias = gated_bias(bias, pieces[0].group)
+        install(self.decoder, module, pieces, bias)
 
 
 def check_inventory(checkpoint: Checkpoint, slots: dict[str, Slot]) -> None:
@@ -73,12 +103,6 @@ def _left_over(checkpoint: Checkpoint, slots: dict[str, Slot]) -> Iterator[str]:
     for name in checkpoint.inventory:
         if name not in slots and not name.endswith(DERIVED) and name != head:
             yield name
-
-
-def check_finite(checkpoint: Checkpoint, name: str, tensor: Tensor) -> None:
-    """Raise ``CheckpointError`` if the tensor holds NaN or infinity."""
-    if not is_finite(tensor):
-        raise CheckpointError(f"{checkpoint.inventory[name].file}: tensor {name} holds NaN or infinity.")
 
 
 def is_finite(tensor: Tensor) -> bool:

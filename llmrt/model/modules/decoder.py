@@ -100,7 +100,7 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config, i, spec) for i in range(config.num_layers))
         self.norm = stream_norm(config, spec)
         self.lm_head = Linear(config.hidden_size, config.vocab_size, spec, bias=config.lm_head_bias)
-        self.rotations = Rotations(config, context_length)
+        self.rotations = Rotations(config, context_length, spec.device)
         self._scale = resolve(SCALE, spec)
 
     def forward(self, batch: ForwardBatch, kv: KVCache) -> Tensor:
@@ -148,17 +148,13 @@ class Decoder(nn.Module):
 class Rotations(nn.Module):
     """The table of cosines and sines of each layer: most models have one for all."""
 
-    def __init__(self, config: ModelConfig, context_length: int) -> None:
+    def __init__(self, config: ModelConfig, context_length: int, device: str = "cpu") -> None:
         super().__init__()
         ropes = [config.rope_of(layer) for layer in range(config.num_layers)]
         self._kinds = list(dict.fromkeys(ropes))
         self._of_layer = [self._kinds.index(rope) for rope in ropes]
-        self._tables = [cos_sin_table(rope, config.head_dim, context_length) for rope in self._kinds]
+        self._tables = [cos_sin_table(rope, config.head_dim, context_length).to(device) for rope in self._kinds]
 
     def of(self, layer: int) -> Tensor:
         """[context_length, 2, D / 2] fp32."""
         return self._tables[self._of_layer[layer]]
-
-    def place(self, device: str) -> None:
-        """Move the tables to ``device``."""
-        self._tables = [table.to(device) for table in self._tables]
