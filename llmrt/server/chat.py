@@ -32,6 +32,7 @@ from llmrt.server.responses import (
     ToolCall,
     ToolCallDelta,
 )
+from llmrt.server.sampling import sampling_params
 from llmrt.server.schemas import ChatBody
 from llmrt.server.served_model import ServedModel
 from llmrt.server.state import ServerState
@@ -50,16 +51,15 @@ async def admit_chat(
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     # Templates, long prompts and grammars take milliseconds, in which other streams go on.
     prompt, token_ids, plan = await asyncio.to_thread(_prepare, state.model, body)
+    logprobs = (body.top_logprobs or 0) if body.logprobs else None
     return admit(
         state,
         body,
         [token_ids],
+        sampling_params(state, body, logprobs=logprobs, grammar=plan.grammar),
         id_prefix=id_prefix,
-        prompt_param="messages",
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
-        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         strip_leading_space=not (prompt.continues or plan.exact),
-        grammar=plan.grammar,
         answer=plan.answer,
         unused=[*unused, *unknown_variables(state.model, body), *plan.not_enforced],
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError
 from llmrt.server.choice import Delta
 from llmrt.server.exchange import TokenCount
@@ -14,7 +15,7 @@ from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.generation import Job, run
 from llmrt.server.prompt_log import note_prompts
 from llmrt.server.responses import CachedTokens, ReasoningTokens, Usage
-from llmrt.server.sampling import fit_max_tokens, sampling_params
+from llmrt.server.sampling import fit_max_tokens
 from llmrt.server.schemas import GenerationBody
 from llmrt.server.state import ServerState
 from llmrt.text.answer_format import PLAIN, AnswerFormat
@@ -87,35 +88,28 @@ def admit(
     state: ServerState,
     body: GenerationBody,
     prompts: Sequence[list[int]],
+    params: SamplingParams,
     *,
     id_prefix: str,
-    prompt_param: str,
     max_tokens: int | None,
-    logprobs: int | None,
-    prompt_logprobs: int | None = None,
-    strip_leading_space: bool,
-    grammar: str | None,
+    strip_leading_space: bool = False,
     answer: AnswerFormat = PLAIN,
     unused: Sequence[str] = (),
 ) -> Reply:
-    """Turn a checked body into a job. ``grammar`` is the body's, compiled; ``answer`` is how its text is read, and
-    ``unused`` are fields that have no effect beside those that the body shows.
+    """Turn a checked body into a job. ``answer`` is how its text is read, and ``unused`` are fields that have no effect
+    beside those that the body shows.
 
     Raises ``RequestError`` for values that cannot be served and ``OverloadedError`` when the queue is full.
     """
-    engine = state.engine.info
     if max_tokens is not None and (body.min_tokens or 0) > max_tokens:
         raise RequestError(f"min_tokens is {body.min_tokens}; max_tokens is only {max_tokens}.", param="min_tokens")
-    fitted = [fit_max_tokens(len(prompt), max_tokens, engine.context_length, param=prompt_param) for prompt in prompts]
+    context = state.engine.info.context_length
+    fitted = [fit_max_tokens(len(prompt), max_tokens, context, param=body.prompt_field) for prompt in prompts]
     job = Job(
         id=f"{id_prefix}{uuid.uuid4().hex}",
         prompts=list(prompts),
         max_tokens=fitted,
-        params=replace(
-            sampling_params(body, state.model, engine, logprobs=logprobs),
-            prompt_logprobs=prompt_logprobs,
-            grammar=grammar,
-        ),
+        params=params,
         n=body.n or 1,
         stop=body.stop,
         strip_leading_space=strip_leading_space and state.model.tokenizer.strips_leading_space,

@@ -6,26 +6,33 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from llmrt.engine.messages import Ready
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import ContextLengthError, RequestError
 from llmrt.server.schemas import GenerationBody, TokenBias
 from llmrt.server.served_model import ServedModel
+from llmrt.server.state import ServerState
 from llmrt.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
 _SEEDS = 1 << 63  # a seed is a 63-bit number in the engine
 
 
-def sampling_params(body: GenerationBody, model: ServedModel, engine: Ready, *, logprobs: int | None) -> SamplingParams:
+def sampling_params(
+    state: ServerState,
+    body: GenerationBody,
+    *,
+    logprobs: int | None,
+    prompt_logprobs: int | None = None,
+    grammar: str | None,
+) -> SamplingParams:
     """What the body asks for, and the model's own defaults where it asks for nothing; ``max_tokens`` is left out.
 
-    Raises ``RequestError`` naming the first field with a value that cannot be served.
+    ``grammar`` is the body's, compiled. Raises ``RequestError`` naming the first field that cannot be served.
     """
-    defaults, plain = model.defaults, SamplingParams()
-    stop_token_ids = _stop_token_ids(body, model, engine.vocab_size)
-    biases, never = _biases(body.logit_bias, model.tokenizer)
-    check_ids((token_id for (token_id,) in never), engine.vocab_size, "logit_bias")
+    defaults, plain, vocab_size = state.model.defaults, SamplingParams(), state.engine.info.vocab_size
+    stop_token_ids = _stop_token_ids(body, state.model, vocab_size)
+    biases, never = _biases(body.logit_bias, state.model.tokenizer)
+    check_ids((token_id for (token_id,) in never), vocab_size, "logit_bias")
     params = SamplingParams(
         temperature=_first(body.temperature, defaults.temperature, plain.temperature),
         top_k=max(0, _first(body.top_k, defaults.top_k, plain.top_k)),
@@ -36,13 +43,15 @@ def sampling_params(body: GenerationBody, model: ServedModel, engine: Ready, *, 
         presence_penalty=_first(body.presence_penalty, None, plain.presence_penalty),
         logit_bias=biases,
         allowed_token_ids=tuple(body.allowed_token_ids or ()),
-        bad_words=(*never, *_bad_words(body.bad_words or (), model.tokenizer)),
+        bad_words=(*never, *_bad_words(body.bad_words or (), state.model.tokenizer)),
         seed=body.seed,
         stop_token_ids=stop_token_ids,
         min_tokens=(body.min_tokens or 0) if stop_token_ids else 0,  # where no token ends answers, none end too soon
         logprobs=logprobs,
+        prompt_logprobs=prompt_logprobs,
+        grammar=grammar,
     )
-    params.validate(engine.vocab_size)
+    params.validate(vocab_size)
     return params
 
 

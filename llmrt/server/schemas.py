@@ -7,7 +7,7 @@ to fields that are not listed here is the policy of ``llmrt.server.extra_fields`
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeGuard
+from typing import Annotated, Any, ClassVar, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
@@ -118,6 +118,7 @@ class GenerationBody(BaseModel):
     """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    prompt_field: ClassVar[str]  # the name of the one that the prompt comes from
 
     model: str | None = None
     stream: bool | None = None
@@ -184,6 +185,7 @@ class ChatBody(GenerationBody):
     ``reasoning_effort`` where the template knows it.
     """
 
+    prompt_field = "messages"
     messages: list[dict[str, Any]] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
@@ -203,6 +205,7 @@ class CompletionBody(GenerationBody):
     ``best_of`` may be ``n``: all answers are given. With ``suffix`` a model for code fills the gap before it.
     """
 
+    prompt_field = "prompt"
     prompt: Prompts
     suffix: str | None = None
     max_tokens: int | None = Field(None, ge=0)

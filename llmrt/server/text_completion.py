@@ -15,7 +15,7 @@ from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import completion_logprobs, with_prompt
 from llmrt.server.reply import Reply, admit, check_body
 from llmrt.server.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
-from llmrt.server.sampling import check_ids
+from llmrt.server.sampling import check_ids, sampling_params
 from llmrt.server.schemas import CompletionBody
 from llmrt.server.state import ServerState
 from llmrt.server.structured import body_grammar
@@ -56,19 +56,9 @@ async def admit_text(
         raise RequestError("suffix goes with prompts of text and without echo.", param="suffix")
     prompts = await asyncio.to_thread(_encode, state, body)
     grammar = await asyncio.to_thread(body_grammar, body)
-    return admit(
-        state,
-        body,
-        prompts,
-        id_prefix="cmpl-",
-        prompt_param="prompt",
-        max_tokens=max_tokens,
-        logprobs=body.logprobs,
-        prompt_logprobs=body.logprobs if body.echo else None,
-        strip_leading_space=False,
-        grammar=grammar,
-        unused=unused,
-    )
+    of_prompt = body.logprobs if body.echo else None
+    params = sampling_params(state, body, logprobs=body.logprobs, prompt_logprobs=of_prompt, grammar=grammar)
+    return admit(state, body, prompts, params, id_prefix="cmpl-", max_tokens=max_tokens, unused=unused)
 
 
 async def whole_completion(texts: Texts) -> Completion:
