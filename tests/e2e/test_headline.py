@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -16,11 +12,11 @@ import pytest
 import torch
 
 from llmrt.presets import find_preset
+from tests.e2e.served_command import served_command
 from tests.hub.hub_server import HubServer
 from tests.server.serving import write_model
 from tests.tiny import make_model, save_model
 
-LLMRT = [sys.executable, "-c", "from llmrt.cli.main import main; main()"]
 # Sizes that the native kernels serve, and a vocabulary that holds the tokenizer's.
 SHAPE = {
     "hidden_size": 128,
@@ -43,28 +39,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return files
 
 
-@contextmanager
-def served(home: Path, hub: str) -> Iterator[tuple[str, str]]:
-    """The server's URL, and what it said before it was there."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    settings = {"HF_ENDPOINT": hub, "HF_HOME": str(home / "hf"), "LLMRT_HOME": str(home / "llmrt")}
-    settings |= {"NO_PROXY": "127.0.0.1,localhost"}
-    command = [*LLMRT, "serve", "mistral-7b", "--quant", "int4", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean | settings)
-    assert process.stdout is not None
-    said: list[str] = []
-    for line in process.stdout:
-        said.append(line)
-        if "is served at" in line:
-            break
-    yield line.split(" is served at ")[1].split()[0], "".join(said)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
-
-
 def answer(url: str) -> str:
     body = {"model": "mistral-7b", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 12, "seed": 1}
-    reply = httpx.post(f"{url}/chat/completions", json=body, timeout=60)
+    reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
     assert reply.status_code == 200, reply.text
     return json.dumps(reply.json()["choices"][0]["message"])
 
@@ -73,15 +50,19 @@ def test_serve_mistral_7b_int4_and_again(repository: dict[str, bytes], tmp_path:
     preset = find_preset("mistral-7b")
     assert preset is not None
     with HubServer({preset.repository: repository}) as hub:
-        with served(tmp_path, hub.url) as (url, said):
-            assert "the next start takes them from there" in said
-            first = answer(url)
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+        settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "LLMRT_HOME": str(tmp_path / "llmrt")}
+        settings |= {"NO_PROXY": "127.0.0.1,localhost"}
+        serve = partial(served_command, "mistral-7b", "--quant", "int4", env=clean | settings)
+        with serve() as served:
+            assert "the next start takes them from there" in served.said
+            first = answer(served.url)
         (copy,) = tmp_path.rglob("int4.safetensors")
-        assert str(copy) in said
+        assert str(copy) in served.said
         written = copy.stat().st_mtime_ns
         requests = len(hub.seen)
-        with served(tmp_path, hub.url) as (url, said):
-            assert "next start" not in said and "quantized anew" not in said
-            assert answer(url) == first
+        with serve() as served:
+            assert "next start" not in served.said and "quantized anew" not in served.said
+            assert answer(served.url) == first
         assert len(hub.seen) == requests
         assert copy.stat().st_mtime_ns == written

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,8 @@ from openai import OpenAI
 
 from llmrt.model.checkpoints.config_files import read_config
 from llmrt.model.checkpoints.tensor_slots import num_parameters
+from tests.e2e.served_command import ServedCommand, served_command
 
-LLMRT = [sys.executable, "-c", "from llmrt.cli.main import main; main()"]
 CONTEXT = 2048
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 CAPITAL = "The capital of France is Paris."
@@ -32,35 +29,34 @@ CITY: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(smollm2: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    command = [*LLMRT, "serve", "smollm2-135m", "--port", str(port), "--ctx", str(CONTEXT), "--quant", "none"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert "is served at" in process.stdout.readline()
-    yield process, f"http://127.0.0.1:{port}/v1"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+serve = partial(served_command, "smollm2-135m", "--ctx", str(CONTEXT), "--quant", "none")
 
 
 @pytest.fixture(scope="module")
-def client(server: tuple[subprocess.Popen[str], str]) -> OpenAI:
-    return OpenAI(base_url=server[1], api_key="none", _strict_response_validation=True)
+def server() -> Iterator[ServedCommand]:
+    with serve() as server:
+        yield server
 
 
-def test_memory_is_weights_cache_and_500_mb(
-    server: tuple[subprocess.Popen[str], str], client: OpenAI, smollm2: Path
-) -> None:
-    """The first to ask: what others ask stays in the cache."""
+@pytest.fixture(scope="module")
+def client(server: ServedCommand) -> OpenAI:
+    return client_of(server)
+
+
+def client_of(server: ServedCommand) -> OpenAI:
+    return OpenAI(base_url=f"{server.url}/v1", api_key="none", _strict_response_validation=True)
+
+
+def test_memory_is_weights_cache_and_500_mb(smollm2: Path) -> None:
+    """Of a server that nothing else was asked: what grammars need stays with it."""
     prompt = [1 + i % 1000 for i in range(CONTEXT - 20)]
-    client.completions.create(model="smollm2-135m", prompt=prompt, max_tokens=4)
-    (engine,) = [p for p in psutil.Process(server[0].pid).children() if "llmrt.engine.worker" in p.cmdline()]
+    with serve() as server:
+        client_of(server).completions.create(model="smollm2-135m", prompt=prompt, max_tokens=4)
+        (engine,) = [p for p in psutil.Process(server.pid).children() if "llmrt.engine.worker" in p.cmdline()]
+        rss = engine.memory_info().rss
     config = read_config(smollm2)
     weights, cache = 4 * num_parameters(config), 4 * config.kv_values_per_token() * CONTEXT
-    assert engine.memory_info().rss < weights + cache + 500e6
+    assert rss < weights + cache + 500e6
 
 
 def test_an_answer_whole_and_streamed(client: OpenAI) -> None:
@@ -73,8 +69,8 @@ def test_an_answer_whole_and_streamed(client: OpenAI) -> None:
     assert len(pieces) > 4
 
 
-def test_c46_the_same_answer_through_anthropics_client(server: tuple[subprocess.Popen[str], str]) -> None:
-    with Anthropic(base_url=server[1].removesuffix("/v1"), api_key="none", _strict_response_validation=True) as claude:
+def test_c46_the_same_answer_through_anthropics_client(server: ServedCommand) -> None:
+    with Anthropic(base_url=server.url, api_key="none", _strict_response_validation=True) as claude:
         ask: Any = {"model": "smollm2-135m", "max_tokens": 50, "messages": QUESTION, "extra_body": {"temperature": 0}}
         with claude.messages.stream(**ask) as stream:
             assert "".join(stream.text_stream) == CAPITAL
@@ -97,8 +93,8 @@ def test_the_same_answer_as_a_response_and_its_form(client: OpenAI) -> None:
     jsonschema.validate(json.loads(client.responses.create(**ask, text={"format": form}).output_text), CITY)
 
 
-def test_c47_the_same_answer_through_ollamas_client(server: tuple[subprocess.Popen[str], str]) -> None:
-    llama = Ollama(host=server[1].removesuffix("/v1"))
+def test_c47_the_same_answer_through_ollamas_client(server: ServedCommand) -> None:
+    llama = Ollama(host=server.url)
     ask: Any = {"model": "smollm2-135m", "messages": QUESTION, "options": {"temperature": 0}}
     whole = llama.chat(**ask)
     *parts, last = llama.chat(**ask, stream=True)
