@@ -282,6 +282,8 @@ def test_a_process_that_is_killed_while_it_writes_leaves_whole_files(tmp_path: P
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
         assert writer.stdout is not None
         writer.stdout.readline()
+        while not files(tmp_path):  # the first is written whole
+            time.sleep(0.001)
         time.sleep(rng.uniform(0.005, 0.05))
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
@@ -291,7 +293,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_whole_files(tmp_path: P
         for number in held:
             assert store.read(key(number), memoryview(content))
             assert content == bytes([number % 256]) * 3_000_000
-    assert held
+        assert held
 
 
 def test_what_a_killed_process_left_goes_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,20 +74,22 @@ def test_c35_a_stream_goes_on_after_pings(client: openai.OpenAI, http: httpx.Cli
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hello"
 
 
-async def _slow_records(number: int) -> AsyncGenerator[msgspec.Struct, None]:
-    for _ in range(number):
-        await asyncio.sleep(0.03)
-        yield msgspec.defstruct("Record", [("a", int, 1)])()
-
-
 @pytest.mark.parametrize("ping_seconds", [0, 0.01])
 async def test_c35_pings_can_be_turned_off(ping_seconds: float) -> None:
     got: list[Message] = []
+    pinged = asyncio.Event()
+
+    async def slow_records() -> AsyncGenerator[msgspec.Struct, None]:
+        for _ in range(2):
+            await (pinged.wait() if ping_seconds else asyncio.sleep(0.03))
+            yield msgspec.defstruct("Record", [("a", int, 1)])()
 
     async def send(message: Message) -> None:
         got.append(message)
+        if message.get("body") == PING:
+            pinged.set()
 
-    stream = RecordStream(_slow_records(2), ServerSentEvents(), {}, ping_seconds=ping_seconds)
+    stream = RecordStream(slow_records(), ServerSentEvents(), {}, ping_seconds=ping_seconds)
     await stream({"type": "http"}, asyncio.Event().wait, send)
     start, *parts, end = got
     assert start["status"] == 200 and end["body"] == b"" and not end["more_body"]
