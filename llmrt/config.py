@@ -3,10 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 # Weights as the files have them: in codes where these are, else in floats.
 STORED = "stored"
+
+
+class DtypeName(StrEnum):
+    """Number formats of weights and activations."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class KvDtypeName(StrEnum):
+    """Number formats of the KV cache."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+    int8 = "int8"
+    fp8 = "fp8"
+
+
+class QuantName(StrEnum):
+    """Formats of the weights: as they are stored, in floats, quantized anew, or auto, which chooses."""
+
+    stored = "stored"
+    none = "none"
+    int8 = "int8"
+    int4 = "int4"
+    auto = "auto"
+
+
+class SpeculateName(StrEnum):
+    """What guesses tokens, several of which are verified at once."""
+
+    auto = "auto"
+    ngram = "ngram"
+    off = "off"
 
 
 @dataclass(frozen=True, kw_only=True)

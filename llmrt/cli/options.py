@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from llmrt.config import DtypeName, KvDtypeName, QuantName, SpeculateName
 
 _SIZE = re.compile(r"([0-9]+)([kmKM]?)")
 _GPU_MEMORY = re.compile(r"([0-9]*\.?[0-9]+)( ?GB?)?", re.IGNORECASE)
@@ -41,44 +42,6 @@ def parse_bytes(text: str | int) -> int:
     if not match or 0 < num_bytes < _BYTE_UNITS["M"]:
         raise typer.BadParameter(f"{text!r} is neither 0 nor a size such as 500MB or 2GB.")
     return num_bytes
-
-
-class DtypeName(StrEnum):
-    """Number formats of weights and activations."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class KvDtypeName(StrEnum):
-    """Number formats of the KV cache."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-    int8 = "int8"
-    fp8 = "fp8"
-
-
-class QuantName(StrEnum):
-    """Formats of the weights: as they are stored, in floats, quantized anew, or auto, which chooses."""
-
-    stored = "stored"
-    none = "none"
-    int8 = "int8"
-    int4 = "int4"
-    auto = "auto"
-
-
-class SpeculateName(StrEnum):
-    """What guesses tokens, several of which are verified at once."""
-
-    auto = "auto"
-    ngram = "ngram"
-    off = "off"
 
 
 MODEL_HELP = "An alias, org/name, org/name:file.gguf or its type as org/name:Q4_K_M, a folder or a GGUF file."

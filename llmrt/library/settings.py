@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from llmrt.config import EngineConfig
+from llmrt.config import DtypeName, EngineConfig, KvDtypeName, QuantName, SpeculateName
 from llmrt.errors import ConfigError, LlmrtError
 from llmrt.hub.sources import resolve
 
@@ -20,11 +20,12 @@ logger = logging.getLogger("llmrt")
 
 _FLAG = re.compile(r"--([a-z][a-z-]*)")
 _OTHER_NAMES = {"ctx": "context_length", "lora": "adapters"}
+_CHOICES = {"quant": QuantName, "dtype": DtypeName, "kv_dtype": KvDtypeName, "speculate": SpeculateName}
 _DEFAULTS = EngineConfig(speculate="auto")
 
 
 def engine_config(**settings: Any) -> EngineConfig:
-    """``settings`` are fields of ``EngineConfig``. Raises ``ConfigError`` for another name or type.
+    """``settings`` are fields of ``EngineConfig``. Raises ``ConfigError`` for another name, type or choice.
 
     A ``draft_model`` may be what every command takes as a model.
     """
@@ -37,10 +38,14 @@ def engine_config(**settings: Any) -> EngineConfig:
     if (draft := settings.get("draft_model")) is not None:
         settings["draft_model"] = str(resolve(draft, report=logger.info).path)
     try:
-        return msgspec.convert({**asdict(_DEFAULTS), **settings}, EngineConfig)
+        config = msgspec.convert({**asdict(_DEFAULTS), **settings}, EngineConfig)
     except msgspec.ValidationError as error:  # Expected `int | null`, got `str` - at `$.threads`
         reason, _, place = str(error).partition(" - at ")
         raise ConfigError(f"{place.strip('`').removeprefix('$.')}: {reason.replace('`', '')}.") from None
+    for name, choices in _CHOICES.items():
+        if (value := getattr(config, name)) not in [*choices]:
+            raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
+    return config
 
 
 @contextmanager

@@ -305,6 +305,8 @@ class EngineProcess:
             return "closed its connection"
         if status == -signal.SIGKILL:
             return "was killed (SIGKILL), as happens when the machine runs out of memory"
+        if status == -signal.SIGBUS:
+            return "was ended by a bus error (SIGBUS), as happens when a model's file is cut short while it is read"
         return f"ended with status {status}"
 
 

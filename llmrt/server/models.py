@@ -276,7 +276,8 @@ class Models:
         seat = self._seats.pop(offer)
         seat.loading.cancel()
         if seat.begun is not None:
-            logger.info("unloading %s", offer.id)
+            if not seat.is_lost:
+                logger.info("unloading %s", offer.id)
             await seat.begun.engine.close()
         self._refused.clear()
 

@@ -235,5 +235,7 @@ def test_settings_are_fields_of_the_engines_configuration() -> None:
     from llmrt.library.settings import engine_config
 
     assert engine_config(quant="int4", threads=2) == EngineConfig(quant="int4", threads=2, speculate="auto")
+    with pytest.raises(ConfigError, match=r"^quant is .int3.; it must be one of stored, none, int8, int4, auto\.$"):
+        engine_config(quant="int3")
     with pytest.raises(ConfigError, match="there are context_length"):
         engine_config(nothing=1)

@@ -171,8 +171,8 @@ class ScriptedEngine:
                 return itertools.repeat(None)
             case "@spin":  # in a step that never ends
                 return itertools.chain(itertools.islice(spam, 5), _spin())
-            case "@die":
-                return itertools.chain(itertools.islice(spam, 5), _die())
+            case "@die":  # of a signal
+                return itertools.chain(itertools.islice(spam, 5), _die(rest or "SIGKILL"))
             case "@fail":
                 return itertools.chain(itertools.islice(spam, 5), [-1])
             case "@pause":  # seconds and the answer after them
@@ -219,8 +219,8 @@ def _spin() -> Iterator[int]:
     yield 0
 
 
-def _die() -> Iterator[int]:
-    os.kill(os.getpid(), signal.SIGKILL)
+def _die(name: str) -> Iterator[int]:
+    os.kill(os.getpid(), signal.Signals[name])
     yield 0
 
 

@@ -125,6 +125,14 @@ async def test_death_reaches_every_open_request(model_path: Path) -> None:
     await client.close()
 
 
+async def test_a_bus_error_says_what_it_may_be_of(model_path: Path) -> None:
+    client = await client_of(model_path)
+    await client.ready()
+    with pytest.raises(EngineDeadError, match=r"SIGBUS.* file is cut short"):
+        await _text(client, submit("killer", "@die SIGBUS"))
+    await client.close()
+
+
 async def test_a_model_that_cannot_be_loaded(model_path: Path) -> None:
     client = await client_of(model_path, "broken")
     with pytest.raises(LlmrtError, match="the weights are not there"):
