@@ -110,10 +110,11 @@ def _in_range(name: str, value: float, low: float, high: float, *, open_low: boo
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """Natural log-probability of a chosen token, and the likeliest tokens beside it, best first."""
+    """Natural log-probability of a token, its rank (1 for the likeliest), and the likeliest tokens, best first."""
 
     token_id: int
     logprob: float
+    rank: int
     top: tuple[tuple[int, float], ...] = ()
 
 

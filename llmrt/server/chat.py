@@ -18,7 +18,7 @@ from llmrt.server.chat_prompt import ChatPrompt, encode_prompt, render_prompt, u
 from llmrt.server.choice import CallDelta, Delta, ReportedToken
 from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import chat_logprobs
-from llmrt.server.reply import Reply, admit, check_body
+from llmrt.server.reply import Reply, admit, asked_prompt_logprobs, check_body
 from llmrt.server.responses import (
     CalledFunction,
     ChatChoice,
@@ -83,6 +83,7 @@ async def chat_completion(reply: Reply) -> ChatCompletion:
         choices=[_choice(reply, index, answer) for index, answer in enumerate(answers)],
         usage=reply.count.usage,
         prompt_token_ids=_prompt_token_ids(reply),
+        prompt_logprobs=asked_prompt_logprobs(reply, answers[0].prompt_logprobs),
     )
 
 

@@ -62,7 +62,6 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "modalities": (["text"],),
     "n_predict": (-1,),
     "prompt_embeds": (),
-    "prompt_logprobs": (),
     "repeat_penalty": (1,),
     "skip_special_tokens": (True,),
     "suffix": ("",),

@@ -22,7 +22,8 @@ class Job:
     """``n`` answers to each prompt; choice ``i`` answers prompt ``i // n``. ``max_tokens`` has a limit for each prompt,
     which is 0 where only the prompt is of interest.
 
-    ``stop`` strings are looked for in the content that ``answer`` finds, not in thoughts or calls.
+    ``stop`` strings are looked for in the content that ``answer`` finds, not in thoughts or calls. ``report_all``: see
+    ``Choice``.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Job:
     strip_leading_space: bool
     answer: AnswerFormat = PLAIN
     adapter: str | None = None
+    report_all: bool = False
 
     @property
     def num_choices(self) -> int:
@@ -128,7 +130,7 @@ def _choice(index: int, tokenizer: Tokenizer, job: Job) -> Choice:
         stop=job.stop,
         stop_token_ids=job.params.stop_token_ids,
         strip_leading_space=job.strip_leading_space,
-        report_all=job.params.prompt_logprobs is not None,
+        report_all=job.report_all,
     )
 
 

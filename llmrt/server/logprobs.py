@@ -1,4 +1,7 @@
-"""Log-probabilities in the two forms of OpenAI's API. JSON has no infinity: -9999 stands for it, as there."""
+"""Log-probabilities in the two forms of OpenAI's API, and those of prompts in vLLM's.
+
+JSON has no infinity: -9999 stands for it, as there.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,14 @@ from collections.abc import Sequence
 
 from llmrt.engine.request import TokenLogprob
 from llmrt.server.choice import ReportedToken
-from llmrt.server.responses import ChatLogprobs, ChatTokenLogprob, CompletionLogprobs, TopLogprob
+from llmrt.server.responses import (
+    ChatLogprobs,
+    ChatTokenLogprob,
+    CompletionLogprobs,
+    PromptLogprob,
+    PromptLogprobs,
+    TopLogprob,
+)
 from llmrt.text.detokenizer import Detokenizer
 from llmrt.text.tokenizer import Tokenizer
 
@@ -33,6 +43,19 @@ def completion_logprobs(
         top_logprobs=tops if num_top else None,
         text_offset=[first_offset + token.offset for token in tokens],
     )
+
+
+def prompt_logprobs(tokenizer: Tokenizer, logprobs: Sequence[TokenLogprob]) -> PromptLogprobs:
+    """vLLM's form, from the log-probabilities of a prompt's tokens but the first."""
+    return [None, *(_by_id(tokenizer, logprob) for logprob in logprobs)]
+
+
+def _by_id(tokenizer: Tokenizer, token: TokenLogprob) -> dict[int, PromptLogprob]:
+    tops = ((token_id, value, rank) for rank, (token_id, value) in enumerate(token.top, 1))
+    return {
+        token_id: PromptLogprob(_finite(value), rank, tokenizer.token_bytes(token_id).decode("utf-8", "replace"))
+        for token_id, value, rank in [(token.token_id, token.logprob, token.rank), *tops]
+    }
 
 
 def with_prompt(

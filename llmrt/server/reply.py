@@ -7,14 +7,17 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from llmrt.engine.request import SamplingParams
+from msgspec import UNSET, UnsetType
+
+from llmrt.engine.request import SamplingParams, TokenLogprob
 from llmrt.errors import RequestError
 from llmrt.server.choice import Delta
 from llmrt.server.exchange import TokenCount
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.generation import Job, run
+from llmrt.server.logprobs import prompt_logprobs
 from llmrt.server.prompt_log import note_prompts
-from llmrt.server.responses import CachedTokens, ReasoningTokens, Usage
+from llmrt.server.responses import CachedTokens, PromptLogprobs, ReasoningTokens, Usage
 from llmrt.server.sampling import fit_max_tokens
 from llmrt.server.schemas import GenerationBody
 from llmrt.server.state import ServerState
@@ -80,6 +83,8 @@ def check_body(state: ServerState, body: GenerationBody) -> None:
     state.engine.check_ready()
     state.admit(1)
     check_extra_fields(body)
+    if body.prompt_logprobs is not None and body.stream:
+        raise RequestError("prompt_logprobs does not go with stream: true.", param="prompt_logprobs")
     if body.stream_options is not None and not body.stream:
         raise RequestError("stream_options needs stream: true.", param="stream_options")
 
@@ -93,11 +98,12 @@ def admit(
     id_prefix: str,
     max_tokens: int | None,
     strip_leading_space: bool = False,
+    report_all: bool = False,
     answer: AnswerFormat = PLAIN,
     unused: Sequence[str] = (),
 ) -> Reply:
-    """Turn a checked body into a job. ``answer`` is how its text is read, and ``unused`` are fields that have no effect
-    beside those that the body shows.
+    """Turn a checked body into a job. ``answer`` is how its text is read, ``report_all`` of its log-probabilities is
+    that of ``Choice``, and ``unused`` are fields that have no effect beside those that the body shows.
 
     Raises ``RequestError`` for values that cannot be served and ``OverloadedError`` when the queue is full.
     """
@@ -115,11 +121,19 @@ def admit(
         strip_leading_space=strip_leading_space and state.model.tokenizer.strips_leading_space,
         answer=answer,
         adapter=state.adapter,
+        report_all=report_all,
     )
     state.admit(job.num_choices)
     count = UsageCount(job, note_prompts(state, job.prompts))
     headers = ignored_header([*unused, *check_extra_fields(body)]) | _clamp_header(fitted, max_tokens)
     return Reply(state, body, job, count, headers)
+
+
+def asked_prompt_logprobs(reply: Reply, logprobs: Sequence[TokenLogprob]) -> PromptLogprobs | UnsetType:
+    """The field of the whole answer, if the body asks for it."""
+    if reply.body.prompt_logprobs is None:
+        return UNSET
+    return prompt_logprobs(reply.state.model.tokenizer, logprobs)
 
 
 def _clamp_header(fitted: Sequence[int | None], asked: int | None) -> dict[str, str]:

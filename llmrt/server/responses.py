@@ -71,6 +71,18 @@ class CompletionLogprobs(Struct, frozen=True):
     text_offset: list[int]
 
 
+class PromptLogprob(Struct, frozen=True):
+    """vLLM's form of a token's log-probability; ``rank`` is 1 for the likeliest at its place."""
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
+# Of each token of a prompt by its id, with the likeliest at its place; the first has none, nothing comes before it.
+PromptLogprobs = list[dict[int, PromptLogprob] | None]
+
+
 class CalledFunction(Struct, frozen=True):
     """What is called; ``arguments`` are JSON as the model wrote it."""
 
@@ -118,6 +130,7 @@ class ChatCompletion(Struct, frozen=True):
     choices: list[ChatChoice]
     usage: Usage
     prompt_token_ids: list[int] | UnsetType = UNSET
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
     object: Literal["chat.completion"] = "chat.completion"
 
 
@@ -181,6 +194,7 @@ class CompletionChoice(Struct, frozen=True):
     stop_reason: str | None = None
     token_ids: list[int] | UnsetType = UNSET
     prompt_token_ids: list[int] | UnsetType = UNSET
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
 
 
 class Completion(Struct, frozen=True):

@@ -27,7 +27,8 @@ def sampling_params(
 ) -> SamplingParams:
     """What the body asks for, and the model's own defaults where it asks for nothing; ``max_tokens`` is left out.
 
-    ``grammar`` is the body's, compiled. Raises ``RequestError`` naming the first field that cannot be served.
+    ``prompt_logprobs`` are those of an echo, ``grammar`` is the body's, compiled. Raises ``RequestError`` naming the
+    first field that cannot be served.
     """
     defaults, plain, vocab_size = state.model.defaults, SamplingParams(), state.engine.info.vocab_size
     stop_token_ids = _stop_token_ids(body, state.model, vocab_size)
@@ -48,7 +49,7 @@ def sampling_params(
         stop_token_ids=stop_token_ids,
         min_tokens=(body.min_tokens or 0) if stop_token_ids else 0,  # where no token ends answers, none end too soon
         logprobs=logprobs,
-        prompt_logprobs=prompt_logprobs,
+        prompt_logprobs=body.prompt_logprobs if prompt_logprobs is None else prompt_logprobs,
         grammar=grammar,
     )
     params.validate(vocab_size)

@@ -112,7 +112,8 @@ class GenerationBody(BaseModel):
     ``model`` may be left out: the first one is meant. From ``top_k`` on, the fields go beyond OpenAI's, named as
     in vLLM: ``top_k`` 0 or -1 leaves every token in, ``ignore_eos`` goes on after an end-of-sequence token, an answer
     of less than ``min_tokens`` ends at no token, ``allowed_token_ids`` are the only ones chosen, the tokens of
-    ``bad_words`` never follow one another, ``return_token_ids`` adds the ids of the prompt and of the answer.
+    ``bad_words`` never follow one another, ``return_token_ids`` adds the ids of the prompt and of the answer, and
+    ``prompt_logprobs`` how likely each token of the prompt was, with so many of the likeliest.
     From ``response_format`` on they say what the answer must look like: OpenAI's, vLLM's new and older names,
     llama.cpp's, and last SGLang's.
     """
@@ -142,6 +143,7 @@ class GenerationBody(BaseModel):
     allowed_token_ids: list[int] | None = Field(None, min_length=1)
     bad_words: list[BadWord] | None = Field(None, max_length=1024)
     return_token_ids: bool | None = None
+    prompt_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     add_special_tokens: bool | None = None
 
     response_format: dict[str, Any] | None = None
@@ -200,7 +202,8 @@ class ChatBody(GenerationBody):
 
 
 class CompletionBody(GenerationBody):
-    """``POST /v1/completions``. ``max_tokens`` is OpenAI's 16 unless it is sent; with ``echo`` it may be 0.
+    """``POST /v1/completions``. ``max_tokens`` is OpenAI's 16 unless it is sent; with ``echo`` or
+    ``prompt_logprobs`` it may be 0.
 
     ``best_of`` may be ``n``: all answers are given. With ``suffix`` a model for code fills the gap before it.
     """

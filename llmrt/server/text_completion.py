@@ -13,7 +13,7 @@ from llmrt.errors import RequestError
 from llmrt.server.choice import Delta
 from llmrt.server.generation import Answer, collect
 from llmrt.server.logprobs import completion_logprobs, with_prompt
-from llmrt.server.reply import Reply, admit, check_body
+from llmrt.server.reply import Reply, admit, asked_prompt_logprobs, check_body
 from llmrt.server.responses import Completion, CompletionChoice, CompletionLogprobs, Usage
 from llmrt.server.sampling import check_ids, sampling_params
 from llmrt.server.schemas import CompletionBody
@@ -48,17 +48,29 @@ async def admit_text(
 ) -> Reply:
     """The same for another dialect, which has no text that answers begin with."""
     check_body(state, body)
-    if max_tokens == 0 and not body.echo:
+    if max_tokens == 0 and not body.echo and body.prompt_logprobs is None:
         raise RequestError("max_tokens is 0; without echo it must be at least 1.", param="max_tokens")
+    echoed_logprobs = body.logprobs if body.echo else None
+    if echoed_logprobs is not None and body.prompt_logprobs not in (None, echoed_logprobs):
+        message = f"prompt_logprobs is {body.prompt_logprobs}; with echo it must be as many as logprobs."
+        raise RequestError(message, param="prompt_logprobs")
     if body.best_of not in (None, 1, body.n):
         raise RequestError(f"best_of is {body.best_of}; it must be n, for no answers are dropped.", param="best_of")
     if body.suffix and (body.echo or not all(isinstance(prompt, str) for prompt in body.prompt)):
         raise RequestError("suffix goes with prompts of text and without echo.", param="suffix")
     prompts = await asyncio.to_thread(_encode, state, body)
     grammar = await asyncio.to_thread(body_grammar, body)
-    of_prompt = body.logprobs if body.echo else None
-    params = sampling_params(state, body, logprobs=body.logprobs, prompt_logprobs=of_prompt, grammar=grammar)
-    return admit(state, body, prompts, params, id_prefix="cmpl-", max_tokens=max_tokens, unused=unused)
+    params = sampling_params(state, body, logprobs=body.logprobs, prompt_logprobs=echoed_logprobs, grammar=grammar)
+    return admit(
+        state,
+        body,
+        prompts,
+        params,
+        id_prefix="cmpl-",
+        max_tokens=max_tokens,
+        report_all=echoed_logprobs is not None,
+        unused=unused,
+    )
 
 
 async def whole_completion(texts: Texts) -> Completion:
@@ -120,6 +132,7 @@ def _choice(texts: Texts, index: int, part: Answer | Delta, *, first: bool) -> C
         stop_reason=part.stop_reason,
         token_ids=part.token_ids if ids else UNSET,
         prompt_token_ids=prompt if ids and first else UNSET,
+        prompt_logprobs=asked_prompt_logprobs(texts.reply, part.prompt_logprobs),
     )
 
 
@@ -130,7 +143,7 @@ def _logprobs(texts: Texts, index: int, part: Answer | Delta, *, first: bool) ->
     tokenizer = texts.reply.state.model.tokenizer
     text = texts.echo(index)
     answer = completion_logprobs(tokenizer, part.logprobs, len(text), wanted)
-    if not first or texts.reply.job.params.prompt_logprobs is None:
+    if not first or not texts.reply.job.report_all:
         return answer
     prompt = texts.reply.job.prompts[index // texts.reply.job.n]
     return with_prompt(tokenizer, prompt, part.prompt_logprobs, text, answer)

@@ -51,6 +51,8 @@ def test_they_are_those_of_transformers(folder: Path) -> None:
         assert [entry.token_id for entry in got] == prompt(length)[1:]
         for entry, row in zip(got, logprobs, strict=True):
             assert entry.logprob == pytest.approx(float(row[entry.token_id]), abs=2e-3)
+            near = float(row[entry.token_id]) - torch.tensor([2e-3, -2e-3])
+            assert int((row > near[1]).sum()) < entry.rank <= 1 + int((row > near[0]).sum())
             assert [value for _, value in entry.top] == pytest.approx(row.topk(2).values.tolist(), abs=2e-3)
 
 

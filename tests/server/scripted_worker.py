@@ -156,6 +156,7 @@ class ScriptedEngine:
             TokenLogprob(
                 token_id,
                 -0.25,
+                1,
                 tuple(((token_id + i) % self.vocab_size, -0.25 - i if i < 2 else float("-inf")) for i in range(count)),
             )
             for token_id in token_ids

@@ -37,7 +37,7 @@ class OneByOne:
     async def generate(self, requests: Sequence[Submit]) -> AsyncGenerator[RequestOutput, None]:
         for position, token_id in enumerate(self._token_ids):
             reason = "length" if position == len(self._token_ids) - 1 else None
-            logprobs = (TokenLogprob(token_id, -1.0),)
+            logprobs = (TokenLogprob(token_id, -1.0, 1),)
             yield RequestOutput(requests[0].request_id, (token_id,), reason, logprobs)
 
 

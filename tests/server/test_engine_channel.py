@@ -52,7 +52,7 @@ def test_sending_never_waits_for_the_reader() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         channel = Channel(theirs)
-        logprobs = (TokenLogprob(1, -0.5, ((1, -0.5), (2, float("-inf")))),)
+        logprobs = (TokenLogprob(1, -0.5, 1, ((1, -0.5), (2, float("-inf")))),)
         output = RequestOutput("a", (1,), logprobs=logprobs)
         for _ in range(20_000):
             channel.send(Outputs([output]))

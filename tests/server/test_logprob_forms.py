@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from serving import chat, records
+from serving import chat, error_of, records
 
 TEXT = "hello the ☃ 🦙"
 
@@ -63,3 +63,32 @@ def test_c23_completions_form(client: openai.OpenAI, http: httpx.Client) -> None
     assert [offset for chunk in chunks for offset in chunk["text_offset"]] == offsets
     none = http.post("/v1/completions", json={"prompt": TEXT, "logprobs": 0}).json()["choices"][0]
     assert none["logprobs"]["top_logprobs"] is None and none["logprobs"]["tokens"]
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_prompts_in_vllms_form(http: httpx.Client, count: int) -> None:
+    fields = {"prompt": ["spam a☃", "b"], "n": 2, "max_tokens": 2, "prompt_logprobs": count, "return_token_ids": True}
+    for choice in http.post("/v1/completions", json=fields).json()["choices"]:
+        first, *rest = choice["prompt_logprobs"]
+        assert first is None and len(rest) == len(choice["prompt_token_ids"]) - 1 and choice["logprobs"] is None
+        for token_id, entry in zip(choice["prompt_token_ids"][1:], rest, strict=True):
+            assert next(iter(entry)) == str(token_id) and len(entry) == max(1, count)
+            assert [value["rank"] for value in entry.values()] == [*range(1, 1 + len(entry))]
+            own = entry[str(token_id)]
+            assert own["logprob"] == -0.25 and own["decoded_token"] in "spam a☃ \ufffd"
+
+
+def test_prompts_of_chats_and_alone(http: httpx.Client) -> None:
+    answer = chat(http, "hi", prompt_logprobs=1, logprobs=True).json()
+    assert len(answer["prompt_logprobs"]) == answer["usage"]["prompt_tokens"]
+    assert answer["choices"][0]["logprobs"] == chat(http, "hi", logprobs=True).json()["choices"][0]["logprobs"]
+    assert "prompt_logprobs" not in chat(http, "hi").json()
+    alone = {"prompt": "abc", "max_tokens": 0, "prompt_logprobs": 0}
+    (choice,) = http.post("/v1/completions", json=alone).json()["choices"]
+    assert (choice["text"], len(choice["prompt_logprobs"])) == ("", 3)
+
+
+@pytest.mark.parametrize("fields", [{"stream": True}, {"echo": True, "logprobs": 2}, {"prompt_logprobs": 21}])
+def test_prompt_logprobs_that_cannot_be(http: httpx.Client, fields: dict[str, Any]) -> None:
+    response = http.post("/v1/completions", json={"prompt": "a", "prompt_logprobs": 1, **fields})
+    assert error_of(response, 400)["param"] == "prompt_logprobs"

@@ -115,7 +115,7 @@ def test_c41_all_choices_of_a_prompt_have_its_scores(http: httpx.Client, stream:
 
 
 def test_a_prompt_is_scored_for_its_first_choice_alone() -> None:
-    scores = [TokenLogprob(1, -0.5)]
+    scores = [TokenLogprob(1, -0.5, 1)]
     shared = SharedScores(2)
     early = [delta(1, "a"), delta(1, "b")]
     assert [shared.share(each) for each in early] == [[], []]

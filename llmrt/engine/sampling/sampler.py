@@ -148,9 +148,10 @@ def _ends_with(answer: Sequence[int], start: Sequence[int]) -> bool:
 
 
 def report(logits: Tensor, token_ids: Sequence[int], num_top: int) -> list[TokenLogprob]:
-    """The log-probability of each row's token and of the ``num_top`` likeliest ones there. logits [R, V] fp32."""
+    """The log-probability and rank of each row's token, and the ``num_top`` likeliest there. logits [R, V] fp32."""
     logprobs = logits.log_softmax(-1)
-    own = logprobs.gather(1, torch.tensor(token_ids, device=logits.device)[:, None])[:, 0]
+    own = logprobs.gather(1, torch.tensor(token_ids, device=logits.device)[:, None])
+    ranks = 1 + (logprobs > own).sum(1)
     values, tokens = torch.topk(logprobs, num_top)
     tops = [tuple(zip(*row, strict=True)) for row in zip(tokens.tolist(), values.tolist(), strict=True)]
-    return [TokenLogprob(*row) for row in zip(token_ids, own.tolist(), tops, strict=True)]
+    return [TokenLogprob(*row) for row in zip(token_ids, own[:, 0].tolist(), ranks.tolist(), tops, strict=True)]
