@@ -13,7 +13,7 @@ from torch import Tensor
 from llmrt.config import EngineConfig
 from llmrt.engine.loading.build import build_engine
 from llmrt.engine.loading.load_model import load_model, open_model
-from llmrt.engine.planning.memory import budget_of, kv_bytes_per_token, plan_memory
+from llmrt.engine.planning.memory import MemoryPlanner, budget_of, kv_bytes_per_token
 from llmrt.engine.planning.settle import bytes_of_a_token, loaded_bytes, settle_on
 from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.model.checkpoints.headers import AssumedHeaders, open_headers
@@ -91,7 +91,7 @@ def test_the_cache_takes_what_the_plan_says(folder: Path, kv_dtype: str) -> None
     said, config = settled(folder, quant="int4", kv_dtype=kv_dtype, context_length=200, max_num_seqs=2)
     shape = open_headers(folder).config
     budget = budget_of(shape, config, 10**12)
-    plan = plan_memory(shape, config, weights=said, budget=budget)
+    plan = MemoryPlanner(shape, config, said, budget).plan()
     engine = build_engine(folder, config)
     runner = engine._runner
     assert isinstance(runner, CpuRunner)

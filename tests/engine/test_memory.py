@@ -15,8 +15,8 @@ from llmrt.engine.planning.memory import (
     WORKSPACE_BYTES,
     MemoryBudget,
     MemoryPlan,
+    MemoryPlanner,
     kv_bytes_per_token,
-    plan_memory,
 )
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.tensor_slots import num_parameters
@@ -40,7 +40,7 @@ TOKEN = 2 * MODEL.kv_values_per_token()
 
 def plan(available: int, model: ModelConfig = MODEL, **settings: Any) -> MemoryPlan:
     config = EngineConfig(kv_dtype="bf16", **settings)
-    return plan_memory(model, config, weights=WEIGHTS, budget=MemoryBudget(available))
+    return MemoryPlanner(model, config, WEIGHTS, MemoryBudget(available)).plan()
 
 
 def test_a_cache_of_bytes_has_a_scale_for_each_token_and_head() -> None:

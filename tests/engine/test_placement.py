@@ -10,7 +10,14 @@ import torch
 from llmrt.config import EngineConfig
 from llmrt.engine.hardware import gpus
 from llmrt.engine.loading.load_model import settle
-from llmrt.engine.planning.memory import LIBRARY_BYTES, MemoryBudget, budget_of, plan_memory, step_bytes, usable_memory
+from llmrt.engine.planning.memory import (
+    LIBRARY_BYTES,
+    MemoryBudget,
+    MemoryPlanner,
+    budget_of,
+    step_bytes,
+    usable_memory,
+)
 from llmrt.engine.planning.placement import choose_device, free_memory
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.headers import AssumedHeaders
@@ -122,7 +129,7 @@ def test_all_that_weights_and_workspace_leave_of_the_gpu_is_for_the_cache(card: 
     config = replace(ON_GPU, max_num_seqs=64)
     budget = budget_of(MODEL, config, free_memory(config))
     assert budget.workspace == LIBRARY_BYTES + step_bytes(MODEL, config)
-    plan = plan_memory(MODEL, config, weights=WEIGHTS, budget=budget)
+    plan = MemoryPlanner(MODEL, config, WEIGHTS, budget).plan()
     block_bytes = 64 * 2 * MODEL.kv_values_per_token()
     used = WEIGHTS + budget.workspace + plan.num_blocks * block_bytes
     assert used <= budget.available < used + block_bytes
@@ -154,7 +161,7 @@ def test_what_does_not_fit_is_said_in_numbers_before_anything_is_loaded(card: Ca
     card.free = 12_000_000_000
     budget = budget_of(MODEL, ON_GPU, free_memory(ON_GPU))
     with pytest.raises(MemoryFitError, match=r"Not enough GPU memory: .* \(14.5 GB of weights.*10.8 GB are available"):
-        plan_memory(MODEL, ON_GPU, weights=WEIGHTS, budget=budget)
+        MemoryPlanner(MODEL, ON_GPU, WEIGHTS, budget).plan()
 
 
 def test_a_step_is_counted_by_its_widest_layer() -> None:

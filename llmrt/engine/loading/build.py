@@ -18,7 +18,7 @@ from llmrt.engine.loading.build_disk_cache import open_disk_cache
 from llmrt.engine.loading.build_runner import allocate_kv, attention_backend, is_native, make_runner
 from llmrt.engine.loading.build_speculation import GUESSES, make_speculation, plan_draft
 from llmrt.engine.loading.load_model import Model, load_model, open_model, settle
-from llmrt.engine.planning.memory import MemoryPlan, budget_of, plan_memory
+from llmrt.engine.planning.memory import MemoryPlan, MemoryPlanner, budget_of
 from llmrt.engine.planning.placement import free_memory, unused_memory
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.runners.device import CudaDevice, StepDevice
@@ -61,7 +61,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
 def _plan(model: Model, config: EngineConfig, draft_bytes: int) -> MemoryPlan:
     budget = budget_of(model.config, config, free_memory(config) - draft_bytes)
     weights = loaded_bytes(model, config) + _adapter_bytes(config)
-    return plan_memory(model.config, config, weights=weights, budget=budget)
+    return MemoryPlanner(model.config, config, weights, budget).plan()
 
 
 def _scheduler(

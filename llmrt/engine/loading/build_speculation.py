@@ -9,7 +9,7 @@ from llmrt.config import STORED, EngineConfig
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.loading.build_runner import allocate_kv, attention_backend, is_native, make_runner
 from llmrt.engine.loading.load_model import Model, load_model, open_model, settle
-from llmrt.engine.planning.memory import MemoryPlan, budget_of, kv_bytes_per_token, plan_memory, step_bytes
+from llmrt.engine.planning.memory import MemoryPlan, MemoryPlanner, budget_of, kv_bytes_per_token, step_bytes
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.engine.runners.device import StepDevice
@@ -86,7 +86,7 @@ def plan_draft(target: Model, config: EngineConfig, available: int) -> PlannedDr
         asked = replace(asked, quant=STORED, dtype="auto")
     own, _ = settle(model, asked)
     weights, budget = loaded_bytes(model, own), replace(budget_of(model.config, own, available), kv_share=_KV_SHARE)
-    plan = plan_memory(model.config, own, weights=weights, budget=budget)
+    plan = MemoryPlanner(model.config, own, weights, budget).plan()
     kv_bytes = plan.num_blocks * own.block_size * kv_bytes_per_token(model.config, own.kv_dtype)
     activations = 0 if own.device == "cpu" else step_bytes(model.config, own)  # graphs keep theirs
     return PlannedDraft(model, own, plan, weights + kv_bytes + activations)

@@ -15,13 +15,10 @@ from llmrt.engine.hardware.gpus import Gpu, visible_gpus
 from llmrt.engine.hardware.limits import Limits, gpu_limits, processor_limits
 from llmrt.engine.planning.device import SeenGpu, choose_gpu
 from llmrt.engine.planning.memory import (
-    MemoryBudget,
     MemoryPlan,
+    MemoryPlanner,
     budget_of,
-    context_bytes,
     kv_bytes_per_token,
-    longest_context,
-    plan_memory,
     usable_memory,
 )
 from llmrt.engine.planning.settle import bytes_of_a_token, case_of, loaded_bytes, settle_on
@@ -76,8 +73,9 @@ def fit(model: Headers | PackedHeaders, config: EngineConfig) -> Fit:
     config, more = settle_on(model, config, partial(_free, gpu, config))
     shape, weights = model.config, loaded_bytes(model, config)
     budget = budget_of(shape, config, _free(gpu, config))
-    plan, refusal = _plan(shape, config, weights, budget)
-    kv_bytes = context_bytes(plan.context_length, shape, config)
+    planner = MemoryPlanner(shape, config, weights, budget)
+    plan, refusal = _plan(planner)
+    kv_bytes = planner.context_bytes(plan.context_length)
     token_bytes = kv_bytes_per_token(shape, config.kv_dtype)
     return Fit(
         device=config.device,
@@ -85,7 +83,7 @@ def fit(model: Headers | PackedHeaders, config: EngineConfig) -> Fit:
         dtype=config.dtype,
         kv_dtype=config.kv_dtype,
         context_length=plan.context_length,
-        longest_context=longest_context(shape, config, weights=weights, budget=budget),
+        longest_context=planner.longest_context(),
         weight_bytes=weights,
         kv_bytes=kv_bytes,
         kv_bytes_per_token=token_bytes,
@@ -101,14 +99,13 @@ def fit(model: Headers | PackedHeaders, config: EngineConfig) -> Fit:
     )
 
 
-def _plan(
-    shape: ModelConfig, config: EngineConfig, weights: int, budget: MemoryBudget
-) -> tuple[MemoryPlan, str | None]:
+def _plan(planner: MemoryPlanner) -> tuple[MemoryPlan, str | None]:
     """The engine's plan; where it would refuse, one without blocks for the context that was asked for, and why."""
     try:
-        return plan_memory(shape, config, weights=weights, budget=budget), None
+        return planner.plan(), None
     except MemoryFitError as error:
-        return MemoryPlan(config.context_length or shape.context_length, num_blocks=0), str(error)
+        context = planner.config.context_length or planner.model.context_length
+        return MemoryPlan(context, num_blocks=0), str(error)
 
 
 def _choose_gpu(asked: str) -> tuple[Gpu | None, list[str]]:

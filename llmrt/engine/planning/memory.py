@@ -84,73 +84,73 @@ def usable_memory(asked: float | None, gpu: tuple[int, int] | None) -> int:
     return int(asked * 1e9)
 
 
-def plan_memory(model: ModelConfig, config: EngineConfig, *, weights: int, budget: MemoryBudget) -> MemoryPlan:
-    """Fit ``weights`` bytes of them, KV cache and workspace into ``budget``, under a settled configuration.
+@dataclass(frozen=True)
+class MemoryPlanner:
+    """Fits ``weights`` bytes of them, the KV cache and the workspace into ``budget``, under a settled ``config``."""
 
-    A context that was asked for is held or refused (``MemoryFitError``); the model's own is reduced, and that is said.
-    The pool holds one full context at least.
-    """
-    wanted = _wanted_context(model, config)
-    room = _room(model, config, weights, budget)
-    context = _longest_context(wanted, room, model, config)
-    if context < min(wanted, SMALLEST_CONTEXT) or (config.context_length is not None and context < wanted):
-        raise MemoryFitError(_does_not_fit(model, config, weights, budget, context, wanted))
-    one = _blocks(context, model, config)
-    num_blocks = 1 + max(one, min(config.max_num_seqs * one, int(room * budget.kv_share)))
-    reduced = (
-        f"Context reduced from {wanted} to {context} tokens: {_gb(budget.available)} of {budget.where} are available."
-        " A smaller --kv-dtype or --dtype leaves room for more."
-    )
-    return MemoryPlan(context, num_blocks, () if context == wanted else (reduced,))
+    model: ModelConfig
+    config: EngineConfig
+    weights: int
+    budget: MemoryBudget
 
+    def plan(self) -> MemoryPlan:
+        """A context that was asked for is held or refused (``MemoryFitError``); the model's own is reduced, and that is
+        said. The pool holds one full context at least.
+        """
+        wanted, asked, budget = self._wanted_context(), self.config.context_length, self.budget
+        context = self._fitting(wanted)
+        if context < min(wanted, SMALLEST_CONTEXT) or (asked is not None and context < wanted):
+            raise MemoryFitError(self._refusal(context, wanted))
+        one = self._blocks(context)
+        num_blocks = 1 + max(one, min(self.config.max_num_seqs * one, int(self._room * budget.kv_share)))
+        reduced = (
+            f"Context reduced from {wanted} to {context} tokens: {_gb(budget.available)} of {budget.where} are"
+            " available. A smaller --kv-dtype or --dtype leaves room for more."
+        )
+        return MemoryPlan(context, num_blocks, () if context == wanted else (reduced,))
 
-def longest_context(model: ModelConfig, config: EngineConfig, *, weights: int, budget: MemoryBudget) -> int:
-    """The longest context that fits, up to the model's; 0 where not even the weights do."""
-    return _longest_context(model.max_context_length, _room(model, config, weights, budget), model, config)
+    def longest_context(self) -> int:
+        """The longest context that fits, up to the model's; 0 where not even the weights do."""
+        return self._fitting(self.model.max_context_length)
 
+    def context_bytes(self, context: int) -> int:
+        """Bytes of KV cache that one request of ``context`` tokens holds at most."""
+        return self._blocks(context) * self._block_bytes
 
-def context_bytes(context: int, model: ModelConfig, config: EngineConfig) -> int:
-    """Bytes of KV cache that one request of ``context`` tokens holds at most, under a settled configuration."""
-    return _blocks(context, model, config) * _block_bytes(model, config)
+    def _wanted_context(self) -> int:
+        asked, most = self.config.context_length, self.model.max_context_length
+        if asked is None:
+            return self.model.context_length
+        if not 1 < asked <= most:
+            raise ConfigError(f"--ctx is {asked}; this model takes 2 to {most} tokens.")
+        return asked
 
+    def _fitting(self, wanted: int) -> int:
+        """The longest context up to ``wanted`` whose blocks there is room for."""
+        if self._blocks(wanted) <= self._room:
+            return wanted
+        return min(wanted, max(0, self._room) * self.config.block_size)
 
-def _wanted_context(model: ModelConfig, config: EngineConfig) -> int:
-    if config.context_length is None:
-        return model.context_length
-    if not 1 < config.context_length <= model.max_context_length:
-        raise ConfigError(f"--ctx is {config.context_length}; this model takes 2 to {model.max_context_length} tokens.")
-    return config.context_length
+    @property
+    def _room(self) -> int:
+        """Blocks beside weights and workspace, the null block not counted; negative where those do not fit."""
+        return (self.budget.available - self.weights - self.budget.workspace) // self._block_bytes - 1
 
+    @property
+    def _block_bytes(self) -> int:
+        return self.config.block_size * kv_bytes_per_token(self.model, self.config.kv_dtype)
 
-def _room(model: ModelConfig, config: EngineConfig, weights: int, budget: MemoryBudget) -> int:
-    """Blocks of KV cache beside weights and workspace, the null block not counted; negative where those do not fit."""
-    return (budget.available - weights - budget.workspace) // _block_bytes(model, config) - 1
+    def _blocks(self, context: int) -> int:
+        return peak_blocks(context, self.config.max_num_batched_tokens, self.config.block_size, self.model.cache_window)
 
-
-def _block_bytes(model: ModelConfig, config: EngineConfig) -> int:
-    return config.block_size * kv_bytes_per_token(model, config.kv_dtype)
-
-
-def _blocks(context: int, model: ModelConfig, config: EngineConfig) -> int:
-    return peak_blocks(context, config.max_num_batched_tokens, config.block_size, model.cache_window)
-
-
-def _longest_context(wanted: int, room: int, model: ModelConfig, config: EngineConfig) -> int:
-    """The longest context up to ``wanted`` whose blocks fit into ``room``."""
-    if _blocks(wanted, model, config) <= room:
-        return wanted
-    return min(wanted, max(0, room) * config.block_size)
-
-
-def _does_not_fit(
-    model: ModelConfig, config: EngineConfig, weights: int, budget: MemoryBudget, context: int, wanted: int
-) -> str:
-    needed = weights + budget.workspace + _block_bytes(model, config) * (_blocks(wanted, model, config) + 1)
-    need = f"{_gb(needed)} are needed ({_gb(weights)} of weights, the rest for {wanted} tokens and workspace)"
-    remedy = "Use a smaller model, --quant or --dtype"
-    if context >= min(SMALLEST_CONTEXT, model.context_length):
-        remedy = f"Use --ctx {context} or less, or a smaller --kv-dtype"
-    return f"Not enough {budget.where}: {need}, {_gb(budget.available)} are available. {remedy}."
+    def _refusal(self, context: int, wanted: int) -> str:
+        budget = self.budget
+        needed = self.weights + budget.workspace + self._block_bytes * (self._blocks(wanted) + 1)
+        need = f"{_gb(needed)} are needed ({_gb(self.weights)} of weights, the rest for {wanted} tokens and workspace)"
+        remedy = "Use a smaller model, --quant or --dtype"
+        if context >= min(SMALLEST_CONTEXT, self.model.context_length):
+            remedy = f"Use --ctx {context} or less, or a smaller --kv-dtype"
+        return f"Not enough {budget.where}: {need}, {_gb(budget.available)} are available. {remedy}."
 
 
 def _gb(num_bytes: int) -> str:
