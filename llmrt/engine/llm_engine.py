@@ -10,7 +10,7 @@ from llmrt.engine.adapters import Adapters
 from llmrt.engine.interleave import Interleave
 from llmrt.engine.request import Adapter, Pooling, Request, RequestOutput, SamplingParams
 from llmrt.engine.run_ahead import RunAhead
-from llmrt.engine.runners.runner import LateRunner, ModelRunner
+from llmrt.engine.runners.runner import AsyncRunner, ModelRunner
 from llmrt.engine.sampling.grammars import Grammars
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.speculation.speculation import Speculation
@@ -31,7 +31,7 @@ class LLMEngine:
     def __init__(
         self,
         scheduler: Scheduler,
-        runner: ModelRunner | LateRunner,
+        runner: ModelRunner | AsyncRunner,
         notices: Sequence[str] = (),
         config: EngineConfig = DEFAULTS,
         grammars: Grammars | None = None,
@@ -47,7 +47,7 @@ class LLMEngine:
         self._speculation = speculation
         self._loop = (
             RunAhead(scheduler, runner, speculation=speculation)
-            if isinstance(runner, LateRunner)
+            if isinstance(runner, AsyncRunner)
             else Interleave(scheduler, runner, speculation=speculation)
         )
 

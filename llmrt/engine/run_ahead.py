@@ -3,7 +3,7 @@
     host      schedule n | launch n | wait for n-1 | settle n-1 | advance n | schedule n+1 | launch n+1 | ...
     device    ... step n-1 ........ | step n ..................................................... | step n+1
 
-The token that step n-1 chose feeds step n on the device. That it ended its request is found after step n was sent off:
+The token that step n-1 chose feeds step n on the device. That it ended its request is found after step n was launched:
 what that step computes for the request is dropped. Lengths are counted, so only stop tokens and aborts cost such a row.
 A step whose tokens the host has to look at to choose them, for penalties or log-probabilities, is waited for.
 
@@ -18,13 +18,13 @@ from time import perf_counter
 from typing import NamedTuple
 
 from llmrt.engine.request import RequestOutput
-from llmrt.engine.runners.runner import Flight, LateRunner
+from llmrt.engine.runners.runner import AsyncRunner, Flight
 from llmrt.engine.scheduler import Scheduler, SchedulerOutput
 from llmrt.engine.speculation.speculation import Speculation
 
 
 class _Sent(NamedTuple):
-    """A step that was sent off ``since`` then; ``decodes`` if all of its requests do."""
+    """A step that was launched ``since`` then; ``decodes`` if all of its requests do."""
 
     flight: Flight
     scheduled: SchedulerOutput
@@ -38,7 +38,7 @@ class RunAhead:
     def __init__(
         self,
         scheduler: Scheduler,
-        runner: LateRunner,
+        runner: AsyncRunner,
         clock: Callable[[], float] = perf_counter,
         speculation: Speculation | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class RunAhead:
         self._guesses_pay = False
 
     def step(self) -> list[RequestOutput]:
-        """Send off a step if there is one, and return what the step before it gave."""
+        """Launch a step if there is one, and return what the step before it gave."""
         outputs = self._settle() if self._guesses_pay else []
         self._draft()
         sent = self._launch()

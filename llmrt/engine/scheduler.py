@@ -9,7 +9,7 @@ and decode differ in the number alone. Each step
 3. preempts the youngest request when blocks run out: its blocks are freed and its tokens computed again later.
 
 Where results come a step late (``run_ahead.py``), ``advance`` and ``settle`` are called in the place of ``update``: a
-request counts what was sent off as computed and has ``PENDING`` for its last token while the next step is scheduled.
+request counts what was launched as computed and has ``PENDING`` for its last token while the next step is scheduled.
 Where a step of prompts takes its time (``interleave.py``), steps without prompts are scheduled meanwhile.
 """
 
@@ -159,7 +159,7 @@ class Scheduler:
         return outputs
 
     def advance(self, scheduled: SchedulerOutput) -> None:
-        """Account for a step that was sent off: what it computes, and a pending token where it chooses one.
+        """Account for a step that was launched: what it computes, and a pending token where it chooses one.
 
         The step before it is settled, so that all tokens of this one are known.
         """
@@ -170,7 +170,7 @@ class Scheduler:
                     request.token_ids.append(PENDING)
 
     def settle(self, results: Mapping[Request, StepResult]) -> list[RequestOutput]:
-        """Account for what came of a step that was sent off earlier.
+        """Account for what came of a step that was launched earlier.
 
         What it computed for a request that ended meanwhile, or was aborted, is dropped. Its blocks are free already;
         whoever writes to them next does so after that step.

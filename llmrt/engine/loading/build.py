@@ -22,7 +22,7 @@ from llmrt.engine.planning.memory import MemoryPlan, MemoryPlanner, budget_of
 from llmrt.engine.planning.placement import free_memory, unused_memory
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.runners.device import CudaDevice, StepDevice
-from llmrt.engine.runners.runner import LateRunner, ModelRunner
+from llmrt.engine.runners.runner import AsyncRunner, ModelRunner
 from llmrt.engine.sampling.grammars import Grammars
 from llmrt.engine.scheduler import Scheduler
 from llmrt.errors import ConfigError
@@ -99,7 +99,7 @@ def _step_device(config: EngineConfig, decoder: Decoder) -> StepDevice | None:
     return CudaDevice(graphs=config.graphs and attention_backend(decoder) != "reference")
 
 
-def _adapters(decoder: Decoder, runner: ModelRunner | LateRunner, config: EngineConfig) -> Adapters:
+def _adapters(decoder: Decoder, runner: ModelRunner | AsyncRunner, config: EngineConfig) -> Adapters:
     adapters = Adapters(AdapterWeights(decoder, runner.forget_adapters, partial(unused_memory, config.device)))
     for name, folder in config.adapters:
         adapters.load(name, Path(folder))

@@ -13,10 +13,10 @@ from llmrt.engine.planning.memory import MemoryPlan, MemoryPlanner, budget_of, k
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.engine.runners.device import StepDevice
-from llmrt.engine.speculation.at_once import AtOnce
 from llmrt.engine.speculation.draft_model import DraftModel
 from llmrt.engine.speculation.ngram import PromptLookup
 from llmrt.engine.speculation.speculation import Speculation
+from llmrt.engine.speculation.sync_launcher import SyncLauncher
 from llmrt.errors import ConfigError, RequestError
 from llmrt.model.loading.load import Progress
 from llmrt.model.loading.packed_file import PackedCheckpoint
@@ -47,9 +47,9 @@ class PlannedDraft:
             raise ConfigError(f"--draft-model {self.model.path} is none that the kernels of a GPU serve.")
         pages = allocate_kv(decoder, config, plan.num_blocks)
         runner = make_runner(decoder, pages, config, plan.context_length, device)
-        sender = AtOnce(runner) if isinstance(runner, CpuRunner) else runner
+        launcher = SyncLauncher(runner) if isinstance(runner, CpuRunner) else runner
         kv = KVCacheManager(plan.num_blocks, config.block_size, sliding_window=decoder.config.cache_window)
-        return DraftModel(sender, kv, chunk=config.max_num_batched_tokens, context_length=plan.context_length)
+        return DraftModel(launcher, kv, chunk=config.max_num_batched_tokens, context_length=plan.context_length)
 
 
 def make_speculation(

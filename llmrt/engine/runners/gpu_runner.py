@@ -66,7 +66,7 @@ class GpuRunner:
 
     @torch.inference_mode()
     def launch(self, scheduled: SchedulerOutput) -> LateTokens | KnownResults:
-        """See ``LateRunner``."""
+        """See ``AsyncRunner``."""
         if all(request.is_decoding for request in scheduled):
             return self._decode(list(scheduled))
         return self._compute(scheduled)

@@ -69,7 +69,7 @@ class ModelRunner(Runner, Protocol):
 
 
 class Flight(Protocol):
-    """A step that was sent off. ``is_late`` says that waiting for it at once would leave the device idle."""
+    """A step that was launched. ``is_late`` says that waiting for it at once would leave the device idle."""
 
     @property
     def is_late(self) -> bool:
@@ -96,13 +96,13 @@ class KnownResults:
         return self.results
 
 
-class StepSender(Protocol):
-    """What sends off steps, which follow each other in that order."""
+class StepLauncher(Protocol):
+    """What launches steps, which follow each other in that order."""
 
     vocab_size: int
 
     def launch(self, scheduled: SchedulerOutput) -> Flight:
-        """Send off a step. A request's pending token is the one that the step launched last chose for it.
+        """Launch a step. A request's pending token is the one that the step launched last chose for it.
 
         Where all requests decode, some may have drafts; that flight is not late.
         """
@@ -110,5 +110,5 @@ class StepSender(Protocol):
 
 
 @runtime_checkable
-class LateRunner(Runner, StepSender, Protocol):
+class AsyncRunner(Runner, StepLauncher, Protocol):
     """A runner whose steps are computed on a device while the host goes on."""

@@ -2,7 +2,7 @@
 
     computed ... | known tokens that are not, one a step | guesses, each from the one before it
                                                          ^ known
-Where steps are late, one is sent off before the guess that it begins with is known.
+Where steps are late, one is launched before the guess that it begins with is known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from llmrt.engine.request import PENDING, Request
-from llmrt.engine.runners.runner import Flight, StepSender
+from llmrt.engine.runners.runner import Flight, StepLauncher
 from llmrt.engine.scheduler import SampledToken
 
 
@@ -34,7 +34,7 @@ class Continuation:
         return len(self.request.token_ids) < self._end
 
     def advance(self) -> None:
-        """Its step was sent off."""
+        """Its step was launched."""
         self.request.num_computed_tokens += 1
         self.request.token_ids.append(self._ahead.popleft() if self._ahead else PENDING)
 
@@ -54,7 +54,7 @@ class Step(NamedTuple):
     seconds: float
 
 
-def complete(continuations: Sequence[Continuation], runner: StepSender) -> list[Step]:
+def complete(continuations: Sequence[Continuation], runner: StepLauncher) -> list[Step]:
     """Let all go on, side by side, until they have their guesses; returns the steps of that."""
     flights, rows, times = deque[Flight](), list[int](), [perf_counter()]
     while going := [each for each in continuations if each.goes_on]:

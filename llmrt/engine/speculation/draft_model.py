@@ -15,7 +15,7 @@ from statistics import median
 
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.request import Request, SamplingParams
-from llmrt.engine.runners.runner import StepSender
+from llmrt.engine.runners.runner import StepLauncher
 from llmrt.engine.speculation.continuation import Continuation, Step, complete
 
 _GREEDY = SamplingParams(temperature=0)
@@ -40,7 +40,7 @@ class _Follower:
 class DraftModel:
     """See ``Proposer``. ``chunk`` tokens of a prompt are computed at once, and requests of up to ``context_length``."""
 
-    def __init__(self, runner: StepSender, kv: KVCacheManager, *, chunk: int, context_length: int) -> None:
+    def __init__(self, runner: StepLauncher, kv: KVCacheManager, *, chunk: int, context_length: int) -> None:
         self._runner, self._kv = runner, kv
         self._chunk, self._context_length = chunk, context_length
         self._followers: dict[Request, _Follower] = {}

@@ -1,4 +1,4 @@
-"""A runner that waits for its steps as one that sends them off. Free of torch."""
+"""A runner that waits for its steps, as one that launches them. Free of torch."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from llmrt.engine.runners.runner import KnownResults, ModelRunner
 from llmrt.engine.scheduler import SchedulerOutput
 
 
-class AtOnce:
-    """See ``StepSender``: a step has landed when it is sent off."""
+class SyncLauncher:
+    """See ``StepLauncher``: a step has landed when it is launched."""
 
     def __init__(self, runner: ModelRunner) -> None:
         self.vocab_size = runner.vocab_size
         self._runner = runner
 
     def launch(self, scheduled: SchedulerOutput) -> KnownResults:
-        """See ``StepSender``."""
+        """See ``StepLauncher``."""
         if all(request.is_decoding for request in scheduled):
             return KnownResults(self._runner.execute(scheduled))
         prefill = self._runner.begin(scheduled)
