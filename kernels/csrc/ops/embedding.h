@@ -50,10 +50,9 @@ inline void float_row(const llmrt_embedding_args& a, int64_t id, float* out) {
   using C = Columns<Weight>;
   const uint8_t* lines = a.table.data + id / 16 * (a.columns / 2) * C::kBytes;
   for (int64_t k = 0; k < a.out_columns; k += 2, lines += C::kBytes) {
-    const C two(lines);
     float first[16], second[16];
-    store(first, two.first);
-    store(second, two.second);
+    store(first, C::read(lines, 0));
+    store(second, C::read(lines, 1));
     out[k] = first[id % 16];
     out[k + 1] = second[id % 16];
   }

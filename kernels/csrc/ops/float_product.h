@@ -5,7 +5,7 @@
 // token alone does not wait for each addition.
 #pragma once
 
-#include <algorithm>
+#include <type_traits>
 
 #include "llmrt_cpu.h"
 #include "ops/activations.h"
@@ -14,72 +14,69 @@
 
 namespace llmrt::LLMRT_ISA {
 
-// Two columns of 16 rows.
+// One of two columns of 16 rows.
 template <class Weight>
 struct Columns {
   static constexpr int64_t kBytes = 2 * 16 * sizeof(typename Weight::Value);
-  explicit Columns(const uint8_t* w)
-      : first(Weight::read(reinterpret_cast<const typename Weight::Value*>(w))),
-        second(Weight::read(reinterpret_cast<const typename Weight::Value*>(w) + 16)) {}
-  Float first, second;
+  static Float read(const uint8_t* w, int i) {
+    return Weight::read(reinterpret_cast<const typename Weight::Value*>(w) + 16 * i);
+  }
 };
 
 template <>
 struct Columns<Bf16> {
   static constexpr int64_t kBytes = 64;
-  explicit Columns(const uint8_t* w) : first(first_bf16(load_ints(w))), second(second_bf16(load_ints(w))) {}
-  Float first, second;
+  static Float read(const uint8_t* w, int i) { return half_of(load_ints(w), i); }
 };
 
-// The next kCount columns, and adding their products with a token's values to its sums.
+// What the next kCount columns add to sum `i` of a token; the other sum's values begin kApart from this one's.
 template <class Activation, class Weight>
-struct Multiplier : Columns<Weight> {
-  static constexpr int64_t kCount = 2, kBytes = Columns<Weight>::kBytes;
-  using Columns<Weight>::Columns;
-  void add(Float (&sums)[2], const float* x) const {
-    sums[0] = fma(this->first, set1(x[0]), sums[0]);
-    sums[1] = fma(this->second, set1(x[1]), sums[1]);
-  }
+struct Products {
+  static constexpr int64_t kCount = 2, kApart = 1, kBytes = Columns<Weight>::kBytes;
+  Products(const uint8_t* w, int i) : column(Columns<Weight>::read(w, i)) {}
+  Float add(Float sum, const float* x) const { return fma(column, set1(*x), sum); }
+  Float column;
 };
 
-template <>
-struct Multiplier<Bf16, Bf16> {
-  static constexpr int64_t kCount = 4, kBytes = 128;
-  explicit Multiplier(const uint8_t* w) : first(load_ints(w)), second(load_ints(w + 64)) {}
-  void add(Float (&sums)[2], const uint16_t* x) const {
-    sums[0] = dot2(sums[0], first, x);
-    sums[1] = dot2(sums[1], second, x + 2);
-  }
-  Int first, second;
+template <class Weight>
+struct Products<Bf16, Weight> {
+  static constexpr int64_t kCount = 2, kApart = 0, kBytes = Columns<Weight>::kBytes;
+  Products(const uint8_t* w, int i) : column(Columns<Weight>::read(w, i)), i(i) {}
+  Float add(Float sum, const uint16_t* x) const { return fma(column, half_of(same_two(x), i), sum); }
+  Float column;
+  int i;
 };
 
-// kTokens tokens from `token` on, the 16 rows of `block`.
+// The same by dot products.
+struct PairProducts {
+  static constexpr int64_t kCount = 4, kApart = 2, kBytes = 128;
+  PairProducts(const uint8_t* w, int i) : pairs(load_ints(w + 64 * i)) {}
+  Float add(Float sum, const uint16_t* x) const { return dot2(sum, pairs, x); }
+  Int pairs;
+};
+
+// kTokens tokens from `token` on, the 16 rows of `block`. The first sums of all tokens come before the second ones, so that
+// few columns are in registers at a time, and all are one array, for GCC 12 keeps an array of arrays in memory, too. Nor may it
+// know where the second sums' values begin: it takes a register for each token's there, and keeps pairs of bf16 in registers.
 template <class Activation, class Weight, int kTokens>
 [[gnu::noinline]] void float_tile(const llmrt_activations& x, int64_t token, const llmrt_matrix& matrix, int64_t block,
-                       Float* result) {
-  using M = Multiplier<Activation, Weight>;
+                                  Float* result) {
+  using P = std::conditional_t<kOnlyBf16, PairProducts, Products<Activation, Weight>>;
   using Value = typename Activation::Value;
   const int64_t columns = x.columns, stride = stride_of<Value>(x);
-  const uint8_t* w = matrix.data + block * columns / M::kCount * M::kBytes;
-  const Value* values = row_of<Value>(x, token);
-  Float sums[kTokens][2];
-  for (auto& two : sums) two[0] = two[1] = set1(0.0f);
-  for (int64_t k = 0; k < columns; k += M::kCount, w += M::kBytes, values += M::kCount) {
-    ask_ahead<false>(w, M::kBytes);
-    const M multiplier(w);
-    for (int t = 0; t < kTokens; ++t) multiplier.add(sums[t], values + t * stride);
+  const uint8_t* w = matrix.data + block * columns / P::kCount * P::kBytes;
+  const Value *values = row_of<Value>(x, token), *others = values + P::kApart;
+  asm("" : "+r"(others));
+  Float sums[2 * kTokens];
+  for (Float& sum : sums) sum = set1(0.0f);
+  for (int64_t k = 0; k < columns; k += P::kCount, w += P::kBytes, values += P::kCount, others += P::kCount) {
+    ask_ahead<false>(w, P::kBytes);
+    const P first(w, 0);
+    for (int t = 0; t < kTokens; ++t) sums[t] = first.add(sums[t], values + t * stride);
+    const P second(w, 1);
+    for (int t = 0; t < kTokens; ++t) sums[kTokens + t] = second.add(sums[kTokens + t], others + t * stride);
   }
-  for (int t = 0; t < kTokens; ++t) result[t] = add(sums[t][0], sums[t][1]);
-}
-
-// The same in tiles whose sums the registers hold.
-template <class Activation, class Weight, int kTokens>
-inline void float_tiles(const llmrt_activations& x, int64_t token, const llmrt_matrix& matrix, int64_t block,
-                        Float* result) {
-  constexpr int kNow = std::min(kTokens, kFloatTokens);
-  float_tile<Activation, Weight, kNow>(x, token, matrix, block, result);
-  if constexpr (kTokens > kNow)
-    float_tiles<Activation, Weight, kTokens - kNow>(x, token + kNow, matrix, block, result + kNow);
+  for (int t = 0; t < kTokens; ++t) result[t] = add(sums[t], sums[kTokens + t]);
 }
 
 }  // namespace llmrt::LLMRT_ISA

@@ -43,7 +43,8 @@ class Panel {
   // Calls body(first token, tokens) for tiles that cover all tokens: whole ones, then what is left.
   template <class Body>
   void for_tiles_of_tokens(Body body) const {
-    const int64_t most = has_many() ? kWideTokens : kTileTokens;
+    const int64_t tokens = has_many() ? kWideTokens : kTileTokens;
+    const int64_t most = x.dtype == LLMRT_INT8 ? tokens : std::min<int64_t>(tokens, kFloatTokens);
     for (int64_t token = first_; token < end_; token += most) body(token, std::min(most, end_ - token));
   }
 
@@ -82,13 +83,14 @@ inline void product_tile(const llmrt_activations& x, int64_t token, const llmrt_
                          Float (*result)[kTokens]) {
   if (matrix.dtype == LLMRT_INT4) return codes_tiles<4, kBlocks>(x, token, matrix, block, result);
   if (matrix.dtype == LLMRT_INT8) return codes_tiles<8, kBlocks>(x, token, matrix, block, result);
-  for (int b = 0; b < kBlocks; ++b) {
-    if (matrix.dtype == LLMRT_FP32) float_tiles<Fp32, Fp32, kTokens>(x, token, matrix, block + b, result[b]);
-    if (matrix.dtype == LLMRT_FP16) float_tiles<Fp32, Fp16, kTokens>(x, token, matrix, block + b, result[b]);
-    if (matrix.dtype == LLMRT_BF16)
-      x.dtype == LLMRT_BF16 ? float_tiles<Bf16, Bf16, kTokens>(x, token, matrix, block + b, result[b])
-                            : float_tiles<Fp32, Bf16, kTokens>(x, token, matrix, block + b, result[b]);
-  }
+  if constexpr (kTokens <= kFloatTokens)
+    for (int b = 0; b < kBlocks; ++b) {
+      if (matrix.dtype == LLMRT_FP32) float_tile<Fp32, Fp32, kTokens>(x, token, matrix, block + b, result[b]);
+      if (matrix.dtype == LLMRT_FP16) float_tile<Fp32, Fp16, kTokens>(x, token, matrix, block + b, result[b]);
+      if (matrix.dtype == LLMRT_BF16)
+        x.dtype == LLMRT_BF16 ? float_tile<Bf16, Bf16, kTokens>(x, token, matrix, block + b, result[b])
+                              : float_tile<Fp32, Bf16, kTokens>(x, token, matrix, block + b, result[b]);
+    }
 }
 
 // Of kTokens tokens from `token` on, kBlocks blocks of rows from `row` on, as Panel::multiply has them.
@@ -105,7 +107,7 @@ template <int kBlocks, int kTokens>
     }
   Float result[kBlocks][kTokens];
   if constexpr (kOnlyBf16) {
-    for (int b = 0; b < kBlocks; ++b) float_tiles<Bf16, Bf16, kTokens>(x, token, piece, at / 16 + b, result[b]);
+    for (int b = 0; b < kBlocks; ++b) float_tile<Bf16, Bf16, kTokens>(x, token, piece, at / 16 + b, result[b]);
   } else {
     const bool nested = with_form(piece.dtype, [&]<class Form>() {
       panel.read<kBlocks, kTokens>(StoredRows<Form>(piece, x.columns, at / 16), row, token, [&](const auto& rows) {

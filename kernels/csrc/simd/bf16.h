@@ -1,7 +1,6 @@
 // Pairs of bf16 in the lanes of an Int, the first in the lower half.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -14,18 +13,25 @@ constexpr bool kOnlyBf16 = true;
 constexpr bool kOnlyBf16 = false;
 #endif
 
-inline Float first_bf16(Int pairs) { return as_float(shift_left(pairs, 16)); }
-inline Float second_bf16(Int pairs) { return as_float(mask(pairs, static_cast<int32_t>(0xffff0000))); }
+// The first or the second of each pair.
+inline Float half_of(Int pairs, int i) {
+  return as_float(i == 0 ? shift_left(pairs, 16) : mask(pairs, static_cast<int32_t>(0xffff0000)));
+}
+
+// A pair, the same for every lane.
+inline Int same_two(const uint16_t* x) {
+  int32_t two;
+  std::memcpy(&two, x, 4);
+  return iset1(two);
+}
 
 // acc[i] += sum over c of w[2i + c] x[c]. The instruction takes numbers below 2^-126 for zero.
 inline Float dot2(Float acc, Int w, const uint16_t* x) {
-  uint32_t two;
-  std::memcpy(&two, x, 4);
+  const Int two = same_two(x);
 #if defined(__AVX512BF16__)
-  return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(_mm512_set1_epi32(two)));
+  return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(two));
 #else
-  acc = fma(first_bf16(w), set1(std::bit_cast<float>(two << 16)), acc);
-  return fma(second_bf16(w), set1(std::bit_cast<float>(two & 0xffff0000u)), acc);
+  return fma(half_of(w, 1), half_of(two, 1), fma(half_of(w, 0), half_of(two, 0), acc));
 #endif
 }
 
