@@ -7,10 +7,12 @@ import select
 import sys
 from collections.abc import Generator
 from contextlib import closing
+from shutil import get_terminal_size
 from stat import S_ISFIFO, S_ISREG
 
 import typer
 
+from llmrt.cli.wrapping import WordWrap
 from llmrt.errors import RequestError
 
 _PATIENCE_SECONDS = 2.0  # before a pipe that brings nothing is worth a word
@@ -34,13 +36,21 @@ def write(text: str) -> None:
 
 
 def write_answer(pieces: Generator[str]) -> None:
-    """Print an answer as it comes, and a new line unless it ends with one. ``pieces`` are closed however this ends."""
-    piece = ""
+    """Print an answer as it comes, and a new line unless it ends with one. ``pieces`` are closed however this ends.
+
+    In a terminal lines are broken between words.
+    """
+    piece, wrap = "", WordWrap(get_terminal_size().columns).push if _is_drawn() else str
     with closing(pieces):
         for piece in pieces:
-            write(piece)
+            write(wrap(piece))
     if not piece.endswith("\n"):
         write("\n")
+
+
+def _is_drawn() -> bool:
+    """Whether stdout is a terminal whose cursor can be moved."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def behind_piped_text(prompt: str, what: str) -> str:
