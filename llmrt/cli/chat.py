@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
-from llmrt.cli.chat_commands import is_command, run_command
+from llmrt.cli.chat_commands import is_command, run_command, statistics
 from llmrt.cli.conversation import Conversation, length_note
 from llmrt.cli.engine_options import SessionOptions
 from llmrt.cli.options import MODEL_HELP, complete_model
@@ -154,6 +154,8 @@ def _print_answer(conversation: Conversation, message: str) -> None:
     session = conversation.session
     if note := length_note(session.last, conversation.params, session.context_length):
         say(note)
+    if conversation.verbose:
+        say(statistics(conversation))
 
 
 def _context_is_full(error: ContextLengthError) -> str:

@@ -13,6 +13,8 @@ from llmrt.errors import RequestError
 
 NO_SYSTEM = "none"
 
+_MORE_USAGES = (("/set verbose", "Show /stats after each answer, until /set quiet."), ("/exit", "Leave."))
+
 HELP_ON_INPUT = '''\
 Enter sends. For a new line: Alt+Enter, or \\ at a line's end, or a block from
 """ to """. Up and Down bring back earlier messages.
@@ -51,7 +53,7 @@ def run_command(conversation: Conversation, line: str) -> str | None:
 def _help(_: Conversation, rest: str) -> str:
     usages = [(command.usage, command.summary) for command in COMMANDS.values()]
     width = max(len(usage) for usage, _ in usages)
-    lines = [f"{usage:{width}}  {summary}" for usage, summary in [*usages, ("/exit", "Leave.")]]
+    lines = [f"{usage:{width}}  {summary}" for usage, summary in [*usages, *_MORE_USAGES]]
     return "\n".join([*lines, "", HELP_ON_INPUT])
 
 
@@ -64,6 +66,9 @@ def _system(conversation: Conversation, rest: str) -> str:
 def _set(conversation: Conversation, rest: str) -> str:
     if not rest:
         return sampling.describe(conversation.params)
+    if rest in ("verbose", "quiet"):
+        conversation.verbose = rest == "verbose"
+        return f"/stats {'follow each answer' if conversation.verbose else 'come when asked for'}"
     name, _, value = rest.removeprefix("parameter ").strip().partition(" ")
     name = name_here(name)
     if name == "system":
@@ -82,7 +87,8 @@ def _clear(conversation: Conversation, rest: str) -> str:
     return "The conversation begins anew."
 
 
-def _stats(conversation: Conversation, rest: str) -> str:
+def statistics(conversation: Conversation, rest: str = "") -> str:
+    """What there is to say of the last answer."""
     last = conversation.session.last
     if last is None:
         return "There is no answer yet."
@@ -110,5 +116,5 @@ COMMANDS = {
     "/system": Command("/system [TEXT]", f"Show or set the system message; {NO_SYSTEM} takes it away.", _system),
     "/set": Command("/set [NAME VALUE]", "Show or change the sampling settings.", _set),
     "/clear": Command("/clear", "Forget the conversation; the system message stays.", _clear),
-    "/stats": Command("/stats", "Tokens and speed of the last answer.", _stats),
+    "/stats": Command("/stats", "Tokens and speed of the last answer.", statistics),
 }

@@ -31,12 +31,16 @@ class ChatSession(Protocol):
 
 
 class Conversation:
-    """``messages`` are the turns so far, the user's and the assistant's in alternation; ``system`` goes before them."""
+    """``messages`` are the turns so far, the user's and the assistant's in alternation; ``system`` goes before them.
+
+    ``verbose``: the person who talks wants to see the statistics of each answer.
+    """
 
     def __init__(self, session: ChatSession, params: SamplingParams, system: str | None = None) -> None:
         self.session = session
         self.params = params
         self.system = system
+        self.verbose = False
         self.messages: list[dict[str, str]] = []
 
     def ask(self, text: str) -> Generator[str]:

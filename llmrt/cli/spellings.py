@@ -39,7 +39,9 @@ _OPTIONS = {
 }
 
 _INSTEAD = {
-    "-p --prompt": "The prompt of `llmrt generate` stands by itself, after the model; `llmrt chat` has -p.",
+    "-p --prompt": (
+        "The prompt of `llmrt generate` stands by itself, after the model; `llmrt chat` has -p, `llmrt serve` --port."
+    ),
     "-m --model": "The model stands by itself, after the command.",
     "-hf -hfr --hf-repo": "A model of the hub stands by itself, after the command: org/name:Q4_K_M.",
     "-ngl --gpu-layers --n-gpu-layers": "A model is on the GPU or on the processor as a whole; --device chooses.",
@@ -74,7 +76,7 @@ _INSTEAD = {
     "-fa --flash-attn -cb --cont-batching --enable-prefix-caching --enable-chunked-prefill --jinja -cnv "
     "--conversation --metrics --embedding --embeddings": "That is always on; leave it out.",
     "--trust-remote-code": "Code that comes with a model is never run; leave it out.",
-    "--verbose": "/stats tells of an answer's speed, and `llmrt bench` measures it.",
+    "--verbose": "/set verbose in a chat tells of each answer's speed, and `llmrt bench` measures it.",
 }
 _ADVICE = {name: advice for names, advice in _INSTEAD.items() for name in names.split()}
 

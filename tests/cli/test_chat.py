@@ -202,6 +202,12 @@ def command(keyboard: PipeInput, conversation: Conversation, capsys: pytest.Capt
     return err
 
 
+def test_set_verbose_tells_of_each_answer(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
+    converse(keyboard, chat_with(ScriptedSession("ok")), "/set verbose", "one", "two", "/set quiet", "three")
+    out, err = capsys.readouterr()
+    assert out == "ok\nok\nok\n" and err.count("12.3 tokens/s") == 2
+
+
 def test_help_names_every_command(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
     text = command(keyboard, chat_with(ScriptedSession()), capsys, "/?")
     assert text == command(keyboard, chat_with(ScriptedSession()), capsys, "/help")

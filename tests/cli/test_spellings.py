@@ -57,6 +57,7 @@ def test_penalties_keep_a_text_from_repeating_itself(tiny: Path, llmrt: CommandL
         ("chat", ("--mirostat=2",), "--top-p"),
         ("serve", ("-m", "x.gguf"), "stands by itself"),
         ("generate", ("m", "-p", "The sea"), "stands by itself, after the model"),
+        ("serve", ("m", "-p", "8001"), "`llmrt serve` --port"),
         ("serve", ("--temp", "0.2"), "Requests to a server say"),
         ("serve", ("--tensor-parallel-size", "2"), "one GPU"),
         ("ps", (), "/api/ps"),
