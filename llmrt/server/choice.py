@@ -63,7 +63,8 @@ class Delta(Struct, frozen=True, kw_only=True):
 class Choice:
     """The state of one answer between engine outputs; once it is ``finished``, later outputs are no part of it.
 
-    With ``report_all`` the log-probabilities of all its tokens are reported, also of those without text.
+    With ``report_all`` the log-probabilities of all its tokens are reported, also of those without text. With
+    ``show_special`` special tokens have their names as text, but for one that ends the answer.
     """
 
     def __init__(
@@ -76,12 +77,19 @@ class Choice:
         stop_token_ids: frozenset[int],
         strip_leading_space: bool,
         report_all: bool = False,
+        show_special: bool = False,
     ) -> None:
         self.finished = False
         self._index = index
         self._tokenizer = tokenizer
         self._stop_token_ids = stop_token_ids
-        self._detokenizer = Detokenizer(tokenizer, visible=answer.visible, strip_leading_space=strip_leading_space)
+        self._show_special = show_special
+        self._detokenizer = Detokenizer(
+            tokenizer,
+            skip_special_tokens=not show_special,
+            visible=answer.visible,
+            strip_leading_space=strip_leading_space,
+        )
         self._parser = answer.parser()
         self._lead = b" " if strip_leading_space else b""
         self._num_tokens = 0
@@ -133,7 +141,7 @@ class Choice:
         return text
 
     def _report(self, logprob: TokenLogprob, *, ends: bool) -> None:
-        has_text = not ends and not self._tokenizer.is_special(logprob.token_id)
+        has_text = not ends and (self._show_special or not self._tokenizer.is_special(logprob.token_id))
         if not has_text and not self._report_all:
             return
         data = self._tokenizer.token_bytes(logprob.token_id).removeprefix(self._lead)

@@ -63,7 +63,6 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "n_predict": (-1,),
     "prompt_embeds": (),
     "repeat_penalty": (1,),
-    "skip_special_tokens": (True,),
     "suffix": ("",),
     "tfs_z": (1,),
     "top_a": (0,),

@@ -122,6 +122,7 @@ def admit(
         answer=answer,
         adapter=state.adapter,
         report_all=report_all,
+        show_special=body.skip_special_tokens is False,
     )
     state.admit(job.num_choices)
     count = UsageCount(job, note_prompts(state, job.prompts))

@@ -92,3 +92,13 @@ def test_prompts_of_chats_and_alone(http: httpx.Client) -> None:
 def test_prompt_logprobs_that_cannot_be(http: httpx.Client, fields: dict[str, Any]) -> None:
     response = http.post("/v1/completions", json={"prompt": "a", "prompt_logprobs": 1, **fields})
     assert error_of(response, 400)["param"] == "prompt_logprobs"
+
+
+@pytest.mark.parametrize(("skip", "expected"), [(False, "a<|endoftext|>b"), (True, "ab"), (None, "ab")])
+def test_special_tokens_in_the_text(http: httpx.Client, skip: bool | None, expected: str) -> None:
+    fields = {"skip_special_tokens": skip, "logprobs": True}
+    choice = chat(http, "@special a<|endoftext|>b", **fields).json()["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (expected, "stop")
+    assert "".join(token["token"] for token in choice["logprobs"]["content"]) == expected
+    streamed = records(chat(http, "@special a<|endoftext|>b", stream=True, **fields))
+    assert "".join(record["choices"][0]["delta"].get("content", "") for record in streamed) == expected
