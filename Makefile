@@ -37,14 +37,16 @@ chat: $(RUNTIME)
 serve: $(RUNTIME)
 	@$(VENV)/bin/llmrt serve $(MODEL)
 
+# Most tests keep one core busy, so two processes share them.
+SHARED = --numprocesses 2 --dist worksteal
+
 test: lint types kernels
-	$(VENV)/bin/python -m pytest --ignore tests/triton
+	$(VENV)/bin/python -m pytest $(SHARED) --ignore tests/triton
 
 # Interpreted and compiled apart: Triton interprets all kernels of a process or none. There is no Triton but for Linux.
-# The interpreter keeps one core busy, so two processes share its tests.
 kernels: $(TESTING)
 ifeq ($(shell uname), Linux)
-	TRITON_INTERPRET=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal tests/triton/interpreted
+	TRITON_INTERPRET=1 $(VENV)/bin/python -m pytest $(SHARED) tests/triton/interpreted
 	$(VENV)/bin/python -m pytest tests/triton/compiled
 else
 	@echo "The GPU kernels are not tested: Triton is for Linux."
