@@ -131,7 +131,7 @@ def test_c42_signals_drain_streams(
             endless.read()
     assert streamed_text(short) == "done"
     assert '"The server is shutting down."' in endless.text
-    _, errors = server.communicate(timeout=10)
+    _, errors = server.communicate()
     assert (server.returncode, errors) == (0, "")
     assert not is_running(worker)
 
@@ -142,7 +142,7 @@ def test_under_nohup_a_terminal_that_closes_ends_nothing(model_path: Path) -> No
         server.send_signal(signal.SIGHUP)
         assert content(chat(http, "still here")) == "still here"
     server.terminate()
-    server.communicate(timeout=10)
+    server.communicate()
     assert server.returncode == 0
 
 
