@@ -209,6 +209,17 @@ def test_a_steady_decode_is_one_graph_replayed(waiting: LLMEngine) -> None:
     assert (device.num_run, device.num_captured, device.num_replayed) == (1, 1, 48)
 
 
+def test_graphs_keep_no_logits_but_those_that_the_host_chooses_by(waiting: LLMEngine) -> None:
+    """Graphs have their memory in common, but for what each returns: logits of all of them would fill a card."""
+    engine = on_device(waiting, ScriptedDevice(random.Random(0)), block_size=16, extra_blocks=60)
+    for i, params in enumerate(({}, {"logprobs": 1})):
+        engine.add(str(i), [5, 6, 7], SamplingParams(temperature=0, max_tokens=9, **params))
+        while engine.has_work:
+            engine.step()
+    graphs = engine._runner._graphs._graphs
+    assert sorted(graph.result.dim() for graph in graphs.values()) == [1, 2]
+
+
 def test_what_is_uploaded_lies_where_kernels_are_compiled_for(waiting: LLMEngine) -> None:
     engine = on_device(waiting, device := ScriptedDevice(random.Random(0)), block_size=16, extra_blocks=0)
     tensors = {str(size): torch.arange(size).view(shape) for size, shape in ((3, (3,)), (6, (2, 3)), (0, (0,)))}

@@ -106,7 +106,7 @@ class _Done:
 
 
 class _CudaGraph:
-    """Has its memory in common with ``other``, for no two run at a time and none keeps anything from run to run.
+    """Has its memory in common with ``other``, for no two run at a time and none keeps more than it returned.
 
     Memory that all graphs have left is not to be had again, although matrix libraries may still have their part of it.
     """

@@ -51,7 +51,7 @@ class DecodeGraphs:
         self._graphs: dict[_Kind, Graph] = {}
 
     def run(self, rows: DecodeRows, chosen: Mapping[Request, int], choice: Choice | None) -> Computed:
-        """Hand over a step. Its tokens are in the inputs then, unless the host chooses; its result is logits [rows, V].
+        """Hand over a step. Its tokens are in the inputs then; where the host chooses, its result is logits [rows, V].
 
         ``chosen`` has the place of each request that the last step chose a token for.
         """
@@ -69,7 +69,8 @@ class DecodeGraphs:
         self._graphs = {kind: graph for kind, graph in self._graphs.items() if not kind.adapted}
 
     def _step(self, kind: _Kind) -> Tensor:
+        """Logits [rows, V], or the tokens that were chosen by them: a graph keeps what it returns to itself."""
         logits = self._decoder(self._inputs.batch(kind.rows, adapted=kind.adapted), self._kv)
-        if kind.choice is not None:
-            self._inputs.chosen[: kind.rows].copy_(self._chooser.choose(kind.choice, logits))
-        return logits
+        if kind.choice is None:
+            return logits
+        return self._inputs.chosen[: kind.rows].copy_(self._chooser.choose(kind.choice, logits))
