@@ -95,7 +95,9 @@ class Sections:
         self.outcomes[name] = outcome
         if self._file is not None:
             report = {"bars": verdicts(self.outcomes), "sections": self.outcomes}
-            self._file.write_text(json.dumps(report, indent=1) + "\n")
+            fresh = self._file.with_suffix(".tmp")  # who is killed while writing has still written what was before
+            fresh.write_text(json.dumps(report, indent=1) + "\n")
+            fresh.replace(self._file)
 
 
 Message = tuple[str, Any] | dict[str, Any]  # a row, or how a section ended: {} for well
