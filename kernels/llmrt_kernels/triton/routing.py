@@ -17,13 +17,14 @@ from llmrt_kernels.triton.codes import values_of
 from llmrt_kernels.triton.variant import Variant
 
 FEW_PAIRS = 8  # of a token and an expert, up to which sorting them does not pay
-COLUMNS = 1024  # of the router's rows that are read at a time
+VALUES = 8192  # of the router that are read at a time: 64 registers of a thread
 MIXED = 1024  # values of a token that a program mixes
 
 
 def route_codes(x: Codes, router: Tensor, num_active: int, *, renormalize: bool = True) -> tuple[Tensor, Tensor]:
     """x [T, N] in int8, router [E, N] -> (weights [T, k] fp32, experts [T, k] int64)."""
     weights, experts = _room(x.num_tokens, num_active, x.codes.device)
+    padded = triton.next_power_of_2(router.shape[0])
     route_codes_kernel[(x.num_tokens,)](
         x.codes,
         x.scales,
@@ -33,9 +34,9 @@ def route_codes(x: Codes, router: Tensor, num_active: int, *, renormalize: bool 
         SIZE=router.shape[1],
         GROUP=x.group,
         E=router.shape[0],
-        EXPERTS=triton.next_power_of_2(router.shape[0]),
+        EXPERTS=padded,
         CHOICES=num_active,
-        COLUMNS=COLUMNS,
+        COLUMNS=columns_at_once(padded),
         RENORMALIZE=renormalize,
     )
     return weights, experts
@@ -55,6 +56,11 @@ def route(logits: Tensor, num_active: int, *, renormalize: bool = True) -> tuple
         RENORMALIZE=renormalize,
     )
     return weights, experts
+
+
+def columns_at_once(experts: int) -> int:
+    """Of a router of so many rows, a power of two."""
+    return max(16, min(1024, VALUES // experts))
 
 
 def _room(tokens: int, num_active: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -156,6 +162,7 @@ VARIANTS = (
         "route_codes-8_experts",
         route_codes_kernel,
         {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "router_ptr": "*bf16", "weights_ptr": "*fp32", "experts_ptr": "*i64"},
-        {"SIZE": 4096, "GROUP": 64, "E": 8, "EXPERTS": 8, "CHOICES": 2, "COLUMNS": COLUMNS, "RENORMALIZE": True},
+        {"SIZE": 4096, "GROUP": 64, "E": 8, "EXPERTS": 8, "CHOICES": 2, "RENORMALIZE": True}
+        | {"COLUMNS": columns_at_once(8)},
     ),
 )

@@ -13,6 +13,7 @@ from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report, shi
 from benchmarks.kernel_table.resources import resources_of
 from benchmarks.kernel_table.table import PAGE, page
 from llmrt_kernels.triton.attention_tuning import TABLES, tiles_of
+from llmrt_kernels.triton.routing import columns_at_once
 from llmrt_kernels.triton.variants import shipped_variants
 
 pytestmark = pytest.mark.timeout(300)  # the first run compiles all
@@ -55,6 +56,14 @@ def test_what_parts_of_two_widths_add_stays_in_registers() -> None:
         tuned={},
     )
     assert resources_of(build(parts, BY_NAME["sm_90"])).spilled == 0
+
+
+@pytest.mark.parametrize("experts", [64, 128])
+def test_a_router_of_many_experts_stays_in_registers(experts: int) -> None:
+    shipped_form = VARIANTS["route_codes-8_experts"]
+    sizes = {"E": experts, "EXPERTS": experts, "CHOICES": 8, "COLUMNS": columns_at_once(experts)}
+    many = replace(shipped_form, constants={**shipped_form.constants, **sizes})
+    assert resources_of(build(many, BY_NAME["sm_90"])).spilled == 0
 
 
 @pytest.mark.parametrize("target", ["sm_86", "sm_90"])

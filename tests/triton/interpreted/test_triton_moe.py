@@ -32,7 +32,9 @@ def chosen(logits: Tensor, num_active: int) -> tuple[Tensor, Tensor]:
     return weights / weights.sum(1, keepdim=True), experts
 
 
-@pytest.mark.parametrize(("tokens", "num_experts", "num_active"), [(1, 8, 2), (3, 4, 1), (5, 5, 5), (2, 1, 1)])
+@pytest.mark.parametrize(
+    ("tokens", "num_experts", "num_active"), [(1, 8, 2), (3, 4, 1), (5, 5, 5), (2, 1, 1), (2, 130, 8)]
+)
 def test_routing_equals_the_formula(tokens: int, num_experts: int, num_active: int, device: str) -> None:
     router = draw(num_experts, HIDDEN) / 10
     x = random_codes(tokens, HIDDEN, 64, "cpu")
