@@ -152,7 +152,7 @@ class _Call:
         )  # fmt: skip
 
     def decode(self, rows: int, max_queries: int) -> None:
-        tiles = self.tiles("decode")
+        tiles = tuning.with_room(self.tiles("decode"), rows)
         table_keys = self.table_width * self.cache[0].shape[2]
         programs, processors = self.requests * self.kv_heads, tuning.processors_of(self.q.device)
         splits = tuning.decode_splits(programs, processors, table_keys)

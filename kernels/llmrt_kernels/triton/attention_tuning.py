@@ -80,6 +80,11 @@ def decode_rows(rows: int, heads: int) -> int:
     return 32 if least < rows <= 32 else least
 
 
+def with_room(tiles: Tiles, rows: int) -> Tiles:
+    """With more ``rows`` than 64, as 71 heads of one kv head need, fewer keys: their scores would lack registers."""
+    return replace(tiles, block_n=min(tiles.block_n, 32)) if rows > 64 else tiles
+
+
 @cache
 def processors_of(device: torch.device) -> int:
     """Its multiprocessors."""

@@ -33,7 +33,10 @@ MOST_RANKS = 32  # rows of a that a program has at a time
 
 @dataclass(frozen=True)
 class Cut:
-    """A tile of ``tokens`` that takes ``columns`` at a time, ``split`` by a program of ``shrink``, for ``rows``."""
+    """A tile of ``tokens`` that takes ``columns`` at a time, ``split`` by a program of ``shrink``, for ``rows``.
+
+    Of matrices in fp32 it takes half as many columns at a time, or it would lack registers.
+    """
 
     tokens: int
     columns: int
@@ -97,7 +100,7 @@ def lora(
         own.count,
         K=columns,
         GROUP=group,
-        BK=cut.columns,
+        BK=cut.columns // 2 * own.pair,
         SPLIT=min(cut.split, columns),
         **sizes,
     )

@@ -12,7 +12,8 @@ from benchmarks.kernel_table.build import build
 from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report, shipped, start
 from benchmarks.kernel_table.resources import resources_of
 from benchmarks.kernel_table.table import PAGE, page
-from llmrt_kernels.triton.attention_tuning import TABLES, tiles_of
+from llmrt_kernels.triton.attention import join_sizes
+from llmrt_kernels.triton.attention_tuning import TABLES, decode_rows, tiles_of, with_room
 from llmrt_kernels.triton.routing import columns_at_once
 from llmrt_kernels.triton.variants import shipped_variants
 
@@ -64,6 +65,27 @@ def test_a_router_of_many_experts_stays_in_registers(experts: int) -> None:
     sizes = {"E": experts, "EXPERTS": experts, "CHOICES": 8, "COLUMNS": columns_at_once(experts)}
     many = replace(shipped_form, constants={**shipped_form.constants, **sizes})
     assert resources_of(build(many, BY_NAME["sm_90"])).spilled == 0
+
+
+def test_an_adapter_in_fp32_stays_in_registers() -> None:
+    shipped_form = VARIANTS["lora_shrink-rank16-bf16-many_tokens"]
+    sizes = {"RANK": 96, "BR": 32, "PAIR": 1, "BK": shipped_form.constants["BK"] // 2}
+    in_fp32 = replace(
+        shipped_form,
+        signature={**shipped_form.signature, "x_ptr": "*fp32"},
+        constants={**shipped_form.constants, **sizes},
+    )
+    assert resources_of(build(in_fp32, BY_NAME["sm_90"])).spilled == 0
+
+
+def test_71_heads_of_one_kv_head_stay_in_registers() -> None:
+    """Falcon 7B's."""
+    shipped_form, device = VARIANTS["attention-decode-d64-fp8-codes-slopes"].on("sm_90"), BY_NAME["sm_90"]
+    rows = decode_rows(71, 71)
+    keys = with_room(tiles_of(TABLES["decode"], device, 64, itemsize=1), rows).block_n
+    sizes = {"HEADS": 71, "BLOCK_M": rows, "BLOCK_N": keys, **join_sizes(71, 64)}
+    many = replace(shipped_form, constants={**shipped_form.constants, **sizes}, tuned={})
+    assert resources_of(build(many, device)).spilled == 0
 
 
 @pytest.mark.parametrize("target", ["sm_86", "sm_90"])
