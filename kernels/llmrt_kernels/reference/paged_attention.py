@@ -44,40 +44,40 @@ def paged_attention(
     assert kv.k_scales is None and kv.v_scales is None
     del group, max_query_len
     out = torch.empty_like(q)
-    starts, lengths = cu_seqlens_q.tolist(), seq_lens.tolist()
-    for b, kv_len in enumerate(lengths):
+    starts = cu_seqlens_q.tolist()
+    for b, kv_len in enumerate(seq_lens.tolist()):
         rows = slice(starts[b], starts[b + 1])
-        num_queries = starts[b + 1] - starts[b]
-        first_position = kv_len - num_queries
+        first_position = kv_len - (rows.stop - rows.start)
         first_key = 0 if sliding_window is None else max(0, first_position - sliding_window + 1)
         k, v = (_gather(cache, block_table[b], first_key, kv_len, q.dtype) for cache in (kv.k, kv.v))
-        mask = _mask(first_position, first_key, kv_len, sliding_window, q.device)
-        if slopes is not None:
-            mask = _biased(mask, slopes, first_position, first_key, kv_len).to(q.dtype)
-        whole_prompt = mask is not None and first_position == 0 and sliding_window is None and slopes is None
+        positions, keys = (torch.arange(first, kv_len, device=q.device) for first in (first_position, first_key))
+        distance = keys - positions.unsqueeze(1)
+        visible = distance <= 0 if sliding_window is None else (distance <= 0) & (distance > -sliding_window)
         if cap:
             assert slopes is None
-            out[rows] = _capped(q[rows], k, v, mask, scale, cap)
-            continue
-        out[rows] = F.scaled_dot_product_attention(
-            q[rows].transpose(0, 1).unsqueeze(0),
-            k.unsqueeze(0),
-            v.unsqueeze(0),
-            attn_mask=None if whole_prompt else mask,
-            is_causal=whole_prompt,
-            scale=scale,
-            enable_gqa=True,
-        )[0].transpose(0, 1)
+            out[rows] = _capped(q[rows], k, v, visible, scale, cap)
+        elif slopes is not None:
+            bias = (slopes.view(-1, 1, 1) * distance).masked_fill(~visible, float("-inf"))
+            out[rows] = _attend(q[rows], k, v, bias.to(q.dtype), scale)
+        else:
+            sees_all = len(positions) == 1
+            out[rows] = _attend(q[rows], k, v, None if sees_all else visible, scale)
     return out.flatten(1)
 
 
-def _capped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, cap: float) -> Tensor:
-    """Attention of q [queries, H, D] over k, v [KVH, keys, D] whose scores are bent to stay below ``cap``."""
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Attention of q [queries, H, D] over k, v [KVH, keys, D]."""
+    q, k, v = q.transpose(0, 1).unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)
+    o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=True)
+    return o[0].transpose(0, 1)
+
+
+def _capped(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, scale: float, cap: float) -> Tensor:
+    """The same with scores that are bent to stay below ``cap``."""
     k, v = (t.repeat_interleave(q.shape[1] // len(t), dim=0) for t in (k, v))
     scores = cap * torch.tanh(torch.einsum("qhd,hkd->hqk", q, k).float() * (scale / cap))
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return torch.einsum("hqk,hkd->qhd", scores.softmax(-1).to(v.dtype), v)
+    weights = scores.masked_fill(~visible, float("-inf")).softmax(-1)
+    return torch.einsum("hqk,hkd->qhd", weights.to(v.dtype), v)
 
 
 def _gather(cache: Tensor, blocks: Tensor, start: int, end: int, dtype: torch.dtype) -> Tensor:
@@ -86,23 +86,3 @@ def _gather(cache: Tensor, blocks: Tensor, start: int, end: int, dtype: torch.dt
     first, last = start // block_size, -(-end // block_size)
     pages = cache[blocks[first:last]].transpose(0, 1).reshape(num_kv_heads, -1, head_dim)
     return pages[:, start - first * block_size : end - first * block_size].to(dtype)
-
-
-def _biased(mask: Tensor | None, slopes: Tensor, first_position: int, first_key: int, kv_len: int) -> Tensor:
-    """What is added to scores, [H, queries, keys]: the slope times the distance, -inf where ``mask`` hides a key."""
-    query = torch.arange(first_position, kv_len, device=slopes.device).unsqueeze(1)
-    key = torch.arange(first_key, kv_len, device=slopes.device)
-    bias = slopes.view(-1, 1, 1) * (key - query)
-    return bias if mask is None else bias.masked_fill(~mask, float("-inf"))
-
-
-def _mask(
-    first_position: int, first_key: int, kv_len: int, sliding_window: int | None, device: torch.device
-) -> Tensor | None:
-    """Which keys each query sees, [queries, keys] of bool; None for a single query, which sees all gathered ones."""
-    if kv_len - first_position == 1:
-        return None
-    query = torch.arange(first_position, kv_len, device=device).unsqueeze(1)
-    key = torch.arange(first_key, kv_len, device=device)
-    visible = key <= query
-    return visible if sliding_window is None else visible & (key > query - sliding_window)
