@@ -124,8 +124,7 @@ class KVCacheManager:
     def announce(self, request: Request) -> None:
         """Tell the others which full blocks ``request`` is going to compute, so that they can wait for those."""
         if self._prefix_caching:
-            extend_block_keys(request.block_keys, request.token_ids, self.block_size, request.cache_salt)
-            self._expected.expect(request, request.block_keys[len(request.block_table) :])
+            self._expected.expect(request, self._keys(request)[len(request.block_table) :])
 
     def _is_expected(self, request: Request, num_found: int) -> bool:
         """Whether waiting for others spares it at least half of the blocks that it would have to compute."""
@@ -135,13 +134,17 @@ class KVCacheManager:
 
     def _match(self, request: Request) -> list[int | None]:
         """See ``PrefixCache.longest_match``; without the disk where there are too few blocks to read into."""
-        extend_block_keys(request.block_keys, request.token_ids, self.block_size, request.cache_salt)
         most = (len(request.token_ids) - 1) // self.block_size
-        keys = request.block_keys[:most]
+        keys = self._keys(request)[:most]
         needed_from = [self._first_visible_block(n * self.block_size) for n in range(most + 1)]
         blocks = self._prefix_cache.longest_match(keys, needed_from, self._disk)
         taken = sum(block is not None and (block == ON_DISK or self._pool.is_free(block)) for block in blocks)
         return blocks if taken <= self._pool.num_free else self._prefix_cache.longest_match(keys, needed_from)
+
+    def _keys(self, request: Request) -> list[bytes]:
+        """Those of all blocks that its tokens fill."""
+        extend_block_keys(request.block_keys, request.token_ids, self.block_size, request.cache_salt)
+        return request.block_keys
 
     def _hold(self, request: Request, blocks: Sequence[int | None]) -> None:
         """Fill the block table of ``request`` with ``blocks``, in the place of those on disk with free ones."""
@@ -208,10 +211,10 @@ class KVCacheManager:
         request.num_computed_tokens += num_tokens
         next_open = request.num_computed_tokens // self.block_size
         if next_open > first_open and self._prefix_caching:
-            extend_block_keys(request.block_keys, request.token_ids, self.block_size, request.cache_salt)
+            keys = self._keys(request)
             for i in range(first_open, next_open):
-                self._prefix_cache.insert(request.block_keys[i], request.block_table[i])
-                self._expected.came(request.block_keys[i])
+                self._prefix_cache.insert(keys[i], request.block_table[i])
+                self._expected.came(keys[i])
             self._disk.keep(request, first_open, min(next_open, request.num_prompt_tokens // self.block_size))
         if self._window is not None:
             self._give_back(request, self._first_visible_block(request.num_computed_tokens))
