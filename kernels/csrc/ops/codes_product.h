@@ -20,7 +20,7 @@ struct Codes;
 template <>
 struct Codes<4> {
   static constexpr int kBytesPerColumn = 8;  // for 16 rows
-  static constexpr int kFastTokens = 2;  // so many are multiplied as fast as lines come from the second cache
+  static constexpr int kQuick = 1, kFast = 2;  // tokens: see ask_for
   static constexpr int32_t kZero = 8;
   static void read(const uint8_t* w, Bytes& first, Bytes& second) {
     const Bytes line = load_bytes(w);
@@ -33,7 +33,7 @@ struct Codes<4> {
 template <>
 struct Codes<8> {
   static constexpr int kBytesPerColumn = 16;
-  static constexpr int kFastTokens = 6;
+  static constexpr int kQuick = 2, kFast = 6;
   static constexpr int32_t kZero = 128;
   static void read(const uint8_t* w, Bytes& first, Bytes& second) {
     first = load_bytes(w);
@@ -71,9 +71,9 @@ inline Float add_group(Float total, Int acc, Float scale, Float offset, float x_
 }
 
 // kTokens tokens from `token` on, kBlocks blocks of 16 rows from `block` on.
-template <int kBits, bool kAffine, int kBlocks, int kTokens>
-inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix,
-                                  int64_t block, Float (*result)[kTokens]) {
+template <int kBits, bool kAffine, Ask kAsk, int kBlocks, int kTokens>
+inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix, int64_t block,
+                       Float (*result)[kTokens]) {
   using C = Codes<kBits>;
   const int64_t groups = groups_of(codes), stride = stride_of<int8_t>(codes);
   const int64_t next_block = codes.columns * C::kBytesPerColumn;
@@ -88,10 +88,11 @@ inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmr
   for (int64_t g = 0; g < groups; ++g) {
     Int acc[kSums];
     for (int i = 0; i < kSums; ++i) acc[i] = iset1(-C::kZero * x_sums[i / kBlocks * groups + g]);
+    if constexpr (kAsk == Ask::kSparsely) ask_ahead<kAsk>(w, codes.group * C::kBytesPerColumn);
     for (int64_t k = 0; k < codes.group; k += 8, w += 8 * C::kBytesPerColumn, x += 8) {
       Bytes first[kBlocks], second[kBlocks];
       for (int b = 0; b < kBlocks; ++b) {
-        ask_ahead<(kTokens > C::kFastTokens)>(w + b * next_block, 8 * C::kBytesPerColumn);
+        if constexpr (kAsk != Ask::kSparsely) ask_ahead<kAsk>(w + b * next_block, 8 * C::kBytesPerColumn);
         C::read(w + b * next_block, first[b], second[b]);
       }
       for (int i = 0; i < kSums; ++i) acc[i] = C::dot(acc[i], first[i % kBlocks], x + i / kBlocks * stride);
@@ -116,8 +117,15 @@ inline void codes_tile(const llmrt_activations& codes, int64_t token, const llmr
 template <int kBits, int kBlocks, int kTokens>
 inline void codes_tiles(const llmrt_activations& codes, int64_t token, const llmrt_matrix& matrix, int64_t block,
                         Float (*result)[kTokens]) {
-  matrix.offsets == nullptr ? codes_tile<kBits, false, kBlocks>(codes, token, matrix, block, result)
-                            : codes_tile<kBits, true, kBlocks>(codes, token, matrix, block, result);
+  using C = Codes<kBits>;
+  const auto tile = [&]<Ask kAsk>() {
+    matrix.offsets == nullptr ? codes_tile<kBits, false, kAsk, kBlocks>(codes, token, matrix, block, result)
+                              : codes_tile<kBits, true, kAsk, kBlocks>(codes, token, matrix, block, result);
+  };
+  // Between short groups there are too many instructions.
+  if constexpr (kFewInstructions && kBlocks == 1 && kTokens <= C::kQuick)
+    if (codes.group * C::kBytesPerColumn >= kSparse) return tile.template operator()<Ask::kSparsely>();
+  tile.template operator()<ask_for<kTokens, 0, C::kFast>()>();
 }
 
 }  // namespace llmrt::LLMRT_ISA

@@ -69,8 +69,10 @@ template <class Activation, class Weight, int kTokens>
   asm("" : "+r"(others));
   Float sums[2 * kTokens];
   for (Float& sum : sums) sum = set1(0.0f);
+  constexpr Ask kAsk = !kOnlyBf16 ? Ask::kNear : ask_for<kTokens, 2, 4>();
+  constexpr int64_t kPeriod = kAsk == Ask::kSparsely ? kSparse / P::kBytes * P::kCount : 1;
   for (int64_t k = 0; k < columns; k += P::kCount, w += P::kBytes, values += P::kCount, others += P::kCount) {
-    ask_ahead<false>(w, P::kBytes);
+    if (k % kPeriod == 0) ask_ahead<kAsk>(w, P::kBytes);
     const P first(w, 0);
     for (int t = 0; t < kTokens; ++t) sums[t] = first.add(sums[t], values + t * stride);
     const P second(w, 1);

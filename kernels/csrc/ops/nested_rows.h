@@ -23,7 +23,7 @@ struct StoredRows {
     const Form form(data + b * next_block, g);
     constexpr int kSteps = 4 * Form::kGroups;  // of a strip, whose lines are asked for in order and at an even pace
     const int step = 4 * g.in_strip + line, begin = Form::kLines * step / kSteps;
-    ask_ahead<true>(form.strip + 64 * begin, 64 * (Form::kLines * (step + 1) / kSteps - begin));
+    ask_ahead<Ask::kFar>(form.strip + 64 * begin, 64 * (Form::kLines * (step + 1) / kSteps - begin));
     form.read(0, line, first, second);
   }
   [[gnu::always_inline]] Float scale(Group g, int b, int part) const {

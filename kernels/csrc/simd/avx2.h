@@ -11,6 +11,7 @@ namespace llmrt::LLMRT_ISA {
 constexpr int kTileTokens = 4;
 constexpr int kWideTokens = kTileTokens, kWideBlocks = 1;  // many tokens have the same tiles
 constexpr bool kWholeStrips = false;
+constexpr bool kFewInstructions = false;
 constexpr int kFloatTokens = 3;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;

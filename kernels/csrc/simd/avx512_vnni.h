@@ -18,6 +18,8 @@ constexpr int kTileTokens = 8;
 constexpr int kWideTokens = 6, kWideBlocks = 2;
 // Whether a tile of GGUF's types reads a strip a turn rather than 32 columns, for which it takes more registers.
 constexpr bool kWholeStrips = true;
+// Whether a line of codes takes so few instructions that weights are asked for sparsely: see Ask.
+constexpr bool kFewInstructions = true;
 // Those whose sums are floats, two of them a token.
 constexpr int kFloatTokens = 8;
 // The same for the products of attention: rows, and vectors of 16 columns.

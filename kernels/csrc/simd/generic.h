@@ -23,6 +23,7 @@ struct Bytes {
 constexpr int kTileTokens = 1;
 constexpr int kWideTokens = kTileTokens, kWideBlocks = 1;  // many tokens have the same tiles
 constexpr bool kWholeStrips = false;
+constexpr bool kFewInstructions = false;
 constexpr int kFloatTokens = 1;
 constexpr int kMatmulRows = 3;
 constexpr int kMatmulVectors = 2;

@@ -23,6 +23,7 @@ struct Bytes {
 constexpr int kTileTokens = 4;
 constexpr int kWideTokens = kTileTokens, kWideBlocks = 1;  // many tokens have the same tiles
 constexpr bool kWholeStrips = false;
+constexpr bool kFewInstructions = false;
 constexpr int kFloatTokens = 2;
 constexpr int kMatmulRows = 5;
 constexpr int kMatmulVectors = 1;
