@@ -54,7 +54,7 @@ def key_of(x, place):
     """The key of value x fp32 at ``place`` int32."""
     bits = (x + 0.0).to(tl.int32, bitcast=True)  # + 0: the two zeros are equal
     ordered = tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    return (ordered.to(tl.int64) << 32) | (LOW_WORD - place.to(tl.int64))
+    return (ordered.to(tl.int64) << 32) | (place.to(tl.int64) ^ LOW_WORD)
 
 
 @triton.jit
@@ -67,7 +67,7 @@ def value_of(key):
 @triton.jit
 def place_of(key):
     """The place that a key was made of, int64."""
-    return LOW_WORD - (key & LOW_WORD)
+    return (key & LOW_WORD) ^ LOW_WORD
 
 
 @triton.jit
