@@ -33,18 +33,20 @@ MOST_RANKS = 32  # rows of a that a program has at a time
 
 @dataclass(frozen=True)
 class Cut:
-    """A tile of ``tokens`` that takes ``columns`` at a time, ``split`` by a program of ``shrink``, for ``rows``.
+    """A tile of ``tokens``: ``shrink`` takes ``columns`` at a time, ``split`` a program; ``expand`` has ``rows``, and
+    takes ``ranks`` at a time.
 
-    Of matrices in fp32 it takes half as many columns at a time, or it would lack registers.
+    Of matrices in fp32 ``shrink`` takes half as many columns at a time, or it would lack registers.
     """
 
     tokens: int
     columns: int
     split: int
     rows: int
+    ranks: int
 
 
-FEW, MANY = Cut(1, 128, 1024, 64), Cut(64, 64, 1 << 30, 32)
+FEW, MANY = Cut(1, 128, 1024, 64, 32), Cut(64, 64, 1 << 30, 32, 16)
 FEW_TOKENS = 64  # up to which each is a tile
 
 
@@ -67,7 +69,7 @@ class Table:
     def sizes(self) -> dict[str, int]:
         """What both kernels are compiled for."""
         blocks = triton.cdiv(self.ranks, self.ranks_at_once)
-        return {"PIECES": self.num_pieces, "RANK": blocks * self.ranks_at_once, "BR": self.ranks_at_once}
+        return {"PIECES": self.num_pieces, "RANK": blocks * self.ranks_at_once}
 
 
 def _entry(piece: LowRank) -> tuple[int, int, int, int, int]:
@@ -100,6 +102,7 @@ def lora(
         own.count,
         K=columns,
         GROUP=group,
+        BR=own.ranks_at_once,
         BK=cut.columns // 2 * own.pair,
         SPLIT=min(cut.split, columns),
         **sizes,
@@ -114,6 +117,7 @@ def lora(
         own.count,
         N=table.rows,
         SPLITS=splits,
+        BR=min(own.ranks_at_once, cut.ranks),
         BN=cut.rows,
         ALIGN=BLOCK.value if own.aligned else 1,
         **sizes,
@@ -306,19 +310,19 @@ _COLUMNS, _OUTPUTS = 4096, 6144  # of queries, keys and values of an 8B model
 
 
 def _ranks(rank: int) -> dict[str, int]:
-    return {"PIECES": 3, "RANK": rank, "BR": min(rank, MOST_RANKS), "PAIR": 2}
+    return {"PIECES": 3, "RANK": rank, "PAIR": 2}
 
 
 def _shrink(name: str, cut: Cut, rank: int, given: dict[str, str]) -> Variant:
     columns = {"K": _COLUMNS, "GROUP": 64 if "x_scales_ptr" in given else 0, "SPLIT": min(cut.split, _COLUMNS)}
-    return Variant(
-        name, shrink_kernel, _ENTRIES | given, _ranks(rank) | columns | {"BM": cut.tokens, "BK": cut.columns}
-    )
+    cuts = {"BM": cut.tokens, "BK": cut.columns, "BR": min(rank, MOST_RANKS)}
+    return Variant(name, shrink_kernel, _ENTRIES | given, _ranks(rank) | columns | cuts)
 
 
 def _expand(name: str, cut: Cut, rank: int, given: dict[str, str]) -> Variant:
     outputs = {"N": _OUTPUTS, "SPLITS": triton.cdiv(_COLUMNS, cut.split), "ALIGN": BLOCK.value}
-    return Variant(name, expand_kernel, _ENTRIES | given, _ranks(rank) | outputs | {"BM": cut.tokens, "BN": cut.rows})
+    cuts = {"BM": cut.tokens, "BN": cut.rows, "BR": min(rank, cut.ranks)}
+    return Variant(name, expand_kernel, _ENTRIES | given, _ranks(rank) | outputs | cuts)
 
 
 VARIANTS = (
