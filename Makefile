@@ -6,6 +6,7 @@
 # make sanitize  the native library with its memory and its arithmetic watched, and its pool of threads
 # make neon   the native library's ARM kernels, cross-compiled and compared in an emulator
 # make mac    the native library for macOS on Apple silicon, cross-compiled
+# make resolve  whether the package index has all of constraints.txt, and for whom
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -28,7 +29,7 @@ CONFORMANCE ?= .venv-conformance
 # The environment's mark for `make ui`.
 DRIVING = $(VENV)/.installed-ui
 
-.PHONY: chat serve test kernels ui conformance lint format types sanitize neon mac image clean peers compare report
+.PHONY: chat serve test kernels ui conformance lint format types sanitize neon mac resolve image clean peers compare report
 
 # With PROMPT, or with input from a pipe, it answers and exits. Greedy, so that the answer is the same every time.
 chat: $(RUNTIME)
@@ -158,6 +159,15 @@ mac: $(VENV)/bin/python
 	  cmake -S kernels -B build/mac -DCMAKE_SYSTEM_NAME=Darwin -DCMAKE_SYSTEM_PROCESSOR=arm64 \
 	  -DNEON_DOTPROD=-mcpu=generic+dotprod -DNEON_I8MM=-mcpu=generic+dotprod+i8mm
 	cmake --build build/mac --parallel --target llmrt_cpu compare_isas late_thread
+
+# The index's torch for Linux asks for one version of Triton, which a torch for processors alone does not.
+resolve: $(VENV)/bin/python
+	@$(PIP) install --constraint constraints.txt uv
+	@for system in x86_64-manylinux_2_36 aarch64-manylinux_2_36 aarch64-apple-darwin; do for version in 3.11 3.12 3.13 3.14; do \
+	  MACOSX_DEPLOYMENT_TARGET=14.0 $(VENV)/bin/python -m uv pip compile --quiet --no-config --system-certs --no-build \
+	    --default-index https://pypi.org/simple --constraint constraints.txt --extra test --extra bench \
+	    --python-platform $$system --python-version $$version pyproject.toml > /dev/null || exit 1; \
+	  echo "$$system, Python $$version: all packages"; done; done
 
 # For the Dockerfile: an environment that does not need the checkout, and the folder that becomes the volume.
 image:
