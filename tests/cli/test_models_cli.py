@@ -291,7 +291,7 @@ def test_a_store_that_may_not_be_entered_is_named(llmrt, monkeypatch: pytest.Mon
         raise PermissionError(errno.EACCES, "Permission denied", f"/closed/{name}.json")
 
     monkeypatch.setattr(store, "load", refuse)
-    status, _, said = llmrt("generate", "smollm2-135m", "hi")
+    status, _, said = llmrt("bench", "smollm2-135m")
     assert (status, said) == (1, "error: /closed/smollm2-135m.json cannot be used: Permission denied\n")
 
 

@@ -48,6 +48,7 @@ def test_what_was_said_and_the_settings_reach_the_server(served: Served) -> None
     assert [prompt.index(text) for text in ("Be brief.", "one", "@prompt")] == sorted(
         prompt.index(text) for text in ("Be brief.", "one", "@prompt")
     )
+    talk = conversation(served)  # for what the parameters take of the context
     talk.params = SamplingParams(temperature=0.5, top_p=0.9, top_k=7, min_p=0.1, seed=3, max_tokens=400)
     params = json.loads("".join(talk.ask("@params")))
     assert {name: params[name] for name in ("temperature", "top_p", "top_k", "min_p", "seed")} == {
