@@ -75,6 +75,7 @@ template <class Activation, class Weight, int kTokens>
     if (k % kPeriod == 0) ask_ahead<kAsk>(w, P::kBytes);
     const P first(w, 0);
     for (int t = 0; t < kTokens; ++t) sums[t] = first.add(sums[t], values + t * stride);
+    asm("" : "+r"(w));  // else Clang reads both columns of bf16 first, and keeps sums in memory for them
     const P second(w, 1);
     for (int t = 0; t < kTokens; ++t) sums[kTokens + t] = second.add(sums[kTokens + t], others + t * stride);
   }
