@@ -50,7 +50,9 @@ def paged_attention(
         first_position = kv_len - (rows.stop - rows.start)
         first_key = 0 if sliding_window is None else max(0, first_position - sliding_window + 1)
         k, v = (_gather(cache, block_table[b], first_key, kv_len, q.dtype) for cache in (kv.k, kv.v))
-        positions, keys = (torch.arange(first, kv_len, device=q.device) for first in (first_position, first_key))
+        positions, keys = (
+            torch.arange(first, kv_len, dtype=torch.int32, device=q.device) for first in (first_position, first_key)
+        )
         distance = keys - positions.unsqueeze(1)
         visible = distance <= 0 if sliding_window is None else (distance <= 0) & (distance > -sliding_window)
         if cap:
@@ -60,15 +62,16 @@ def paged_attention(
             bias = (slopes.view(-1, 1, 1) * distance).masked_fill(~visible, float("-inf"))
             out[rows] = _attend(q[rows], k, v, bias.to(q.dtype), scale)
         else:
-            sees_all = len(positions) == 1
-            out[rows] = _attend(q[rows], k, v, None if sees_all else visible, scale)
+            causal = first_position == 0 and sliding_window is None  # torch passes over keys that a mask hides
+            sees_all = causal or len(positions) == 1
+            out[rows] = _attend(q[rows], k, v, None if sees_all else visible, scale, causal=causal)
     return out.flatten(1)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, *, causal: bool = False) -> Tensor:
     """Attention of q [queries, H, D] over k, v [KVH, keys, D]."""
     q, k, v = q.transpose(0, 1).unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)
-    o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=True)
+    o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=True)
     return o[0].transpose(0, 1)
 
 
