@@ -49,14 +49,15 @@ async def admit_chat(
     check_body(state, body)
     if body.top_logprobs is not None and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
-    # Templates, long prompts and grammars take milliseconds, in which other streams go on.
+    # Templates, long prompts, grammars and the texts of biases take milliseconds, in which other streams go on.
     prompt, token_ids, plan = await asyncio.to_thread(_prepare, state.model, body)
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
+    params = await asyncio.to_thread(sampling_params, state, body, logprobs=logprobs, grammar=plan.grammar)
     return admit(
         state,
         body,
         [token_ids],
-        sampling_params(state, body, logprobs=logprobs, grammar=plan.grammar),
+        params,
         id_prefix=id_prefix,
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         strip_leading_space=not (prompt.continues or plan.exact),

@@ -43,7 +43,7 @@ def sampling_params(
         frequency_penalty=_first(body.frequency_penalty, None, plain.frequency_penalty),
         presence_penalty=_first(body.presence_penalty, None, plain.presence_penalty),
         logit_bias=biases,
-        allowed_token_ids=tuple(body.allowed_token_ids or ()),
+        allowed_token_ids=tuple(dict.fromkeys(body.allowed_token_ids or ())),
         bad_words=(*never, *_bad_words(body.bad_words or (), state.model.tokenizer)),
         seed=body.seed,
         stop_token_ids=stop_token_ids,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from llmrt.engine.request import MAX_LOGPROBS, Pooling
 
 MAX_CHOICES = 128  # OpenAI's limit of n
+_MAX_WORD = 256  # characters of a text whose tokens are biased or forbidden
 
 
 def _stop_strings(value: object) -> tuple[str, ...]:
@@ -39,20 +40,25 @@ def _token_biases(value: object) -> list[TokenBias]:
 def _token_id(key: object) -> int:
     digits = str(key)  # JSON has texts alone as keys, a program may have numbers
     if not (digits.isdecimal() and digits.isascii()):
-        raise ValueError(f"has the key {key!r}; keys must be token ids")
+        raise ValueError(f"has the key {key!r:.40}; keys must be token ids")
     return int(digits)
 
 
 def _token_or_text(token: object) -> int | str:
     if isinstance(token, bool) or not isinstance(token, int | str):
-        raise ValueError(f"has {token!r} in the place of a token id or a text")
+        raise ValueError(f"has {token!r:.40} in the place of a token id or a text")
+    if isinstance(token, str) and len(token) > _MAX_WORD:  # which is made tokens in one go, while all else waits
+        raise ValueError(f"has a text of {len(token)} characters; it may have {_MAX_WORD}")
     return token
 
 
 def _bias(token: object, bias: object) -> float:
     if isinstance(bias, bool) or not isinstance(bias, int | float):
-        raise ValueError(f"gives token {token} a bias that is not a number")
-    return float(bias)
+        raise ValueError(f"gives token {token!s:.40} a bias that is not a number")
+    try:
+        return float(bias)
+    except OverflowError:
+        raise ValueError(f"gives token {token!s:.40} a bias of more than a number can be") from None
 
 
 def _prompts(value: object) -> list[str | list[int]]:
@@ -82,7 +88,7 @@ Prompts = Annotated[
     list[str | list[int]],
     PlainValidator(_prompts, json_schema_input_type=str | list[int] | list[str] | list[list[int]]),
 ]
-BadWord = Annotated[str, Field(min_length=1, max_length=256)]
+BadWord = Annotated[str, Field(min_length=1, max_length=_MAX_WORD)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
 
 

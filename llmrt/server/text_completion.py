@@ -60,7 +60,9 @@ async def admit_text(
         raise RequestError("suffix goes with prompts of text and without echo.", param="suffix")
     prompts = await asyncio.to_thread(_encode, state, body)
     grammar = await asyncio.to_thread(body_grammar, body)
-    params = sampling_params(state, body, logprobs=body.logprobs, prompt_logprobs=echoed_logprobs, grammar=grammar)
+    params = await asyncio.to_thread(  # words and texts of biases may be many
+        sampling_params, state, body, logprobs=body.logprobs, prompt_logprobs=echoed_logprobs, grammar=grammar
+    )
     return admit(
         state,
         body,

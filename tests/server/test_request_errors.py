@@ -57,6 +57,8 @@ HARMLESS: dict[str, Any] = {
         ({"n": 129}, "n"),
         ({"n": 17}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"logit_bias": {"5": 10**400}}, "logit_bias"),
+        ({"logit_bias": [["x" * 257, 1]]}, "logit_bias"),
         ({"max_completion_tokens": -1}, "max_completion_tokens"),
         ({"max_tokens": True}, "max_tokens"),
         ({"seed": "x"}, "seed"),
