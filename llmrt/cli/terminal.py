@@ -60,7 +60,7 @@ def behind_piped_text(prompt: str, what: str) -> str:
     """
     mode = os.fstat(sys.stdin.fileno()).st_mode
     if S_ISFIFO(mode) and not select.select([sys.stdin], [], [], _PATIENCE_SECONDS)[0]:
-        say("waiting for the end of stdin, whose text goes before the prompt")
+        say("waiting for the end of stdin, whose text goes before the prompt; < /dev/null leaves it out")
     text = read_stdin(what) if S_ISFIFO(mode) or S_ISREG(mode) else ""
     return f"{text}\n\n{prompt}" if text else prompt
 

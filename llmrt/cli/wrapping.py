@@ -31,20 +31,23 @@ class WordWrap:
         self._line += char
         if self._in_code:
             return char
-        columns = _TAB - self._column % _TAB if char == "\t" else _width(char)
-        broken = "" if self._column + columns <= self._limit else self._break(char)
-        if broken and char.isspace():
-            return broken
-        self._column += columns
         if char.isspace():
-            self._word = ""
-        else:
-            self._word = char if columns == 2 else self._word + char  # a line may end at any wide character
+            return self._space(char)
+        columns = _width(char)
+        broken = "" if self._column + columns <= self._limit else self._break(char)
+        self._column += columns
+        self._word = char if columns == 2 else self._word + char  # a line may end at any wide character
         return broken + char
+
+    def _space(self, char: str) -> str:
+        """At the border it is not shown: what follows begins the next line, unless the answer's own line ends there."""
+        self._word = ""
+        self._column += _TAB - self._column % _TAB if char == "\t" else 1
+        return char if self._column <= self._limit else ""
 
     def _break(self, char: str) -> str:
         """A new line that begins with the word that ``char`` is part of; none if the word began this one."""
-        word = "" if char.isspace() or _width(char) == 2 else self._word
+        word = "" if _width(char) == 2 else self._word
         columns = sum(map(_width, word))
         if 0 < columns == self._column or columns > self._limit:
             return ""
@@ -52,7 +55,8 @@ class WordWrap:
         return f"\x1b[{columns}D\x1b[K\n{word}" if word else "\n"
 
     def _end_line(self, char: str) -> str:
-        if self._line.lstrip().startswith(_FENCE):
+        line = self._line.lstrip()
+        if line.startswith(_FENCE) and "`" not in line.lstrip("`"):  # else it is code within a line
             self._in_code = not self._in_code
         self._column, self._word, self._line = 0, "", ""
         return char

@@ -62,3 +62,12 @@ def test_code_and_long_words_are_left_alone() -> None:
         "https://example.org/a/long/path",
         "there.",
     ]
+
+
+def test_code_within_a_line_opens_no_block() -> None:
+    assert shown(WordWrap(12).push("```x = 1```\nand some more words"))[1:] == ["and some ", "more words"]
+
+
+def test_spaces_at_the_border_make_no_line_of_their_own() -> None:
+    assert WordWrap(10).push("nine char  \nnext") == "nine char\nnext"
+    assert WordWrap(10).push("nine char  next") == "nine char\nnext"
