@@ -1,4 +1,4 @@
-"""Steps that are sent off before the last one's tokens are known give the same answers as steps that wait. No torch."""
+"""Steps that are launched before the last one's tokens are known give the same answers as steps that wait. No torch."""
 
 from __future__ import annotations
 
