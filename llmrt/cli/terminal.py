@@ -16,6 +16,7 @@ from llmrt.cli.wrapping import WordWrap
 from llmrt.errors import RequestError
 
 _PATIENCE_SECONDS = 2.0  # before a pipe that brings nothing is worth a word
+_SILENCE_SECONDS = 30.0  # before it is left out
 
 
 def say(line: str) -> None:
@@ -59,10 +60,19 @@ def behind_piped_text(prompt: str, what: str) -> str:
     Other kinds of stdin, such as a connection, may never end. Raises ``RequestError`` as ``read_stdin`` does.
     """
     mode = os.fstat(sys.stdin.fileno()).st_mode
-    if S_ISFIFO(mode) and not select.select([sys.stdin], [], [], _PATIENCE_SECONDS)[0]:
-        say("waiting for the end of stdin, whose text goes before the prompt; < /dev/null leaves it out")
-    text = read_stdin(what) if S_ISFIFO(mode) or S_ISREG(mode) else ""
+    text = read_stdin(what) if S_ISREG(mode) or (S_ISFIFO(mode) and _pipe_speaks()) else ""
     return f"{text}\n\n{prompt}" if text else prompt
+
+
+def _pipe_speaks() -> bool:
+    """Whether a pipe brings something, or its end. Programs that start others may hold one open and never write."""
+    if select.select([sys.stdin], [], [], _PATIENCE_SECONDS)[0]:
+        return True
+    say("waiting for stdin, whose text goes before the prompt; < /dev/null leaves it out")
+    if select.select([sys.stdin], [], [], _SILENCE_SECONDS - _PATIENCE_SECONDS)[0]:
+        return True
+    say(f"nothing came from stdin in {_SILENCE_SECONDS:g} seconds; going on without it")
+    return False
 
 
 def read_stdin(what: str) -> str:

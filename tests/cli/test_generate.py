@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from llmrt.cli import terminal
 from llmrt.cli.generate import generate
 from llmrt.cli.main import main
 from llmrt.cli.terminal import write
@@ -87,6 +89,18 @@ def test_a_connection_on_stdin_is_not_waited_for(tiny: Path) -> None:
     with ours, theirs:
         done = subprocess.run(run, stdin=theirs, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout
+
+
+def test_a_pipe_that_stays_silent_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(terminal, "_SILENCE_SECONDS", 0.02)
+    reading, writing = os.pipe()
+    with open(reading) as stdin, open(writing, "w"):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert terminal.behind_piped_text(PROMPT, "The prompt") == PROMPT
+    assert capsys.readouterr().err.splitlines()[-1] == "nothing came from stdin in 0.02 seconds; going on without it"
 
 
 def test_the_same_seed_draws_the_same_text(tiny: Path, llmrt: CommandLine) -> None:
