@@ -81,7 +81,7 @@ format: $(TESTING)
 	$(VENV)/bin/ruff format .
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "llmrt needs Python 3.11 to 3.13; this is %d.%d. Name another with PYTHON=python3.13." % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "llmrt needs Python 3.11 to 3.14; this is %d.%d. Name another with PYTHON=python3.14." % sys.version_info[:2])'
 	@echo "Making the environment in $(VENV) (once; torch is the large part)"
 	@$(PYTHON) -m venv $(VENV)
 

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import psutil
 import pytest
+import torch
 from anthropic import Anthropic
 from ollama import Client as Ollama
 from openai import OpenAI
@@ -56,7 +57,8 @@ def test_memory_is_weights_cache_and_500_mb(smollm2: Path) -> None:
         rss = engine.memory_info().rss
     config = read_config(smollm2)
     weights, cache = 4 * num_parameters(config), 4 * config.kv_values_per_token() * CONTEXT
-    assert rss < weights + cache + 500e6
+    of_cuda = 250e6 if torch.version.cuda else 0  # importing a torch that is built for it takes as much more
+    assert rss < weights + cache + 500e6 + of_cuda
 
 
 def test_an_answer_whole_and_streamed(client: OpenAI) -> None:
