@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmrt.errors import ConfigError
-from llmrt.hub.local import check_text
+from llmrt.hub.local import check_text, is_there
 
 
 def check_output(output: Path) -> None:
     """Raise ``LlmrtError``, before the work begins, unless ``output`` can become the folder of a model."""
-    if output.exists():
+    if is_there(output):
         raise ConfigError(f"--output {output} exists already; name a folder that does not.")
     check_text(output.absolute())

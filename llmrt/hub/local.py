@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ PICKLE_REFUSAL = (
     "use a safetensors or GGUF version of the model"
 )
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def local_artifact(model: str, revision: str | None = None) -> ModelArtifact | None:
@@ -27,7 +29,7 @@ def local_artifact(model: str, revision: str | None = None) -> ModelArtifact | N
     if not model:  # Path("") would be the current folder
         return None
     path = Path(model).expanduser()
-    if path.exists():
+    if is_there(path):
         check_text(path.absolute())
         if revision is not None:
             raise ConfigError(f"--revision {revision} has no meaning for the local path {model}")
@@ -45,7 +47,7 @@ def check_weights(folder: Path) -> None:
     layout = layout_of(folder)
     if (folder / "adapter_config.json").is_file() and not (folder / layout.config).is_file():
         raise CheckpointError(f"{folder} is a LoRA adapter; name the model that it is for, and this with --lora")
-    if not (folder / layout.config).is_file():
+    if not is_there(folder / layout.config):
         raise CheckpointError(f"{folder} has no {layout.config} and no GGUF file: it is not a model")
     if (folder / layout.index).is_file():
         _check_shards(folder / layout.index)
@@ -55,6 +57,21 @@ def check_weights(folder: Path) -> None:
             f"{folder} has "
             + (PICKLE_REFUSAL if pickled else "no safetensors and no GGUF file: its weights are missing")
         )
+
+
+def is_there(path: Path) -> bool:
+    """Whether something is at ``path``. Raises ``OSError`` where the system does not let us see: to ``Path.exists``
+    that is absence, from Python 3.14 on.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return False
+    except ValueError:  # NUL is in no name
+        return False
+    return True
 
 
 def check_text(path: Path) -> None:

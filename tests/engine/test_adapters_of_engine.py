@@ -141,9 +141,9 @@ def test_graphs_follow_what_is_loaded(tmp_path: Path) -> None:
 
 def test_a_folder_that_the_system_refuses_is_one_line(folders: tuple[Path, Path, Path]) -> None:
     engine = open_engine(folders[0])
-    with pytest.raises(CheckpointError, match=r"xxx (cannot be read: File name too long|is no LoRA adapter)"):
+    with pytest.raises(CheckpointError, match="cannot be read: File name too long"):
         engine.load_adapter("a", Path("x" * 5000))
-    with pytest.raises(CheckpointError, match=r"xxx (cannot be read: File name too long|is no LoRA adapter)"):
+    with pytest.raises(CheckpointError, match="cannot be read: File name too long"):
         open_engine(folders[0], adapters=(("a", "x" * 5000),))
 
 

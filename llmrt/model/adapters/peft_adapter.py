@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
+from llmrt.hub.local import is_there
 from llmrt.model.adapters.peft_config import CONFIG, PeftConfig, read_peft_config
 from llmrt.model.checkpoints.safetensors.checkpoint import FLOATS
 
@@ -126,7 +127,7 @@ def _readable(path: Path) -> Generator[None]:
 
 
 def _check_there(folder: Path) -> None:
-    if (folder / FILE).is_file():
+    if is_there(folder / FILE):
         return
     if (folder / "adapter_model.bin").exists():
         raise CheckpointError(
