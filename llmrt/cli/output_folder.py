@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmrt.errors import ConfigError
-from llmrt.hub.local import check_text, is_there
+from llmrt.hub.local import check_text
+from llmrt.hub.paths import is_there
 
 
 def check_output(output: Path) -> None:

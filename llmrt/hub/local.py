@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from llmrt.errors import CheckpointError, ConfigError, ModelNotFoundError
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.hub.layout import layout_of
+from llmrt.hub.paths import is_there
 from llmrt.text.gguf_parts import first_parts, part_paths
 
 PICKLE_REFUSAL = (
@@ -17,7 +17,6 @@ PICKLE_REFUSAL = (
     "use a safetensors or GGUF version of the model"
 )
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def local_artifact(model: str, revision: str | None = None) -> ModelArtifact | None:
@@ -57,21 +56,6 @@ def check_weights(folder: Path) -> None:
             f"{folder} has "
             + (PICKLE_REFUSAL if pickled else "no safetensors and no GGUF file: its weights are missing")
         )
-
-
-def is_there(path: Path) -> bool:
-    """Whether something is at ``path``. Raises ``OSError`` where the system does not let us see: to ``Path.exists``
-    that is absence, from Python 3.14 on.
-    """
-    try:
-        path.stat()
-    except OSError as error:
-        if error.errno not in _ABSENT:
-            raise
-        return False
-    except ValueError:  # NUL is in no name
-        return False
-    return True
 
 
 def check_text(path: Path) -> None:

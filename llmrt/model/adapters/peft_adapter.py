@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
-from llmrt.hub.local import is_there
+from llmrt.hub.paths import is_there
 from llmrt.model.adapters.peft_config import CONFIG, PeftConfig, read_peft_config
 from llmrt.model.checkpoints.safetensors.checkpoint import FLOATS
 
