@@ -12,8 +12,8 @@ from llguidance import LLMatcher, LLTokenizer
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
 from llmrt.text.grammar_vocabulary import grammar_vocabulary
+from llmrt.text.load_tokenizer import load_tokenizer
 from llmrt.text.token_spelling import byte_level_bytes
-from llmrt.text.tokenizer import load_tokenizer
 
 SIZE = 128
 EOS = "<|end|>"

@@ -29,7 +29,7 @@ from llmrt.model.kv_cache import KVCache
 from llmrt.model.loading.load import load_decoder
 from llmrt.model.modules.decoder import Decoder
 from llmrt.ops.types import OpSpec
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 from llmrt_kernels.cpu.library import load as load_library
 
 MODEL = "smollm2-135m"

@@ -25,7 +25,7 @@ from llmrt.errors import RequestError
 from llmrt.hub.sources import resolve
 from llmrt.text.grammar import json_schema_grammar
 from llmrt.text.grammar_vocabulary import grammar_vocabulary, token_bytes
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 MASK_BAR_MS = 0.3
 

@@ -21,7 +21,7 @@ from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.errors import ConfigError, MemoryFitError
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 DEFAULT_PROMPT = 512
 

@@ -103,7 +103,7 @@ class Teller:
 def _offer(model: str, name: str | None, options: ServedOptions, note: Callable[[str], None]) -> Offer:
     from llmrt.hub.sources import resolve
     from llmrt.server.served_model import Offer
-    from llmrt.text.tokenizer import load_tokenizer
+    from llmrt.text.load_tokenizer import load_tokenizer
 
     artifact = resolve(model, revision=options.revision, report=note)
     return Offer(artifact, options.served_config(lambda: load_tokenizer(artifact.path)), name)

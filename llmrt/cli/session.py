@@ -20,7 +20,8 @@ from llmrt.errors import RequestError, TemplateError
 from llmrt.hub.sources import resolve
 from llmrt.text.chat_template import ChatTemplate, load_chat_template
 from llmrt.text.generation_defaults import GenerationDefaults, load_generation_defaults
-from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
+from llmrt.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from llmrt.engine.loading.load_model import Model

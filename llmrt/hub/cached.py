@@ -13,7 +13,7 @@ from llmrt.hub.local import check_weights
 from llmrt.hub.repository import CacheFolder, named_ggufs, record, wanted_names
 from llmrt.hub.request import ModelRequest
 from llmrt.text.gguf_parts import part_paths
-from llmrt.text.tokenizer import TOKENIZER_FILES
+from llmrt.text.load_tokenizer import TOKENIZER_FILES
 
 
 def adopt_cached(request: ModelRequest) -> store.Manifest | None:

@@ -80,7 +80,7 @@ def load_served_model(offer: Offer) -> ServedModel:
     from llmrt.text.chat_format import chat_format, special_marks
     from llmrt.text.chat_template import load_chat_template, named_tokens
     from llmrt.text.generation_defaults import load_generation_defaults
-    from llmrt.text.tokenizer import load_tokenizer
+    from llmrt.text.load_tokenizer import load_tokenizer
 
     path = offer.artifact.path
     tokenizer = load_tokenizer(path)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from llmrt.errors import CheckpointError, TemplateError
 from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
+from llmrt.text.load_tokenizer import tokenizer_file
 from llmrt.text.messages import normalize_messages
 from llmrt.text.mistral_template import mistral_template
 from llmrt.text.model_files import read_json, read_text, special_token_texts
+from llmrt.text.tekken_tokenizer import BEGINNING, END, read_tekken
 from llmrt.text.template_process import TEMPLATES
-from llmrt.text.tokenizer import TEKKEN_TOKENS, tokenizer_file
 
 
 class ChatTemplate:
@@ -99,15 +100,13 @@ def _tekken_source(directory: Path) -> Mapping[str, str]:
     """What Mistral's programs do with a folder whose tokenizer is tekken.json."""
     if tokenizer_file(directory) != "tekken.json":
         return {}
-    from llmrt.text.tekken_tokenizer import read_tekken
-
     source = mistral_template(read_tekken(directory).config.version)
     return {} if source is None else {"default": source}
 
 
 def _directory_tokens(directory: Path) -> Mapping[str, str]:
-    names = special_token_texts(directory)
-    return names or (TEKKEN_TOKENS if tokenizer_file(directory) == "tekken.json" else {})
+    tekken = {"bos_token": BEGINNING, "eos_token": END} if tokenizer_file(directory) == "tekken.json" else {}
+    return special_token_texts(directory) or tekken
 
 
 def _named_sources(path: Path, value: object) -> Mapping[str, str]:

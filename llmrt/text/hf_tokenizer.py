@@ -12,10 +12,10 @@ from tokenizers import AddedToken
 from llmrt.errors import TokenizerError
 from llmrt.text.model_files import all_special_texts, declared_tokens, end_token_ids, special_token_texts
 from llmrt.text.token_spelling import spelling_of
-from llmrt.text.tokenizer import check_text, decode_ids, unknown_token
+from llmrt.text.tokenizer import Tokenizer, check_text, unknown_token
 
 
-class HfTokenizer:
+class HfTokenizer(Tokenizer):
     """``Tokenizer`` over a ``tokenizers.Tokenizer``, whose post-processor adds the special tokens."""
 
     def __init__(
@@ -55,10 +55,6 @@ class HfTokenizer:
     def is_special(self, token_id: int) -> bool:
         """See ``Tokenizer.is_special``."""
         return token_id in self._special
-
-    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
-        """See ``Tokenizer.decode``."""
-        return decode_ids(self, ids, skip_special_tokens=skip_special_tokens)
 
     def _spelled(self, token_id: int) -> bytes:
         if token_id in self._added:  # written as it is, outside the spelling of the vocabulary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from llmrt.errors import CheckpointError
 from llmrt.text.added_tokens import AddedTokenSplitter
 from llmrt.text.model_files import declared_tokens, end_token_ids, read_json, special_token_texts
 from llmrt.text.sp_model import BYTE, SPECIAL_TYPES, make_processor, read_model
-from llmrt.text.tokenizer import check_text, decode_ids, unknown_token
+from llmrt.text.tokenizer import Tokenizer, check_text, unknown_token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class SpOptions:
     prefix_every_part: bool = False
 
 
-class SpTokenizer:
+class SpTokenizer(Tokenizer):
     """``Tokenizer`` over a sentencepiece model and the tokens that were added to it."""
 
     def __init__(self, model: Any, added: Mapping[int, AddedToken], options: SpOptions) -> None:
@@ -88,10 +88,6 @@ class SpTokenizer:
         if token_id in self._added:
             return self._added[token_id].special
         return 0 <= token_id < len(self._pieces) and self._pieces[token_id][1] in SPECIAL_TYPES
-
-    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
-        """See ``Tokenizer.decode``."""
-        return decode_ids(self, ids, skip_special_tokens=skip_special_tokens)
 
 
 def load_sp_tokenizer(directory: Path) -> SpTokenizer:

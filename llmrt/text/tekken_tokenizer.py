@@ -21,9 +21,8 @@ from llmrt.errors import TokenizerError
 from llmrt.text.hf_tokenizer import HfTokenizer
 from llmrt.text.model_files import end_token_ids
 from llmrt.text.token_spelling import byte_level_text
-from llmrt.text.tokenizer import TEKKEN_TOKENS
 
-BEGINNING, END = TEKKEN_TOKENS["bos_token"], TEKKEN_TOKENS["eos_token"]
+BEGINNING, END = "<s>", "</s>"  # what stands around texts, which the file itself does not say
 # Of files that list none, which are those of the versions up to 7.
 _NAMES = (
     *("<unk>", BEGINNING, END, "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),

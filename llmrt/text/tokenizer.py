@@ -1,16 +1,11 @@
-"""What the rest of llmrt asks of a tokenizer, and where a model's own is found."""
+"""What the rest of llmrt asks of a tokenizer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Protocol
 
-from llmrt.errors import RequestError, TokenizerError
-
-TOKENIZER_FILES = ("tokenizer.json", "tekken.json", "tokenizer.model")
-# What stands around texts, which tekken.json itself does not say.
-TEKKEN_TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+from llmrt.errors import RequestError
 
 
 class Tokenizer(Protocol):
@@ -49,46 +44,9 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD."""
-        ...
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a model directory or of a .gguf file.
-
-    A directory's tokenizer.json goes before its tekken.json, and that before its tokenizer.model. Raises
-    ``TokenizerError`` where there is none, and it or ``CheckpointError`` for a file that cannot be read.
-    """
-    if path.suffix == ".gguf":
-        from llmrt.text.gguf_vocab import load_gguf_tokenizer
-
-        return load_gguf_tokenizer(path)
-    match tokenizer_file(path):
-        case "tokenizer.json":
-            from llmrt.text.hf_tokenizer import load_hf_tokenizer
-
-            return load_hf_tokenizer(path)
-        case "tekken.json":
-            from llmrt.text.tekken_tokenizer import load_tekken_tokenizer
-
-            return load_tekken_tokenizer(path)
-        case "tokenizer.model":
-            from llmrt.text.sp_tokenizer import load_sp_tokenizer
-
-            return load_sp_tokenizer(path)
-        case _:
-            raise TokenizerError(f"{path} has no tokenizer: looked for {', '.join(TOKENIZER_FILES)}.")
-
-
-def tokenizer_file(directory: Path) -> str | None:
-    """The name of the file that a directory's tokenizer is read from, the first of those that are there."""
-    return next((name for name in TOKENIZER_FILES if (directory / name).is_file()), None)
-
-
-def decode_ids(tokenizer: Tokenizer, ids: Iterable[int], *, skip_special_tokens: bool) -> str:
-    """``Tokenizer.decode`` in terms of the other methods."""
-    kept = (i for i in ids if not (skip_special_tokens and tokenizer.is_special(i)))
-    text = b"".join(map(tokenizer.token_bytes, kept)).decode("utf-8", errors="replace")
-    return text[1:] if tokenizer.strips_leading_space and text.startswith(" ") else text
+        kept = (i for i in ids if not (skip_special_tokens and self.is_special(i)))
+        text = b"".join(map(self.token_bytes, kept)).decode("utf-8", errors="replace")
+        return text[1:] if self.strips_leading_space and text.startswith(" ") else text
 
 
 def check_text(text: str) -> None:

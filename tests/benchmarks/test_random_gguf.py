@@ -16,7 +16,7 @@ from benchmarks.peers.kv_state import StateError, tiled_state
 from benchmarks.peers.random_gguf import DEVIATION, write_random_gguf
 from llmrt.model.checkpoints.config_files import read_config
 from llmrt.model.config import ModelConfig, MoeConfig
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 from tests.engines import greedy, open_engine
 
 TINY = ModelConfig(

@@ -20,7 +20,7 @@ from llmrt.cli.terminal import write
 from llmrt.config import EngineConfig
 from llmrt.engine.loading.build import build_engine
 from llmrt.errors import RequestError
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 from tests.cli.conftest import CommandLine
 from tests.engines import greedy
 

@@ -13,7 +13,7 @@ from benchmarks.quality.schemes import SCHEMES
 from llmrt.model.checkpoints.checkpoint import open_checkpoint
 from llmrt.model.loading.load import load_decoder
 from llmrt.ops.types import OpSpec
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 FP32 = OpSpec("cpu", torch.float32)
 

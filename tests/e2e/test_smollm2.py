@@ -14,7 +14,8 @@ from llmrt.config import EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading.build import build_engine
 from llmrt.text.chat_template import load_chat_template
-from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
+from llmrt.text.tokenizer import Tokenizer
 from tests.engines import greedy
 
 LLMRT = [sys.executable, "-c", "from llmrt.cli.main import main; main()"]

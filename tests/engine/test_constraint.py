@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.text.grammar import choice_grammar, json_schema_grammar, regex_grammar
-from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
+from llmrt.text.tokenizer import Tokenizer
 from tests.engines import open_engine, run, tokens
 from tests.tiny import make_model, save_model
 from tests.tiny_vocabulary import SIZE, write_vocabulary

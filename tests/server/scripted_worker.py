@@ -27,7 +27,8 @@ from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
 from llmrt.engine.stats import EngineStats
 from llmrt.engine.worker import main
 from llmrt.errors import CheckpointError, MemoryFitError, RequestError
-from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
+from llmrt.text.tokenizer import Tokenizer
 
 CONTEXT_LENGTH = 512
 _LAST_USER = re.compile(r".*<\|im_start\|>user\n(.*?)<\|im_end\|>", re.DOTALL)

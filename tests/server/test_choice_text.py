@@ -14,7 +14,8 @@ from llmrt.engine.messages import Submit
 from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
 from llmrt.server.choice import Delta
 from llmrt.server.generation import Job, collect, run
-from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
+from llmrt.text.tokenizer import Tokenizer
 
 VOCAB = {"<unk>": 0, "\u2581Hello": 1, "\u2581world": 2, "\u2581": 3, "x": 4}
 

@@ -18,7 +18,7 @@ from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
 from llmrt.errors import EngineDeadError, EngineLoadingError, LlmrtError
 from llmrt.server.engine_process import EngineProcess
 from llmrt.server.metrics import Metrics
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 PARAMS = SamplingParams(logit_bias={3: -1.5}, stop_token_ids=frozenset({267}), seed=2**63 - 1, max_tokens=20)
 

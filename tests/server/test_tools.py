@@ -19,7 +19,7 @@ from llmrt.errors import TemplateError
 from llmrt.text.chat_format import chat_format
 from llmrt.text.chat_template import ChatTemplate
 from llmrt.text.grammar_vocabulary import grammar_vocabulary
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"], "additionalProperties": False}
 TOOLS: Any = [

@@ -11,7 +11,8 @@ import tokenizers
 
 from llmrt.errors import RequestError
 from llmrt.text.detokenizer import Detokenizer
-from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
+from llmrt.text.tokenizer import Tokenizer
 
 
 class Pieces:

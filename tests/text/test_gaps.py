@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from llmrt.errors import RequestError
 from llmrt.text.gaps import gap_prompt
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 
 def test_one_token_for_all_that_is_unknown_is_no_mark(tmp_path: Path) -> None:

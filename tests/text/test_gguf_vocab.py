@@ -14,7 +14,7 @@ from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKEN
 
 from llmrt.errors import CheckpointError, TokenizerError
 from llmrt.text.gguf_pretokenizers import bpe_rules
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 KEY = "tokenizer.ggml."
 WriteGguf = Callable[[Mapping[str, object]], Path]

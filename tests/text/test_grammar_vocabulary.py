@@ -14,7 +14,7 @@ from llguidance import LLMatcher
 from tokenizers import decoders, normalizers
 
 from llmrt.text.grammar_vocabulary import grammar_vocabulary
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 EXPRESSIONS = [
     r"hello the cat[0-9]{1,3}",

@@ -12,7 +12,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 from transformers import AutoTokenizer
 
 from llmrt.errors import CheckpointError, RequestError, TokenizerError
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 CONFIG = {
     "tokenizer_class": "PreTrainedTokenizerFast",

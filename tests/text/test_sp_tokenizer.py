@@ -13,7 +13,8 @@ import sentencepiece
 from transformers import AutoTokenizer
 
 from llmrt.errors import CheckpointError, RequestError, TokenizerError
-from llmrt.text.tokenizer import Tokenizer, load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
+from llmrt.text.tokenizer import Tokenizer
 
 CONFIG = {
     "tokenizer_class": "LlamaTokenizer",

@@ -15,7 +15,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from llmrt.errors import TokenizerError
 from llmrt.text.chat_template import load_chat_template
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 TrainBpe = Callable[..., Tokenizer]
 

@@ -30,7 +30,7 @@ from llmrt.model.adapters.peft_adapter import PeftAdapter
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.loading.load import Progress
 from llmrt.model.modules.decoder import Decoder
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 
 def build_engine(path: Path, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:

@@ -21,7 +21,7 @@ from llmrt.errors import ConfigError, RequestError
 from llmrt.model.loading.load import Progress
 from llmrt.model.loading.packed_file import PackedCheckpoint
 from llmrt.model.modules.decoder import Decoder
-from llmrt.text.tokenizer import load_tokenizer
+from llmrt.text.load_tokenizer import load_tokenizer
 
 GUESSES = ("auto", "ngram", "off")
 _KV_SHARE = 0.1  # of what its weights leave, beyond one full context
