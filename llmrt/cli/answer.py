@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from llmrt.engine.request import FinishReason, RequestOutput
-from llmrt.errors import LlmrtError
 from llmrt.text.detokenizer import Detokenizer
 from llmrt.text.tokenizer import Tokenizer
 
@@ -45,7 +44,7 @@ class Answer:
     def advance(self, output: RequestOutput, now: float) -> str:
         """The text that ``output``, which came at the time ``now``, makes certain."""
         if output.finish_reason == "error":
-            raise LlmrtError(output.error or "The engine could not compute this answer.")
+            raise output.failure()
         self._num_cached_tokens = output.num_cached_tokens
         self._token_ids += output.token_ids
         self._times += [now] * len(output.token_ids)

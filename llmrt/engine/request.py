@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
-from llmrt.errors import RequestError
+from llmrt.errors import LlmrtError, RequestError
 
 if TYPE_CHECKING:
     from llmrt.engine.sampling.constraint import Constraint
@@ -127,8 +127,8 @@ class RequestOutput:
     the prompt but the first, which nothing comes before. ``num_cached_tokens`` of the prompt were not computed, of
     which ``num_disk_tokens`` were read from the disk; at ``diverged_at`` it departs from all that is remembered, None
     for nowhere. ``queue_seconds`` the request waited before it was begun. The last
-    output of a request has a ``finish_reason``; with "error" the ``error`` says why. ``embedding`` is a pooled vector,
-    little-endian fp32, in its request's only output.
+    output of a request has a ``finish_reason``; with "error" the ``error`` says why, and ``refused`` whether it is the
+    request's fault. ``embedding`` is a pooled vector, little-endian fp32, in its request's only output.
     """
 
     request_id: str
@@ -141,7 +141,19 @@ class RequestOutput:
     diverged_at: int | None = None
     queue_seconds: float = field(default=0.0, compare=False)
     error: str | None = None
+    refused: bool = False
     embedding: bytes | None = None
+
+    def failure(self) -> LlmrtError:
+        """What an output with an ``error`` is to whoever sent the request: a ``RequestError`` if it was refused."""
+        assert self.error is not None
+        return RequestError(self.error) if self.refused else LlmrtError(self.error)
+
+
+def failed(request_id: str, error: LlmrtError) -> RequestOutput:
+    """The end of a request by ``error``."""
+    refused = isinstance(error, RequestError)
+    return RequestOutput(request_id, (), finish_reason="error", error=str(error), refused=refused)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.recent_prompts import RecentPrompts
-from llmrt.engine.request import PENDING, FinishReason, Request, RequestOutput, TokenLogprob
+from llmrt.engine.request import PENDING, FinishReason, Request, RequestOutput, TokenLogprob, failed
+from llmrt.errors import RequestError
 
 
 class SampledToken(NamedTuple):
@@ -265,7 +266,7 @@ class Scheduler:
         gained = (*result.accepted, result) if isinstance(result, SampledToken) else ()
         if gained and (failure := _failure(request, gained[-1])) is not None:
             self._remove(request)
-            return RequestOutput(request.request_id, (), finish_reason="error", error=failure)
+            return failed(request.request_id, RequestError(failure))
         finish_reason = _finish_reason(request, result)
         if finish_reason is not None:
             self._remove(request)

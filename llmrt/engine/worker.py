@@ -35,7 +35,7 @@ from llmrt.engine.messages import (
     ToEngine,
     UnloadAdapter,
 )
-from llmrt.engine.request import RequestOutput
+from llmrt.engine.request import RequestOutput, failed
 from llmrt.errors import LlmrtError, MemoryFitError, RequestError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _apply(engine: LLMEngine, record: ToEngine) -> list[RequestOutput]:
         else:
             engine.embed(record.request_id, record.token_ids, record.pooling, record.adapter)
     except RequestError as error:
-        return [RequestOutput(record.request_id, (), finish_reason="error", error=str(error))]
+        return [failed(record.request_id, error)]
     return []
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from msgspec import Struct
 
 from llmrt.engine.request import RequestOutput, TokenLogprob
-from llmrt.errors import LlmrtError, RequestError
 from llmrt.server.responses import FinishReason
 from llmrt.text.answer_format import AnswerFormat
 from llmrt.text.answer_parts import Arguments, CallEnd, CallStart, Content, Part, Reasoning
@@ -105,7 +104,7 @@ class Choice:
     def advance(self, output: RequestOutput) -> Delta | None:
         """What ``output`` adds; None while nothing can be shown."""
         if output.finish_reason == "error":
-            raise self._failure(output.error or "The engine could not compute this request.")
+            raise output.failure()
         assert output.finish_reason != "abort"  # only the server aborts, and then it does not look back
         self._prompt_logprobs += output.prompt_logprobs
         text = self._push(output)
@@ -193,9 +192,6 @@ class Choice:
         self._token_ids, self._reasoning, self._calls.new = [], "", []
         self._reported, self._prompt_logprobs = [], []
         return delta
-
-    def _failure(self, message: str) -> LlmrtError:
-        return LlmrtError(message) if self._num_tokens else RequestError(message)
 
 
 class _ContentText:

@@ -148,7 +148,7 @@ def test_a_grammar_that_is_none_ends_its_request_alone(folder: Path, tokenizer: 
         open_engine(folder), {"bad": ([40], SamplingParams(grammar="start: unknown")), "good": ([40], good)}
     )
     (bad,) = outputs["bad"]
-    assert bad.finish_reason == "error" and bad.error is not None and "unknown" in bad.error and "\n" not in bad.error
+    assert bad.refused and bad.error is not None and "unknown" in bad.error and "\n" not in bad.error
     check(outputs["good"], "choice", tokenizer)
 
 
@@ -187,4 +187,4 @@ def test_a_grammar_that_fails_midway_ends_with_an_error(folder: Path, tokenizer:
     assert request.constraint is not None
     request.constraint.advance(tokenizer.encode("~")[0])  # which the grammar does not allow
     (last,) = run(engine)["r"]
-    assert last.finish_reason == "error" and last.token_ids == () and last.error is not None
+    assert last.finish_reason == "error" and last.token_ids == () and last.error is not None and last.refused

@@ -96,7 +96,9 @@ def test_where_no_token_is_left_that_request_alone_fails(folder: Path, monkeypat
     plain = open_engine(folder)
     for engine in (plain, guessing(folder, {"stuck": [5] * 9, "other": greedy(plain, prompt(12), 9)})):
         outputs = answer(engine, requests)
-        assert outputs["stuck"][-1].finish_reason == "error" and "bad_words" in str(outputs["stuck"][-1].error)
+        last = outputs["stuck"][-1]
+        assert last.finish_reason == "error" and last.refused
+        assert last.error is not None and "next: allowed_token_ids and bad_words (or" in last.error
         assert set(tokens(outputs["stuck"])) == {5} and len(tokens(outputs["other"])) == 9
 
 

@@ -31,6 +31,7 @@ from llmrt.text.load_tokenizer import load_tokenizer
 from llmrt.text.tokenizer import Tokenizer
 
 CONTEXT_LENGTH = 512
+_FAILED, _REFUSED = -1, -2  # in the place of tokens
 _LAST_USER = re.compile(r".*<\|im_start\|>user\n(.*?)<\|im_end\|>", re.DOTALL)
 
 
@@ -129,8 +130,10 @@ class ScriptedEngine:
             token_id = next(running.tokens)
             if token_id is None:
                 break
-            if token_id < 0:
-                return RequestOutput(request_id, (), finish_reason="error", error="the engine failed midway")
+            if token_id == _REFUSED:
+                return RequestOutput(request_id, (), "error", error="no token is left", refused=True)
+            if token_id == _FAILED:
+                return RequestOutput(request_id, (), "error", error="the engine failed midway")
             new.append(token_id)
             running.given.append(token_id)
             reason = self._finish_reason(token_id, running)
@@ -176,7 +179,9 @@ class ScriptedEngine:
             case "@die":  # of a signal
                 return itertools.chain(itertools.islice(spam, 5), _die(rest or "SIGKILL"))
             case "@fail":
-                return itertools.chain(itertools.islice(spam, 5), [-1])
+                return itertools.chain(itertools.islice(spam, 5), [_FAILED])
+            case "@contradict":  # what the request asks for, after some tokens
+                return itertools.chain(itertools.islice(spam, 5), [_REFUSED])
             case "@pause":  # seconds and the answer after them
                 seconds, _, answer = rest.partition(" ")
                 return itertools.chain(_silence(float(seconds)), self._say(answer))

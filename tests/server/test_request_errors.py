@@ -264,6 +264,13 @@ def test_c11_the_engine_refuses_or_fails(client: openai.OpenAI, http: httpx.Clie
     assert error["message"] == "the engine refuses this"
 
 
+def test_c11_fields_that_contradict_each_other_midway_are_the_requests_fault(http: httpx.Client) -> None:
+    failed = error_of(chat(http, "@contradict"), 400)
+    (*_, event) = chat(http, "@contradict", stream=True).text.strip().split("\n\n")
+    for error in (failed, json.loads(event.removeprefix("data: "))["error"]):
+        assert (error["message"], error["type"]) == ("no token is left", "invalid_request_error")
+
+
 def test_c33_a_field_without_a_name_is_named_too(http: httpx.Client) -> None:
     """A header's value must not end with a space."""
     assert chat(http, "hi", **{"new": 1, "": 2}).headers["x-llmrt-ignored"] == "new, ?"

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from llmrt.engine.request import Request, RequestOutput
+from llmrt.engine.request import Request, RequestOutput, failed
 from llmrt.errors import LlmrtError, RequestError
 from llmrt.text.grammar import one_line, parser_limits
 from llmrt.text.tokenizer import Tokenizer
@@ -63,7 +63,7 @@ class Grammars:
                 request.constraint = constraint.result()
                 ready.append(request)
             except LlmrtError as error:
-                refused.append(RequestOutput(request.request_id, (), finish_reason="error", error=str(error)))
+                refused.append(failed(request.request_id, error))
         return ready, refused
 
     @cached_property

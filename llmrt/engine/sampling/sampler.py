@@ -15,11 +15,9 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
-from llmrt.engine.request import PENDING, Request, TokenLogprob
+from llmrt.engine.request import PENDING, Request, SamplingParams, TokenLogprob
 from llmrt.engine.scheduler import SampledToken
 from llmrt_kernels.reference.sample import draw, truncated, uniform
-
-_NONE_LEFT = "No token may come next: allowed_token_ids, bad_words, min_tokens and the grammar leave none together."
 
 
 def sample(logits: Tensor, requests: Sequence[Request]) -> list[SampledToken]:
@@ -94,7 +92,7 @@ def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> S
     if params.forbids:
         adjusted.masked_fill_(_forbidden(adjusted, request, accepted), -torch.inf)
         if adjusted.max() == -torch.inf:
-            return SampledToken(PENDING, error=_NONE_LEFT)
+            return SampledToken(PENDING, error=_none_left(params))
     if params.temperature == 0:
         token_id = int(adjusted.argmax())
     else:
@@ -141,6 +139,18 @@ def _forbidden(logits: Tensor, request: Request, accepted: Sequence[int]) -> Ten
     if request.constraint is not None:
         forbidden |= torch.from_numpy(request.constraint.forbidden()).to(logits.device)
     return forbidden
+
+
+def _none_left(params: SamplingParams) -> str:
+    """Which of the fields that forbid tokens have left none."""
+    fields = {
+        "allowed_token_ids": params.allowed_token_ids,
+        "bad_words (or false in logit_bias)": params.bad_words,
+        "min_tokens": params.min_tokens,
+        "the grammar": params.grammar is not None,
+    }
+    *others, last = (name for name, value in fields.items() if value)
+    return f"No token may come next: {', '.join(others)}{' and ' if others else ''}{last} leave none."
 
 
 def _ends_with(answer: Sequence[int], start: Sequence[int]) -> bool:
