@@ -20,6 +20,7 @@ FinishReason = Literal["stop", "length", "abort", "error"]
 Pooling = Literal["mean", "last"]
 
 MAX_LOGPROBS = 20
+MAX_BIAS = 100.0
 # Stands in ``Request.token_ids`` for a token that a step has chosen, or will, and that the host does not know yet.
 PENDING = -1
 
@@ -87,8 +88,8 @@ class SamplingParams:
         for name, count in (("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)):
             if count is not None:
                 _in_range(name, count, 0, MAX_LOGPROBS)
-        for bias in self.logit_bias.values():
-            _in_range("logit_bias", bias, -100.0, 100.0)
+        for token_id, bias in self.logit_bias.items():
+            _in_range("logit_bias", bias, -MAX_BIAS, MAX_BIAS, of=f" of token {token_id}")
         _in_vocabulary("logit_bias", self.logit_bias, vocab_size)
         _in_vocabulary("allowed_token_ids", self.allowed_token_ids, vocab_size)
         _in_vocabulary("bad_words", chain(*self.bad_words), vocab_size)
@@ -101,11 +102,11 @@ def _in_vocabulary(name: str, token_ids: Iterable[int], vocab_size: int) -> None
             raise RequestError(message, param=name)
 
 
-def _in_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+def _in_range(name: str, value: float, low: float, high: float, *, open_low: bool = False, of: str = "") -> None:
     inside = (low < value if open_low else low <= value) and value <= high
     if not inside:  # also true of NaN
         bound = "above" if open_low else "at least"
-        raise RequestError(f"{name} is {value}; it must be {bound} {low} and at most {high}.", param=name)
+        raise RequestError(f"{name}{of} is {value}; it must be {bound} {low} and at most {high}.", param=name)
 
 
 @dataclass(frozen=True)

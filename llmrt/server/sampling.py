@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from llmrt.engine.request import SamplingParams
+from llmrt.engine.request import MAX_BIAS, SamplingParams
 from llmrt.errors import ContextLengthError, RequestError
 from llmrt.server.schemas import GenerationBody, TokenBias
 from llmrt.server.served_model import ServedModel
@@ -82,15 +83,27 @@ def _stop_token_ids(body: GenerationBody, model: ServedModel, vocab_size: int) -
 
 def _biases(asked: Iterable[TokenBias], tokenizer: Tokenizer) -> tuple[dict[int, float], set[tuple[int]]]:
     """The bias of each token that has one, and those that are never chosen, each a bad word by itself."""
-    biases, never = dict[int, float](), set[tuple[int]]()
+    biases, never = defaultdict[int, list[float]](list), set[tuple[int]]()
     for token, bias in asked:
         of_text = isinstance(token, str)
         for token_id in tokenizer.encode(token, add_special_tokens=False, parse_special=False) if of_text else [token]:
             if bias is None:
                 never.add((token_id,))
             else:
-                biases[token_id] = biases.get(token_id, 0.0) + bias
-    return biases, never
+                biases[token_id].append(bias)
+    return {token_id: _total(token_id, sent) for token_id, sent in biases.items()}, never
+
+
+def _total(token_id: int, sent: Sequence[float]) -> float:
+    """The biases of one token are added. Raises ``RequestError`` for a sum out of range, with what it is the sum of."""
+    total = sum(sent)
+    if len(sent) > 1 and not abs(total) <= MAX_BIAS:
+        raise RequestError(
+            f"logit_bias names token {token_id} {len(sent)} times, whose biases are added: "
+            f"{' + '.join(map(str, sent)):.60} is {total}; it must be at least {-MAX_BIAS} and at most {MAX_BIAS}.",
+            param="logit_bias",
+        )
+    return total
 
 
 def _bad_words(words: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[int, ...]]:

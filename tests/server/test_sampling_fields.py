@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import openai
-from serving import chat, content
+from serving import chat, content, error_of
 
 
 def params(http: httpx.Client, **fields: Any) -> dict[str, Any]:
@@ -48,6 +48,15 @@ def test_biases_in_llama_cpps_form(http: httpx.Client) -> None:
     got = params(http, logit_bias=[[7, 1], ["ab", -0.5], [97, 2.5], [9, False], ["c", False]])
     assert got["logit_bias"] == {"7": 1.0, "97": 2.0, "98": -0.5} and sorted(got["bad_words"]) == [[9], [99]]
     assert params(http, logit_bias=[])["logit_bias"] == {}
+
+
+def test_biases_of_one_token_are_added_and_refused_as_they_were_sent(http: httpx.Client) -> None:
+    assert params(http, logit_bias=[[7, 60], [7, 70], [7, -50]])["logit_bias"] == {"7": 80.0}
+    for bias, sent in (([[7, 60], [7, 70.5]], "60.0 + 70.5 is 130.5"), ([["aa", -60]], "-60.0 + -60.0 is -120.0")):
+        error = error_of(chat(http, "hi", logit_bias=bias), 400)
+        assert error["param"] == "logit_bias" and f"are added: {sent};" in error["message"]
+    message = error_of(chat(http, "hi", logit_bias={"7": 130}), 400)["message"]
+    assert message.startswith("logit_bias of token 7 is 130.0; it must be")
 
 
 def test_the_models_end_tokens_stop_unless_ignored(http: httpx.Client) -> None:
