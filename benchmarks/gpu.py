@@ -7,7 +7,7 @@
 It needs torch, triton, numpy, safetensors, pytest and transformers, and no installation. A section that fails or takes
 too long is recorded and the next one runs; each row is on disk as soon as it is measured. What matters most comes
 first, and at the end stands what was to be reached beside what was. The first two parts take four and five minutes on
-an H200 with 16 cores, by the seconds that stand below at each section: docs/performance/gpu.md says where those are from.
+an H200 with 16 cores, by the seconds that stand below at each section; docs/performance/gpu.md has where they are from.
 """
 
 from __future__ import annotations
