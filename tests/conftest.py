@@ -10,9 +10,12 @@ from llmrt.engine.hardware.threads import limit_spinning
 
 limit_spinning()
 
-# A shell's script has what it starts in the background ignore Ctrl+C, and programs that those start: tests press it.
+# Programs ignore what those that start them ignore: Ctrl+C in the background of a shell's script, under nohup the end
+# of the terminal. Tests send both.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
