@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from shutil import get_terminal_size
 from stat import S_ISFIFO, S_ISREG
 
 import typer
 
-from llmrt.cli.wrapping import WordWrap
 from llmrt.errors import RequestError
 
 _PATIENCE_SECONDS = 2.0  # before a pipe that brings nothing is worth a word
@@ -41,12 +40,18 @@ def write_answer(pieces: Generator[str]) -> None:
 
     In a terminal lines are broken between words.
     """
-    piece, wrap = "", WordWrap(get_terminal_size().columns).push if _is_drawn() else str
+    piece, wrap = "", _word_wrap() if _is_drawn() else str
     with closing(pieces):
         for piece in pieces:
             write(wrap(piece))
     if not piece.endswith("\n"):
         write("\n")
+
+
+def _word_wrap() -> Callable[[str], str]:
+    from llmrt.cli.wrapping import WordWrap  # with tables of characters that pipes do without
+
+    return WordWrap(get_terminal_size().columns).push
 
 
 def _is_drawn() -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from unicodedata import category, east_asian_width
+from wcwidth import iter_graphemes, wcstwidth, wcwidth
 
 _FENCE = "```"
 _TAB = 8
+_AS_EMOJI = "\ufe0f"  # makes the character before it a wide one
 
 
 class WordWrap:
@@ -18,6 +19,8 @@ class WordWrap:
         self._limit = width - 1  # in the last column terminals do not agree where the cursor is
         self._column = 0
         self._word = ""
+        self._word_columns = 0
+        self._cluster = ""  # the last character as it is drawn, of as many of Unicode's as that takes
         self._line = ""  # as the answer has it
         self._in_code = False
 
@@ -33,37 +36,47 @@ class WordWrap:
             return char
         if char.isspace():
             return self._space(char)
-        columns = _width(char)
-        broken = "" if self._column + columns <= self._limit else self._break(char)
-        self._column += columns
-        self._word = char if columns == 2 else self._word + char  # a line may end at any wide character
+        gained = self._extend(char)
+        broken = "" if self._column + gained <= self._limit else self._break()
+        self._column += gained
+        self._word_columns += gained
+        self._word += char
         return broken + char
+
+    def _extend(self, char: str) -> int:
+        """Make ``char`` part of the last cluster or the first of another; returns the columns that this takes."""
+        joined = self._cluster + char
+        before = self._cluster if next(iter_graphemes(joined)) == joined else ""
+        self._cluster = before + char
+        if char == _AS_EMOJI or wcwidth(char) == 2:  # a line may end before any wide character
+            self._word, self._word_columns = before, _width(before)
+        return _width(self._cluster) - _width(before)
 
     def _space(self, char: str) -> str:
         """At the border it is not shown: what follows begins the next line, unless the answer's own line ends there."""
-        self._word = ""
+        self._end_word()
         self._column += _TAB - self._column % _TAB if char == "\t" else 1
         return char if self._column <= self._limit else ""
 
-    def _break(self, char: str) -> str:
-        """A new line that begins with the word that ``char`` is part of; none if the word began this one."""
-        word = "" if _width(char) == 2 else self._word
-        columns = sum(map(_width, word))
-        if 0 < columns == self._column or columns > self._limit:
+    def _break(self) -> str:
+        """A new line that begins with the word; none if the word began this one."""
+        if self._word_columns == self._column:
             return ""
-        self._column = columns
-        return f"\x1b[{columns}D\x1b[K\n{word}" if word else "\n"
+        self._column = self._word_columns
+        return f"\x1b[{self._column}D\x1b[K\n{self._word}" if self._word_columns else "\n"
+
+    def _end_word(self) -> None:
+        self._word, self._word_columns, self._cluster = "", 0, ""
 
     def _end_line(self, char: str) -> str:
         line = self._line.lstrip()
         if line.startswith(_FENCE) and "`" not in line.lstrip("`"):  # else it is code within a line
             self._in_code = not self._in_code
-        self._column, self._word, self._line = 0, "", ""
+        self._end_word()
+        self._column, self._line = 0, ""
         return char
 
 
-def _width(char: str) -> int:
-    """Columns of a character."""
-    if category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if east_asian_width(char) in "WF" else 1
+def _width(cluster: str) -> int:
+    """Columns that this terminal, as far as it is known, draws."""
+    return max(0, wcstwidth(cluster))

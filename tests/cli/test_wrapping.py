@@ -8,10 +8,30 @@ import textwrap
 from itertools import pairwise
 
 import pytest
+from wcwidth import wcswidth
 
 from llmrt.cli.wrapping import WordWrap
 
+# What is drawn as one character, and its columns as Unicode and terminals that follow it have them.
+CLUSTERS = {
+    "a scientist": ("\U0001f469\u200d\U0001f52c", 2),
+    "a family": ("\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", 2),
+    "a heart as an emoji": ("\u2764\ufe0f", 2),
+    "a heart as text": ("\u2764", 1),
+    "a key": ("1\ufe0f\u20e3", 2),
+    "a flag": ("\U0001f1e9\U0001f1ea", 2),
+    "a thumb with a colour": ("\U0001f44d\U0001f3fd", 2),
+    "a syllable of three letters": ("\u1112\u1161\u11ab", 2),
+    "marks above and below": ("a\u0323\u0302\u0301", 1),
+    "a wide bracket": ("\uff08", 2),
+}
 WORDS = ["a", "to", "word", "(longer)", "sentence,", "e\u0301te\u0301", "w" * 38]
+
+
+@pytest.fixture(autouse=True)
+def terminal_of_no_known_peculiarity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TERM_PROGRAM", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
 
 
 def shown(written: str) -> list[str]:
@@ -28,10 +48,10 @@ def shown(written: str) -> list[str]:
 
 
 def erased(line: str, columns: int) -> str:
-    while columns:
-        columns -= line[-1] != "\u0301"
-        line = line[:-1]
-    return line
+    rest = line
+    while wcswidth(line) - wcswidth(rest) < columns:
+        rest = rest[:-1]
+    return rest
 
 
 def pieces(text: str, rng: random.Random) -> list[str]:
@@ -53,6 +73,20 @@ def test_words_are_kept_whole(seed: int) -> None:
 def test_wide_characters_take_two_columns_and_break_anywhere() -> None:
     lines = shown(WordWrap(10).push("\u6771\u4eac\u306f\u5927\u304d\u3044\u90fd\u5e02 ok"))
     assert [line.rstrip() for line in lines] == ["\u6771\u4eac\u306f\u5927", "\u304d\u3044\u90fd\u5e02", "ok"]
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_what_is_drawn_as_one_character_is_counted_as_that(name: str) -> None:
+    cluster, columns = CLUSTERS[name]
+    first, *_ = shown(WordWrap(21).push(f"{cluster}x " * 9))
+    assert first.split() == [f"{cluster}x"] * (21 // (columns + 2))
+
+
+@pytest.mark.parametrize("name", [name for name, (_, columns) in CLUSTERS.items() if columns == 2])
+def test_a_line_may_end_before_any_wide_one_and_never_within(name: str) -> None:
+    cluster, _ = CLUSTERS[name]
+    lines = shown(WordWrap(10).push(f"I {cluster * 6}"))
+    assert [line.rstrip() for line in lines] == [f"I {cluster * 3}", cluster * 3]
 
 
 def test_code_and_long_words_are_left_alone() -> None:
