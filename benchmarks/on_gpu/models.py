@@ -80,4 +80,4 @@ def record_anew(engine: LLMEngine, *, graphs: bool = True) -> None:
     """Forget the graphs that were recorded. Without ``graphs`` decode steps are launched kernel by kernel."""
     runner = runner_of(engine)
     device = runner._device if graphs else CudaDevice(graphs=False)
-    runner._graphs = DecodeGraphs(runner._decoder, runner._kv, device, runner._inputs, runner._chooser)
+    runner._graphs = DecodeGraphs(runner._decoder, runner._kv, device, runner._inputs, runner._sampler)

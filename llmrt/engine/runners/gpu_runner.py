@@ -1,4 +1,4 @@
-"""Executes steps on a device that the host does not wait for: batch, decoder, and the choice of tokens there.
+"""Executes steps on a device that the host does not wait for: batch, decoder, and the sampling of tokens there.
 
 A step of requests that decode is a graph; one with prompts in it is handed over operation by operation.
 Where the host has to look at logits to choose (``SamplingParams.is_plain`` says when not), guesses are verified, a
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from llmrt.engine.request import PENDING, Request
 from llmrt.engine.runners.batch_builder import chooses_in_step, ends_in_step, lay_out, prompt_ends
-from llmrt.engine.runners.choice import GREEDY, Choice, Chooser
 from llmrt.engine.runners.decode_inputs import DecodeInputs
 from llmrt.engine.runners.decode_rows import DRAFT_STEP_ROWS, DecodeRows
 from llmrt.engine.runners.device import Computed, Event, StepDevice
+from llmrt.engine.runners.device_sampler import GREEDY, DeviceSampler, SamplingKind
 from llmrt.engine.runners.graphs import DecodeGraphs, rows_for
 from llmrt.engine.runners.pooling import Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.runners.runner import KnownResults
@@ -58,9 +58,9 @@ class GpuRunner:
         self._decoder, self._kv, self._device, self._block_size = decoder, kv, device, block_size
         capacity = rows_for(max(max_num_seqs, *DRAFT_STEP_ROWS))
         self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
-        self._chooser = Chooser(device, capacity, decoder.spec)
+        self._sampler = DeviceSampler(device, capacity, decoder.spec)
         self._pooler = Pooler(decoder.norm)
-        self._graphs = DecodeGraphs(decoder, kv, device, self._inputs, self._chooser)
+        self._graphs = DecodeGraphs(decoder, kv, device, self._inputs, self._sampler)
         self._chosen: dict[Request, int] = {}  # places of the tokens of the last step, if it is late
         self._outputs = [device.host_buffer(capacity, torch.int64) for _ in range(2)]
 
@@ -82,13 +82,13 @@ class GpuRunner:
 
     def _decode(self, requests: Sequence[Request]) -> LateTokens | KnownResults:
         rows = DecodeRows.of(requests)
-        choice = self._chooser.prepare(rows)
-        return self._results(self._graphs.run(rows, self._chosen, choice), requests, choice)
+        sampling = self._sampler.prepare(rows)
+        return self._results(self._graphs.run(rows, self._chosen, sampling), requests, sampling)
 
     def _compute(self, scheduled: SchedulerOutput) -> LateTokens | KnownResults:
         """A step of any shape."""
         ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
-        choice = self._chooser.prepare(DecodeRows.of(ending))
+        sampling = self._sampler.prepare(DecodeRows.of(ending))
         pooled, scored, vectors = pooled_rows(scheduled), scored_rows(scheduled), list[Tensor]()
         batch, pending, places = self._upload(scheduled)
 
@@ -100,21 +100,21 @@ class GpuRunner:
             if not ending:
                 return stream  # there are no logits, and nobody asks for them
             logits = self._decoder.logits(stream, batch)
-            if choice is not None:
-                self._inputs.chosen[: len(ending)].copy_(self._chooser.choose(choice, logits))
+            if sampling is not None:
+                self._inputs.chosen[: len(ending)].copy_(self._sampler.sample(sampling, logits))
             return logits
 
-        flight, ends = self._results(self._device.run(step), ending, choice), prompt_ends(scheduled)
+        flight, ends = self._results(self._device.run(step), ending, sampling), prompt_ends(scheduled)
         if scored or ends or any(part.ends for part in pooled):
             return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors), **ends})
         return flight
 
     def _results(
-        self, computed: Computed, ending: Sequence[Request], choice: Choice | None
+        self, computed: Computed, ending: Sequence[Request], sampling: SamplingKind | None
     ) -> LateTokens | KnownResults:
         """What was ``computed`` gives for the requests that are ``ending``, each with rows for its draft."""
         count = DecodeRows.of(ending).count
-        if choice is None:
+        if sampling is None:
             self._device.event().wait()
             logits = computed.result[:count]
             return KnownResults(verify(logits, ending, lambda: self._likeliest(logits)))
@@ -128,7 +128,7 @@ class GpuRunner:
         return KnownResults(accept(tokens.tolist(), ending))
 
     def _likeliest(self, logits: Tensor) -> list[int]:
-        return self._chooser.choose(GREEDY, logits).tolist()
+        return self._sampler.sample(GREEDY, logits).tolist()
 
     def _upload(self, scheduled: SchedulerOutput) -> tuple[ForwardBatch, Tensor, Tensor]:
         """The step's batch, which of its tokens the host does not know, and the places of those tokens."""

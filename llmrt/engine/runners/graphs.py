@@ -16,10 +16,10 @@ from torch import Tensor
 
 from llmrt.engine.request import Request
 from llmrt.engine.runners.batch_builder import has_adapters
-from llmrt.engine.runners.choice import Choice, Chooser
 from llmrt.engine.runners.decode_inputs import DecodeInputs
 from llmrt.engine.runners.decode_rows import DecodeRows
 from llmrt.engine.runners.device import Computed, Graph, StepDevice
+from llmrt.engine.runners.device_sampler import DeviceSampler, SamplingKind
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.decoder import Decoder
 
@@ -33,7 +33,7 @@ class _Kind(NamedTuple):
     """What steps that one graph serves have in common: their rows, how tokens are chosen, and adapters or none."""
 
     rows: int
-    choice: Choice | None
+    sampling: SamplingKind | None
     adapted: bool
 
 
@@ -41,21 +41,21 @@ class DecodeGraphs:
     """Runs ``decoder`` over batches of one token a request."""
 
     def __init__(
-        self, decoder: Decoder, kv: KVCache, device: StepDevice, inputs: DecodeInputs, chooser: Chooser
+        self, decoder: Decoder, kv: KVCache, device: StepDevice, inputs: DecodeInputs, sampler: DeviceSampler
     ) -> None:
         self._decoder = decoder
         self._kv = kv
         self._device = device
         self._inputs = inputs
-        self._chooser = chooser
+        self._sampler = sampler
         self._graphs: dict[_Kind, Graph] = {}
 
-    def run(self, rows: DecodeRows, chosen: Mapping[Request, int], choice: Choice | None) -> Computed:
+    def run(self, rows: DecodeRows, chosen: Mapping[Request, int], sampling: SamplingKind | None) -> Computed:
         """Hand over a step. Its tokens are in the inputs then; where the host chooses, its result is logits [rows, V].
 
         ``chosen`` has the place of each request that the last step chose a token for.
         """
-        kind = _Kind(rows_for(rows.count), choice, has_adapters(rows.requests))
+        kind = _Kind(rows_for(rows.count), sampling, has_adapters(rows.requests))
         self._inputs.write(rows, kind.rows, chosen)
         graph = self._graphs.get(kind)
         if graph is None:
@@ -71,6 +71,6 @@ class DecodeGraphs:
     def _step(self, kind: _Kind) -> Tensor:
         """Logits [rows, V], or the tokens that were chosen by them: a graph keeps what it returns to itself."""
         logits = self._decoder(self._inputs.batch(kind.rows, adapted=kind.adapted), self._kv)
-        if kind.choice is None:
+        if kind.sampling is None:
             return logits
-        return self._inputs.chosen[: kind.rows].copy_(self._chooser.choose(kind.choice, logits))
+        return self._inputs.chosen[: kind.rows].copy_(self._sampler.sample(kind.sampling, logits))

@@ -27,19 +27,19 @@ _MASK64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How the rows of a step are chosen: greedy ones alone, or drawn ones too, and which filters any of those has."""
+class SamplingKind:
+    """How the rows of a step are sampled: greedy ones alone, or drawn ones too, and which filters any of those has."""
 
     draws: bool
     any_top_k: bool = False
     any_top_p: bool = False
 
 
-GREEDY = Choice(draws=False)
+GREEDY = SamplingKind(draws=False)
 
 
-class Chooser:
-    """Chooses on ``device`` for up to ``capacity`` rows."""
+class DeviceSampler:
+    """Samples on ``device`` for up to ``capacity`` rows."""
 
     def __init__(self, device: StepDevice, capacity: int, spec: OpSpec) -> None:
         self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, spec)
@@ -50,8 +50,8 @@ class Chooser:
         # A copy from one may still wait when the next step is written, but not when the step after that is.
         self._host = [device.host_buffer(FIELDS * capacity, torch.int64) for _ in range(2)]
 
-    def prepare(self, rows: DecodeRows) -> Choice | None:
-        """Hand over what the choice for ``rows`` depends on; None if the host has to choose for one of them."""
+    def prepare(self, rows: DecodeRows) -> SamplingKind | None:
+        """Hand over what sampling for ``rows`` depends on; None if the host has to choose for one of them."""
         requests = rows.requests
         if all(request.is_plain_greedy for request in requests):
             return GREEDY
@@ -61,11 +61,11 @@ class Chooser:
         self._parameters.write(rows, self._host[0].numpy())
         self._device.copy(self._words, self._host[0])
         params = [request.params for request in requests]
-        return Choice(True, any(p.top_k > 0 for p in params), any(p.top_p < 1 for p in params))
+        return SamplingKind(True, any(p.top_k > 0 for p in params), any(p.top_p < 1 for p in params))
 
-    def choose(self, choice: Choice, logits: Tensor) -> Tensor:
+    def sample(self, sampling: SamplingKind, logits: Tensor) -> Tensor:
         """The tokens of the rows that were prepared. logits [R, V] -> [R] int64."""
-        if not choice.draws:
+        if not sampling.draws:
             return self._argmax(logits)
         rows = len(logits)
         seeds, draws, *halves = self._words.view(FIELDS, self._capacity)
@@ -78,8 +78,8 @@ class Chooser:
             min_p,
             seeds[:rows],
             draws[:rows],
-            any_top_k=choice.any_top_k,
-            any_top_p=choice.any_top_p,
+            any_top_k=sampling.any_top_k,
+            any_top_p=sampling.any_top_p,
         )
 
 
