@@ -63,7 +63,8 @@ class Choice:
     """The state of one answer between engine outputs; once it is ``finished``, later outputs are no part of it.
 
     With ``report_all`` the log-probabilities of all its tokens are reported, also of those without text. With
-    ``show_special`` special tokens have their names as text, but for one that ends the answer.
+    ``show_special`` special tokens have their names as text, but for one that ends the answer; with ``show_stop`` that
+    one too is part of it, and so is a stop string.
     """
 
     def __init__(
@@ -77,12 +78,14 @@ class Choice:
         strip_leading_space: bool,
         report_all: bool = False,
         show_special: bool = False,
+        show_stop: bool = False,
     ) -> None:
         self.finished = False
         self._index = index
         self._tokenizer = tokenizer
         self._stop_token_ids = stop_token_ids
         self._show_special = show_special
+        self._show_stop = show_stop
         self._detokenizer = Detokenizer(
             tokenizer,
             skip_special_tokens=not show_special,
@@ -94,7 +97,7 @@ class Choice:
         self._num_tokens = 0
         self._num_reasoning_tokens = 0
         self._token_ids: list[int] = []  # of the next delta
-        self._content = _ContentText(stop)
+        self._content = _ContentText(StopStrings(stop, include=show_stop))
         self._report_all = report_all
         self._reported: list[ReportedToken] = []
         self._prompt_logprobs: list[TokenLogprob] = []
@@ -130,7 +133,7 @@ class Choice:
                 break
             self._num_tokens += 1
             self._token_ids.append(token_id)
-            ends = token_id in self._stop_token_ids and output.finish_reason == "stop"
+            ends = token_id in self._stop_token_ids and output.finish_reason == "stop" and not self._show_stop
             piece = "" if ends else self._detokenizer.push([token_id])
             if output.logprobs is not None:
                 self._report(output.logprobs[position], ends=ends)
@@ -197,8 +200,8 @@ class Choice:
 class _ContentText:
     """The content, up to a stop string, and the tokens that begin in it."""
 
-    def __init__(self, stop: Sequence[str]) -> None:
-        self._stop = StopStrings(stop)
+    def __init__(self, stop: StopStrings) -> None:
+        self._stop = stop
         self._num_added = 0
         self._num_given = 0
         self._waiting: list[ReportedToken] = []  # their offsets are the answer's

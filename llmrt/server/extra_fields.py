@@ -55,7 +55,6 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "function_call": ("none", "auto"),
     "functions": ([],),
     "guided_whitespace_pattern": (),
-    "include_stop_str_in_output": (False,),
     "length_penalty": (1,),
     "logits_processors": ([],),
     "mirostat": (0,),

@@ -22,8 +22,8 @@ class Job:
     """``n`` answers to each prompt; choice ``i`` answers prompt ``i // n``. ``max_tokens`` has a limit for each prompt,
     which is 0 where only the prompt is of interest.
 
-    ``stop`` strings are looked for in the content that ``answer`` finds, not in thoughts or calls. ``report_all`` and
-    ``show_special``: see ``Choice``.
+    ``stop`` strings are looked for in the content that ``answer`` finds, not in thoughts or calls. ``report_all``,
+    ``show_special`` and ``show_stop``: see ``Choice``.
     """
 
     id: str
@@ -37,6 +37,7 @@ class Job:
     adapter: str | None = None
     report_all: bool = False
     show_special: bool = False
+    show_stop: bool = False
 
     @property
     def num_choices(self) -> int:
@@ -133,6 +134,7 @@ def _choice(index: int, tokenizer: Tokenizer, job: Job) -> Choice:
         strip_leading_space=job.strip_leading_space,
         report_all=job.report_all,
         show_special=job.show_special,
+        show_stop=job.show_stop,
     )
 
 

@@ -123,6 +123,7 @@ def admit(
         adapter=state.adapter,
         report_all=report_all,
         show_special=body.skip_special_tokens is False,
+        show_stop=body.include_stop_str_in_output is True,
     )
     state.admit(job.num_choices)
     count = UsageCount(job, note_prompts(state, job.prompts))

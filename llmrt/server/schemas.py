@@ -120,7 +120,8 @@ class GenerationBody(BaseModel):
     of less than ``min_tokens`` ends at no token, ``allowed_token_ids`` are the only ones chosen, the tokens of
     ``bad_words`` never follow one another, ``return_token_ids`` adds the ids of the prompt and of the answer, and
     ``prompt_logprobs`` how likely each token of the prompt was, with so many of the likeliest; with
-    ``skip_special_tokens`` false, special tokens inside the answer are part of its text.
+    ``skip_special_tokens`` false, special tokens inside the answer are part of its text, with
+    ``include_stop_str_in_output`` the stop string that ends it, or the text of the stop token.
     From ``response_format`` on they say what the answer must look like: OpenAI's, vLLM's new and older names,
     llama.cpp's, and last SGLang's.
     """
@@ -153,6 +154,7 @@ class GenerationBody(BaseModel):
     prompt_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     add_special_tokens: bool | None = None
     skip_special_tokens: bool | None = None
+    include_stop_str_in_output: bool | None = None
 
     response_format: dict[str, Any] | None = None
     structured_outputs: StructuredOutputs | None = None

@@ -11,14 +11,16 @@ class StopStrings:
     """Gives a text out up to the stop string that begins first, as soon as no later piece can change it.
 
     An end of the text that may become a stop string is withheld until that is decided. ``stopped`` is the stop
-    string that was found; what comes after it is dropped. Raises ``RequestError`` for an empty one.
+    string that was found; what comes after it is dropped, and so is the string unless ``include``. Raises
+    ``RequestError`` for an empty one.
     """
 
-    def __init__(self, stop: Sequence[str]) -> None:
+    def __init__(self, stop: Sequence[str], *, include: bool = False) -> None:
         if "" in stop:
             raise RequestError("stop holds an empty string; it needs a character.", param="stop")
         self.stopped: str | None = None
         self._stop = sorted(stop, key=len)  # of two that begin at the same place, the shorter ends first
+        self._include = include
         self._withheld = ""
 
     def push(self, text: str) -> str:
@@ -38,7 +40,8 @@ class StopStrings:
         """Give out the withheld text up to ``end``, or up to a stop string that begins before."""
         start, stop = first_found(self._withheld, self._stop)
         if stop is not None and start <= end:
-            self.stopped, released, self._withheld = stop, self._withheld[:start], ""
+            cut = start + len(stop) if self._include else start
+            self.stopped, released, self._withheld = stop, self._withheld[:cut], ""
         else:
             released, self._withheld = self._withheld[:end], self._withheld[end:]
         return released

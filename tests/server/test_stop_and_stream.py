@@ -64,6 +64,19 @@ def test_stop_token_ids_end_the_answer_and_are_no_part_of_it(http: httpx.Client)
     assert answer["token_ids"] == [*b"one!"]
 
 
+@pytest.mark.parametrize(("stop", "expected"), [(["STOP"], "one STOP"), (["P", "STO"], "one STO"), ([], "one STOP!")])
+def test_what_ends_the_answer_is_part_of_it_if_asked_for(http: httpx.Client, stop: list[str], expected: str) -> None:
+    """As in vLLM: stop strings, and stop tokens that have a text."""
+    fields = {"stop": stop, "stop_token_ids": [ord("!")], "include_stop_str_in_output": True, "logprobs": True}
+    whole = chat(http, "one STOP! two", **fields).json()["choices"][0]
+    assert (whole["message"]["content"], whole["finish_reason"]) == (expected, "stop")
+    assert "".join(token["token"] for token in whole["logprobs"]["content"]) == expected
+    assert streamed_text(chat(http, "one STOP! two", stream=True, **fields)) == expected
+    body = {"prompt": "one STOP! two", **fields, "logprobs": 1}
+    assert http.post("/v1/completions", json=body).json()["choices"][0]["text"] == expected
+    assert content(chat(http, "neither", **fields)) == "neither"  # its end token has none
+
+
 def test_ignore_eos_goes_on(http: httpx.Client) -> None:
     answer = chat(http, "abc", ignore_eos=True, max_tokens=10).json()
     assert answer["choices"][0]["finish_reason"] == "length"
