@@ -28,7 +28,7 @@ USER 10001:10001
 VOLUME /models
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s \
-    CMD ["/opt/llmrt/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/ready')"]
+    CMD ["/opt/llmrt/bin/python", "-m", "llmrt.server.health_check"]
 ENTRYPOINT ["/opt/llmrt/bin/llmrt"]
 CMD ["serve", "smollm2-135m", "--host", "0.0.0.0"]
 
@@ -40,6 +40,6 @@ USER 10001:10001
 VOLUME /models
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s \
-    CMD ["/opt/llmrt/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/ready')"]
+    CMD ["/opt/llmrt/bin/python", "-m", "llmrt.server.health_check"]
 ENTRYPOINT ["/opt/llmrt/bin/llmrt"]
 CMD ["serve", "smollm2-135m", "--host", "0.0.0.0"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from serving import content, error_of, serving
 from typer.testing import CliRunner
 
 from llmrt.cli.main import app
-from llmrt.config import ServerSettings
+from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
 from llmrt.server import runner
 from llmrt.server.tls import tls_context
@@ -193,6 +196,22 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, P
     return paths
 
 
+def asked_by_docker(url: str) -> int:
+    """The status of what the Dockerfile has as health check, with a proxy around that cannot reach the container."""
+    lines = (Path(__file__).parents[2] / "Dockerfile").read_text().splitlines()
+    (command,) = {line.strip().removeprefix("CMD ") for line in lines if "health_check" in line}
+    _, *arguments = json.loads(command)
+    environment = {"LLMRT_PORT": url.rpartition(":")[2], "http_proxy": "http://127.0.0.1:9"}
+    return subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
+
+
+def test_the_health_check_of_the_images(guarded: httpx.Client, model_path: Path) -> None:
+    assert asked_by_docker(str(guarded.base_url).rstrip("/")) == 0
+    assert asked_by_docker("http://127.0.0.1:9") == 1
+    with serving(model_path, ServerSettings(), EngineConfig(device="slow")) as loading:
+        assert asked_by_docker(loading.url) == 1
+
+
 @pytest.mark.parametrize("in_one_file", [False, True])
 def test_https_is_served_with_the_certificate(
     model_path: Path, certificate: tuple[Path, Path, Path], tmp_path: Path, in_one_file: bool
@@ -214,6 +233,7 @@ def test_https_is_served_with_the_certificate(
             assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hi"
         with httpx.Client() as stranger, pytest.raises(httpx.ConnectError, match="certificate verify failed"):
             stranger.get(f"{served.url}/health")
+        assert asked_by_docker(served.url) == 0
         with httpx.Client() as plain, pytest.raises(httpx.TransportError):
             plain.get(f"{served.url.replace('https', 'http')}/health")
 
