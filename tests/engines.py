@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,12 @@ def open_engine(folder: Path, **settings: Any) -> LLMEngine:
     return build_engine(folder, EngineConfig(**{**defaults, **settings}))
 
 
+def prompt(length: int, seed: int = 0) -> list[int]:
+    """Random tokens of any tiny model."""
+    generator = torch.Generator().manual_seed(1000 * seed + length)
+    return torch.randint(3, 128, (length,), generator=generator).tolist()
+
+
 def run(engine: LLMEngine) -> dict[str, list[RequestOutput]]:
     """Step until nothing is left to compute or to save; every output, by request."""
     outputs: dict[str, list[RequestOutput]] = {}
@@ -31,6 +37,15 @@ def run(engine: LLMEngine) -> dict[str, list[RequestOutput]]:
             outputs.setdefault(output.request_id, []).append(output)
         engine.scheduler.check_integrity()
     return outputs
+
+
+def answer(
+    engine: LLMEngine, requests: Mapping[str, tuple[Sequence[int], SamplingParams]]
+) -> dict[str, list[RequestOutput]]:
+    """The outputs of requests that come at once."""
+    for request_id, (token_ids, params) in requests.items():
+        engine.add(request_id, token_ids, params)
+    return run(engine)
 
 
 def tokens(outputs: Sequence[RequestOutput]) -> list[int]:
@@ -64,6 +79,15 @@ def score(engine: LLMEngine, token_ids: Sequence[int], adapter: str | None = Non
             scheduler.update(scheduled, {})
     scheduler.abort("score")
     return torch.cat(rows)
+
+
+def shrink_pool(engine: LLMEngine) -> None:
+    """Hold back free blocks until just one full context is left."""
+    pool = engine.scheduler.kv._pool
+    needed = engine.scheduler.kv.peak_blocks(engine.context_length, 32) + 2
+    for block in list(pool._free)[needed:]:
+        del pool._free[block]
+    pool.check_integrity = lambda holders: None  # type: ignore[method-assign]
 
 
 def _all_rows(batch: ForwardBatch) -> ForwardBatch:

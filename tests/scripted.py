@@ -9,10 +9,12 @@ from functools import partial
 import pytest
 
 from llmrt.engine.request import PENDING, Request, RequestOutput
+from llmrt.engine.runners.decode_rows import DRAFT_STEP_ROWS
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
 
 VOCAB = 100
 CONTEXT = 64
+DRAFT_LENGTHS = "llmrt.engine.speculation.speculation.draft_lengths"
 
 
 def next_token(token_ids: list[int]) -> int:
@@ -191,19 +193,24 @@ class ScriptedFlight:
         return self.sampled
 
 
-class Oracle:
-    """Knows how requests go on, and guesses each token right with a chance of ``right``."""
-
+class Guesses:
     seconds_per_token = 0.0
-
-    def __init__(self, rng: random.Random, right: float = 0.8) -> None:
-        self.rng, self.right = rng, right
 
     def reach(self, request: Request) -> int:
         return request.max_length
 
     def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
         return [self.guess(request, most) for request, most in zip(requests, counts, strict=True)]
+
+    def guess(self, request: Request, most: int) -> list[int]:
+        raise NotImplementedError
+
+
+class Oracle(Guesses):
+    """Knows how requests go on, and guesses each token right with a chance of ``right``."""
+
+    def __init__(self, rng: random.Random, right: float = 0.8) -> None:
+        self.rng, self.right = rng, right
 
     def guess(self, request: Request, most: int) -> list[int]:
         token_ids = list(request.token_ids)
@@ -213,20 +220,12 @@ class Oracle:
         return token_ids[len(request.token_ids) :]
 
 
-class Remembered:
+class Remembered(Guesses):
     """Guesses what came last time, each token right with a chance of 0.8."""
-
-    seconds_per_token = 0.0
 
     def __init__(self, answers: dict[str, list[int]]) -> None:
         self.answers = answers
         self.rng = random.Random(0)
-
-    def reach(self, request: Request) -> int:
-        return request.max_length
-
-    def propose(self, requests: Sequence[Request], counts: Sequence[int]) -> list[list[int]]:
-        return [self.guess(request, most) for request, most in zip(requests, counts, strict=True)]
 
     def guess(self, request: Request, most: int) -> list[int]:
         rest = self.answers[request.request_id][request.num_output_tokens :][: self.rng.randrange(most + 1)]
@@ -235,6 +234,13 @@ class Remembered:
 
 def verify_all_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether that pays or not."""
-    monkeypatch.setattr(
-        "llmrt.engine.speculation.speculation.draft_lengths", lambda chances, seconds: [len(own) for own in chances]
-    )
+    monkeypatch.setattr(DRAFT_LENGTHS, lambda chances, seconds: [len(own) for own in chances])
+
+
+def verify_some_guesses(monkeypatch: pytest.MonkeyPatch, rng: random.Random) -> None:
+    """As many as ``rng`` says, and as a step on a device has rows for."""
+
+    def lengths(chances: Sequence[Sequence[float]], seconds: object) -> list[int]:
+        return [rng.randrange(min(len(own), DRAFT_STEP_ROWS[-1] // len(chances) - 1) + 1) for own in chances]
+
+    monkeypatch.setattr(DRAFT_LENGTHS, lengths)

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.text.grammar import choice_grammar, json_schema_grammar, regex_grammar
 from llmrt.text.load_tokenizer import load_tokenizer
 from llmrt.text.tokenizer import Tokenizer
-from tests.engines import open_engine, run, tokens
+from tests.engines import answer, open_engine, run, tokens
 from tests.tiny import make_model, save_model
 from tests.tiny_vocabulary import SIZE, write_vocabulary
 
@@ -89,12 +88,6 @@ def some_requests(seed: int, tokenizer: Tokenizer) -> dict[str, tuple[list[int],
     return requests
 
 
-def answers(engine: LLMEngine, requests: dict[str, tuple[list[int], SamplingParams]]) -> dict[str, list[RequestOutput]]:
-    for name, (prompt, params) in requests.items():
-        engine.add(name, prompt, params)
-    return run(engine)
-
-
 def check(outputs: list[RequestOutput], kind: str, tokenizer: Tokenizer) -> None:
     text = tokenizer.decode(tokens(outputs))
     match outputs[-1].finish_reason:
@@ -109,17 +102,17 @@ def test_c32_every_answer_that_stops_is_valid_and_the_same_as_alone(
     folder: Path, tokenizer: Tokenizer, seed: int
 ) -> None:
     requests = some_requests(seed, tokenizer)
-    together = answers(open_engine(folder), requests)
+    together = answer(open_engine(folder), requests)
     for name, outputs in together.items():
         if not name.startswith("free"):
             check(outputs, name.partition("-")[0], tokenizer)
-        alone = answers(open_engine(folder), {name: requests[name]})[name]
+        alone = answer(open_engine(folder), {name: requests[name]})[name]
         assert tokens(alone) == tokens(outputs)
 
 
 def test_preempted_requests_go_on_where_they_were(folder: Path, tokenizer: Tokenizer) -> None:
     requests = some_requests(3, tokenizer)
-    roomy = answers(open_engine(folder), requests)
+    roomy = answer(open_engine(folder), requests)
     tight = open_engine(folder)
     rng = random.Random(3)
     for name, (prompt, params) in requests.items():
@@ -138,13 +131,13 @@ def test_preempted_requests_go_on_where_they_were(folder: Path, tokenizer: Token
 
 def test_c12_what_is_cut_says_length(folder: Path, tokenizer: Tokenizer) -> None:
     params = SamplingParams(max_tokens=5, stop_token_ids=tokenizer.eos_token_ids, grammar=GRAMMARS["schema"])
-    outputs = answers(open_engine(folder), {"r": ([40, 41], params)})["r"]
+    outputs = answer(open_engine(folder), {"r": ([40, 41], params)})["r"]
     assert outputs[-1].finish_reason == "length" and len(tokens(outputs)) == 5
 
 
 def test_a_grammar_that_is_none_ends_its_request_alone(folder: Path, tokenizer: Tokenizer) -> None:
     good = SamplingParams(stop_token_ids=tokenizer.eos_token_ids, grammar=GRAMMARS["choice"])
-    outputs = answers(
+    outputs = answer(
         open_engine(folder), {"bad": ([40], SamplingParams(grammar="start: unknown")), "good": ([40], good)}
     )
     (bad,) = outputs["bad"]

@@ -17,14 +17,12 @@ from llmrt.engine.loading.load_model import open_model
 from llmrt.engine.planning.memory import kv_bytes_per_token, step_bytes
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.request import SamplingParams
-from llmrt.engine.runners.decode_rows import DRAFT_STEP_ROWS
 from llmrt.engine.speculation.draft_model import DraftModel
 from llmrt.errors import ConfigError, MemoryFitError
 from tests.adapters import make_adapter
-from tests.engine.test_properties import prompt, shrink_pool
-from tests.engine.test_verified_tokens import SHAPE, answer, generated
-from tests.engines import greedy, open_engine, run, tokens
-from tests.scripted import verify_all_guesses
+from tests.engine.test_verified_tokens import SHAPE, generated
+from tests.engines import answer, greedy, open_engine, prompt, run, shrink_pool, tokens
+from tests.scripted import verify_all_guesses, verify_some_guesses
 from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
 from tests.tiny_vocabulary import write_vocabulary
@@ -106,10 +104,7 @@ def test_on_a_device_answers_do_not_depend_on_the_draft(
     """Neither those of adapters nor those that end within a draft; requests are preempted, and so are their guesses."""
     rng = random.Random(seed)
 
-    def lengths(chances: Sequence[Sequence[float]], seconds: object) -> list[int]:
-        return [rng.randrange(min(len(own), DRAFT_STEP_ROWS[-1] // len(chances) - 1) + 1) for own in chances]
-
-    monkeypatch.setattr("llmrt.engine.speculation.speculation.draft_lengths", lengths)
+    verify_some_guesses(monkeypatch, rng)
     adapter = make_adapter(make_model("llama", **SHAPE), tmp_path, seed=seed)
     settings = {"adapters": (("a", str(adapter)),), "context_length": 64, "max_num_seqs": 4}
     shared = prompt(40)

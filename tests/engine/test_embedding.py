@@ -15,28 +15,11 @@ from transformers import AutoModelForCausalLM
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import Pooling, RequestOutput, SamplingParams
 from llmrt.errors import ContextLengthError, RequestError
-from tests.engines import greedy, open_engine, run, tokens
+from tests.engines import greedy, open_engine, prompt, run, tokens
 from tests.scripted_device import ScriptedDevice
-from tests.tiny import make_model, save_model
 
-FAMILIES = {
-    "llama": ("llama", {}),
-    "mistral": ("mistral", {"sliding_window": 16}),
-    "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
-}
 POOLINGS: tuple[Pooling, ...] = ("mean", "last")
 Vector = np.ndarray
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    family, fields = FAMILIES[request.param]
-    return save_model(make_model(family, **fields), tmp_path_factory.mktemp(request.param))
-
-
-def text(length: int, seed: int = 0) -> list[int]:
-    rng = random.Random(1000 * seed + length)
-    return [rng.randrange(3, 128) for _ in range(length)]
 
 
 def embed(engine: LLMEngine, texts: Sequence[Sequence[int]], pooling: Pooling) -> list[Vector]:
@@ -65,7 +48,7 @@ def test_vectors_are_pooled_hidden_states(
 ) -> None:
     if kernels:
         monkeypatch.setenv("LLMRT_KERNELS", kernels)
-    texts = [text(length) for length in (1, 5, 32, 77)]
+    texts = [prompt(length) for length in (1, 5, 32, 77)]
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).model.eval()
     for token_ids, vector in zip(texts, embed(open_engine(folder), texts, pooling), strict=True):
         with torch.inference_mode():
@@ -80,7 +63,7 @@ def test_vectors_are_pooled_hidden_states(
 def test_a_vector_does_not_depend_on_how_it_was_computed(
     folder: Path, pooling: Pooling, quant: str, tolerance: float
 ) -> None:
-    texts = [text(length, seed=1) for length in (1, 2, 17, 40, 70, 3, 33, 100)]
+    texts = [prompt(length, seed=1) for length in (1, 2, 17, 40, 70, 3, 33, 100)]
     settings = {"quant": quant}
     whole = open_engine(folder, max_num_batched_tokens=512, **settings)
     alone = [embed(whole, [token_ids], pooling)[0] for token_ids in texts]
@@ -93,7 +76,7 @@ def test_a_vector_does_not_depend_on_how_it_was_computed(
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_cached_prefix_changes_nothing(folder: Path, pooling: Pooling) -> None:
     cold, warm = open_engine(folder), open_engine(folder, prefix_caching=True)
-    token_ids = text(70)
+    token_ids = prompt(70)
     answer = greedy(warm, token_ids[:50], 10)
     for tail in (token_ids, [*token_ids[:50], *answer], token_ids, token_ids[:48]):
         assert_same(embed(warm, [tail], pooling)[0], embed(cold, [tail], pooling)[0])
@@ -106,12 +89,12 @@ def test_a_cached_prefix_changes_nothing(folder: Path, pooling: Pooling) -> None
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_texts_and_answers_share_steps(folder: Path, pooling: Pooling) -> None:
     engine = open_engine(folder, max_num_seqs=4)
-    prompts = [text(length, seed=2) for length in (9, 30, 50)]
-    answers = [greedy(engine, prompt, 12) for prompt in prompts]
-    vectors = [embed(engine, [prompt], pooling)[0] for prompt in prompts]
-    for i, prompt in enumerate(prompts):
-        engine.add(f"answer{i}", prompt, SamplingParams(temperature=0, max_tokens=12))
-        engine.embed(f"vector{i}", prompt, pooling)
+    prompts = [prompt(length, seed=2) for length in (9, 30, 50)]
+    answers = [greedy(engine, token_ids, 12) for token_ids in prompts]
+    vectors = [embed(engine, [token_ids], pooling)[0] for token_ids in prompts]
+    for i, token_ids in enumerate(prompts):
+        engine.add(f"answer{i}", token_ids, SamplingParams(temperature=0, max_tokens=12))
+        engine.embed(f"vector{i}", token_ids, pooling)
     outputs = run(engine)
     for i in range(len(prompts)):
         assert tokens(outputs[f"answer{i}"]) == answers[i]
@@ -121,8 +104,8 @@ def test_texts_and_answers_share_steps(folder: Path, pooling: Pooling) -> None:
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_text_that_is_preempted_begins_again(folder: Path, pooling: Pooling) -> None:
     engine = open_engine(folder, max_num_batched_tokens=16)
-    expected = embed(engine, [text(60)], pooling)[0]
-    engine.embed("r", text(60), pooling)
+    expected = embed(engine, [prompt(60)], pooling)[0]
+    engine.embed("r", prompt(60), pooling)
     while sum(request.num_computed_tokens for request in engine.scheduler._running) == 0:
         engine.step()
     (request,) = engine.scheduler._running
@@ -137,7 +120,7 @@ def test_on_a_device_that_is_not_waited_for(folder: Path, pooling: Pooling, seed
     rng = random.Random(seed)
     waiting = open_engine(folder, context_length=96)
     device = on_device(waiting, ScriptedDevice(rng), block_size=16, extra_blocks=rng.randrange(9))
-    texts = [text(rng.randrange(1, 96), seed=i) for i in range(6)]
+    texts = [prompt(rng.randrange(1, 96), seed=i) for i in range(6)]
     outputs: dict[str, list[RequestOutput]] = {}
     for i, token_ids in enumerate(texts):
         device.embed(str(i), token_ids, pooling)
@@ -154,9 +137,9 @@ def test_on_a_device_that_is_not_waited_for(folder: Path, pooling: Pooling, seed
 
 def test_a_text_may_fill_the_context(folder: Path) -> None:
     engine = open_engine(folder, context_length=48)
-    assert len(embed(engine, [text(48)], "last")[0]) == engine.embedding_size == 48
+    assert len(embed(engine, [prompt(48)], "last")[0]) == engine.embedding_size == 48
     with pytest.raises(ContextLengthError, match="48 tokens"):
-        engine.embed("long", text(49), "last")
+        engine.embed("long", prompt(49), "last")
     with pytest.raises(RequestError):
         engine.embed("empty", [], "last")
     with pytest.raises(RequestError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from llmrt.engine.loading.adapter_weights import AdapterWeights
 from llmrt.engine.request import Request, RequestOutput, SamplingParams, empty_table
 from llmrt.engine.runners.block_tables import BlockTables
 from llmrt.engine.runners.cpu_runner import CpuRunner
-from llmrt.engine.runners.decode_rows import DRAFT_STEP_ROWS
 from llmrt.engine.runners.gpu_runner import GpuRunner
 from llmrt.engine.runners.graphs import rows_for
 from llmrt.engine.runners.kv_pages import pages_of
@@ -30,7 +28,7 @@ from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.speculation.speculation import Speculation
 from llmrt.model.kv_cache import KVCache
 from tests.engines import open_engine, run, tokens
-from tests.scripted import Remembered
+from tests.scripted import Remembered, verify_some_guesses
 from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
 
@@ -141,10 +139,7 @@ def test_guesses_change_no_token(waiting: LLMEngine, seed: int, monkeypatch: pyt
     """Whether they are right or wrong, and tokens the likeliest, drawn, or chosen by the host for their report."""
     rng = random.Random(seed)
 
-    def lengths(chances: Sequence[Sequence[float]], seconds: object) -> list[int]:
-        return [rng.randrange(min(len(own), DRAFT_STEP_ROWS[-1] // len(chances) - 1) + 1) for own in chances]
-
-    monkeypatch.setattr("llmrt.engine.speculation.speculation.draft_lengths", lengths)
+    verify_some_guesses(monkeypatch, rng)
     requests = [
         (prompt, replace(params, logprobs=2 if rng.random() < 0.1 else None))
         for prompt, params in random_requests(rng, 14)

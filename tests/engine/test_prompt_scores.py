@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams, TokenLogprob
 from llmrt.errors import ContextLengthError
-from tests.engines import open_engine, run, tokens
+from tests.engines import open_engine, prompt, run, tokens
 from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
 
@@ -25,11 +25,6 @@ ALONE = SamplingParams(max_tokens=0, prompt_logprobs=2)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(make_model("llama"), tmp_path_factory.mktemp("llama"))
-
-
-def prompt(length: int) -> list[int]:
-    rng = random.Random(length)
-    return [rng.randrange(3, 128) for _ in range(length)]
 
 
 def scores(engine: LLMEngine, *lengths: int) -> list[tuple[TokenLogprob, ...]]:

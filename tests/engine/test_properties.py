@@ -9,25 +9,7 @@ import torch
 
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
-from tests.engines import greedy, open_engine, run, score, tokens
-from tests.tiny import make_model, save_model
-
-FAMILIES = {
-    "llama": ("llama", {}),
-    "mistral": ("mistral", {"sliding_window": 16}),
-    "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
-}
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    family, fields = FAMILIES[request.param]
-    return save_model(make_model(family, **fields), tmp_path_factory.mktemp(request.param))
-
-
-def prompt(length: int, seed: int = 0) -> list[int]:
-    generator = torch.Generator().manual_seed(1000 * seed + length)
-    return torch.randint(3, 128, (length,), generator=generator).tolist()
+from tests.engines import greedy, open_engine, prompt, run, score, shrink_pool, tokens
 
 
 def test_cached_decode_equals_scoring_the_whole(folder: Path) -> None:
@@ -67,15 +49,6 @@ def test_preempted_and_resumed_equals_never_preempted(folder: Path) -> None:
     answers = [answer_all(engine, prompts) for engine in (roomy, tight)]
     assert tight.scheduler.num_preemptions > 0 == roomy.scheduler.num_preemptions
     assert answers[0] == answers[1]
-
-
-def shrink_pool(engine: LLMEngine) -> None:
-    """Hold back free blocks until just one full context is left."""
-    pool = engine.scheduler.kv._pool
-    needed = engine.scheduler.kv.peak_blocks(engine.context_length, 32) + 2
-    for block in list(pool._free)[needed:]:
-        del pool._free[block]
-    pool.check_integrity = lambda holders: None  # type: ignore[method-assign]
 
 
 def answer_all(engine: LLMEngine, prompts: list[list[int]]) -> list[list[int]]:

@@ -19,7 +19,7 @@ from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.errors import ConfigError
 from llmrt.ops import rules
 from llmrt_kernels.cpu.library import load
-from tests.engines import greedy, open_engine, run, score, tokens
+from tests.engines import greedy, open_engine, prompt, run, score, tokens
 from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model, save_model
 
@@ -52,11 +52,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     family, fields = FAMILIES[request.param]
     return save_model(make_model(family, **SHAPE, **fields), tmp_path_factory.mktemp(request.param))
-
-
-def prompt(length: int, seed: int = 0) -> list[int]:
-    generator = torch.Generator().manual_seed(1000 * seed + length)
-    return torch.randint(3, 128, (length,), generator=generator).tolist()
 
 
 def on_reference(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> LLMEngine:

@@ -12,8 +12,7 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.errors import ConfigError
 from llmrt.text.grammar import choice_grammar, json_schema_grammar, regex_grammar
-from tests.engine.test_properties import prompt, shrink_pool
-from tests.engines import greedy, open_engine, run, tokens
+from tests.engines import answer, greedy, open_engine, prompt, shrink_pool, tokens
 from tests.scripted import Remembered, verify_all_guesses
 from tests.tiny import make_model, save_model
 from tests.tiny_vocabulary import SIZE, write_vocabulary
@@ -59,12 +58,6 @@ def guessing(folder: Path, answers: dict[str, list[int]], **settings: Any) -> LL
 
 
 Submitted = dict[str, tuple[list[int], SamplingParams]]
-
-
-def answer(engine: LLMEngine, requests: Submitted) -> dict[str, list[RequestOutput]]:
-    for request_id, (token_ids, params) in requests.items():
-        engine.add(request_id, token_ids, params)
-    return run(engine)
 
 
 def generated(outputs: dict[str, list[RequestOutput]]) -> dict[str, list[int]]:

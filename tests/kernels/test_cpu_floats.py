@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from llmrt_kernels.cpu.linear import embedding, gated_linear, linear, rms_norm, rotary_linear, round_rows
 from llmrt_kernels.cpu.moe import expert_gated_linear, moe_experts, route
@@ -12,6 +11,7 @@ from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import BLOCK, Weight, in_blocks
 from llmrt_kernels.reference.linear_packed import gated_linear_packed, linear_packed, rotary_linear_packed
 from llmrt_kernels.reference.moe import moe_experts_packed
+from tests.kernels.operands import draw, relative
 from tests.kernels.packing import float_matrix, float_weight, meant
 
 pytestmark = pytest.mark.usefixtures("isa")
@@ -19,14 +19,6 @@ pytestmark = pytest.mark.usefixtures("isa")
 FP32, BF16, FP16 = torch.float32, torch.bfloat16, torch.float16
 KINDS = [(FP32, FP32), (FP32, BF16), (FP32, FP16), (BF16, BF16)]  # of activations and weights
 ROWS_AND_COLUMNS = [((16,), 16), ((1,), 32), ((48, 50), 80), ((32, 16, 33), 208), ((100,), 576)]
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape) + seed))
-
-
-def relative(actual: Tensor, expected: Tensor) -> float:
-    return float((actual.double() - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("dtype", [FP32, BF16, FP16])

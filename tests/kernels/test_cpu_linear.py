@@ -29,6 +29,7 @@ from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.layout import FORMS
 from llmrt_kernels.packed import Codes, Rows, Weight
 from llmrt_kernels.reference.rope_kv_write import rotate
+from tests.kernels.operands import relative
 from tests.kernels.packing import float_weight, meant, nested_matrix, random_matrix, random_weight
 
 pytestmark = pytest.mark.usefixtures("isa")
@@ -39,10 +40,6 @@ ROWS_AND_COLUMNS = [((16,), 64), ((1,), 32), ((48, 50), 96), ((32, 16, 33), 208)
 def inputs(tokens: int, columns: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(tokens)
     return torch.randn(tokens, columns, generator=generator) * torch.rand(tokens, 1, generator=generator) * 10
-
-
-def relative(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((actual.double() - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize(("tokens", "columns"), [(1, 16), (3, 64), (9, 208), (2, 576)])

@@ -11,6 +11,7 @@ from llmrt_kernels.cpu.linear import quantize_rows
 from llmrt_kernels.cpu.moe import expert_gated_linear, expert_linear, moe_experts, route
 from llmrt_kernels.packed import Codes, Weight
 from llmrt_kernels.reference.moe import moe_experts_packed
+from tests.kernels.operands import draw
 from tests.kernels.packing import meant, random_weight
 
 pytestmark = pytest.mark.usefixtures("isa")
@@ -23,10 +24,6 @@ def experts_of(num_experts: int, bits: int, *, affine: bool = False) -> tuple[We
     gate_up, dense_gate_up = random_weight((num_experts * 2 * INNER,), HIDDEN, (bits,), GROUP, affine=affine, seed=1)
     down, dense_down = random_weight((num_experts * HIDDEN,), INNER, (bits,), GROUP, affine=affine, seed=2)
     return gate_up, dense_gate_up.chunk(num_experts), down, dense_down.chunk(num_experts)
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape) + seed))
 
 
 def chosen(x: Tensor, router: Tensor, num_active: int, *, renormalize: bool) -> tuple[Tensor, Tensor]:

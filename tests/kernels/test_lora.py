@@ -14,6 +14,7 @@ from llmrt_kernels.low_rank import LowRank, LowRankTable
 from llmrt_kernels.packed import Codes, Rows
 from llmrt_kernels.reference import lora as reference
 from llmrt_kernels.reference.linear_packed import activated_linear_packed, gated_linear_packed, rotary_linear_packed
+from tests.kernels.operands import draw
 from tests.kernels.packing import float_matrix, float_weight, meant
 
 pytestmark = pytest.mark.usefixtures("isa")
@@ -24,10 +25,6 @@ COLUMNS, ROWS = 160, 112
 PIECES = [[(16, 0, 64), (16, 64, 16), (16, 80, 32)], [(48, 64, 48)], [], [(32, 0, 112)]]
 
 Dense = list[list[tuple[Tensor, Tensor, int]]]
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape) + seed))
 
 
 def table_of(dtype: torch.dtype) -> tuple[LowRankTable, Dense]:

@@ -35,6 +35,7 @@ from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.layout import FORMS
 from llmrt_kernels.packed import Codes, Matrix, Rows, Weight
 from tests.kernels.attention_problem import SCALE, Problem
+from tests.kernels.operands import draw
 from tests.kernels.packing import float_weight, meant, random_weight
 
 pytestmark = pytest.mark.usefixtures("isa")
@@ -42,10 +43,6 @@ pytestmark = pytest.mark.usefixtures("isa")
 MOST = 19  # rows, of which more than 16 are many
 COLUMNS = 112  # no whole groups
 Op = Callable[[Codes | Rows, Tensor], tuple[Tensor, ...]]
-
-
-def draw(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
 @dataclass(frozen=True)

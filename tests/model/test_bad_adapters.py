@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from llmrt.errors import CheckpointError
 from tests.adapters import make_adapter
 from tests.engines import greedy, open_engine
+from tests.model.edits import Edit, edit_json, edit_weights, truncate
 from tests.tiny import make_model, save_model
 
 Q = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight"
-Edit = Callable[[Path], object]
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +29,11 @@ def adapter(tmp_path: Path) -> Path:
 
 
 def tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Edit:
-    def edit(folder: Path) -> None:
-        file = folder / "adapter_model.safetensors"
-        held = load_file(file)
-        change(held)
-        save_file(held, file)
-
-    return edit
+    return edit_weights(change, "adapter_model.safetensors")
 
 
 def config(**changes: Any) -> Edit:
-    def edit(folder: Path) -> None:
-        path = folder / "adapter_config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-    return edit
+    return edit_json("adapter_config.json", lambda values: values.update(changes))
 
 
 def renamed(new: str) -> Edit:
@@ -56,11 +44,6 @@ def set_to(value: float) -> Edit:
     return tensors(lambda held: held[Q].view(-1)[3:4].fill_(value))
 
 
-def truncated(folder: Path) -> None:
-    file = folder / "adapter_model.safetensors"
-    file.write_bytes(file.read_bytes()[:-40])
-
-
 def pickled(folder: Path) -> None:
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
 
@@ -69,7 +52,7 @@ BOTH = {"target_modules": ["q_proj", "down_proj"]}
 FAULTS: dict[str, tuple[Edit, str]] = {
     "no folder": (lambda folder: [file.unlink() for file in folder.iterdir()], "has no adapter_model.safetensors"),
     "a pickle": (pickled, "is a pickle"),
-    "truncated": (truncated, r"adapter_model.safetensors is truncated"),
+    "truncated": (truncate("adapter_model.safetensors", 0.9), r"adapter_model.safetensors is truncated"),
     "no config": (lambda folder: (folder / "adapter_config.json").unlink(), "adapter_config.json is missing"),
     "no json": (lambda folder: (folder / "adapter_config.json").write_text("{"), "is not valid JSON"),
     "another kind": (config(peft_type="IA3"), "peft_type is 'IA3'"),

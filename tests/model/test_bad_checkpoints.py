@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from llmrt.errors import CheckpointError
 from tests.engines import open_engine
+from tests.model.edits import Edit, edit_json, edit_weights, truncate
 from tests.tiny import make_model, save_model
 
 Q = "model.layers.1.self_attn.q_proj.weight"
-Edit = Callable[[Path], None]
 
 
 @pytest.fixture
@@ -29,34 +27,12 @@ def sharded(tmp_path: Path) -> Path:
     return save_model(make_model("llama"), tmp_path, max_shard_size="40KB")
 
 
-def edit_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Edit:
-    def edit(folder: Path) -> None:
-        tensors = load_file(folder / "model.safetensors")
-        change(tensors)
-        save_file(tensors, folder / "model.safetensors")
-
-    return edit
-
-
-def edit_json(name: str, **changes: Any) -> Edit:
-    def edit(folder: Path) -> None:
-        values = json.loads((folder / name).read_text())
-        values.update(changes)
-        (folder / name).write_text(json.dumps(values))
-
-    return edit
+def config(**changes: Any) -> Edit:
+    return edit_json("config.json", lambda values: values.update(changes))
 
 
 def spoil(tensors: dict[str, torch.Tensor], value: float) -> None:
     tensors[Q][3, 5] = value
-
-
-def truncate(name: str, keep: float) -> Edit:
-    def edit(folder: Path) -> None:
-        data = (folder / name).read_bytes()
-        (folder / name).write_bytes(data[: int(len(data) * keep)])
-
-    return edit
 
 
 def only_pickle(folder: Path) -> None:
@@ -90,27 +66,27 @@ CASES: dict[str, tuple[Edit, str]] = {
     "config a list": (lambda f: (f / "config.json").write_text("[]") and None, "config.json holds a list"),
     "config missing": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "unknown architecture": (
-        edit_json("config.json", model_type="rwkv", architectures=["RwkvForCausalLM"]),
+        config(model_type="rwkv", architectures=["RwkvForCausalLM"]),
         r"model_type 'rwkv' \(RwkvForCausalLM\) is not supported; known are llama, mistral, mixtral, .*internlm2",
     ),
-    "field missing": (edit_json("config.json", hidden_size=None), "config.json: the field hidden_size is missing"),
+    "field missing": (config(hidden_size=None), "config.json: the field hidden_size is missing"),
     "field of another type": (
-        edit_json("config.json", hidden_size="48"),
+        config(hidden_size="48"),
         "hidden_size is '48', not of type int",
     ),
-    "field below one": (edit_json("config.json", num_hidden_layers=0), "num_hidden_layers is 0; it must be above 0"),
-    "heads that do not divide": (edit_json("config.json", num_key_value_heads=3), "not a multiple"),
-    "unknown activation": (edit_json("config.json", hidden_act="mish"), "hidden_act is 'mish'; known are silu"),
+    "field below one": (config(num_hidden_layers=0), "num_hidden_layers is 0; it must be above 0"),
+    "heads that do not divide": (config(num_key_value_heads=3), "not a multiple"),
+    "unknown activation": (config(hidden_act="mish"), "hidden_act is 'mish'; known are silu"),
     "unknown rope": (
-        edit_json("config.json", rope_parameters={"rope_type": "spiral", "rope_theta": 1e4}),
+        config(rope_parameters={"rope_type": "spiral", "rope_theta": 1e4}),
         "rope_type is 'spiral'; known are default, linear, llama3, yarn, dynamic, longrope",
     ),
     "rope field missing": (
-        edit_json("config.json", rope_parameters={"rope_type": "llama3", "factor": 8.0}),
+        config(rope_parameters={"rope_type": "llama3", "factor": 8.0}),
         "low_freq_factor is missing",
     ),
     "quantized elsewhere": (
-        edit_json("config.json", quantization_config={"bits": 4}),
+        config(quantization_config={"bits": 4}),
         "quantization_config: quant_method is ''",
     ),
     "pickle only": (only_pickle, "can run any code"),
@@ -163,7 +139,7 @@ def test_shards_without_an_index(sharded: Path) -> None:
 
 def test_a_tied_head_that_differs_from_the_table(tmp_path: Path) -> None:
     folder = save_model(make_model("llama"), tmp_path)
-    edit_json("config.json", tie_word_embeddings=True)(folder)
+    config(tie_word_embeddings=True)(folder)
     with pytest.raises(CheckpointError, match=r"lm_head\.weight differs from model\.embed_tokens\.weight"):
         open_engine(folder)
 

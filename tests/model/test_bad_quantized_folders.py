@@ -3,66 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from llmrt.errors import CheckpointError
 from tests.engines import open_engine
-from tests.model.test_bad_checkpoints import truncate
+from tests.model.edits import Edit, edit_json, edit_weights, truncate
 from tests.model.test_quantized_folders import FORMATS, GPTQ
 from tests.quantizers import quantized_folder
 
 Q = "model.layers.1.self_attn.q_proj"
-Edit = Callable[[Path], None]
-
-
-def tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Edit:
-    def edit(folder: Path) -> None:
-        held = load_file(folder / "model.safetensors")
-        change(held)
-        save_file(held, folder / "model.safetensors")
-
-    return edit
 
 
 def without(name: str) -> Edit:
-    return tensors(lambda held: held.pop(f"{Q}.{name}"))
+    return edit_weights(lambda held: held.pop(f"{Q}.{name}"))
 
 
 def cut(name: str) -> Edit:
-    return tensors(lambda held: held.update({f"{Q}.{name}": held[f"{Q}.{name}"][1:].clone()}))
+    return edit_weights(lambda held: held.update({f"{Q}.{name}": held[f"{Q}.{name}"][1:].clone()}))
 
 
 def put(name: str, value: float) -> Edit:
     """Into the first place."""
-    return tensors(lambda held: held[f"{Q}.{name}"].view(-1)[:1].fill_(value))
+    return edit_weights(lambda held: held[f"{Q}.{name}"].view(-1)[:1].fill_(value))
 
 
 def new(name: str, value: torch.Tensor) -> Edit:
-    return tensors(lambda held: held.update({f"{Q}.{name}": value}))
+    return edit_weights(lambda held: held.update({f"{Q}.{name}": value}))
 
 
 def says(**changes: Any) -> Edit:
-    def edit(folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text())
-        config["quantization_config"].update(changes)
-        (folder / "config.json").write_text(json.dumps(config))
-
-    return edit
+    return edit_json("config.json", lambda values: values["quantization_config"].update(changes))
 
 
 def weights_say(**changes: Any) -> Edit:
-    def edit(folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text())
-        config["quantization_config"]["config_groups"]["group_0"]["weights"].update(changes)
-        (folder / "config.json").write_text(json.dumps(config))
+    def change(values: Any) -> None:
+        values["quantization_config"]["config_groups"]["group_0"]["weights"].update(changes)
 
-    return edit
+    return edit_json("config.json", change)
 
 
 def state(**changes: Any) -> Edit:
@@ -71,7 +52,7 @@ def state(**changes: Any) -> Edit:
         said = json.loads(bytes(held[name].tolist()))
         held[name] = torch.tensor(list(json.dumps({**said, **changes}).encode()), dtype=torch.uint8)
 
-    return tensors(change)
+    return edit_weights(change)
 
 
 CASES: dict[str, tuple[str, Edit, str]] = {

@@ -7,9 +7,10 @@ import torch
 
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.activated_linear import activated_linear, gated_linear
+from tests.kernels.operands import relative
 from tests.kernels.packing import meant, random_weight
 from tests.triton.interpreted.test_triton_activation import formula
-from tests.triton.interpreted.test_triton_linear import random_codes, relative, weight_on
+from tests.triton.interpreted.test_triton_linear import random_codes, weight_on
 
 
 @pytest.mark.parametrize(

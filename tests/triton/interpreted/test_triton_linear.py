@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.linear import linear, linear_mma_kernel
+from tests.kernels.operands import draw, relative
 from tests.kernels.packing import meant, random_weight
 
 
@@ -53,10 +53,6 @@ CASES = (
 ROUNDING = {None: 2e-6, torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
 
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape) + seed))
-
-
 def random_codes(tokens: int, columns: int, group: int, device: str) -> Codes:
     """Codes of any kind, what pads them included: weights there are zero."""
     groups = -(-columns // group)
@@ -77,10 +73,6 @@ def matrix_on(matrix: Matrix, device: str) -> Matrix:
     data, scales, offsets = (t if t is None else t.to(device) for t in (matrix.data, matrix.scales, matrix.offsets))
     assert data is not None
     return Matrix(data, scales, matrix.bits, matrix.rows, offsets)
-
-
-def relative(actual: Tensor, expected: Tensor) -> float:
-    return float((actual.double() - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

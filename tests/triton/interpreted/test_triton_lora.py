@@ -9,8 +9,9 @@ from torch import Tensor
 from llmrt_kernels.low_rank import LowRank, LowRankTable
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.lora import FEW_TOKENS, lora
+from tests.kernels.operands import draw, relative
 from tests.kernels.packing import float_matrix, meant
-from tests.triton.interpreted.test_triton_linear import ROUNDING, draw, matrix_on, random_codes, relative
+from tests.triton.interpreted.test_triton_linear import ROUNDING, matrix_on, random_codes
 
 FP32, BF16, FP16 = torch.float32, torch.bfloat16, torch.float16
 ROWS = 152

@@ -13,8 +13,9 @@ from llmrt_kernels.triton.codes import quantize_rows
 from llmrt_kernels.triton.expert_tiles import tiles_of
 from llmrt_kernels.triton.routing import mix, route, route_codes
 from llmrt_kernels.triton.tiles import TILES
+from tests.kernels.operands import draw, relative
 from tests.kernels.packing import meant, random_weight
-from tests.triton.interpreted.test_triton_linear import ROUNDING, draw, random_codes, relative, weight_on
+from tests.triton.interpreted.test_triton_linear import ROUNDING, random_codes, weight_on
 
 HIDDEN, INNER = 96, 80  # neither is whole groups of 64
 
