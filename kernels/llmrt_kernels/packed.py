@@ -30,6 +30,11 @@ class Matrix:
     form: str | None = None
 
     @property
+    def tensors(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """As kernels take them."""
+        return self.data, self.scales, self.offsets
+
+    @property
     def columns(self) -> int:
         """K, with padding, of a matrix in codes."""
         lines = self.data.shape[1]
@@ -76,6 +81,11 @@ class Codes:
     sums: Tensor
     group: int
     q6_k: Tensor | None = None
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """As kernels take them, without ``q6_k``."""
+        return self.codes, self.scales, self.sums
 
     @property
     def num_tokens(self) -> int:

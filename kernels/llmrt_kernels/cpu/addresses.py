@@ -32,13 +32,13 @@ def activations_args(x: Codes | Rows) -> ActivationsArgs:
     """The addresses of ``x``."""
     if isinstance(x, Rows):
         return ActivationsArgs(address(x.values), None, None, None, x.columns, BLOCK, DTYPES[x.values.dtype])
-    pointers = map(address, (x.codes, x.scales, x.sums, x.q6_k))
+    pointers = map(address, (*x.tensors, x.q6_k))
     return ActivationsArgs(*pointers, x.columns, x.group, DTYPES[torch.int8])
 
 
 def matrix_args(matrix: Matrix) -> MatrixArgs:
     """The addresses of ``matrix``."""
-    return MatrixArgs(*map(address, (matrix.data, matrix.scales, matrix.offsets)), matrix.rows, _dtype_of(matrix))
+    return MatrixArgs(*map(address, matrix.tensors), matrix.rows, _dtype_of(matrix))
 
 
 def _dtype_of(matrix: Matrix) -> int:
@@ -92,7 +92,7 @@ def tensors_of(*operands: Codes | Rows | Weight | LayerKVCache | Tensor | None) 
         if isinstance(operand, Tensor):
             yield operand
         elif isinstance(operand, Codes):
-            yield from (operand.codes, operand.scales, operand.sums)
+            yield from operand.tensors
             if operand.q6_k is not None:
                 yield operand.q6_k
         elif isinstance(operand, Rows):
@@ -100,5 +100,5 @@ def tensors_of(*operands: Codes | Rows | Weight | LayerKVCache | Tensor | None) 
         elif isinstance(operand, LayerKVCache):
             yield from operand.tensors
         elif operand is not None:
-            held = [t for piece in operand.pieces for t in (piece.data, piece.scales, piece.offsets)]
+            held = [t for piece in operand.pieces for t in piece.tensors]
             yield from (t for t in (*held, operand.bias) if t is not None)

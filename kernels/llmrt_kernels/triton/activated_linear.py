@@ -18,7 +18,7 @@ from torch import Tensor
 from llmrt_kernels.packed import Codes, Weight
 from llmrt_kernels.reference.linear_packed import activated_linear_packed, gated_linear_packed
 from llmrt_kernels.triton.activation import activated
-from llmrt_kernels.triton.codes import empty_codes, quantize_rows, store_codes
+from llmrt_kernels.triton.codes import X_CODES, Y_CODES, empty_codes, quantize_rows, store_codes
 from llmrt_kernels.triton.linear import linear
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
@@ -59,16 +59,10 @@ def _few(x: Codes, weight: Weight, y: Codes, programs: int, **constants: int | s
     target = target_of(x.codes.device)
     warps, span = dot4_turn(x.scales.shape[1], 2 * x.group, target)
     activated_dot4_kernel[(programs,)](
-        x.codes,
-        x.scales,
-        x.sums,
-        weight.pieces[0].data,
-        weight.pieces[0].scales,
-        weight.pieces[0].offsets,
+        *x.tensors,
+        *weight.pieces[0].tensors,
         weight.bias,
-        y.codes,
-        y.scales,
-        y.sums,
+        *y.tensors,
         x.num_tokens,
         TOKENS=tokens_at_once(x.num_tokens),
         SPAN=span,
@@ -83,16 +77,10 @@ def _many(x: Codes, weight: Weight, y: Codes, programs: int, **constants: int | 
     target = target_of(x.codes.device)
     tile = gated_tile_for(x.num_tokens, target, offsets=weight.pieces[0].offsets is not None)
     activated_mma_kernel[(triton.cdiv(x.num_tokens, tile.tokens), programs)](
-        x.codes,
-        x.scales,
-        x.sums,
-        weight.pieces[0].data,
-        weight.pieces[0].scales,
-        weight.pieces[0].offsets,
+        *x.tensors,
+        *weight.pieces[0].tensors,
         weight.bias,
-        y.codes,
-        y.scales,
-        y.sums,
+        *y.tensors,
         x.num_tokens,
         BM=tile.tokens,
         SWAP=tile.swap,
@@ -241,10 +229,8 @@ def gated(result, bias_ptr, n, inside, NAME: tl.constexpr):
     return tl.where(inside[None, :], activated(gate, NAME) * up, 0.0)
 
 
-_CODES = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
-_WEIGHT = {"w_ptr": "*u8", "w_scales_ptr": "*fp16"}
-_OUT = {"y_ptr": "*i8", "y_scales_ptr": "*fp32", "y_sums_ptr": "*i32", "tokens": "i32"}
-_POINTERS = _CODES | _WEIGHT | _OUT
+WEIGHT = {"w_ptr": "*u8", "w_scales_ptr": "*fp16"}
+_POINTERS = X_CODES | WEIGHT | Y_CODES | {"tokens": "i32"}
 _MORE = {"bias_ptr": "*fp32", "w_offsets_ptr": "*fp16"}
 _GATED = {"SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4, "NAME": "silu", "GATED": True}
 _PLAIN = {"SIZE": 14336, "GROUPS": 128, "GROUP": 32, "BITS": 8, "NAME": "gelu", "GATED": False}

@@ -62,7 +62,7 @@ def paged_attention(
 
     if group > 0 and dim % group == 0:
         codes = empty_codes(tokens, heads * dim, group, q.device)
-        attend((codes.codes, codes.scales, codes.sums), group)
+        attend(codes.tensors, group)
         return codes
     out = q.new_empty(tokens, heads * dim, dtype=torch.float32 if group else q.dtype)
     attend((out, None, None), 0)

@@ -14,6 +14,9 @@ from llmrt_kernels.packed import Codes
 
 PAD = tl.constexpr(64)  # bytes between two tokens' codes
 TILE = 2048  # values that one program rounds
+# Types of the pointers to ``Codes`` that a kernel reads, and to those that it writes.
+X_CODES = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
+Y_CODES = {"y_ptr": "*i8", "y_scales_ptr": "*fp32", "y_sums_ptr": "*i32"}
 
 
 def empty_codes(tokens: int, size: int, group: int, device: torch.device) -> Codes:
@@ -39,7 +42,7 @@ def quantize_rows(x: Tensor, group: int) -> Codes:
     count = codes.scales.shape[1]
     tile = min(triton.next_power_of_2(count), TILE // group)
     grid = (tokens, triton.cdiv(count, tile))
-    quantize_rows_kernel[grid](x, codes.codes, codes.scales, codes.sums, SIZE=size, GROUPS=tile, GROUP=group)
+    quantize_rows_kernel[grid](x, *codes.tensors, SIZE=size, GROUPS=tile, GROUP=group)
     return codes
 
 

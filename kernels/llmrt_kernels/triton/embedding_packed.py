@@ -21,9 +21,7 @@ def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int, dtype: 
     out = torch.empty(tokens, hidden_size, dtype=dtype, device=token_ids.device)
     embedding_packed_kernel[(tokens, triton.cdiv(hidden_size, BLOCK))](
         token_ids,
-        matrix.data,
-        matrix.scales,
-        matrix.offsets,
+        *matrix.tensors,
         out,
         SIZE=hidden_size,
         GROUPS=matrix.scales.shape[1],

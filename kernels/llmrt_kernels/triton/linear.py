@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Matrix, Weight
+from llmrt_kernels.triton.codes import X_CODES
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
@@ -58,15 +59,9 @@ def _few(
     warps, span = dot4_turn(groups, BLOCK.value, target)
     blocks = [triton.cdiv(piece.rows, BLOCK.value) for piece in pieces]
     linear_dot4_kernel[(sum(blocks),)](
-        x.codes,
-        x.scales,
-        x.sums,
-        pieces[0].data,
-        pieces[0].scales,
-        pieces[0].offsets,
-        pieces[1].data,
-        pieces[1].scales,
-        pieces[1].offsets,
+        *x.tensors,
+        *pieces[0].tensors,
+        *pieces[1].tensors,
         weight.bias,
         residual,
         y,
@@ -100,15 +95,9 @@ def _many(
     parts = y if splits == 1 else torch.empty(splits, *y.shape, device=y.device)
     added = (weight.bias, residual) if splits == 1 else (None, None)
     linear_mma_kernel[(token_tiles, sum(row_tiles), splits)](
-        x.codes,
-        x.scales,
-        x.sums,
-        pieces[0].data,
-        pieces[0].scales,
-        pieces[0].offsets,
-        pieces[1].data,
-        pieces[1].scales,
-        pieces[1].offsets,
+        *x.tensors,
+        *pieces[0].tensors,
+        *pieces[1].tensors,
         *added,
         parts,
         x.num_tokens,
@@ -315,7 +304,6 @@ def add_parts_kernel(
     store_rows(total, (bias_ptr, residual_ptr, y_ptr), t, 0, first_row, i, rows, i < count)
 
 
-CODES_POINTERS = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
 WEIGHT_POINTERS = {"w0_ptr": "*u8", "w0_scales_ptr": "*fp16", "w1_ptr": "*u8", "w1_scales_ptr": "*fp16"}
 STREAM = {"residual_ptr": "*bf16", "y_ptr": "*bf16"}
 OFFSETS = {"w0_offsets_ptr": "*fp16"}  # of two weights, where the first alone has some
@@ -327,7 +315,7 @@ def _dot4(name: str, bits: tuple[int, int], group: int, tokens: int, **given: st
     sizes = {"GROUPS": 14336 // group, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
     constants = sizes | {"TOKENS": tokens, "SPAN": 64}
     weights = 0 if bits[1] else 64 * BLOCK.value * group
-    pointers = CODES_POINTERS | WEIGHT_POINTERS
+    pointers = X_CODES | WEIGHT_POINTERS
     return Variant(name, linear_dot4_kernel, pointers | integers | given, constants, num_warps=8, weights=weights)
 
 
@@ -336,9 +324,7 @@ def _mma(name: str, bits: tuple[int, int], group: int, tokens: int, **given: str
     groups = 4096 // group
     sizes = {"SPLIT": tokens < MANY, "GROUPS": groups, "GROUP": group, "BITS0": bits[0], "BITS1": bits[1]}
     weights = 0 if bits[1] else UNROLL.value * 128 * group
-    variant = Variant(
-        name, linear_mma_kernel, CODES_POINTERS | WEIGHT_POINTERS | integers | given, sizes, weights=weights
-    )
+    variant = Variant(name, linear_mma_kernel, X_CODES | WEIGHT_POINTERS | integers | given, sizes, weights=weights)
     crowded = bits[1] > 0 or "bias_ptr" in given
     return with_tiles(variant, partial(tile_for, tokens, offsets="w0_offsets_ptr" in given, crowded=crowded))
 

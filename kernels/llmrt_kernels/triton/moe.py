@@ -18,8 +18,8 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Weight
-from llmrt_kernels.triton.activated_linear import gated, group_rows
-from llmrt_kernels.triton.codes import empty_codes, store_codes
+from llmrt_kernels.triton.activated_linear import WEIGHT, gated, group_rows
+from llmrt_kernels.triton.codes import X_CODES, Y_CODES, empty_codes, store_codes
 from llmrt_kernels.triton.expert_tiles import Tiles, tiles_of
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
@@ -61,16 +61,10 @@ def _few_gated(x: Codes, weight: Weight, experts: Tensor, num_experts: int) -> C
     y = empty_codes(experts.numel(), size, x.group, experts.device)
     warps, span = dot4_turn(groups, 2 * x.group, target)
     expert_gated_dot4_kernel[(y.scales.shape[1], experts.numel())](
-        x.codes,
-        x.scales,
-        x.sums,
-        matrix.data,
-        matrix.scales,
-        matrix.offsets,
+        *x.tensors,
+        *matrix.tensors,
         experts,
-        y.codes,
-        y.scales,
-        y.sums,
+        *y.tensors,
         CHOICES=experts.shape[1],
         SIZE=size,
         GROUPS=groups,
@@ -90,12 +84,8 @@ def _few_linear(x: Codes, weight: Weight, experts: Tensor, num_experts: int) -> 
     y = torch.empty(experts.numel(), size, device=experts.device)
     warps, span = dot4_turn(groups, BLOCK.value, target)
     expert_linear_dot4_kernel[(size // BLOCK.value, experts.numel())](
-        x.codes,
-        x.scales,
-        x.sums,
-        matrix.data,
-        matrix.scales,
-        matrix.offsets,
+        *x.tensors,
+        *matrix.tensors,
         experts,
         y,
         SIZE=size,
@@ -114,16 +104,10 @@ def _many_gated(x: Codes, weight: Weight, tiles: Tiles, tile: Tile, choices: int
     size = weight.rows // num_experts // 2
     y = empty_codes(x.num_tokens * choices, size, x.group, x.codes.device)
     expert_gated_mma_kernel[(tiles.count, y.scales.shape[1])](
-        x.codes,
-        x.scales,
-        x.sums,
-        matrix.data,
-        matrix.scales,
-        matrix.offsets,
+        *x.tensors,
+        *matrix.tensors,
         *tiles.tensors,
-        y.codes,
-        y.scales,
-        y.sums,
+        *y.tensors,
         CHOICES=choices,
         SIZE=size,
         GROUPS=x.scales.shape[1],
@@ -143,12 +127,8 @@ def _many_linear(x: Codes, weight: Weight, tiles: Tiles, tile: Tile, num_experts
     size = weight.rows // num_experts
     y = torch.empty(x.num_tokens, size, device=x.codes.device)
     expert_linear_mma_kernel[(tiles.count, triton.cdiv(size, tile.rows))](
-        x.codes,
-        x.scales,
-        x.sums,
-        matrix.data,
-        matrix.scales,
-        matrix.offsets,
+        *x.tensors,
+        *matrix.tensors,
         *tiles.tensors,
         y,
         SIZE=size,
@@ -296,16 +276,13 @@ def expert_linear_mma_kernel(
     tl.store(y_ptr + pair[:, None] * SIZE + n, result, mask=n < SIZE)
 
 
-_X = {"x_ptr": "*i8", "x_scales_ptr": "*fp32", "x_sums_ptr": "*i32"}
-_W = {"w_ptr": "*u8", "w_scales_ptr": "*fp16"}
 _TILES = {"tile_experts_ptr": "*i32", "tile_pairs_ptr": "*i32"}
-_CODES = {"y_ptr": "*i8", "y_scales_ptr": "*fp32", "y_sums_ptr": "*i32"}
 _UP = {"CHOICES": 2, "SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4}
 _DOWN = {"SIZE": 4096, "GROUPS": 224, "GROUP": 64, "BITS": 4}
 
 
 def _many(name: str, kernel: Any, pointers: dict[str, str], sizes: dict[str, int]) -> Variant:
-    variant = Variant(name, kernel, _X | _W | _TILES | pointers, sizes, weights=UNROLL.value * 128 * 64)
+    variant = Variant(name, kernel, X_CODES | WEIGHT | _TILES | pointers, sizes, weights=UNROLL.value * 128 * 64)
     return with_tiles(variant, partial(gated_tile_for, MANY, offsets=False))
 
 
@@ -313,11 +290,11 @@ VARIANTS = (
     Variant(
         "expert_gated-int4-1_pair-offsets",
         expert_gated_dot4_kernel,
-        _X | {"experts_ptr": "*i64"} | _W | {"w_offsets_ptr": "*fp16"} | _CODES,
+        X_CODES | {"experts_ptr": "*i64"} | WEIGHT | {"w_offsets_ptr": "*fp16"} | Y_CODES,
         _UP | {"SPAN": 8},
         num_warps=8,
         weights=8 * 128 * 64,
     ),
-    _many("expert_gated-int4-many_pairs", expert_gated_mma_kernel, _CODES, _UP),
+    _many("expert_gated-int4-many_pairs", expert_gated_mma_kernel, Y_CODES, _UP),
     _many("expert_linear-int4-many_pairs", expert_linear_mma_kernel, {"y_ptr": "*fp32"}, _DOWN),
 )

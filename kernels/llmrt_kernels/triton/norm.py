@@ -45,7 +45,7 @@ def _normalised(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float, grou
         _launch(x, weight, bias, None, (y, None, None), eps)
         return y
     codes = empty_codes(*x.shape, group, x.device)
-    _launch(x, weight, bias, None, (codes.codes, codes.scales, codes.sums), eps, group)
+    _launch(x, weight, bias, None, codes.tensors, eps, group)
     return codes
 
 

@@ -14,8 +14,9 @@ from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.reference.linear_packed import rotary_linear_packed
+from llmrt_kernels.triton.codes import X_CODES
 from llmrt_kernels.triton.fp8 import pages_of
-from llmrt_kernels.triton.linear import CODES_POINTERS, OFFSETS, WEIGHT_POINTERS, linear, linear_as, two_at_a_time
+from llmrt_kernels.triton.linear import OFFSETS, WEIGHT_POINTERS, linear, linear_as, two_at_a_time
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.rope_kv_write import (
@@ -80,15 +81,9 @@ def _few(
     half = triton.next_power_of_2(head_dim // 2)
     warps, span = dot4_turn(groups, 2 * half, target)
     rotary_dot4_kernel[(heads + 2 * kv_heads,)](
-        x.codes,
-        x.scales,
-        x.sums,
-        pieces[0].data,
-        pieces[0].scales,
-        pieces[0].offsets,
-        pieces[1].data,
-        pieces[1].scales,
-        pieces[1].offsets,
+        *x.tensors,
+        *pieces[0].tensors,
+        *pieces[1].tensors,
         bias,
         *turn,
         *pages_of(kv),
@@ -226,7 +221,7 @@ def head_rows(head, D: tl.constexpr, HALF: tl.constexpr):
     return block.to(tl.int64), row
 
 
-_POINTERS = CODES_POINTERS | WEIGHT_POINTERS | TURN_POINTERS | {"q_ptr": "*fp16", "tokens": "i32", "heads0": "i32"}
+_POINTERS = X_CODES | WEIGHT_POINTERS | TURN_POINTERS | {"q_ptr": "*fp16", "tokens": "i32", "heads0": "i32"}
 _HEADS = {"H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64}
 _SIZES = _HEADS | {"GROUPS": 64, "GROUP": 64, "BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8}
 
