@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from llmrt.cli.sampling import (
 from llmrt.cli.session import Session, find_model
 from llmrt.cli.terminal import behind_piped_text, complain, read_stdin, say, write, write_answer
 from llmrt.errors import ConfigError, ContextLengthError, LlmrtError, RequestError
+
+if TYPE_CHECKING:
+    from llmrt.cli.line_editor import LineEditor
 
 
 def chat(
@@ -98,15 +101,7 @@ def _refuse_local_options(context: typer.Context) -> None:
             raise ConfigError(f"{option} is for a model in this process; leave it out with --url.")
 
 
-class Editor(Protocol):
-    """What ``talk`` asks of ``llmrt.cli.line_editor.LineEditor``."""
-
-    def read(self) -> str | None:
-        """The next message; None to leave. Raises ``KeyboardInterrupt`` at Ctrl+C."""
-        ...
-
-
-def talk(conversation: Conversation, editor: Editor) -> None:
+def talk(conversation: Conversation, editor: LineEditor) -> None:
     """Read and answer until the user leaves. Ctrl+C ends an answer or a line, never the conversation."""
     staying = True
     while staying:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gguf import GGUFReader
 
@@ -24,6 +24,8 @@ from llmrt.model.families.alibi import alibi_slopes
 from llmrt.model.families.gguf_names import ARCHITECTURES, Architecture
 from llmrt.text.gguf_metadata import read_list, read_value
 from llmrt.text.gguf_parts import open_parts
+
+T = TypeVar("T", int, float, str, bool)
 
 # Tensors of a file that are configuration, not weights: what each RoPE frequency is divided by.
 ROPE_FREQS, LONG_FACTORS, SHORT_FACTORS = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
@@ -70,7 +72,7 @@ def read_gguf_config(reader: GGUFReader, tensors: Mapping[str, Any]) -> ModelCon
         raise CheckpointError(f"GGUF field general.architecture is {name!r}; supported are {', '.join(ARCHITECTURES)}.")
     fields, architecture = _Fields(reader, name), ARCHITECTURES[name]
     hidden_size, num_heads = fields.size("embedding_length"), fields.size("attention.head_count")
-    head_dim = fields.number("attention.key_length", max(1, hidden_size // num_heads))
+    head_dim = fields.get("attention.key_length", max(1, hidden_size // num_heads))
     moe = _moe(fields, name)
     return ModelConfig(
         family="mixtral" if name == "llama" and moe else architecture.family,
@@ -78,12 +80,12 @@ def read_gguf_config(reader: GGUFReader, tensors: Mapping[str, Any]) -> ModelCon
         hidden_size=hidden_size,
         num_layers=fields.size("block_count"),
         num_heads=num_heads,
-        num_kv_heads=fields.number("attention.head_count_kv", num_heads),
+        num_kv_heads=fields.get("attention.head_count_kv", num_heads),
         head_dim=head_dim,
         intermediate_size=fields.size("feed_forward_length"),
-        norm_eps=fields.real("attention.layer_norm_rms_epsilon", fields.real("attention.layer_norm_epsilon", 1e-5)),
+        norm_eps=fields.get("attention.layer_norm_rms_epsilon", fields.get("attention.layer_norm_epsilon", 1e-5)),
         context_length=fields.size("context_length"),
-        sliding_window=fields.number("attention.sliding_window", 0) or None,
+        sliding_window=fields.get("attention.sliding_window", 0) or None,
         moe=moe,
         tied_embeddings=_OUTPUT not in tensors,
         lm_head_bias=_OUTPUT_BIAS in tensors,
@@ -100,7 +102,7 @@ def read_gguf_config(reader: GGUFReader, tensors: Mapping[str, Any]) -> ModelCon
 
 def _by_presence(fields: _Fields, tensors: Mapping[str, Any], architecture: Architecture) -> dict[str, Any]:
     there = {what: f"blk.0.{name}" in tensors for what, name in _OF_LAYERS.items()}
-    parallel = fields.flag("use_parallel_residual", architecture.parallel_residual)
+    parallel = fields.get("use_parallel_residual", architecture.parallel_residual)
     return {
         "embedding_norm": _EMBEDDING_NORM in tensors,
         "post_norms": there["post_norms"],
@@ -122,19 +124,19 @@ def _by_architecture(fields: _Fields, name: str, hidden_size: int, num_heads: in
     if name == "gemma2":
         largest = len(layers) == 46  # its scores alone are scaled by another size than that of a head
         found["attention_scale"] = (hidden_size / num_heads if largest else head_dim) ** -0.5
-        found["attention_cap"] = fields.real("attn_logit_softcapping", 50.0)
-        found["logits_cap"] = fields.real("final_logit_softcapping", 30.0)
+        found["attention_cap"] = fields.get("attn_logit_softcapping", 50.0)
+        found["logits_cap"] = fields.get("final_logit_softcapping", 30.0)
         found["full_attention_layers"] = tuple(layer for layer in layers if layer % 2)
     if name == "granite":
-        found["attention_scale"] = fields.real("attention.scale", 1.0)
-        found["embedding_scale"] = fields.real("embedding_scale", 1.0)
-        found["residual_scale"] = fields.real("residual_scale", 1.0)
-        found["logits_scale"] = 1 / fields.real("logit_scale", 1.0)
+        found["attention_scale"] = fields.get("attention.scale", 1.0)
+        found["embedding_scale"] = fields.get("embedding_scale", 1.0)
+        found["residual_scale"] = fields.get("residual_scale", 1.0)
+        found["logits_scale"] = 1 / fields.get("logit_scale", 1.0)
     if name in ("command-r", "cohere2"):
-        found["logits_scale"] = fields.real("logit_scale", 0.0625)
+        found["logits_scale"] = fields.get("logit_scale", 0.0625)
     if name == "cohere2":
         found["full_attention_layers"] = tuple(layer for layer in layers if layer % 4 == 3)
-    if name == "mpt" and fields.real("attention.clamp_kqv", 0.0):
+    if name == "mpt" and fields.get("attention.clamp_kqv", 0.0):
         raise CheckpointError("GGUF field mpt.attention.clamp_kqv is set, which is not supported.")
     return found
 
@@ -144,16 +146,16 @@ def _positions(fields: _Fields, name: str, tensors: Mapping[str, Any], num_heads
     if _POSITIONS in tensors:
         return {"rope": not_rotated, "learned_positions": True}
     if name in ("bloom", "mpt"):
-        max_bias = fields.real("attention.max_alibi_bias", 8.0)
+        max_bias = fields.get("attention.max_alibi_bias", 8.0)
         return {"rope": not_rotated, "alibi_slopes": alibi_slopes(num_heads, max_bias)}
     rope = _rope(fields, tensors, head_dim)
     return {"rope": not_rotated, "local_rope": rope} if name == "cohere2" else {"rope": rope}
 
 
 def _rope(fields: _Fields, tensors: Mapping[str, Any], head_dim: int) -> RopeConfig:
-    rotary_dim = fields.number("rope.dimension_count", head_dim)
+    rotary_dim = fields.get("rope.dimension_count", head_dim)
     scaling = _scaling(fields, tensors, fields.size("context_length"))
-    return RopeConfig(fields.real("rope.freq_base", 10000.0), scaling, None if rotary_dim == head_dim else rotary_dim)
+    return RopeConfig(fields.get("rope.freq_base", 10000.0), scaling, None if rotary_dim == head_dim else rotary_dim)
 
 
 class _Fields:
@@ -163,36 +165,26 @@ class _Fields:
         self._reader = reader
         self._prefix = architecture
 
-    def number(self, name: str, default: int) -> int:
-        value = read_value(self._reader, f"{self._prefix}.{name}", int)
+    def get(self, name: str, default: T) -> T:
+        """Of the type of ``default``."""
+        value = read_value(self._reader, f"{self._prefix}.{name}", type(default))
         return default if value is None else value
 
     def size(self, name: str) -> int:
-        value = self.number(name, 0)
+        value = self.get(name, 0)
         if value <= 0:
             raise CheckpointError(f"GGUF field {self._prefix}.{name} is missing or not above 0.")
         return value
 
-    def real(self, name: str, default: float) -> float:
-        value = read_value(self._reader, f"{self._prefix}.{name}", float)
-        return default if value is None else value
-
-    def flag(self, name: str, default: bool) -> bool:
-        value = read_value(self._reader, f"{self._prefix}.{name}", bool)
-        return default if value is None else value
-
-    def text(self, name: str, default: str) -> str:
-        return read_value(self._reader, f"{self._prefix}.{name}", str) or default
-
 
 def _moe(fields: _Fields, architecture: str) -> MoeConfig | None:
-    num_experts = fields.number("expert_count", 0)
+    num_experts = fields.get("expert_count", 0)
     if not num_experts:
         return None
     return MoeConfig(
         num_experts,
         fields.size("expert_used_count"),
-        fields.number("expert_feed_forward_length", fields.number("feed_forward_length", 0)),
+        fields.get("expert_feed_forward_length", fields.get("feed_forward_length", 0)),
         renormalize=architecture != "qwen2moe",
         shared_size=fields.size("expert_shared_feed_forward_length") if architecture == "qwen2moe" else 0,
     )
@@ -208,10 +200,10 @@ def _scaling(fields: _Fields, tensors: Mapping[str, Any], context_length: int) -
         return FrequencyDivisors(tuple(tensors[ROPE_FREQS].tolist()))
     if LONG_FACTORS in tensors and SHORT_FACTORS in tensors:
         short, long = (tuple(tensors[name].tolist()) for name in (SHORT_FACTORS, LONG_FACTORS))
-        original = fields.number("rope.scaling.original_context_length", context_length)
-        return LongRopeScaling(short, long, original, fields.real("rope.scaling.attn_factor", 1.0))
-    kind = fields.text("rope.scaling.type", "none")
-    factor = fields.real("rope.scaling.factor", 1.0)
+        original = fields.get("rope.scaling.original_context_length", context_length)
+        return LongRopeScaling(short, long, original, fields.get("rope.scaling.attn_factor", 1.0))
+    kind = fields.get("rope.scaling.type", "") or "none"
+    factor = fields.get("rope.scaling.factor", 1.0)
     match kind:
         case "none":
             return None
@@ -220,8 +212,8 @@ def _scaling(fields: _Fields, tensors: Mapping[str, Any], context_length: int) -
         case "yarn":
             return YarnScaling(
                 factor=factor,
-                original_context=fields.number("rope.scaling.original_context_length", context_length),
-                attention_factor=(0.1 * math.log(factor) + 1.0) * fields.real("rope.scaling.attn_factor", 1.0),
+                original_context=fields.get("rope.scaling.original_context_length", context_length),
+                attention_factor=(0.1 * math.log(factor) + 1.0) * fields.get("rope.scaling.attn_factor", 1.0),
             )
         case _:
             raise CheckpointError(f"GGUF field rope.scaling.type is {kind!r}; known are none, linear, yarn.")
