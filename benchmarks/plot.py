@@ -8,6 +8,8 @@ from typing import Any
 
 import matplotlib
 
+from benchmarks.figures import short_rate
+
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
@@ -26,7 +28,7 @@ def write_plot(rows: Sequence[tuple[dict[str, Any], str, dict[str, Any]]], path:
         ratio = figures["ratio_median"]
         axes.barh(y, ratio, height=0.62, color=FASTER if ratio >= 1 else SLOWER)
         axes.plot([figures["ratio_min"], figures["ratio_max"]], [y, y], color=TEXT, linewidth=1.5)
-        rates = f"{_short(figures['llmrt_median'])} : {_short(figures['llama_cpp_median'])} tok/s"
+        rates = f"{short_rate(figures['llmrt_median'])} : {short_rate(figures['llama_cpp_median'])} tok/s"
         axes.text(max(figures["ratio_max"], 1) + 0.06, y, f"{ratio:.2f}x   {rates}", va="center")
     axes.axvline(1, color=TEXT, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_yticks(range(len(rows)), [f"{row['title']}: {timed}" for row, timed, _ in rows])
@@ -38,7 +40,3 @@ def write_plot(rows: Sequence[tuple[dict[str, Any], str, dict[str, Any]]], path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
-
-
-def _short(rate: float) -> str:
-    return f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}"

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.figures import short_rate, table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -58,22 +60,20 @@ BENCHES = {
 def bench(results: Path) -> str:
     """What ``llmrt bench`` says of the real model."""
     head = ("`llmrt bench ...`", "prefill tok/s", "decode tok/s", "first token", "peak memory")
-    return _table(
-        head, [_benched(f"smollm2-135m {flags}", read(results / f"{n}.json")) for n, flags in BENCHES.items()]
-    )
+    return table(head, [_benched(f"smollm2-135m {flags}", read(results / f"{n}.json")) for n, flags in BENCHES.items()])
 
 
 def _benched(command: str, report: Json) -> tuple[str, ...]:
     figures = report["results"]
     rates = (figures["prefill_tokens_per_second"], figures["decode_tokens_per_second"])
     memory = f"{figures['peak_memory_bytes'] / 1e9:.2f} GB"
-    return f"`{command}`", *map(_rate, rates), _seconds(figures["time_to_first_token_seconds"]), memory
+    return f"`{command}`", *map(short_rate, rates), _seconds(figures["time_to_first_token_seconds"]), memory
 
 
 def compare(report: Json) -> str:
     """Both engines' rates and their ratio, row by row."""
     rows = [cells for row in report["rows"].values() for cells in _compared(row)]
-    return "\n\n".join([_machine(report), _table(_COMPARED, rows)])
+    return "\n\n".join([_machine(report), table(_COMPARED, rows)])
 
 
 _COMPARED = ("", "", "llmrt tok/s", "llama.cpp tok/s", "ratio", "weights read, GB/s")
@@ -90,7 +90,7 @@ def same_file(results: Path) -> str:
         for row in report["rows"].values()
         for cells in _compared(row)
     ]
-    return "\n\n".join([_machine(*reports), _table(("file", *_COMPARED), rows)])
+    return "\n\n".join([_machine(*reports), table(("file", *_COMPARED), rows)])
 
 
 def comparisons(report: Json) -> Iterator[tuple[Json, str, Json]]:
@@ -116,7 +116,7 @@ def _compared(row: Json) -> Iterator[tuple[str, ...]]:
         ratio = f"**{figures['ratio_median']:.2f}**{spread}"
         read = f"{own * row['llmrt_read_bytes'] / 1e9:.1f} : {peer * row['llama_cpp_read_bytes'] / 1e9:.1f}"
         alone = timed == "decode"  # several requests share a read, and a deep cache is read beside the weights
-        yield row["title"], timed, _rate(own), _rate(peer), ratio, read if alone else ""
+        yield row["title"], timed, short_rate(own), short_rate(peer), ratio, read if alone else ""
 
 
 def _machine(*reports: Json) -> str:
@@ -149,7 +149,7 @@ def startup(report: Json) -> str:
         for each in report["first_token"].values()
         for state, key in (("as stored", "stored"), ("first run in int4", "cold"), ("later runs in int4", "warm"))
     ]
-    return _table(("whole processes", "llmrt", "llama.cpp"), [*commands, *tokens])
+    return table(("whole processes", "llmrt", "llama.cpp"), [*commands, *tokens])
 
 
 def large(report: Json) -> str:
@@ -166,7 +166,7 @@ def large(report: Json) -> str:
         (what, _seconds(steps[key]["seconds"]), f"{steps[key]['peak_bytes'] / 1e9:.1f} GB", bound)
         for key, what, bound in named
     ]
-    return _table((f"whole processes, shape of {report['alias']}", "time", "peak memory", "its bound"), rows)
+    return table((f"whole processes, shape of {report['alias']}", "time", "peak memory", "its bound"), rows)
 
 
 def sharing(report: Json) -> str:
@@ -174,15 +174,13 @@ def sharing(report: Json) -> str:
     rows = [
         (
             each["title"],
-            f"{_rate(each['alone'][0])} tok/s",
+            f"{short_rate(each['alone'][0])} tok/s",
             f"{each['kept_with_twice_the_threads']:.0%}",
             f"{each['kept_side_by_side']:.0%}",
         )
         for each in report["shapes"].values()
     ]
-    return _table(
-        ("decode", "alone", "kept with twice as many threads as cores", "kept by each of two processes"), rows
-    )
+    return table(("decode", "alone", "kept with twice as many threads as cores", "kept by each of two processes"), rows)
 
 
 def load(report: Json) -> str:
@@ -190,14 +188,14 @@ def load(report: Json) -> str:
     rows = [
         (
             each,
-            f"{_rate(figures['llmrt_median'])} tok/s",
-            f"{_rate(figures['llama_cpp_median'])} tok/s",
+            f"{short_rate(figures['llmrt_median'])} tok/s",
+            f"{short_rate(figures['llama_cpp_median'])} tok/s",
             f"**{figures['ratio']:.2f}**",
             f"{figures['http_adds']:.0%}",
         )
         for each, figures in report["streams"].items()
     ]
-    return _table(("clients", "`llmrt serve`", "llama.cpp's server", "ratio", "HTTP adds to llmrt's engine"), rows)
+    return table(("clients", "`llmrt serve`", "llama.cpp's server", "ratio", "HTTP adds to llmrt's engine"), rows)
 
 
 def fairness(report: Json) -> str:
@@ -217,7 +215,7 @@ def fairness(report: Json) -> str:
             f"{figures['prompt_ratio']:.2f}",
         ),
     ]
-    return _table(("", "alone", f"the prompt beside {settings['streams']} answers", "ratio"), rows)
+    return table(("", "alone", f"the prompt beside {settings['streams']} answers", "ratio"), rows)
 
 
 # Of several files of results, and of one each.
@@ -233,15 +231,6 @@ SECTIONS = {
     "load": load,
     "fairness": fairness,
 }
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _rate(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def _seconds(value: float) -> str:

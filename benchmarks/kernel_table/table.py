@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks.figures import table
 from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report
 from llmrt_kernels.triton.target import KB
 from llmrt_kernels.triton.variant import Variant
@@ -53,13 +54,13 @@ def page(reports: Mapping[Pair, Report]) -> str:
         [name, _warps(variant), *(_need(name, target, reports) for target in targets)]
         for name, variant in VARIANTS.items()
     ]
-    text = INTRODUCTION + _table(["kernel", "warps", *targets], needs)
+    text = INTRODUCTION + table(["kernel", "warps", *targets], needs) + "\n"
     counts = [
         [name, *(_count(reports[name, target]) for target in COUNTED)]
         for name, variant in VARIANTS.items()
         if variant.weights
     ]
-    return text + PER_WEIGHT + _table(["kernel", *COUNTED], counts)
+    return text + PER_WEIGHT + table(["kernel", *COUNTED], counts) + "\n"
 
 
 def _warps(variant: Variant) -> str:
@@ -73,8 +74,3 @@ def _need(name: str, target: str, reports: Mapping[Pair, Report]) -> str:
 
 def _count(report: Report) -> str:
     return "-" if report.per_weight is None else f"{report.per_weight:.2f}"
-
-
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

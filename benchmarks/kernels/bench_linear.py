@@ -12,8 +12,9 @@ LLMRT_ISA chooses the instruction set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,7 @@ SHAPES = {
 }
 NAMES = {torch.int8: "int8", torch.bfloat16: "bf16", torch.float32: "fp32"}
 TOKENS = (1, 2, 4, 8, 16, 32, 128, 512)
+Torchs = dict[tuple[str, int], tuple[float, float | None]]  # seconds with bf16 and with int4, by shape and tokens
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def int4_seconds(memory: Tensor, shape: tuple[int, int], tokens: int, group: int
     return seconds_each([lambda w=w: torch._weight_int4pack_mm_for_cpu(x, w, group, scales) for w in weights])
 
 
-def torch_times(threads: int, data: Tensor) -> dict[tuple[str, int], tuple[float, float | None]]:
+def torch_times(threads: int, data: Tensor) -> Torchs:
     """Seconds of torch's two products for each shape and number of tokens."""
     torch.set_num_threads(threads)
     memory = arena(torch.bfloat16)
@@ -165,49 +167,68 @@ def torch_times(threads: int, data: Tensor) -> dict[tuple[str, int], tuple[float
     return times
 
 
+class Memory(NamedTuple):
+    """Where codes lie, their scales and offsets, and weights in bf16."""
+
+    codes: Tensor
+    halves: Tensor
+    floats: Tensor
+
+
+def rows_of(name: str, scheme: Scheme, peak: float, torchs: Torchs, memory: Memory) -> Iterator[Row]:
+    """A row for each number of tokens."""
+    library, shape, one = load(), SHAPES[name], 0.0
+    assert library is not None
+    num_values = shape[0] * shape[1]
+    bandwidth = read_bandwidth(library, memory.codes.numpy())
+    for tokens in TOKENS:
+        if scheme.codes is not None:
+            seconds = codes_seconds(memory.codes, memory.halves, shape, tokens, scheme.codes)
+        else:
+            seconds = float_seconds(memory.floats, shape, tokens, scheme.activations)
+        one = seconds if tokens == 1 else one
+        rate = 2 * num_values * tokens / seconds
+        bf16, int4 = torchs[name, tokens]
+        yield Row(
+            shape=name,
+            scheme=scheme.name,
+            tokens=tokens,
+            microseconds=seconds * 1e6,
+            gops=rate / 1e9,
+            read_bandwidth=bandwidth,
+            memory=num_values * scheme.bits_per_weight / 8 / seconds / bandwidth,
+            peak=rate / peak,
+            over_bf16=bf16 / seconds,
+            over_int4=None if int4 is None else int4 / seconds,
+            over_one_token=seconds / one,
+        )
+
+
+def show(row: Row) -> None:
+    """A line of the table."""
+    print(
+        f"{row.shape:13} {row.scheme:11} {row.tokens:6} {row.microseconds:8.0f} {row.gops:6.0f} {row.memory:7.0%}"
+        f" {row.peak:6.0%} {row.over_bf16:7.2f} {row.over_int4 or 0:7.2f} {row.over_one_token:7.2f}",
+        flush=True,
+    )
+
+
 def main() -> None:
     """Measure, print a table, and write the JSON."""
     session = Session.begin(__doc__)
-    data, halves, floats = arena(torch.uint8), arena(torch.float16), arena(torch.bfloat16)
+    memory = Memory(arena(torch.uint8), arena(torch.float16), arena(torch.bfloat16))
     library = load()
     assert library is not None
     peaks = {scheme.activations: dot_peak(library, NAMES[scheme.activations]) for scheme in SCHEMES}
-    base = torch_times(session.threads, data)
+    torchs = torch_times(session.threads, memory.codes)
     print("shape         scheme      tokens       us  GOP/s  memory   peak  x bf16  x int4   x one")
     rows: list[Row] = []
-    for name, shape in SHAPES.items():
+    for name, (_, columns) in SHAPES.items():
         for scheme in SCHEMES:
-            if scheme.codes is not None and shape[1] % scheme.codes.scale_columns:
-                continue
-            num_bytes = shape[0] * shape[1] * scheme.bits_per_weight / 8
-            bandwidth, one = read_bandwidth(library, data.numpy()), 0.0
-            for tokens in TOKENS:
-                if scheme.codes is not None:
-                    seconds = codes_seconds(data, halves, shape, tokens, scheme.codes)
-                else:
-                    seconds = float_seconds(floats, shape, tokens, scheme.activations)
-                one = seconds if tokens == 1 else one
-                rate = 2 * shape[0] * shape[1] * tokens / seconds
-                bf16, int4 = base[name, tokens]
-                row = Row(
-                    name,
-                    scheme.name,
-                    tokens,
-                    seconds * 1e6,
-                    rate / 1e9,
-                    bandwidth,
-                    num_bytes / seconds / bandwidth,
-                    rate / peaks[scheme.activations],
-                    bf16 / seconds,
-                    None if int4 is None else int4 / seconds,
-                    seconds / one,
-                )
-                rows.append(row)
-                print(
-                    f"{name:13} {scheme.name:11} {tokens:6} {row.microseconds:8.0f} {row.gops:6.0f} {row.memory:7.0%}"
-                    f" {row.peak:6.0%} {row.over_bf16:7.2f} {row.over_int4 or 0:7.2f} {row.over_one_token:7.2f}",
-                    flush=True,
-                )
+            if scheme.codes is None or columns % scheme.codes.scale_columns == 0:
+                for row in rows_of(name, scheme, peaks[scheme.activations], torchs, memory):
+                    rows.append(row)
+                    show(row)
     session.end(rows)
 
 
