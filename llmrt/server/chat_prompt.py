@@ -90,7 +90,7 @@ def _effort(chat: ChatFormat, effort: str | None) -> dict[str, Any]:
         return {}
     if _knows(chat, "reasoning_effort"):
         return {"reasoning_effort": effort}
-    return {"enable_thinking": effort != "none"} if _knows(chat, "enable_thinking") else {}
+    return {"enable_thinking": effort != "none"} if chat.has_thinking_switch else {}
 
 
 def _knows(chat: ChatFormat, name: str) -> bool:

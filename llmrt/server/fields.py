@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from llmrt.errors import RequestError
@@ -15,6 +15,12 @@ Body = TypeVar("Body", bound=BaseModel)
 # What pydantic adds to the place of an error in a field of several forms: the form's type, or its tag, which we put
 # in angle brackets.
 _FORM = re.compile(r"str|int|float|bool|(list|dict)\[.*\]|<.*>")
+
+
+class RequestSchema(BaseModel):
+    """What a client sends: fields of no other types than these, beside which all that is unknown is kept."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
 
 def as_body(schema: type[Body], fields: Mapping[str, object]) -> Body:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeGuard
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from llmrt.engine.request import MAX_LOGPROBS, Pooling
+from llmrt.server.fields import RequestSchema
 
 MAX_CHOICES = 128  # OpenAI's limit of n
 _MAX_WORD = 256  # characters of a text whose tokens are biased or forbidden
@@ -92,10 +93,8 @@ BadWord = Annotated[str, Field(min_length=1, max_length=_MAX_WORD)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(RequestSchema):
     """``include_obfuscation`` is padding that this server does not add."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     include_usage: bool | None = None
 
@@ -112,7 +111,7 @@ class StructuredOutputs(BaseModel):
     grammar: str | None = None
 
 
-class GenerationBody(BaseModel):
+class GenerationBody(RequestSchema):
     """What chat and text completions share. Sampling values not sent are the model's own defaults.
 
     ``model`` may be left out: the first one is meant. From ``top_k`` on, the fields go beyond OpenAI's, named as
@@ -126,7 +125,6 @@ class GenerationBody(BaseModel):
     llama.cpp's, and last SGLang's.
     """
 
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
     prompt_field: ClassVar[str]  # the name of the one that the prompt comes from
 
     model: str | None = None
@@ -138,7 +136,7 @@ class GenerationBody(BaseModel):
     top_p: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    logit_bias: TokenBiases = []
+    logit_bias: TokenBiases = Field([])
     seed: int | None = None
     stop: StopStrings = ()
 
@@ -168,10 +166,8 @@ class GenerationBody(BaseModel):
     ebnf: str | None = None
 
 
-class FunctionSpec(BaseModel):
+class FunctionSpec(RequestSchema):
     """A tool: ``parameters`` is the JSON schema of its arguments, which are sure to follow it if ``strict``."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     name: ToolName
     description: str | None = None
@@ -179,10 +175,8 @@ class FunctionSpec(BaseModel):
     strict: bool | None = None
 
 
-class ToolSpec(BaseModel):
+class ToolSpec(RequestSchema):
     """OpenAI's form of a tool; functions are the only kind."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     type: Literal["function"] = "function"
     function: FunctionSpec
@@ -227,14 +221,12 @@ class CompletionBody(GenerationBody):
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
 
 
-class EmbeddingBody(BaseModel):
+class EmbeddingBody(RequestSchema):
     """``dimensions`` can only be the model's own.
 
     Beyond OpenAI's fields: ``pooling`` of the final hidden states, "mean" unless "last" is sent, and ``normalize``, by
     which vectors have the length 1 unless it is false.
     """
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     model: str | None = None
     input: Prompts

@@ -45,6 +45,11 @@ class ChatFormat:
         """The texts around calls and thoughts."""
         return self.tools.marks + (() if self.reasoning is None else (self.reasoning.begin, self.reasoning.end))
 
+    @property
+    def has_thinking_switch(self) -> bool:
+        """Whether ``enable_thinking`` says if the model thinks first."""
+        return "enable_thinking" in self.template.variables
+
     def history(
         self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]] = ()
     ) -> list[Message]:

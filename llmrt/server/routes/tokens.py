@@ -10,14 +10,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict
 
 from llmrt.errors import RequestError
 from llmrt.server.body import json_body
 from llmrt.server.chat_prompt import prompt_token_ids, render_prompt, unknown_variables
 from llmrt.server.dependencies import State
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
-from llmrt.server.fields import as_body
+from llmrt.server.fields import RequestSchema, as_body
 from llmrt.server.json_response import json_response
 from llmrt.server.sampling import check_ids
 from llmrt.server.schemas import ChatBody
@@ -27,14 +26,12 @@ from llmrt.server.tool_use import tool_use
 router = APIRouter()
 
 
-class TokenizeBody(BaseModel):
+class TokenizeBody(RequestSchema):
     """A text as ``prompt`` (llama.cpp: ``content``), or ``messages`` with what a chat request has beside them.
 
     ``add_special_tokens`` is true for a ``prompt`` unless it is sent; ``add_special``, which belongs to ``content``, is
     false. ``return_token_strs`` adds each token as the vocabulary spells it.
     """
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     model: str | None = None
     prompt: str | None = None
@@ -45,10 +42,8 @@ class TokenizeBody(BaseModel):
     return_token_strs: bool | None = None
 
 
-class DetokenizeBody(BaseModel):
+class DetokenizeBody(RequestSchema):
     """Token ids, which become text with the names of special tokens in it."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     model: str | None = None
     tokens: list[int]

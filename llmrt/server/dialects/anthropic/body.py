@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmrt.server.error_forms import THREAD
 from llmrt.server.extra_fields import FieldPolicy
+from llmrt.server.fields import RequestSchema
 from llmrt.server.schemas import ToolName
 
 _KEEP_THOUGHTS = {"type": "clear_thinking_20251015", "keep": "all"}  # Claude Code's, which clears nothing
@@ -27,18 +28,14 @@ FIELDS = FieldPolicy(
 )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
-
-
-class MessageParam(_Part):
+class MessageParam(RequestSchema):
     """``content`` is a text or a list of blocks, which ``messages.py`` reads."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[dict[str, Any]]
 
 
-class Tool(_Part):
+class Tool(RequestSchema):
     """A tool that the client has; those that a server has are refused by their ``type``."""
 
     type: Literal["custom"] | None = None
@@ -48,7 +45,7 @@ class Tool(_Part):
     strict: bool | None = None
 
 
-class ToolChoice(_Part):
+class ToolChoice(RequestSchema):
     """``any`` must call, ``tool`` must call the one with this ``name``."""
 
     type: Literal["auto", "any", "tool", "none"]
@@ -56,7 +53,7 @@ class ToolChoice(_Part):
     disable_parallel_tool_use: bool | None = None
 
 
-class Thinking(_Part):
+class Thinking(RequestSchema):
     """Whether a model that can think first does; ``budget_tokens`` cannot be kept to."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
@@ -64,17 +61,15 @@ class Thinking(_Part):
     display: str | None = None
 
 
-class OutputConfig(_Part):
+class OutputConfig(RequestSchema):
     """How much thought an answer takes, and the schema that it follows."""
 
     effort: str | None = None
     format: dict[str, Any] | None = None
 
 
-class CountBody(BaseModel):
+class CountBody(RequestSchema):
     """``POST /v1/messages/count_tokens``: what a prompt is made from."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     model: str | None = None
     messages: list[MessageParam] = Field(min_length=1)

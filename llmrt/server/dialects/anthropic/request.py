@@ -81,7 +81,7 @@ def _thinking(chat: ChatFormat | None, body: CountBody) -> dict[str, bool]:
 
 
 def _has_switch(chat: ChatFormat | None) -> bool:
-    return chat is not None and "enable_thinking" in chat.template.variables
+    return chat is not None and chat.has_thinking_switch
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

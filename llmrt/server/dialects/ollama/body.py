@@ -7,11 +7,12 @@ import re
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from llmrt.engine.request import MAX_LOGPROBS
 from llmrt.server.body import json_body
 from llmrt.server.extra_fields import FieldPolicy
+from llmrt.server.fields import RequestSchema
 from llmrt.server.schemas import StopStrings, ToolSpec
 
 # Ollama reads every body as JSON, and the examples that it gives for curl name no type.
@@ -40,10 +41,8 @@ def seconds_of(duration: int | float | str) -> float:
     return math.inf if duration < 0 else float(duration)
 
 
-class Options(BaseModel):
+class Options(RequestSchema):
     """``num_predict`` -1 and -2 are no limit; ``num_ctx`` has no effect: the context is the server's."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     num_predict: int | None = None
     num_ctx: int | None = None
@@ -59,10 +58,8 @@ class Options(BaseModel):
     frequency_penalty: float | None = None
 
 
-class ModelBody(BaseModel):
+class ModelBody(RequestSchema):
     """``POST /api/show``: a model under its name, or under the field's older one."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     model: str | None = None
     name: str | None = None
@@ -74,9 +71,7 @@ class PullBody(ModelBody):
     stream: bool | None = None
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
-
+class _Body(RequestSchema):
     model: str | None = None
     options: Options = Field(default_factory=Options)
     keep_alive: Annotated[int | float | str, AfterValidator(_duration)] | None = None

@@ -119,12 +119,13 @@ def _format(asked: str | dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _thinking(model: ServedModel, think: bool | str | None) -> dict[str, Any]:
-    reasons = model.chat is not None and model.chat.reasoning is not None
+    chat = model.chat
+    reasons = chat is not None and chat.reasoning is not None
     if think and not reasons:
         raise RequestError(f"{model.id!r} does not support thinking.", param="think")
     if isinstance(think, str):
         return {"reasoning_effort": think}
     if think is None or not reasons:
         return {}
-    has_switch = model.chat is not None and "enable_thinking" in model.chat.template.variables
+    has_switch = chat is not None and chat.has_thinking_switch
     return {"chat_template_kwargs": {"enable_thinking": think}} if has_switch or not think else {}

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from llmrt.engine.request import MAX_LOGPROBS
 from llmrt.server.extra_fields import FieldPolicy
+from llmrt.server.fields import RequestSchema
 from llmrt.server.schemas import StreamOptions, ToolName
 
 _STATELESS = "needs stored responses, which this server does not keep; send the whole conversation as input"
@@ -33,11 +34,7 @@ FIELDS = FieldPolicy(
 )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
-
-
-class FunctionTool(_Part):
+class FunctionTool(RequestSchema):
     """A tool that the client has."""
 
     type: Literal["function"]
@@ -64,25 +61,23 @@ AnyTool = Annotated[
 ]
 
 
-class ReasoningOptions(_Part):
+class ReasoningOptions(RequestSchema):
     """Thoughts are never summarized: they come whole."""
 
     effort: str | None = None
 
 
-class TextOptions(_Part):
+class TextOptions(RequestSchema):
     """What the answer looks like: text, a JSON object, or one that follows a schema."""
 
     format: dict[str, Any] | None = None
 
 
-class ResponsesBody(BaseModel):
+class ResponsesBody(RequestSchema):
     """``POST /v1/responses``. ``input`` is a text or a list of items, which ``items.py`` reads.
 
     The last fields are repeated in the response, and nothing else: ``max_tool_calls`` is of built-in tools.
     """
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     model: str | None = None
     input: str | list[dict[str, Any]] = Field(min_length=1)
