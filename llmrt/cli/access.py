@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from llmrt.cli.options import is_on_command_line
 from llmrt.errors import ConfigError
 from llmrt.server.api_keys import check_key, read_key_file
 from llmrt.server.foreign_pages import is_loopback
@@ -23,7 +24,7 @@ def api_keys(
 
     Warns of keys that others can read.
     """
-    if _is_on_command_line(ctx):
+    if is_on_command_line(ctx, "api_key"):
         warn(f"all users of this machine can read --api-key KEY; {_VARIABLE} and --api-key-file hide it.")
     if not keys and _VARIABLE in os.environ:
         raise ConfigError(f"{_VARIABLE} is empty: give it a key, or unset it for a server that asks for none.")
@@ -54,8 +55,3 @@ def warn_of_others(host: str, *, asks_keys: bool, encrypted: bool, warn: Callabl
         warn(f"whoever can reach {host} can use this server; {_VARIABLE} or --api-key-file sets keys.")
     elif not encrypted:
         warn("keys and prompts travel unencrypted; --tls-cert and --tls-key encrypt them.")
-
-
-def _is_on_command_line(ctx: typer.Context) -> bool:
-    source = ctx.get_parameter_source("api_key")
-    return source is not None and source.name == "COMMANDLINE"

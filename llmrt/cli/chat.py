@@ -12,7 +12,7 @@ import typer
 from llmrt.cli.chat_commands import is_command, run_command, statistics
 from llmrt.cli.conversation import Conversation, length_note
 from llmrt.cli.engine_options import SessionOptions
-from llmrt.cli.options import MODEL_HELP, complete_model
+from llmrt.cli.options import MODEL_HELP, complete_model, is_on_command_line
 from llmrt.cli.remote import RemoteSession
 from llmrt.cli.sampling import (
     CHAT_FALLBACK,
@@ -95,8 +95,7 @@ def _local_conversation(model: str | None, options: SessionOptions, chosen: Mapp
 
 def _refuse_local_options(context: typer.Context) -> None:
     for field in fields(SessionOptions):
-        source = context.get_parameter_source(field.name)
-        if source is not None and source.name == "COMMANDLINE":
+        if is_on_command_line(context, field.name):
             option = f"--{field.name.replace('_', '-')}"
             raise ConfigError(f"{option} is for a model in this process; leave it out with --url.")
 

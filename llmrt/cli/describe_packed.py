@@ -9,7 +9,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from llmrt.errors import CheckpointError
-from llmrt.hub.packed import packed_copies
+from llmrt.hub.packed import evaluation_file, packed_copies
 from llmrt.model.checkpoints.packed_header import packed_file, read_header
 from llmrt.text.model_files import read_json
 
@@ -51,5 +51,5 @@ def _describe(path: Path) -> Packed:
         quant = read_header(path).quant
     except CheckpointError:
         quant = "unreadable"
-    evaluation = dict(read_json(path.with_suffix(".eval.json"))) or None
+    evaluation = dict(read_json(evaluation_file(path))) or None
     return Packed(path=str(path), quant=quant, num_bytes=path.stat().st_size, evaluation=evaluation)

@@ -18,6 +18,7 @@ from llmrt.cli.terminal import say
 from llmrt.config import EngineConfig
 from llmrt.engine.hardware.threads import importing_torch
 from llmrt.errors import ConfigError
+from llmrt.hub.packed import evaluation_file
 from llmrt.hub.sources import resolve
 from llmrt.model.checkpoints.headers import PackedHeaders, open_headers
 from llmrt.model.checkpoints.kept import stored_group
@@ -124,6 +125,6 @@ def save_evaluation(packed: Path, result: Evaluation, text: Path) -> None:
 
     record = asdict(result) | {"text": text.name}
     try:
-        packed.with_suffix(".eval.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+        evaluation_file(packed).write_bytes(msgspec.json.format(msgspec.json.encode(record)))
     except OSError as error:
         say(f"note: the figures are not kept beside {packed}: {error.strerror}")

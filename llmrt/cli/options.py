@@ -44,6 +44,12 @@ def parse_bytes(text: str | int) -> int:
     return num_bytes
 
 
+def is_on_command_line(context: typer.Context, parameter: str) -> bool:
+    """Whether it is given there, and not by the environment, a file or its default."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 MODEL_HELP = "An alias, org/name, org/name:file.gguf or its type as org/name:Q4_K_M, a folder or a GGUF file."
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from llmrt.config import EngineConfig
 from llmrt.engine.adapters import Adapters
 from llmrt.engine.interleave import Interleave
-from llmrt.engine.request import Adapter, Pooling, Request, RequestOutput, SamplingParams
+from llmrt.engine.request import Adapter, Pooling, Request, RequestOutput, SamplingParams, check_token_ids
 from llmrt.engine.run_ahead import RunAhead
 from llmrt.engine.runners.runner import AsyncRunner, ModelRunner
 from llmrt.engine.sampling.grammars import Grammars
@@ -192,9 +192,4 @@ def check_request(token_ids: Sequence[int], params: SamplingParams, vocab_size: 
 def _check_tokens(token_ids: Sequence[int], vocab_size: int) -> None:
     if not token_ids:
         raise RequestError("The prompt is empty: it has no tokens.", param="prompt")
-    for token_id in token_ids:
-        if not 0 <= token_id < vocab_size:
-            raise RequestError(
-                f"The prompt holds token {token_id}; this model has tokens 0 to {vocab_size - 1}.",
-                param="prompt",
-            )
+    check_token_ids("The prompt holds", token_ids, vocab_size, param="prompt")

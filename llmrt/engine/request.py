@@ -90,16 +90,16 @@ class SamplingParams:
                 _in_range(name, count, 0, MAX_LOGPROBS)
         for token_id, bias in self.logit_bias.items():
             _in_range("logit_bias", bias, -MAX_BIAS, MAX_BIAS, of=f" of token {token_id}")
-        _in_vocabulary("logit_bias", self.logit_bias, vocab_size)
-        _in_vocabulary("allowed_token_ids", self.allowed_token_ids, vocab_size)
-        _in_vocabulary("bad_words", chain(*self.bad_words), vocab_size)
+        check_token_ids("logit_bias names", self.logit_bias, vocab_size, param="logit_bias")
+        check_token_ids("allowed_token_ids names", self.allowed_token_ids, vocab_size, param="allowed_token_ids")
+        check_token_ids("bad_words names", chain(*self.bad_words), vocab_size, param="bad_words")
 
 
-def _in_vocabulary(name: str, token_ids: Iterable[int], vocab_size: int) -> None:
+def check_token_ids(says: str, token_ids: Iterable[int], vocab_size: int, *, param: str) -> None:
+    """Raise ``RequestError`` for a token that the model does not have; ``says`` stands before it."""
     for token_id in token_ids:
         if not 0 <= token_id < vocab_size:
-            message = f"{name} names token {token_id}; this model has tokens 0 to {vocab_size - 1}."
-            raise RequestError(message, param=name)
+            raise RequestError(f"{says} token {token_id}; this model has tokens 0 to {vocab_size - 1}.", param=param)
 
 
 def _in_range(name: str, value: float, low: float, high: float, *, open_low: bool = False, of: str = "") -> None:

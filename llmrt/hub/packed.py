@@ -37,10 +37,15 @@ def remove_copies(model: Path) -> None:
     """Delete every copy of ``model``, and the folders that are empty then."""
     for path in packed_copies(model):
         path.unlink(missing_ok=True)
-        path.with_suffix(".eval.json").unlink(missing_ok=True)
+        evaluation_file(path).unlink(missing_ok=True)
     for folder in _folders(model):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def evaluation_file(packed: Path) -> Path:
+    """Where what `llmrt eval` found of ``packed`` weights is kept."""
+    return packed.with_suffix(".eval.json")
 
 
 def _base(model: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from llmrt.engine.request import MAX_BIAS, SamplingParams
+from llmrt.engine.request import MAX_BIAS, SamplingParams, check_token_ids
 from llmrt.errors import ContextLengthError, RequestError
 from llmrt.server.schemas import GenerationBody, TokenBias
 from llmrt.server.served_model import ServedModel
@@ -116,11 +116,7 @@ def _bad_words(words: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[int
 
 def check_ids(token_ids: Iterable[int], vocab_size: int, param: str) -> None:
     """Raise ``RequestError`` for a token id that the model does not have."""
-    for token_id in token_ids:
-        if not 0 <= token_id < vocab_size:
-            raise RequestError(
-                f"{param} holds token {token_id}; this model has tokens 0 to {vocab_size - 1}.", param=param
-            )
+    check_token_ids(f"{param} holds", token_ids, vocab_size, param=param)
 
 
 def _first(asked: T | None, default: T | None, plain: T) -> T:

@@ -20,6 +20,7 @@ from llmrt_kernels.triton.variant import Variant
 
 COMPARED = 8192  # pairs of a stretch times experts
 STRETCHES = tl.constexpr(16)  # that are added up at a time
+TILE_POINTERS = {"tile_experts_ptr": "*i32", "tile_pairs_ptr": "*i32"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ VARIANTS = (
         "expert_tiles-8_experts",
         fill_tiles_kernel,
         {"experts_ptr": "*i64", "counts_ptr": "*i32", "lasts_ptr": "*i32"}
-        | {"tile_experts_ptr": "*i32", "tile_pairs_ptr": "*i32", "pairs": "i32", "count": "i32"},
+        | TILE_POINTERS
+        | {"pairs": "i32", "count": "i32"},
         {"EXPERTS": 16, "STRETCH": 512, "SLOTS": 16, "TILE": 64},
     ),
 )

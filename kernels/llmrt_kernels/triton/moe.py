@@ -20,7 +20,7 @@ from torch import Tensor
 from llmrt_kernels.packed import Codes, Weight
 from llmrt_kernels.triton.activated_linear import WEIGHT, gated, group_rows
 from llmrt_kernels.triton.codes import X_CODES, Y_CODES, empty_codes, store_codes
-from llmrt_kernels.triton.expert_tiles import Tiles, tiles_of
+from llmrt_kernels.triton.expert_tiles import TILE_POINTERS, Tiles, tiles_of
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route_codes
@@ -276,13 +276,12 @@ def expert_linear_mma_kernel(
     tl.store(y_ptr + pair[:, None] * SIZE + n, result, mask=n < SIZE)
 
 
-_TILES = {"tile_experts_ptr": "*i32", "tile_pairs_ptr": "*i32"}
 _UP = {"CHOICES": 2, "SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4}
 _DOWN = {"SIZE": 4096, "GROUPS": 224, "GROUP": 64, "BITS": 4}
 
 
 def _many(name: str, kernel: Any, pointers: dict[str, str], sizes: dict[str, int]) -> Variant:
-    variant = Variant(name, kernel, X_CODES | WEIGHT | _TILES | pointers, sizes, weights=UNROLL.value * 128 * 64)
+    variant = Variant(name, kernel, X_CODES | WEIGHT | TILE_POINTERS | pointers, sizes, weights=UNROLL.value * 128 * 64)
     return with_tiles(variant, partial(gated_tile_for, MANY, offsets=False))
 
 

@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.triton.activation import activated
-from llmrt_kernels.triton.expert_tiles import Tiles, tiles_of
+from llmrt_kernels.triton.expert_tiles import TILE_POINTERS, Tiles, tiles_of
 from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route
 from llmrt_kernels.triton.variant import Variant
 
@@ -146,11 +146,9 @@ def columns(ptr, row, start, K: tl.constexpr, BK: tl.constexpr):
 
 
 def _variant(name: str, kernel: triton.JITFunction[Any], cut: Cut, sizes: dict[str, int], y: str) -> Variant:
-    tiles = {"tile_experts_ptr": "*i32", "tile_pairs_ptr": "*i32"}
+    pointers = {"x_ptr": "*bf16", "w_ptr": "*bf16", "y_ptr": y} | TILE_POINTERS
     tile = {"BM": cut.pairs, "BN": cut.rows, "BK": cut.columns, "STAGES": cut.stages}
-    return Variant(
-        name, kernel, {"x_ptr": "*bf16", "w_ptr": "*bf16", "y_ptr": y} | tiles, sizes | tile, num_warps=cut.warps
-    )
+    return Variant(name, kernel, pointers, sizes | tile, num_warps=cut.warps)
 
 
 VARIANTS = (_variant("moe_gated-bf16-many", gated_kernel, MANY, {"CHOICES": 2, "K": 4096, "SIZE": 14336}, "*bf16"),)
