@@ -11,9 +11,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from llmrt.text.answer_parts import Parse, Source, no_marker, taken_prefix, text_until
-from llmrt.text.messages import Message
 from llmrt.text.tool_formats.call_object import call_object
-from llmrt.text.tool_formats.tool_format import Spell, any_of, literal, long_call_id
+from llmrt.text.tool_formats.tool_format import Spell, ToolFormat, any_of, call_head, literal
 
 _BEGIN, _END = "<tool_call>", "</tool_call>"
 
@@ -34,7 +33,7 @@ For each function call, return a json object with function name and arguments wi
 </tool_call>"""
 
 
-class HermesFormat:
+class HermesFormat(ToolFormat):
     """See ``ToolFormat``."""
 
     begin: str | None = _BEGIN
@@ -52,26 +51,14 @@ class HermesFormat:
 
     def block(self, spell: Spell, rules: Mapping[str, str], *, many: bool) -> str:
         """See ``ToolFormat.block``."""
-        calls = [f"{literal(_call_head(name))} {rule}" for name, rule in rules.items()]
+        calls = [literal("\n" + call_head(name)) + f" {rule}" for name, rule in rules.items()]
         return f'{any_of(calls)} "}}\\n" {spell(_END)}'
-
-    def call_id(self) -> str:
-        """See ``ToolFormat.call_id``."""
-        return long_call_id()
-
-    def history(self, messages: Sequence[Message]) -> list[Message]:
-        """See ``ToolFormat.history``."""
-        return list(messages)
 
 
 def _closing_tag(source: Source) -> Parse[None]:
     """Take the tag, or what the answer's end left of it."""
     if not (yield from taken_prefix(source, _END)) and source.closed and _END.startswith(source.text.strip()):
         source.take(len(source.text))
-
-
-def _call_head(name: str) -> str:
-    return f'\n{{"name": {json.dumps(name)}, "arguments": '
 
 
 def instructions(tools: Sequence[Mapping[str, object]]) -> str:
@@ -81,7 +68,7 @@ def instructions(tools: Sequence[Mapping[str, object]]) -> str:
 
 def written_call(name: str, arguments: object) -> str:
     """A call of the past as the model would have written it."""
-    return f'{_BEGIN}\n{{"name": {json.dumps(name)}, "arguments": {json.dumps(arguments, ensure_ascii=False)}}}\n{_END}'
+    return f"{_BEGIN}\n{call_head(name)}{json.dumps(arguments, ensure_ascii=False)}}}\n{_END}"
 
 
 def written_result(text: str) -> str:

@@ -7,18 +7,17 @@ One call an answer; models that write several anyway put ";" between them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from llmrt.text.answer_parts import Parse, Source, taken_prefix, text_until
 from llmrt.text.messages import Message
 from llmrt.text.tool_formats.call_object import call_object
-from llmrt.text.tool_formats.tool_format import Spell, any_of, literal, long_call_id
+from llmrt.text.tool_formats.tool_format import Spell, ToolFormat, any_of, call_head, literal
 
 _MARK = "<|python_tag|>"
 
 
-class Llama3Format:
+class Llama3Format(ToolFormat):
     """See ``ToolFormat``."""
 
     begin: str | None = None
@@ -33,12 +32,8 @@ class Llama3Format:
 
     def block(self, spell: Spell, rules: Mapping[str, str], *, many: bool) -> str:
         """See ``ToolFormat.block``."""
-        calls = [f"{literal(_call_head(name))} {rule}" for name, rule in rules.items()]
+        calls = [f"{literal(call_head(name, 'parameters'))} {rule}" for name, rule in rules.items()]
         return f'{any_of(calls)} "}}"'
-
-    def call_id(self) -> str:
-        """See ``ToolFormat.call_id``."""
-        return long_call_id()
 
     def history(self, messages: Sequence[Message]) -> list[Message]:
         """See ``ToolFormat.history``: several calls are several messages, each with its result behind it."""
@@ -62,10 +57,6 @@ def _calls(source: Source, names: Collection[str]) -> Parse[None]:
         source.skip_space()
         yield from taken_prefix(source, ";")
         yield from taken_prefix(source, _MARK)
-
-
-def _call_head(name: str) -> str:
-    return f'{{"name": {json.dumps(name)}, "parameters": '
 
 
 def _take_result(messages: list[Message], call_id: object) -> Iterator[Message]:

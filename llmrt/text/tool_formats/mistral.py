@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 import string
@@ -16,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from llmrt.text.answer_parts import CallEnd, CallStart, Parse, Source, no_marker, taken_prefix, text_until
 from llmrt.text.messages import Message
 from llmrt.text.tool_formats.call_object import arguments, call_object
-from llmrt.text.tool_formats.tool_format import Spell, any_of, literal
+from llmrt.text.tool_formats.tool_format import Spell, ToolFormat, any_of, call_head, literal
 
 _BEGIN, _ARGS, _CALL_ID = "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"
 _NAME = re.compile(r"\s*([^\s\[\]{}\"]+)\s*(?:\[CALL_ID\]\s*\w+\s*)?(?:\[ARGS\])?\s*(?=\{)")
@@ -25,7 +24,7 @@ _NO_NAME = re.compile(r"\s*(?:[\[{]|[^\s\[{]+\s+[^\s\[{])")
 _ID_LENGTH = 9  # the templates refuse another
 
 
-class MistralFormat:
+class MistralFormat(ToolFormat):
     """What the two forms share."""
 
     begin: str | None = _BEGIN
@@ -60,7 +59,7 @@ class MistralListFormat(MistralFormat):
 
     def block(self, spell: Spell, rules: Mapping[str, str], *, many: bool) -> str:
         """See ``ToolFormat.block``."""
-        calls = any_of([f'{literal(_call_head(name))} {rule} "}}"' for name, rule in rules.items()])
+        calls = any_of([f'{literal(call_head(name))} {rule} "}}"' for name, rule in rules.items()])
         more = f'(", " {calls})*' if many else ""
         return f'"[" {calls} {more} "]"'
 
@@ -114,7 +113,3 @@ def _named(source: Source) -> Parse[bool]:
     if (yield from arguments(source)):
         yield CallEnd()
     return True
-
-
-def _call_head(name: str) -> str:
-    return f'{{"name": {json.dumps(name)}, "arguments": '

@@ -34,17 +34,17 @@ class ToolFormat(Protocol):
         ...
 
     def call_id(self) -> str:
-        """A new name for a call."""
-        ...
+        """A new name for a call, as OpenAI's."""
+        return f"call_{secrets.token_hex(12)}"
 
     def history(self, messages: Sequence[Message]) -> list[Message]:
         """``messages`` with calls and results as the templates of this form take them."""
-        ...
+        return list(messages)
 
 
-def long_call_id() -> str:
-    """As OpenAI's."""
-    return f"call_{secrets.token_hex(12)}"
+def call_head(name: str, arguments: str = "arguments") -> str:
+    """How a call begins that is an object, up to its arguments under that name."""
+    return f'{{"name": {json.dumps(name)}, "{arguments}": '
 
 
 def literal(text: str) -> str:
