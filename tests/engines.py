@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from llmrt.config import EngineConfig
@@ -21,6 +22,19 @@ def open_engine(folder: Path, **settings: Any) -> LLMEngine:
     """An fp32 engine with small blocks and small chunks, so that short prompts cross many borders."""
     defaults = {"dtype": "fp32", "block_size": 16, "max_num_batched_tokens": 32, "prefix_caching": False}
     return build_engine(folder, EngineConfig(**{**defaults, **settings}))
+
+
+def on_reference(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> LLMEngine:
+    """The same by the kernels that are the formulas in torch."""
+    monkeypatch.setenv("LLMRT_KERNELS", "reference")
+    engine = open_engine(folder, **settings, kv_dtype="fp32")
+    monkeypatch.delenv("LLMRT_KERNELS")
+    return engine
+
+
+def typical_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    """The median over positions: where two experts are almost equally likely, rounding may choose the other."""
+    return float(((actual - expected).norm(dim=1) / expected.norm(dim=1)).median())
 
 
 def prompt(length: int, seed: int = 0) -> list[int]:

@@ -13,8 +13,8 @@ from llmrt.cli.describe import describe, preset_config
 from llmrt.errors import ModelNotFoundError
 from llmrt.presets import load_presets
 from tests.cli.conftest import CommandLine
+from tests.gguf_files import write_gguf
 from tests.hub.samples import tiny_gguf, tiny_repo
-from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model
 
 

@@ -20,7 +20,7 @@ from llmrt.model.checkpoints.headers import AssumedHeaders, open_headers
 from llmrt.model.checkpoints.tensor_slots import num_active_parameters
 from llmrt.model.modules.decoder import Decoder
 from llmrt.model.modules.packed_linear import PackedModule
-from tests.model.test_gguf import write_gguf
+from tests.gguf_files import write_gguf
 from tests.tiny import make_model, save_model
 
 # Rows of the vocabulary and columns of the MLP are no whole blocks and groups.

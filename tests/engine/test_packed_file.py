@@ -36,7 +36,7 @@ from llmrt.quant.recipe import ROLES, Recipe
 from llmrt.quant.scheme import QuantScheme
 from llmrt.text.generation_defaults import load_generation_defaults
 from tests.engines import greedy, open_engine, score
-from tests.model.test_gguf import write_gguf
+from tests.gguf_files import write_gguf
 from tests.tiny import make_model, save_model
 
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {

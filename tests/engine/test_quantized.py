@@ -12,15 +12,14 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.interleave import Interleave
-from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading.build import build_engine
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.errors import ConfigError
 from llmrt.ops import rules
 from llmrt_kernels.cpu.library import load
-from tests.engines import greedy, open_engine, prompt, run, score, tokens
-from tests.model.test_gguf import write_gguf
+from tests.engines import greedy, on_reference, open_engine, prompt, run, score, tokens, typical_error
+from tests.gguf_files import write_gguf
 from tests.tiny import make_model, save_model
 
 SMALL_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
@@ -52,18 +51,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     family, fields = FAMILIES[request.param]
     return save_model(make_model(family, **SHAPE, **fields), tmp_path_factory.mktemp(request.param))
-
-
-def on_reference(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> LLMEngine:
-    monkeypatch.setenv("LLMRT_KERNELS", "reference")
-    engine = open_engine(folder, **settings, kv_dtype="fp32")
-    monkeypatch.delenv("LLMRT_KERNELS")
-    return engine
-
-
-def typical_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    """The median over positions: where two experts are almost equally likely, rounding may choose the other."""
-    return float(((actual - expected).norm(dim=1) / expected.norm(dim=1)).median())
 
 
 @pytest.mark.parametrize("quant", ["int8", "int4"])

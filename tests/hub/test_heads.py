@@ -12,9 +12,9 @@ from llmrt.hub import heads
 from llmrt.hub.heads import model_heads
 from llmrt.hub.request import read_request
 from llmrt.model.checkpoints.headers import open_headers
+from tests.gguf_files import write_gguf
 from tests.hub.conftest import Serve
 from tests.hub.samples import REPO, tiny_repo
-from tests.model.test_gguf import write_gguf
 from tests.tiny import make_model, save_model
 
 LARGE = {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 2000}

@@ -12,9 +12,9 @@ import torch
 from llmrt.engine.request import SamplingParams
 from tests.adapters import make_adapter, merged
 from tests.engines import open_engine, run, score, tokens
-from tests.model.test_gguf import SHAPE as GGUF_SHAPE
-from tests.model.test_gguf import write_gguf
-from tests.model.test_parity import NATIVE, TORCH, hf_greedy, hf_logits, prompt
+from tests.gguf_files import SHAPE as GGUF_SHAPE
+from tests.gguf_files import write_gguf
+from tests.model.parity import NATIVE, TORCH, hf_greedy, hf_logits, prompt
 from tests.tiny import make_model, save_model
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -29,10 +29,9 @@ from llmrt.quant.stored_codes import holds
 from llmrt_kernels.packed import Matrix
 from llmrt_kernels.reference.linear_packed import dequantize
 from tests.engine.test_loaded_bytes import held
-from tests.engine.test_quantized import on_reference, typical_error
-from tests.engines import open_engine, score
-from tests.model.test_gguf import SHAPE, quantized, round_weights, write_gguf
-from tests.model.test_parity import DEFAULT, SMALL_EXPERTS, hf_logits, prompt
+from tests.engines import on_reference, open_engine, score, typical_error
+from tests.gguf_files import SHAPE, quantized, round_weights, write_gguf
+from tests.model.parity import DEFAULT, SMALL_EXPERTS, hf_logits, prompt
 from tests.tiny import make_model
 
 LARGER_EXPERTS = {**SMALL_EXPERTS, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 128}

@@ -19,8 +19,8 @@ from llmrt.model.checkpoints.checkpoint import open_checkpoint
 from llmrt.model.checkpoints.source_identity import source_identity
 from llmrt.text.gguf_parts import part_names
 from tests.engines import open_engine, score
-from tests.model.test_gguf import SHAPE, write_gguf
-from tests.model.test_parity import LLAMA3, ROPE, prompt
+from tests.gguf_files import SHAPE, write_gguf
+from tests.model.parity import LLAMA3, ROPE, prompt
 from tests.tiny import make_model
 
 PARTS = 5

@@ -19,7 +19,7 @@ from llmrt.model.modules.packed_linear import PackedModule
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.reference.linear_packed import dequantize
 from tests.engines import open_engine, score
-from tests.model.test_gguf import write_gguf
+from tests.gguf_files import write_gguf
 from tests.tiny import make_model, save_model
 
 SHAPE = {"hidden_size": 64, "intermediate_size": 80, "head_dim": 32, "vocab_size": 133}

@@ -23,7 +23,7 @@ from llmrt.ops.types import OpSpec
 from llmrt.quant.feedback import Feedback, feedback_from
 from llmrt.quant.recipe import RECIPES
 from llmrt_kernels.cpu.library import load
-from tests.model.test_gguf import write_gguf
+from tests.gguf_files import write_gguf
 from tests.tiny import make_model, save_model
 
 SHAPE = {"hidden_size": 160, "intermediate_size": 224, "num_attention_heads": 5, "num_key_value_heads": 1}

@@ -19,8 +19,8 @@ from llmrt.hub.local import local_artifact
 from llmrt.model.checkpoints.checkpoint import open_checkpoint
 from llmrt.model.checkpoints.config_files import read_config
 from tests.engines import greedy, open_engine
-from tests.model.test_gguf import permute
-from tests.model.test_parity import check_parity, prompt
+from tests.gguf_files import permute
+from tests.model.parity import check_parity, prompt
 from tests.quantizers import fp8
 from tests.tiny import make_model, save_model
 

@@ -13,7 +13,7 @@ from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.families.alibi import alibi_slopes
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
-from tests.model.test_parity import check_parity
+from tests.model.parity import check_parity
 from tests.tiny import make_model, save_model
 
 GPT_NEO = {"model_type": "gpt_neo", "vocab_size": 50257, "hidden_size": 2560, "num_layers": 32, "num_heads": 20}

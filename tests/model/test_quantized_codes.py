@@ -17,10 +17,9 @@ from llmrt.quant.scheme import QuantScheme
 from llmrt_kernels.reference.linear_packed import dequantize
 from tests import quantizers as by
 from tests.engine.test_loaded_bytes import held
-from tests.engine.test_quantized import on_reference, typical_error
-from tests.engines import open_engine, score
+from tests.engines import on_reference, open_engine, score, typical_error
+from tests.model.parity import prompt
 from tests.model.test_bad_quantized_folders import says
-from tests.model.test_parity import prompt
 from tests.model.test_quantized_folders import FAMILIES, FORMATS, GPTQ
 from tests.quantizers import quantized_folder
 

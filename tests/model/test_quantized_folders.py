@@ -13,7 +13,7 @@ from torch import Tensor
 
 from llmrt.model.checkpoints.checkpoint import open_checkpoint
 from tests import quantizers as by
-from tests.model.test_parity import check_parity
+from tests.model.parity import check_parity
 from tests.quantizers import SHAPE, Members, Quantizer, quantized_folder
 
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 64}
