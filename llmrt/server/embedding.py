@@ -29,9 +29,13 @@ def check_dimensions(state: ServerState, dimensions: int | None) -> None:
 
 
 def encode_texts(
-    state: ServerState, inputs: Sequence[str | list[int]], *, add_special_tokens: bool = True
+    state: ServerState,
+    inputs: Sequence[str | list[int]],
+    *,
+    add_special_tokens: bool = True,
+    kept: slice = slice(None),
 ) -> list[list[int]]:
-    """The tokens of each text. Raises ``RequestError`` for one that is empty or too long."""
+    """The tokens of each text, those that are ``kept``. Raises ``RequestError`` for one that is empty or too long."""
     texts: list[list[int]] = []
     for text in inputs:
         if isinstance(text, str):
@@ -39,6 +43,7 @@ def encode_texts(
         else:
             check_ids(text, state.engine.info.vocab_size, "input")
             texts.append(text)
+    texts = [token_ids[kept] for token_ids in texts]
     for index, token_ids in enumerate(texts):
         if not token_ids:
             raise RequestError(f"input[{index}] is empty: it has no tokens.", param="input")

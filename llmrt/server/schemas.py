@@ -225,7 +225,8 @@ class EmbeddingBody(RequestSchema):
     """``dimensions`` can only be the model's own.
 
     Beyond OpenAI's fields: ``pooling`` of the final hidden states, "mean" unless "last" is sent, and ``normalize``, by
-    which vectors have the length 1 unless it is false.
+    which vectors have the length 1 unless it is false; of longer texts the last ``truncate_prompt_tokens`` are
+    embedded, with -1 as many as the context has.
     """
 
     model: str | None = None
@@ -234,4 +235,5 @@ class EmbeddingBody(RequestSchema):
     dimensions: int | None = None
     pooling: Pooling | None = None
     normalize: bool | None = None
+    truncate_prompt_tokens: int | None = None
     add_special_tokens: bool | None = None

@@ -79,7 +79,7 @@ def test_usage_counts_the_tokens(http: httpx.Client) -> None:
         ({"input": "a", "encoding_format": "int8"}, "encoding_format"),
         ({"input": "a", "pooling": "cls"}, "pooling"),
         ({"input": "a", "model": "other"}, "model"),
-        ({"input": "a", "truncate_prompt_tokens": 5}, "truncate_prompt_tokens"),
+        *(({"input": "a", "truncate_prompt_tokens": k}, "truncate_prompt_tokens") for k in (-2, 0, 513, "5")),
     ],
 )
 def test_c39_faults_name_their_field(http: httpx.Client, fields: dict[str, Any], param: str) -> None:
@@ -91,6 +91,13 @@ def test_c16_a_text_may_fill_the_context_and_no_more(http: httpx.Client) -> None
     assert raw(http, input="x" * 512)[0][0] == 512
     error = error_of(http.post(PATH, json={"input": "x" * 513}), 400)
     assert error["code"] == "context_length_exceeded" and "513 tokens" in error["message"]
+
+
+def test_a_text_may_be_cut_to_its_last_tokens_as_in_vllm(http: httpx.Client) -> None:
+    text = "x" * 600 + "yz"
+    assert raw(http, input=[text, "z"], truncate_prompt_tokens=2) == [[2, ord("y") + ord("z"), 1], [1, ord("z"), 1]]
+    assert raw(http, input=text, truncate_prompt_tokens=-1)[0][0] == 512
+    assert http.post(PATH, json={"input": text, "truncate_prompt_tokens": 9}).json()["usage"]["prompt_tokens"] == 9
 
 
 def test_c33_the_models_own_dimensions_and_the_user_are_harmless(http: httpx.Client) -> None:

@@ -252,8 +252,10 @@ def test_c10_c47_embeddings(llama: ollama.Client, thinker: httpx.Client) -> None
     assert [*llama.embeddings(MODEL, "one").embedding] == plain
     with pytest.raises(ollama.ResponseError, match="maximum context length"):
         llama.embed(MODEL, "long " * 5000)
-    response = thinker.post("/api/embed", json={"input": "one", "truncate": True, "options": {"num_ctx": 9}})
-    assert response.headers["x-llmrt-ignored"] == "options.num_ctx, truncate"
+    cut, short = llama.embed(MODEL, "long " * 5000, truncate=True), llama.embed(MODEL, "long " * 819 + "l")
+    assert (cut.embeddings, cut.prompt_eval_count) == (short.embeddings, 4096)
+    response = thinker.post("/api/embed", json={"input": "one", "options": {"num_ctx": 9}})
+    assert response.headers["x-llmrt-ignored"] == "options.num_ctx"
     assert error_of(thinker.post("/api/embed", json={"input": "one", "dimensions": 2}), 400).startswith("dimensions")
 
 

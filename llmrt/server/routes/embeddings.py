@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Struct
 
+from llmrt.errors import RequestError
 from llmrt.server.body import json_body
 from llmrt.server.dependencies import State
 from llmrt.server.embedding import Vector, admit_texts, check_dimensions, embed_texts, encode_texts
@@ -52,11 +53,21 @@ async def embeddings(
     """Embed one text or several."""
     ignored = check_extra_fields(body)
     check_dimensions(state, body.dimensions)
-    texts = await asyncio.to_thread(
-        encode_texts, state, body.input, add_special_tokens=body.add_special_tokens is not False
-    )
+    kept, add_special_tokens = _kept_tokens(state, body), body.add_special_tokens is not False
+    texts = await asyncio.to_thread(encode_texts, state, body.input, add_special_tokens=add_special_tokens, kept=kept)
     admit_texts(state, texts)
     return await until_disconnect(request, _embedded(state, body, texts), ignored_header(ignored))
+
+
+def _kept_tokens(state: ServerState, body: EmbeddingBody) -> slice:
+    """Which tokens of a text are embedded: as in vLLM, where it may be cut, the last ones."""
+    asked, context_length = body.truncate_prompt_tokens, state.engine.info.context_length
+    if asked is None:
+        return slice(None)
+    if asked != -1 and not 0 < asked <= context_length:
+        message = f"truncate_prompt_tokens is {asked}; it must be 1 to {context_length}, or -1 for all of these."
+        raise RequestError(message, param="truncate_prompt_tokens")
+    return slice(-context_length if asked == -1 else -asked, None)
 
 
 async def _embedded(state: ServerState, body: EmbeddingBody, texts: Sequence[list[int]]) -> EmbeddingList:

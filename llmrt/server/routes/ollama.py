@@ -92,11 +92,12 @@ async def embed(
     request: Request, models: AllModels, state: State, body: Annotated[EmbedBody, Depends(ollama_body(EmbedBody))]
 ) -> Response:
     """The vectors of texts, of length 1."""
-    unused = [*_check_embedding(body), *(["truncate"] if body.truncate else [])]
+    unused = _check_embedding(body)
     _keep(models, body)
     check_dimensions(state, body.dimensions)
     texts = [body.input] if isinstance(body.input, str) else body.input
-    return await until_disconnect(request, _embedded(state, texts), ignored_header(unused))
+    embedded = _embedded(state, texts, truncate=body.truncate is True)
+    return await until_disconnect(request, embedded, ignored_header(unused))
 
 
 @router.post("/api/embeddings")
@@ -128,9 +129,9 @@ def _keep(models: Models, body: AnswerBody | EmbedBody | EmbeddingsBody) -> None
         models.keep(body.model, seconds_of(body.keep_alive))
 
 
-async def _embedded(state: ServerState, texts: Sequence[str]) -> EmbedRecord:
-    began = time.perf_counter_ns()
-    vectors, num_tokens = await _embed(state, texts, normalize=True)
+async def _embedded(state: ServerState, texts: Sequence[str], *, truncate: bool) -> EmbedRecord:
+    began, kept = time.perf_counter_ns(), slice(state.engine.info.context_length if truncate else None)
+    vectors, num_tokens = await _embed(state, texts, normalize=True, kept=kept)
     return EmbedRecord(
         model=state.model.id,
         embeddings=[vector.tolist() for vector in vectors],
@@ -144,8 +145,10 @@ async def _embedded_as_is(state: ServerState, text: str) -> EmbeddingRecord:
     return EmbeddingRecord(vector.tolist())
 
 
-async def _embed(state: ServerState, texts: Sequence[str], *, normalize: bool) -> tuple[list[Vector], int]:
-    token_ids = await asyncio.to_thread(encode_texts, state, texts)
+async def _embed(
+    state: ServerState, texts: Sequence[str], *, normalize: bool, kept: slice = slice(None)
+) -> tuple[list[Vector], int]:
+    token_ids = await asyncio.to_thread(encode_texts, state, texts, kept=kept)
     admit_texts(state, token_ids)
     return await embed_texts(state, token_ids, "mean", normalize=normalize), sum(map(len, token_ids))
 

@@ -107,7 +107,7 @@ class GenerateBody(AnswerBody):
 
 
 class EmbedBody(_Body):
-    """``POST /api/embed``. Texts that are too long are refused, whether or not they may be truncated."""
+    """``POST /api/embed``. Texts that are too long are refused; if ``truncate`` is true their beginning is embedded."""
 
     input: str | list[str]
     truncate: bool | None = None
