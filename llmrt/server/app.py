@@ -42,7 +42,7 @@ def create_app(models: Models, settings: ServerSettings) -> FastAPI:
     # A redirect would lead clients of a proxy with HTTPS to plain HTTP, their keys along.
     app = Api(title="llmrt", docs_url=None, redoc_url=None, redirect_slashes=False)
     set_models(app, models)
-    error_forms.install(app)
+    error_forms.install(app, [route.path for module in _ROUTES for route in module.router.routes])
     app.add_middleware(ClientLimits, settings=settings)
     app.add_middleware(Guard, settings=settings)
     allow_origins(app, settings.cors_origins)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from fastapi import FastAPI, Request, Response
 from msgspec import UNSET, Struct, UnsetType
@@ -14,6 +15,7 @@ from llmrt.server.dialects.anthropic.client import is_anthropic
 from llmrt.server.errors import INVALID_REQUEST, ErrorBody, HttpError, describe
 from llmrt.server.exchange import current_exchange
 from llmrt.server.json_response import json_response
+from llmrt.server.unknown_paths import meant_path
 
 THREAD = "thread"  # a conversation that the server keeps, a field of /v1/messages
 
@@ -95,22 +97,26 @@ def respond(error: HttpError, scope: Scope) -> Response:
     return json_response(form(error), error.headers, error.status)
 
 
-def install(app: FastAPI) -> None:
-    """Answer known errors of routes, and the framework's own (unknown path, wrong method), in these forms."""
+def install(app: FastAPI, paths: Collection[str]) -> None:
+    """Answer known errors of routes, and the framework's own (unknown path, wrong method), in these forms.
+
+    ``paths`` are those that a request for another one may have meant.
+    """
     app.add_exception_handler(LlmrtError, _on_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(HTTPException, partial(_on_http_exception, paths))
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
     return respond(describe(error), request.scope)
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
+async def _on_http_exception(paths: Collection[str], request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = f"{request.method} {request.url.path}"
     match error.status_code:
         case 404:
-            message, code = f"Unknown path: {what}.", "unknown_url"
+            meant = meant_path(request.url.path, paths)
+            message, code = f"Unknown path: {what}{f'; did you mean {meant}?' if meant else '.'}", "unknown_url"
         case 405:
             message, code = f"Method not allowed: {what}.", "method_not_allowed"
         case _:

@@ -57,11 +57,15 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "guided_whitespace_pattern": (),
     "length_penalty": (1,),
     "logits_processors": ([],),
+    "max_new_tokens": (),
+    "max_output_tokens": (),
     "mirostat": (0,),
     "modalities": (["text"],),
     "n_predict": (-1,),
+    "num_predict": (-1,),
     "prompt_embeds": (),
     "repeat_penalty": (1,),
+    "stop_sequences": ([],),
     "suffix": ("",),
     "tfs_z": (1,),
     "top_a": (0,),
@@ -76,8 +80,12 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
 _INSTEAD: Mapping[str, str] = {
     "function_call": "is the old form of tool_choice, which this server reads",
     "functions": "is the old form of tools, which this server reads",
+    "max_new_tokens": "is called max_tokens by this server",
+    "max_output_tokens": "is called max_tokens by this server",
     "n_predict": "is called max_tokens by this server",
+    "num_predict": "is called max_tokens by this server",
     "repeat_penalty": "is called repetition_penalty by this server",
+    "stop_sequences": "is called stop by this server",
 }
 
 OPENAI = FieldPolicy(HARMLESS, UNSUPPORTED, _INSTEAD)

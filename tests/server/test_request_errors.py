@@ -158,8 +158,44 @@ def test_c39_content_type_method_and_path(http: httpx.Client) -> None:
     assert error_of(http.post(f"{CHAT}/", content=body), 404)["code"] == "unknown_url"
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", CHAT),
+        ("/models", "/v1/models"),
+        (f"{CHAT}/", CHAT),
+        (f"/v1{CHAT}", CHAT),
+        (f"/openai{CHAT}", CHAT),
+        ("/v1/chat/completion", CHAT),
+        ("/completion", "/v1/completions"),
+        ("/props", "/v1/models"),
+        ("/ping", "/health"),
+    ],
+)
+def test_a_path_that_is_almost_one_of_the_server_says_which(http: httpx.Client, path: str, meant: str) -> None:
+    assert error_of(http.post(path, json={}), 404)["message"].endswith(f"{path}; did you mean {meant}?")
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/rerank", "/robots.txt", "/wp-login.php", "/" + "x" * 5000])
+def test_a_path_that_is_like_none_has_no_advice(http: httpx.Client, path: str) -> None:
+    assert "did you mean" not in http.post(path, json={}).text
+
+
+def test_a_client_without_v1_in_its_address_is_told(client: openai.OpenAI) -> None:
+    with (
+        openai.OpenAI(base_url=str(client.base_url).removesuffix("v1/"), api_key="none", max_retries=0) as lost,
+        pytest.raises(openai.NotFoundError, match="did you mean /v1/chat/completions"),
+    ):
+        lost.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "hi"}])
+
+
 def test_a_field_of_another_server_says_what_it_is_called_here(http: httpx.Client) -> None:
-    for field, name in (({"n_predict": 5}, "max_tokens"), ({"repeat_penalty": 1.1}, "repetition_penalty")):
+    for field, name in (
+        ({"n_predict": 5}, "max_tokens"),
+        ({"max_new_tokens": 5}, "max_tokens"),
+        ({"repeat_penalty": 1.1}, "repetition_penalty"),
+        ({"stop_sequences": ["x"]}, "stop"),
+    ):
         error = error_of(http.post(CHAT, json={"messages": USER, **field}), 400)
         assert [error["param"]] == [*field] and name in error["message"]
 
