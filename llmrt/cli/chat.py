@@ -173,7 +173,9 @@ def _single_message(prompt: str | None) -> str | None:
         say("Type the message; Ctrl+D on a line of its own ends it.")
     message = read_stdin("The message") if prompt is None else behind_piped_text(prompt, "The message")
     if not message.strip():
-        raise RequestError("The message is empty; give one with --prompt or through a pipe.", param="prompt")
+        raise RequestError(
+            "The message is empty; give one behind MODEL, with --prompt or through a pipe.", param="prompt"
+        )
     return message
 
 

@@ -58,6 +58,8 @@ class LazyGroup(TyperGroup):
         """Put the real command in the place of its line in the table, or of another program's name for it."""
         if args[0] in COMMANDS_INSTEAD:
             ctx.fail(f"{args[0]} is no command here. {COMMANDS_INSTEAD[args[0]]}")
+        if _is_model(args[0]):
+            ctx.fail(f"{args[0]} is a model, and a command goes before it, such as: llmrt chat {args[0]}")
         name, command, rest = super().resolve_command(ctx, [OTHER_NAMES.get(args[0], args[0]), *args[1:]])
         return name, load_command(name) if name in COMMANDS else command, rest
 
@@ -72,7 +74,19 @@ def load_command(name: str) -> Any:
     return typer.main.get_command(single)
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+def _is_model(word: str) -> bool:
+    """Whether a word in a command's place is an alias, a repository or a path."""
+    from llmrt.presets import find_preset
+
+    return word not in COMMANDS and ("/" in word or word.endswith(".gguf") or find_preset(word) is not None)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -84,7 +98,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(  # pyright: ignore[reportUnusedFunction] - typer keeps it
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", "-v", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Run large language models on the GPU or CPU you own."""

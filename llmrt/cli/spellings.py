@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 # Of commands.
-OTHER_NAMES = {"run": "chat", "ls": "list"}
+OTHER_NAMES = {"run": "chat", "ls": "list", "remove": "rm", "delete": "rm"}
 
 COMMANDS_INSTEAD = {
     "ps": "A server says at /api/ps which models it has loaded.",
     "stop": 'A server unloads a model by a POST to /api/generate of {"model": NAME, "keep_alive": 0}.',
     "create": "What a Modelfile says are options here, such as --system; `llmrt chat --help` lists them.",
+    "help": "`llmrt --help` lists the commands, `llmrt COMMAND --help` what one takes.",
+    "version": "`llmrt --version` says it.",
     "cp": "A model gets another name where it is served: llmrt serve MODEL --served-model-name NAME.",
 }
 
@@ -52,7 +54,30 @@ _INSTEAD = {
     "-q --quantization": "A quantized model is known by its files; --quant int8 or int4 quantizes one.",
     "--tokenizer --chat-template --chat-template-file": "Tokenizer and chat template are the model's own.",
     "--enable-lora --lora-modules": "--lora NAME=PATH, or several, is all that adapters need.",
-    "--disable-log-requests --enable-log-requests --uvicorn-log-level": "--log-level says what is logged.",
+    "--disable-log-requests --enable-log-requests --disable-log-stats --uvicorn-log-level --log-disable -lv": (
+        "--log-level says what is logged."
+    ),
+    "--log-file": "The log is written to stderr: 2> FILE keeps it.",
+    "--allowed-origins --allowed-methods --allowed-headers": "--cors-origin ORIGIN, or several, lets web pages in.",
+    "--timeout -to": "--request-seconds is how long an answer may take, --stall-seconds how long nobody may read it.",
+    "--download-dir --cache-dir": "Variables choose the folder: LLMRT_HOME, or HF_HOME for what the hub has.",
+    "--hf-token -hft": "The hub's token is the variable HF_TOKEN.",
+    "--speculative-config --num-speculative-tokens": "--draft-model MODEL, or --speculate ngram, guesses tokens.",
+    "--guided-decoding-backend --structured-outputs-config": "Grammars are llguidance's; leave it out.",
+    "--no-enable-prefix-caching": "Prefixes are always kept in memory; --disk-cache 0 keeps none on disk.",
+    "--generation-config --override-generation-config": (
+        "Requests say how tokens are drawn, else it is as the model's publisher recommends."
+    ),
+    "--task --runner --convert --pooling": "Every model answers /v1/embeddings too, whose field pooling chooses how.",
+    "--rope-scaling --rope-theta --rope-freq-base --rope-freq-scale --yarn-orig-ctx --hf-overrides": (
+        "Positions are as the model's own files say."
+    ),
+    "-ot --override-tensor -cmoe --cpu-moe -ncmoe --n-cpu-moe": (
+        "A model is on the GPU or on the processor as a whole; --device chooses."
+    ),
+    "--reasoning-format --reasoning-budget": (
+        "A model's thoughts come apart from its answer; requests turn them off where its chat template can."
+    ),
     "--keepalive --keep-alive": "--keep-alive-seconds of `llmrt serve` says how long an idle model stays loaded.",
     "-l --logit-bias": "logit_bias is a field of requests to `llmrt serve`.",
     "-j --json-schema -jf --json-schema-file --grammar --grammar-file --format": (
@@ -70,13 +95,16 @@ _INSTEAD = {
         "How a model calls tools and thinks is read from its chat template; leave it out."
     ),
     "--mlock --mmap --no-mmap --swap-space --cpu-offload-gb": "Weights are mapped where they can be; leave it out.",
-    "-b --batch-size -ub --ubatch-size -tb --threads-batch --max-num-batched-tokens --enforce-eager": (
-        "llmrt chooses how it computes a step; leave it out."
+    "-b --batch-size -ub --ubatch-size -tb --threads-batch --max-num-batched-tokens --enforce-eager --block-size "
+    "--no-warmup --load-format --threads-http --workers --numa": (
+        "llmrt chooses how it loads and computes; leave it out."
     ),
     "-fa --flash-attn -cb --cont-batching --enable-prefix-caching --enable-chunked-prefill --jinja -cnv "
-    "--conversation --metrics --embedding --embeddings": "That is always on; leave it out.",
+    "--conversation --metrics --embedding --embeddings --slots --props": "That is always on; leave it out.",
     "--trust-remote-code": "Code that comes with a model is never run; leave it out.",
-    "--verbose": "/set verbose in a chat tells of each answer's speed, and `llmrt bench` measures it.",
+    "-v --verbose": (
+        "/set verbose in a chat tells of each answer's speed, `llmrt bench` measures it; `llmrt serve` has --log-level."
+    ),
 }
 _ADVICE = {name: advice for names, advice in _INSTEAD.items() for name in names.split()}
 

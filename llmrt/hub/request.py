@@ -11,7 +11,10 @@ from llmrt.hub.store import is_model_name
 from llmrt.presets import WheelSource, find_preset, load_presets
 
 DEFAULT_FILES = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt", "*.jinja")
-_ADDRESS = re.compile(r"(https?://)?(hf\.co|huggingface\.co)/")
+# Of a repository's page, or of a GGUF file's in it.
+_ADDRESS = re.compile(
+    r"(?:https?://)?(?:hf\.co|huggingface\.co)/([^/]+/[^/?#]+)(?:/(?:blob|resolve)/[^/]+/([^?#]+\.gguf))?.*"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ def read_request(model: str, revision: str | None) -> ModelRequest:
 def unknown_model(model: str) -> str:
     """The message for a name that nothing has."""
     shown = f"no folder, file, alias or repository (org/name) is called {model!r}"
-    if is_model_name(inner := _ADDRESS.sub("", model)) and inner != model:
+    if (address := _ADDRESS.fullmatch(model)) and is_model_name(inner := ":".join(filter(None, address.groups()))):
         return f"{shown}; did you mean {inner}?"
     aliases = list(load_presets())
     close = difflib.get_close_matches(model, aliases, n=1)

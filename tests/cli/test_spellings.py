@@ -62,12 +62,24 @@ def test_penalties_keep_a_text_from_repeating_itself(tiny: Path, llmrt: CommandL
         ("serve", ("--tensor-parallel-size", "2"), "one GPU"),
         ("ps", (), "/api/ps"),
         ("create", ("x", "-f", "Modelfile"), "--system"),
+        ("serve", ("m", "--verbose"), "--log-level"),
+        ("serve", ("m", "--download-dir", "/x"), "HF_HOME"),
+        ("serve", ("m", "--allowed-origins", "*"), "--cors-origin"),
+        ("serve", ("m", "--rope-scaling", "{}"), "the model's own files"),
+        ("help", (), "llmrt --help"),
+        ("smollm2-135m", ("hello",), "llmrt chat smollm2-135m"),
+        ("models/x.gguf", (), "llmrt chat models/x.gguf"),
     ],
 )
 def test_what_is_otherwise_here_is_said(llmrt: CommandLine, command: str, typed: tuple[str, ...], advice: str) -> None:
     status, _, err = llmrt(command, *typed)
     assert status == 2
     assert advice in " ".join(err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("typed", [("-h",), ("serve", "-h"), ("chat", "-h")])
+def test_help_is_what_h_asks_for(llmrt: CommandLine, typed: tuple[str, ...]) -> None:
+    assert llmrt(*typed) == llmrt(*typed[:-1], "--help") and llmrt(*typed)[0] == 0
 
 
 def test_an_option_of_here_is_not_taken_for_one_of_elsewhere(llmrt: CommandLine) -> None:

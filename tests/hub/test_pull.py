@@ -276,6 +276,8 @@ def test_a_file_that_is_no_model_says_why(tmp_path: Path, said: list[str], name:
         ("nothing.gguf", "no folder or file nothing.gguf"),
         ("hf.co/org/name:Q4_K_M", r"did you mean org/name:Q4_K_M\?"),
         ("https://huggingface.co/org/name", r"did you mean org/name\?"),
+        ("https://huggingface.co/org/name/tree/main", r"did you mean org/name\?"),
+        ("https://huggingface.co/org/name/resolve/main/a.gguf?download=true", r"did you mean org/name:a.gguf\?"),
     ],
 )
 def test_names_that_cannot_be(model: str, hint: str, said: list[str]) -> None:
