@@ -83,56 +83,41 @@ def _structured_outputs(asked: StructuredOutputs | None) -> Iterator[_Asked]:
     name = "structured_outputs"
     if asked is None:
         return
-    yield from _json(f"{name}.json", asked.json_)
+    yield from _field(f"{name}.json", asked.json_, _schema_grammar)
     if asked.json_object:
         yield f"{name}.json_object", json_object_grammar
-    yield from _regex(f"{name}.regex", asked.regex)
-    yield from _choice(f"{name}.choice", asked.choice)
-    yield from _written(f"{name}.grammar", asked.grammar)
+    yield from _field(f"{name}.regex", asked.regex, regex_grammar)
+    yield from _field(f"{name}.choice", asked.choice, choice_grammar)
+    yield from _field(f"{name}.grammar", asked.grammar, written_grammar)
 
 
 def _guided(body: GenerationBody) -> Iterator[_Asked]:
-    yield from _json("guided_json", body.guided_json)
-    yield from _regex("guided_regex", body.guided_regex)
-    yield from _choice("guided_choice", body.guided_choice)
-    yield from _written("guided_grammar", body.guided_grammar)
+    yield from _field("guided_json", body.guided_json, _schema_grammar)
+    yield from _field("guided_regex", body.guided_regex, regex_grammar)
+    yield from _field("guided_choice", body.guided_choice, choice_grammar)
+    yield from _field("guided_grammar", body.guided_grammar, written_grammar)
 
 
 def _llama_cpp(body: GenerationBody) -> Iterator[_Asked]:
-    yield from _json("json_schema", body.json_schema)
-    yield from _written("grammar", body.grammar or None)  # clients send "" for none
+    yield from _field("json_schema", body.json_schema, _schema_grammar)
+    yield from _field("grammar", body.grammar or None, written_grammar)  # clients send "" for none
 
 
 def _sglang(body: GenerationBody) -> Iterator[_Asked]:
-    yield from _regex("regex", body.regex)
-    yield from _written("ebnf", body.ebnf)
+    yield from _field("regex", body.regex, regex_grammar)
+    yield from _field("ebnf", body.ebnf, written_grammar)
 
 
-def _json(name: str, schema: object) -> Iterator[_Asked]:
-    if schema is not None:
-        yield name, lambda: json_schema_grammar(_parsed(name, schema), param=name)
+def _field(name: str, value: object, grammar: Callable[..., str]) -> Iterator[_Asked]:
+    if value is not None:
+        yield name, lambda: grammar(value, param=name)
 
 
-def _parsed(name: str, schema: object) -> object:
+def _schema_grammar(schema: object, *, param: str) -> str:
     """A schema may come as text."""
-    if not isinstance(schema, str):
-        return schema
-    try:
-        return json.loads(schema)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"{name} is not valid JSON: {error}.", param=name) from error
-
-
-def _regex(name: str, regex: str | None) -> Iterator[_Asked]:
-    if regex is not None:
-        yield name, lambda: regex_grammar(regex, param=name)
-
-
-def _choice(name: str, choices: list[str] | None) -> Iterator[_Asked]:
-    if choices is not None:
-        yield name, lambda: choice_grammar(choices, param=name)
-
-
-def _written(name: str, text: str | None) -> Iterator[_Asked]:
-    if text is not None:
-        yield name, lambda: written_grammar(text, param=name)
+    if isinstance(schema, str):
+        try:
+            schema = json.loads(schema)
+        except (ValueError, RecursionError) as error:
+            raise RequestError(f"{param} is not valid JSON: {error}.", param=param) from error
+    return json_schema_grammar(schema, param=param)
