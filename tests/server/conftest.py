@@ -29,12 +29,14 @@ def server(model_path: Path) -> Iterator[Served]:
         yield served
 
 
+def openai_client(server: Served) -> openai.OpenAI:
+    """The real client, which checks every body against its types."""
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True)
+
+
 @pytest.fixture(scope="session")
 def client(server: Served) -> Iterator[openai.OpenAI]:
-    """The real client, which checks every body against its types."""
-    with openai.OpenAI(
-        base_url=f"{server.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
-    ) as client:
+    with openai_client(server) as client:
         yield client
 
 
@@ -58,6 +60,13 @@ def thinking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served
 def thinker(thinking_server: Served) -> Iterator[httpx.Client]:
     """A client of it that shows bytes and headers."""
     with httpx.Client(base_url=thinking_server.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def gpt(thinking_server: Served) -> Iterator[openai.OpenAI]:
+    """OpenAI's client of it."""
+    with openai_client(thinking_server) as client:
         yield client
 
 

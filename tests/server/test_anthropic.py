@@ -9,7 +9,7 @@ import anthropic
 import httpx
 import pytest
 from serving import aborted, content, eventually, grammar_of, running
-from test_tools import SCHEMA, TOOLS, hermes
+from tool_templates import SCHEMA, TOOLS, hermes
 
 MODEL = "tiny-alias"
 TOOLS_HERE: Any = [

@@ -22,8 +22,7 @@ from serving import (
     serving,
     write_model,
 )
-from test_tools import SCHEMA, TOOLS, hermes
-from tool_templates import QWEN
+from tool_templates import QWEN, SCHEMA, TOOLS, hermes
 
 from llmrt.config import EngineConfig, ServerSettings
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,20 +10,12 @@ import openai
 import pytest
 from openai.types.responses import Response
 from pydantic import BaseModel
-from serving import Served, aborted, content, error_of, eventually, grammar_of, running
-from test_tools import SCHEMA, TOOLS, hermes
+from serving import aborted, content, error_of, eventually, grammar_of, running
+from tool_templates import SCHEMA, TOOLS, hermes
 
 MODEL = "tiny-alias"
 FUNCTIONS: Any = [{"type": "function", **tool["function"]} for tool in TOOLS]
 CALLS = f"Look. {hermes('f', {'x': 1})}{hermes('g', {'é': '☃'})}"
-
-
-@pytest.fixture(scope="module")
-def gpt(thinking_server: Served) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(
-        base_url=f"{thinking_server.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
-    ) as client:
-        yield client
 
 
 def both(client: openai.OpenAI, text: Any, **fields: Any) -> Response:

@@ -12,7 +12,7 @@ import openai
 import pytest
 from llguidance import LLMatcher
 from serving import SPECIALS, chat, content, error_of, grammar_of, records, serving, write_model
-from tool_templates import DEEPSEEK, LLAMA, MISTRAL, MISTRAL_NAMED, QWEN
+from tool_templates import DEEPSEEK, LLAMA, MISTRAL, MISTRAL_NAMED, QWEN, TOOLS, hermes
 
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import TemplateError
@@ -21,11 +21,6 @@ from llmrt.text.chat_template import ChatTemplate
 from llmrt.text.grammar_vocabulary import grammar_vocabulary
 from llmrt.text.load_tokenizer import load_tokenizer
 
-SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"], "additionalProperties": False}
-TOOLS: Any = [
-    {"type": "function", "function": {"name": "f", "description": "Does f.", "parameters": SCHEMA}},
-    {"type": "function", "function": {"name": "g"}},
-]
 MARKS = ("<|python_tag|>", "[TOOL_CALLS]", "[ARGS]")
 WRITTEN = {  # two calls as each family writes them
     "hermes": '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>\n<tool_call>\n'
@@ -65,10 +60,6 @@ def tool_http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client
     settings = ServerSettings(ping_seconds=0.1)
     with serving(path, settings, config) as served, httpx.Client(base_url=served.url, timeout=20) as http:
         yield http
-
-
-def hermes(name: str, arguments: Any) -> str:
-    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
 
 
 def called(response: httpx.Response) -> list[tuple[str, Any]]:

@@ -1,4 +1,21 @@
-"""ChatML that shows tools, calls and results, in the manner of the families whose form of calls each has."""
+"""Two tools; ChatML that shows tools, calls and results, in the manner of families whose forms of calls differ."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"], "additionalProperties": False}
+TOOLS: Any = [
+    {"type": "function", "function": {"name": "f", "description": "Does f.", "parameters": SCHEMA}},
+    {"type": "function", "function": {"name": "g"}},
+]
+
+
+def hermes(name: str, arguments: Any) -> str:
+    """A call as Hermes' and Qwen's models write it."""
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
+
 
 _OPEN = """\
 {%- if tools -%}{{- '<|im_start|>system\\n' + (tools | tojson) + '<|im_end|>\\n' -}}{%- endif -%}
