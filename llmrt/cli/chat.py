@@ -37,8 +37,8 @@ def chat(
             metavar="MODEL", help=f"{MODEL_HELP} With --url, a name that the server has.", autocompletion=complete_model
         ),
     ] = None,
-    text: Annotated[
-        str | None, typer.Argument(metavar="PROMPT", help="Answer this one message and exit, as with --prompt.")
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="PROMPT", help="Answer this one message and exit, as with --prompt.")
     ] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Answer this one message and exit; the text of a pipe goes before it.")
@@ -62,7 +62,7 @@ def chat(
     Sampling that is not given is as the model's publisher recommends, else temperature 0.7 and top-p 0.95.
     """
     chosen = {"temperature": temperature, **vars(drawing), "max_tokens": max_tokens}
-    message = _single_message(_prompt(text, prompt))
+    message = _single_message(_prompt(words, prompt))
     if url is None:
         conversation = _local_conversation(model, options, chosen)
     else:
@@ -159,10 +159,10 @@ def _context_is_full(error: ContextLengthError) -> str:
     )
 
 
-def _prompt(text: str | None, option: str | None) -> str | None:
-    if text is not None and option is not None:
+def _prompt(words: list[str] | None, option: str | None) -> str | None:
+    if words and option is not None:
         raise RequestError("There are two messages; give one, after the model or with --prompt.", param="prompt")
-    return option if text is None else text
+    return " ".join(words) if words else option
 
 
 def _single_message(prompt: str | None) -> str | None:

@@ -19,7 +19,24 @@ from llmrt.hub.sources import resolve
 logger = logging.getLogger("llmrt")
 
 _FLAG = re.compile(r"--([a-z][a-z-]*)")
-_OTHER_NAMES = {"ctx": "context_length", "lora": "adapters"}
+_OTHER_NAMES = {"ctx": "context_length", "lora": "adapters"}  # of the command line
+_NAMES_ELSEWHERE = {
+    **_OTHER_NAMES,
+    "max_model_len": "context_length",
+    "n_ctx": "context_length",
+    "num_ctx": "context_length",
+    "n_threads": "threads",
+    "num_threads": "threads",
+    "gpu_memory_utilization": "gpu_memory",
+    "quantization": "quant",
+    "load_in_4bit": "quant",
+    "load_in_8bit": "quant",
+    "torch_dtype": "dtype",
+    "kv_cache_dtype": "kv_dtype",
+    "enable_prefix_caching": "prefix_caching",
+    "enable_lora": "adapters",
+    "speculative_model": "draft_model",
+}
 _CHOICES = {"quant": QuantName, "dtype": DtypeName, "kv_dtype": KvDtypeName, "speculate": SpeculateName}
 _DEFAULTS = EngineConfig(speculate="auto")
 
@@ -32,7 +49,7 @@ def engine_config(**settings: Any) -> EngineConfig:
     names = [field.name for field in fields(EngineConfig)]
     for name in settings:
         if name not in names:
-            near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else get_close_matches(name, names, n=1)
+            near = [_NAMES_ELSEWHERE[name]] if name in _NAMES_ELSEWHERE else get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
             raise ConfigError(f"There is no setting {name!r}; {hint}")
     if (draft := settings.get("draft_model")) is not None:

@@ -35,6 +35,12 @@ def test_other_spellings_do_the_same(tiny: Path, llmrt: CommandLine) -> None:
     assert (status, answer) == llmrt("chat", str(tiny), *here)[:2] and status == 0
 
 
+def test_a_message_needs_no_quotes(tiny: Path, llmrt: CommandLine) -> None:
+    settings = ("--temperature", "0", "--threads", "1")
+    status, answer, _ = llmrt("run", str(tiny), "hello", "my", "world", "-n", "9", *settings)
+    assert (status, answer) == llmrt("run", str(tiny), "hello my world", "-n", "9", *settings)[:2] and status == 0
+
+
 def test_a_benchmark_is_asked_for_as_llama_bench_is(tiny: Path, llmrt: CommandLine) -> None:
     _, out, _ = llmrt("bench", str(tiny), "-p", "16", "-n", "2", "-r", "1", "-d", "32", "-t", "1", "--json")
     settings = json.loads(out)["settings"]

@@ -157,6 +157,8 @@ def test_a_prompt_beyond_the_context_is_refused(llm: LLM) -> None:
     [
         ({"quantt": "int4"}, r"no setting 'quantt'; did you mean quant\?"),
         ({"ctx": 512}, r"no setting 'ctx'; did you mean context_length\?"),
+        ({"max_model_len": 512}, r"no setting 'max_model_len'; did you mean context_length\?"),
+        ({"gpu_memory_utilization": 0.8}, r"did you mean gpu_memory\?"),
         ({"colour": "red"}, "no setting 'colour'; there are context_length, dtype"),
         ({"threads": "two"}, r"threads: Expected int \| null, got str"),
         ({"quant": "int5"}, "^quant is 'int5'"),
