@@ -36,10 +36,10 @@ class Conversation:
     ``verbose``: the person who talks wants to see the statistics of each answer.
     """
 
-    def __init__(self, session: ChatSession, params: SamplingParams, system: str | None = None) -> None:
+    def __init__(self, session: ChatSession, params: SamplingParams) -> None:
         self.session = session
         self.params = params
-        self.system = system
+        self.system: str | None = None
         self.verbose = False
         self.messages: list[dict[str, str]] = []
 

@@ -16,10 +16,9 @@ class _Sequence(NamedTuple):
 
 
 class RecentPrompts:
-    """The last ``most_tokens`` tokens of prompts with their answers; token ids, four bytes each."""
+    """The last prompts with their answers; token ids, four bytes each."""
 
-    def __init__(self, most_tokens: int = _MOST_TOKENS) -> None:
-        self._most_tokens = most_tokens
+    def __init__(self) -> None:
         self._num_tokens = 0
         self._sequences: dict[str, _Sequence] = {}  # oldest first
 
@@ -28,7 +27,7 @@ class RecentPrompts:
         self._forget(request_id)
         self._sequences[request_id] = _Sequence(salt, array("i", token_ids))
         self._num_tokens += len(token_ids)
-        while self._num_tokens > self._most_tokens:
+        while self._num_tokens > _MOST_TOKENS:
             self._forget(next(iter(self._sequences)))
 
     def departure(self, token_ids: Sequence[int], salt: bytes) -> int:

@@ -33,9 +33,9 @@ from llmrt.model.modules.decoder import Decoder
 from llmrt.text.load_tokenizer import load_tokenizer
 
 
-def build_engine(path: Path, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
+def build_engine(path: Path, config: EngineConfig) -> LLMEngine:
     """The engine for the model at ``path``. Raises ``LlmrtError`` for a checkpoint or a setting that cannot work."""
-    return assemble_engine(open_model(path), config, progress)
+    return assemble_engine(open_model(path), config)
 
 
 @allocation()
