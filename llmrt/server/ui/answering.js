@@ -5,7 +5,7 @@ import { streamChat } from "./api.js";
 import { apiMessages, parentOf } from "./tree.js";
 
 /** Sampling settings as the API has them; what is empty is left to the model's own defaults. */
-export function samplingFields({ stop = "", max_tokens: limit, ...numbers }) {
+function samplingFields({ stop = "", max_tokens: limit, ...numbers }) {
   const fields = Object.fromEntries(Object.entries(numbers).filter(([, value]) => typeof value === "number"));
   const stops = stop.split("\n").filter((line) => line !== "");
   if (stops.length) fields.stop = stops;

@@ -66,7 +66,7 @@ export function iconButton(name, label, onclick, properties = {}) {
 }
 
 /** Copy to the clipboard; over plain HTTP, where browsers have no clipboard API, the old way. */
-export async function copyText(text) {
+async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = h("textarea", { value: text, className: "hidden" });
   document.body.append(area);
