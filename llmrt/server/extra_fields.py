@@ -2,6 +2,7 @@
 
 - Fields that change nothing in the answer are accepted.
 - Fields that would change the answer are refused by name, unless their value asks for nothing.
+- A field that is one of ours but for a letter is refused: it was meant to change the answer.
 - Any other field is left aside and named in the response header ``x-llmrt-ignored``, so that a newer client
   keeps working and its user can still see what had no effect. So are fields of the objects in a body, of its tools
   for example.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from pydantic import BaseModel
 
@@ -91,6 +93,7 @@ _INSTEAD: Mapping[str, str] = {
 OPENAI = FieldPolicy(HARMLESS, UNSUPPORTED, _INSTEAD)
 
 _MAX_NAMES = 20
+_MISSPELT = 0.93  # likeness: temprature and max_token are above it; models, which OpenRouter has beside model, is not
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -101,11 +104,18 @@ def check_extra_fields(body: BaseModel, policy: FieldPolicy = OPENAI) -> list[st
         if value is None or name in policy.harmless:
             continue
         if name not in policy.unsupported:
+            _refuse_misspelt(name, body)
             ignored.append(name)
         elif value not in policy.unsupported[name]:
             hint = policy.instead.get(name, "is not supported by this server")
             raise RequestError(f"{name} {hint}.", param=name)
     return [*ignored, *_inner_extras(body, policy)]
+
+
+def _refuse_misspelt(name: str, body: BaseModel) -> None:
+    known = [field.alias or own for own, field in type(body).model_fields.items()]
+    if meant := get_close_matches(name, known, n=1, cutoff=_MISSPELT):
+        raise RequestError(f"{name} is not known; did you mean {meant[0]}?", param=name)
 
 
 def _inner_extras(body: BaseModel, policy: FieldPolicy) -> Iterator[str]:

@@ -189,6 +189,19 @@ def test_a_client_without_v1_in_its_address_is_told(client: openai.OpenAI) -> No
         lost.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "hi"}])
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("temprature", "temperature"), ("max_token", "max_tokens"), ("top_logprob", "top_logprobs")]
+)
+def test_a_misspelt_field_is_not_left_aside(http: httpx.Client, typed: str, meant: str) -> None:
+    error = error_of(http.post(CHAT, json={"messages": USER, typed: 1}), 400)
+    assert error["param"] == typed and error["message"].endswith(f"did you mean {meant}?")
+
+
+def test_a_field_that_is_only_like_one_of_ours_is_left_aside(http: httpx.Client) -> None:
+    for field in ("models", "route", "top_a", "prompts", "x" * 9000):  # OpenRouter's, and others
+        assert http.post(CHAT, json={"messages": USER, field: 0}).status_code == 200
+
+
 def test_a_field_of_another_server_says_what_it_is_called_here(http: httpx.Client) -> None:
     for field, name in (
         ({"n_predict": 5}, "max_tokens"),
