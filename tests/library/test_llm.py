@@ -107,7 +107,8 @@ def test_a_reader_that_leaves_stops_the_answer(llm: LLM) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"temprature": 1}, "no effect: temprature"),
+        ({"temprature": 1}, "temprature is not known; did you mean temperature"),
+        ({"colour": 1}, "no effect: colour"),
         ({"temperature": 9}, "temperature is 9"),
         ({"stop": [""]}, "stop"),
         ({"model": "other"}, "'other' is not served"),
