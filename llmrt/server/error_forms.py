@@ -118,7 +118,8 @@ async def _on_http_exception(paths: Collection[str], request: Request, error: Ex
             meant = meant_path(request.url.path, paths)
             message, code = f"Unknown path: {what}{f'; did you mean {meant}?' if meant else '.'}", "unknown_url"
         case 405:
-            message, code = f"Method not allowed: {what}.", "method_not_allowed"
+            takes = (error.headers or {}).get("Allow", "another method")
+            message, code = f"Method not allowed: {what}; the path takes {takes}.", "method_not_allowed"
         case _:
             message, code = error.detail, None
     body = ErrorBody(message, INVALID_REQUEST, None, code)
