@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.figures import short_rate, table
@@ -82,15 +83,16 @@ FILES = ("Q3_K_M", "IQ4_XS", "Q4_K_M", "Q5_K_M", "Q8_0")
 
 
 def same_file(results: Path) -> str:
-    """The same, of files of each kind."""
-    reports = [read(results / f"zen4_{name.lower()}.json") for name in FILES]
+    """The same, of files of each kind that was measured."""
+    found = {name: results / f"compare_{name.lower()}.json" for name in FILES}
+    reports = {name: read(file) for name, file in found.items() if file.exists()}
     rows = [
         (name, *cells)
-        for name, report in zip(FILES, reports, strict=True)
+        for name, report in reports.items()
         for row in report["rows"].values()
         for cells in _compared(row)
     ]
-    return "\n\n".join([_machine(*reports), table(("file", *_COMPARED), rows)])
+    return "\n\n".join([_machine(*reports.values()), table(("file", *_COMPARED), rows)])
 
 
 def comparisons(report: Json) -> Iterator[tuple[Json, str, Json]]:
@@ -218,18 +220,38 @@ def fairness(report: Json) -> str:
     return table(("", "alone", f"the prompt beside {settings['streams']} answers", "ratio"), rows)
 
 
+def long_context(report: Json) -> str:
+    """Prompts of 32k, and a step at their end."""
+    rows = [
+        (
+            each["title"],
+            f"{short_rate(median(rates[0] for rates in each['prefill']))} tok/s",
+            f"{short_rate(each['average_rate'])} tok/s",
+            f"{each['kept_of_prefill']:.0%}",
+            f"{short_rate(each['whole_rate'])} tok/s" if each["whole_rate"] else "",
+            f"{each['steps']:.2f}",
+        )
+        for each in report["shapes"].values()
+    ]
+    head = ("", "prompt of 512", "of 32k, on average", "kept", "computed whole", "a step at 32k, in short steps")
+    return table(head, rows)
+
+
 # Of several files of results, and of one each.
-SEVERAL = {"bench": bench, "zen4_files": same_file}
+SEVERAL = {
+    "bench": bench,
+    "files": same_file,
+    "zen5": lambda results: compare(read(results / "zen5/compare.json")),
+    "zen5_files": lambda results: same_file(results / "zen5"),
+}
 SECTIONS = {
     "compare": compare,
-    "compare_q4_k_m": compare,
-    "compare_q8_0": compare,
-    "zen4": compare,
     "startup": startup,
     "large": large,
     "sharing": sharing,
     "load": load,
     "fairness": fairness,
+    "long_context": long_context,
 }
 
 
