@@ -145,10 +145,10 @@ class RequestOutput:
     refused: bool = False
     embedding: bytes | None = None
 
-    def failure(self) -> LlmrtError:
-        """What an output with an ``error`` is to whoever sent the request: a ``RequestError`` if it was refused."""
+    def failure(self, param: str | None = None) -> LlmrtError:
+        """What an output with an ``error`` is to its sender: a ``RequestError`` about ``param`` if it was refused."""
         assert self.error is not None
-        return RequestError(self.error) if self.refused else LlmrtError(self.error)
+        return RequestError(self.error, param=param) if self.refused else LlmrtError(self.error)
 
 
 def failed(request_id: str, error: LlmrtError) -> RequestOutput:

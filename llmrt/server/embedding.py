@@ -61,7 +61,7 @@ def admit_texts(state: ServerState, texts: Sequence[list[int]]) -> None:
 async def embed_texts(
     state: ServerState, texts: Sequence[list[int]], pooling: Pooling, *, normalize: bool
 ) -> list[Vector]:
-    """A vector for each text; raises ``RequestError`` for one that the engine refuses."""
+    """A vector for each text. Raises ``RequestError`` where the engine refuses one, ``LlmrtError`` where it fails."""
     name = f"embd-{uuid.uuid4().hex}"
     params, adapter = SamplingParams(), state.adapter
     submits = [Submit(f"{name}-{i}", text, params, pooling, adapter) for i, text in enumerate(texts)]
@@ -72,7 +72,7 @@ async def embed_texts(
         async with aclosing(state.engine.generate(some)) as outputs:
             async for output in outputs:
                 if output.embedding is None:
-                    raise RequestError(output.error or "The engine could not embed this text.", param="input")
+                    raise output.failure(param="input")
                 vectors[output.request_id] = np.frombuffer(output.embedding, "<f4")
     raw = [vectors[submit.request_id] for submit in submits]
     return [_unit(vector) for vector in raw] if normalize else raw

@@ -55,7 +55,7 @@ class ScriptedEngine:
         self.notices = ["the engine is scripted"]
         self._tokenizer = tokenizer
         self._running: dict[str, Running] = {}
-        self._texts: dict[str, tuple[int, ...]] = {}
+        self._texts: dict[str, RequestOutput] = {}
         self._aborted: list[str] = []
         self._seen: set[tuple[int, ...]] = set()
 
@@ -103,9 +103,13 @@ class ScriptedEngine:
     def embed(self, request_id: str, token_ids: Sequence[int], pooling: str, adapter: str | None = None) -> None:
         """Its vector has the text's length, its sum or last token, and 1."""
         self._check_adapter(adapter)
-        if self._tokenizer.decode(token_ids).startswith("@reject"):
+        text = self._tokenizer.decode(token_ids)
+        if text.startswith("@reject"):
             raise RequestError("the engine refuses this")
-        self._texts[request_id] = (len(token_ids), sum(token_ids) if pooling == "mean" else token_ids[-1], 1)
+        vector = struct.pack("<3f", len(token_ids), sum(token_ids) if pooling == "mean" else token_ids[-1], 1)
+        self._texts[request_id] = RequestOutput(request_id, (), "stop", embedding=vector)
+        if text.startswith("@fail"):
+            self._texts[request_id] = RequestOutput(request_id, (), "error", error="the engine failed midway")
 
     def abort(self, request_id: str) -> None:
         if self._running.pop(request_id, None):
@@ -121,7 +125,7 @@ class ScriptedEngine:
 
     def _embedded(self) -> list[RequestOutput]:
         texts, self._texts = self._texts, {}
-        return [RequestOutput(i, (), "stop", embedding=struct.pack("<3f", *v)) for i, v in reversed(texts.items())]
+        return [*reversed(texts.values())]
 
     def _advance(self, request_id: str, running: Running) -> RequestOutput | None:
         new: list[int] = []

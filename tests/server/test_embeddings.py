@@ -100,6 +100,11 @@ def test_a_text_may_be_cut_to_its_last_tokens_as_in_vllm(http: httpx.Client) -> 
     assert http.post(PATH, json={"input": text, "truncate_prompt_tokens": 9}).json()["usage"]["prompt_tokens"] == 9
 
 
+def test_what_the_engine_fails_at_is_no_fault_of_the_request(http: httpx.Client) -> None:
+    error = error_of(http.post(PATH, json={"input": ["a", "@fail"]}), 500)
+    assert error["message"] == "the engine failed midway" and error["param"] is None
+
+
 def test_c33_the_models_own_dimensions_and_the_user_are_harmless(http: httpx.Client) -> None:
     response = http.post(PATH, json={"input": "a", "dimensions": 3, "user": "me", "made_up": 1})
     assert response.status_code == 200 and response.headers["x-llmrt-ignored"] == "made_up"
