@@ -14,6 +14,7 @@ from llmrt.errors import ContextLengthError, RequestError
 from llmrt.server.prompt_log import note_prompts
 from llmrt.server.sampling import check_ids
 from llmrt.server.state import ServerState
+from llmrt.text.truncation import Truncation
 
 _SIDE_BY_SIDE = 64  # texts of one request that the engine's queue holds, at most
 
@@ -33,23 +34,28 @@ def encode_texts(
     inputs: Sequence[str | list[int]],
     *,
     add_special_tokens: bool = True,
-    kept: slice = slice(None),
+    truncation: Truncation | None = None,
 ) -> list[list[int]]:
-    """The tokens of each text, those that are ``kept``. Raises ``RequestError`` for one that is empty or too long."""
-    texts: list[list[int]] = []
-    for text in inputs:
-        if isinstance(text, str):
-            texts.append(state.model.tokenizer.encode(text, add_special_tokens=add_special_tokens))
-        else:
-            check_ids(text, state.engine.info.vocab_size, "input")
-            texts.append(text)
-    texts = [token_ids[kept] for token_ids in texts]
+    """The tokens of each text. Raises ``RequestError`` for one that is empty or, after ``truncation``, too long."""
+    texts = [_encode(state, text, add_special_tokens, truncation) for text in inputs]
     for index, token_ids in enumerate(texts):
         if not token_ids:
             raise RequestError(f"input[{index}] is empty: it has no tokens.", param="input")
         if len(token_ids) > state.engine.info.context_length:
             raise ContextLengthError(len(token_ids), state.engine.info.context_length, param="input")
     return texts
+
+
+def _encode(
+    state: ServerState, text: str | list[int], add_special_tokens: bool, truncation: Truncation | None
+) -> list[int]:
+    tokenizer = state.model.tokenizer
+    if not isinstance(text, str):
+        check_ids(text, state.engine.info.vocab_size, "input")
+        return text if truncation is None else truncation.of_ids(text)
+    if truncation is None:
+        return tokenizer.encode(text, add_special_tokens=add_special_tokens)
+    return truncation.of_text(tokenizer, text, add_special_tokens=add_special_tokens)
 
 
 def admit_texts(state: ServerState, texts: Sequence[list[int]]) -> None:

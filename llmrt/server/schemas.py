@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from llmrt.engine.request import MAX_LOGPROBS, Pooling
 from llmrt.server.fields import RequestSchema
+from llmrt.text.truncation import TruncationSide
 
 MAX_CHOICES = 128  # OpenAI's limit of n
 _MAX_WORD = 256  # characters of a text whose tokens are biased or forbidden
@@ -225,8 +226,8 @@ class EmbeddingBody(RequestSchema):
     """``dimensions`` can only be the model's own.
 
     Beyond OpenAI's fields: ``pooling`` of the final hidden states, "mean" unless "last" is sent, and ``normalize``, by
-    which vectors have the length 1 unless it is false; of longer texts the last ``truncate_prompt_tokens`` are
-    embedded, with -1 as many as the context has.
+    which vectors have the length 1 unless it is false; of longer texts the first ``truncate_prompt_tokens`` are
+    embedded, with -1 as many as the context has, and the last ones if ``truncation_side`` is "left".
     """
 
     model: str | None = None
@@ -236,4 +237,5 @@ class EmbeddingBody(RequestSchema):
     pooling: Pooling | None = None
     normalize: bool | None = None
     truncate_prompt_tokens: int | None = None
+    truncation_side: TruncationSide | None = None
     add_special_tokens: bool | None = None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import struct
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import openai
 import pytest
-from serving import error_of
+from serving import error_of, serving, write_model
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
+
+from llmrt.config import ServerSettings
 
 PATH = "/v1/embeddings"
 
@@ -78,6 +83,7 @@ def test_usage_counts_the_tokens(http: httpx.Client) -> None:
         ({"input": "a", "dimensions": 2}, "dimensions"),
         ({"input": "a", "encoding_format": "int8"}, "encoding_format"),
         ({"input": "a", "pooling": "cls"}, "pooling"),
+        ({"input": "a", "truncation_side": "middle"}, "truncation_side"),
         ({"input": "a", "model": "other"}, "model"),
         *(({"input": "a", "truncate_prompt_tokens": k}, "truncate_prompt_tokens") for k in (-2, 0, 513, "5")),
     ],
@@ -93,11 +99,29 @@ def test_c16_a_text_may_fill_the_context_and_no_more(http: httpx.Client) -> None
     assert error["code"] == "context_length_exceeded" and "513 tokens" in error["message"]
 
 
-def test_a_text_may_be_cut_to_its_last_tokens_as_in_vllm(http: httpx.Client) -> None:
-    text = "x" * 600 + "yz"
-    assert raw(http, input=[text, "z"], truncate_prompt_tokens=2) == [[2, ord("y") + ord("z"), 1], [1, ord("z"), 1]]
-    assert raw(http, input=text, truncate_prompt_tokens=-1)[0][0] == 512
+def test_a_text_may_be_cut_to_its_first_tokens_as_in_vllm(http: httpx.Client) -> None:
+    text = "ab" + "x" * 600 + "yz"
+    assert raw(http, input=[text, "z"], truncate_prompt_tokens=2) == [[2, ord("a") + ord("b"), 1], [1, ord("z"), 1]]
+    assert raw(http, input=[1, 2, 3, 4], truncate_prompt_tokens=2, truncation_side="right") == [[2, 1 + 2, 1]]
+    assert raw(http, input=[text, [1, 2, 3, 4]], truncate_prompt_tokens=2, truncation_side="left") == [
+        [2, ord("y") + ord("z"), 1],
+        [2, 3 + 4, 1],
+    ]
+    assert raw(http, input=text, truncate_prompt_tokens=-1) == [[512, ord("a") + ord("b") + 510 * ord("x"), 1]]
     assert http.post(PATH, json={"input": text, "truncate_prompt_tokens": 9}).json()["usage"]["prompt_tokens"] == 9
+
+
+def test_a_text_that_is_cut_keeps_the_tokens_around_it(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model")
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    around = [(text, tokenizer.token_to_id(text)) for text in ("<|im_start|>", "<|im_end|>")]
+    tokenizer.post_processor = TemplateProcessing(single="<|im_start|> $A <|im_end|>", special_tokens=around)
+    tokenizer.save(str(path / "tokenizer.json"))
+    with serving(path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+        assert raw(http, input="abcd", truncate_prompt_tokens=4) == [
+            [4, ord("a") + ord("b") + around[0][1] + around[1][1], 1]
+        ]
+        assert raw(http, input="abcd", truncate_prompt_tokens=2, add_special_tokens=False) == [[2, 97 + 98, 1]]
 
 
 def test_what_the_engine_fails_at_is_no_fault_of_the_request(http: httpx.Client) -> None:

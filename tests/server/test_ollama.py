@@ -250,9 +250,12 @@ def test_c10_c47_embeddings(llama: ollama.Client, thinker: httpx.Client) -> None
     plain = thinker.post("/v1/embeddings", json={"input": "one", "normalize": False}).json()["data"][0]["embedding"]
     assert [*llama.embeddings(MODEL, "one").embedding] == plain
     with pytest.raises(ollama.ResponseError, match="maximum context length"):
-        llama.embed(MODEL, "long " * 5000)
-    cut, short = llama.embed(MODEL, "long " * 5000, truncate=True), llama.embed(MODEL, "long " * 819 + "l")
-    assert (cut.embeddings, cut.prompt_eval_count) == (short.embeddings, 4096)
+        llama.embed(MODEL, "long " * 5000, truncate=False)
+    cut, short = llama.embed(MODEL, ["one", "long " * 5000]), llama.embed(MODEL, ["one", "long " * 819 + "l"])
+    assert cut.embeddings == short.embeddings and cut.prompt_eval_count == short.prompt_eval_count
+    for text, clamped in (("long " * 5000, "input=4096"), ("long " * 819 + "l", None)):
+        response = thinker.post("/api/embed", json={"input": text})
+        assert response.json()["prompt_eval_count"] == 4096 and response.headers.get("x-llmrt-clamped") == clamped
     response = thinker.post("/api/embed", json={"input": "one", "options": {"num_ctx": 9}})
     assert response.headers["x-llmrt-ignored"] == "options.num_ctx"
     assert error_of(thinker.post("/api/embed", json={"input": "one", "dimensions": 2}), 400).startswith("dimensions")

@@ -18,6 +18,7 @@ from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.schemas import EmbeddingBody
 from llmrt.server.state import ServerState
 from llmrt.server.stream import until_disconnect
+from llmrt.text.truncation import Truncation
 
 router = APIRouter()
 
@@ -53,21 +54,21 @@ async def embeddings(
     """Embed one text or several."""
     ignored = check_extra_fields(body)
     check_dimensions(state, body.dimensions)
-    kept, add_special_tokens = _kept_tokens(state, body), body.add_special_tokens is not False
-    texts = await asyncio.to_thread(encode_texts, state, body.input, add_special_tokens=add_special_tokens, kept=kept)
+    special, truncation = body.add_special_tokens is not False, _truncation(state, body)
+    texts = await asyncio.to_thread(encode_texts, state, body.input, add_special_tokens=special, truncation=truncation)
     admit_texts(state, texts)
     return await until_disconnect(request, _embedded(state, body, texts), ignored_header(ignored))
 
 
-def _kept_tokens(state: ServerState, body: EmbeddingBody) -> slice:
-    """Which tokens of a text are embedded: as in vLLM, where it may be cut, the last ones."""
+def _truncation(state: ServerState, body: EmbeddingBody) -> Truncation | None:
+    """How longer texts are cut. As in vLLM they lose their end, unless ``truncation_side`` says otherwise."""
     asked, context_length = body.truncate_prompt_tokens, state.engine.info.context_length
     if asked is None:
-        return slice(None)
+        return None
     if asked != -1 and not 0 < asked <= context_length:
         message = f"truncate_prompt_tokens is {asked}; it must be 1 to {context_length}, or -1 for all of these."
         raise RequestError(message, param="truncate_prompt_tokens")
-    return slice(-context_length if asked == -1 else -asked, None)
+    return Truncation(context_length if asked == -1 else asked, body.truncation_side or "right")
 
 
 async def _embedded(state: ServerState, body: EmbeddingBody, texts: Sequence[list[int]]) -> EmbeddingList:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from llmrt.errors import ContextLengthError
 from llmrt.server.chat import admit_chat
 from llmrt.server.dependencies import AllModels, State
 from llmrt.server.dialects.ollama.answer import ChatAnswer, GenerateAnswer, OllamaAnswer, now
@@ -37,7 +38,7 @@ from llmrt.server.dialects.ollama.request import (
     unused_fields,
     unused_options,
 )
-from llmrt.server.embedding import Vector, admit_texts, check_dimensions, embed_texts, encode_texts
+from llmrt.server.embedding import admit_texts, check_dimensions, embed_texts, encode_texts
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.json_response import json_response
 from llmrt.server.models import Models
@@ -45,6 +46,7 @@ from llmrt.server.reply import Reply
 from llmrt.server.state import ServerState
 from llmrt.server.stream import RecordStream, until_disconnect
 from llmrt.server.text_completion import admit_text
+from llmrt.text.truncation import Truncation
 
 router = APIRouter()
 
@@ -95,9 +97,9 @@ async def embed(
     unused = _check_embedding(body)
     _keep(models, body)
     check_dimensions(state, body.dimensions)
-    texts = [body.input] if isinstance(body.input, str) else body.input
-    embedded = _embedded(state, texts, truncate=body.truncate is True)
-    return await until_disconnect(request, embedded, ignored_header(unused))
+    began = time.perf_counter_ns()
+    texts, clamped = await asyncio.to_thread(_encode, state, body)
+    return await until_disconnect(request, _embedded(state, texts, began), ignored_header(unused) | clamped)
 
 
 @router.post("/api/embeddings")
@@ -129,28 +131,33 @@ def _keep(models: Models, body: AnswerBody | EmbedBody | EmbeddingsBody) -> None
         models.keep(body.model, seconds_of(body.keep_alive))
 
 
-async def _embedded(state: ServerState, texts: Sequence[str], *, truncate: bool) -> EmbedRecord:
-    began, kept = time.perf_counter_ns(), slice(state.engine.info.context_length if truncate else None)
-    vectors, num_tokens = await _embed(state, texts, normalize=True, kept=kept)
+def _encode(state: ServerState, body: EmbedBody) -> tuple[list[list[int]], dict[str, str]]:
+    """The tokens of the texts and, where one had to be cut, a header that says to how many."""
+    texts, limit = [body.input] if isinstance(body.input, str) else body.input, state.engine.info.context_length
+    try:
+        return encode_texts(state, texts), {}
+    except ContextLengthError:
+        if body.truncate is False:
+            raise
+        return encode_texts(state, texts, truncation=Truncation(limit)), {"x-llmrt-clamped": f"input={limit}"}
+
+
+async def _embedded(state: ServerState, texts: Sequence[list[int]], began: int) -> EmbedRecord:
+    admit_texts(state, texts)
+    vectors = await embed_texts(state, texts, "mean", normalize=True)
     return EmbedRecord(
         model=state.model.id,
         embeddings=[vector.tolist() for vector in vectors],
         total_duration=time.perf_counter_ns() - began,
-        prompt_eval_count=num_tokens,
+        prompt_eval_count=sum(map(len, texts)),
     )
 
 
 async def _embedded_as_is(state: ServerState, text: str) -> EmbeddingRecord:
-    (vector,), _ = await _embed(state, [text], normalize=False)
+    texts = await asyncio.to_thread(encode_texts, state, [text])
+    admit_texts(state, texts)
+    (vector,) = await embed_texts(state, texts, "mean", normalize=False)
     return EmbeddingRecord(vector.tolist())
-
-
-async def _embed(
-    state: ServerState, texts: Sequence[str], *, normalize: bool, kept: slice = slice(None)
-) -> tuple[list[Vector], int]:
-    token_ids = await asyncio.to_thread(encode_texts, state, texts, kept=kept)
-    admit_texts(state, token_ids)
-    return await embed_texts(state, token_ids, "mean", normalize=normalize), sum(map(len, token_ids))
 
 
 async def _answer(request: Request, body: AnswerBody, reply: Reply, answer: OllamaAnswer) -> Response:

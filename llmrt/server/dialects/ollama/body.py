@@ -107,7 +107,7 @@ class GenerateBody(AnswerBody):
 
 
 class EmbedBody(_Body):
-    """``POST /api/embed``. Texts that are too long are refused; if ``truncate`` is true their beginning is embedded."""
+    """``POST /api/embed``. Texts that are too long lose their end, or are refused if ``truncate`` is false."""
 
     input: str | list[str]
     truncate: bool | None = None
