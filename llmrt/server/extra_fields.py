@@ -1,7 +1,8 @@
 """What becomes of request fields that this server does not implement.
 
 - Fields that change nothing in the answer are accepted.
-- Fields that would change the answer are refused by name, unless their value asks for nothing.
+- Fields that would change the answer are refused by name, unless their value asks for nothing, or they are another
+  server's name of a field of ours that has the same value.
 - A field that is one of ours but for a letter is refused: it was meant to change the answer.
 - Any other field is left aside and named in the response header ``x-llmrt-ignored``, so that a newer client
   keeps working and its user can still see what had no effect. So are fields of the objects in a body, of its tools
@@ -13,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from pydantic import BaseModel
 
@@ -79,21 +79,27 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {  # and the values that ask for
     "xtc_probability": (0,),
 }
 
+_OURS: Mapping[str, str] = {  # what other servers call otherwise
+    "max_new_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "n_predict": "max_tokens",
+    "num_predict": "max_tokens",
+    "repeat_penalty": "repetition_penalty",
+}
+
 _INSTEAD: Mapping[str, str] = {
     "function_call": "is the old form of tool_choice, which this server reads",
     "functions": "is the old form of tools, which this server reads",
-    "max_new_tokens": "is called max_tokens by this server",
-    "max_output_tokens": "is called max_tokens by this server",
-    "n_predict": "is called max_tokens by this server",
-    "num_predict": "is called max_tokens by this server",
-    "repeat_penalty": "is called repetition_penalty by this server",
     "stop_sequences": "is called stop by this server",
+    **{name: f"is called {ours} by this server" for name, ours in _OURS.items()},
 }
 
 OPENAI = FieldPolicy(HARMLESS, UNSUPPORTED, _INSTEAD)
 
-_MAX_NAMES = 20
-_MISSPELT = 0.93  # likeness: temprature and max_token are above it; models, which OpenRouter has beside model, is not
+# Fields that other APIs have beside those of ours which they are a letter away from.
+_NOT_MISSPELT = frozenset({"dimension", "mode", "models", "normalized", "speed"})
+_MIN_MISSPELT = 4  # letters of a name of ours: a shorter one is a letter away from too much
+_MAX_NAMES = 20  # shown, and looked at for misspellings: a body can have a million
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -104,18 +110,35 @@ def check_extra_fields(body: BaseModel, policy: FieldPolicy = OPENAI) -> list[st
         if value is None or name in policy.harmless:
             continue
         if name not in policy.unsupported:
-            _refuse_misspelt(name, body)
+            if len(ignored) < _MAX_NAMES:
+                _refuse_misspelt(name, body)
             ignored.append(name)
-        elif value not in policy.unsupported[name]:
+        elif value not in policy.unsupported[name] and not _repeats_ours(name, value, body):
             hint = policy.instead.get(name, "is not supported by this server")
             raise RequestError(f"{name} {hint}.", param=name)
     return [*ignored, *_inner_extras(body, policy)]
 
 
+def _repeats_ours(name: str, value: object, body: BaseModel) -> bool:
+    return name in _OURS and value == getattr(body, _OURS[name], None)
+
+
 def _refuse_misspelt(name: str, body: BaseModel) -> None:
+    if name in _NOT_MISSPELT:
+        return
     known = [field.alias or own for own, field in type(body).model_fields.items()]
-    if meant := get_close_matches(name, known, n=1, cutoff=_MISSPELT):
+    if meant := [own for own in known if len(own) >= _MIN_MISSPELT and _is_one_edit(name, own)]:
         raise RequestError(f"{name} is not known; did you mean {meant[0]}?", param=name)
+
+
+def _is_one_edit(typed: str, meant: str) -> bool:
+    """Whether of two names one has a letter too much, too few or another, or two neighbours in the other order."""
+    if abs(len(typed) - len(meant)) > 1:
+        return False
+    a, b = typed, meant
+    while a and a[:1] == b[:1]:
+        a, b = a[1:], b[1:]
+    return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
 
 
 def _inner_extras(body: BaseModel, policy: FieldPolicy) -> Iterator[str]:
@@ -137,6 +160,6 @@ def ignored_header(names: list[str]) -> dict[str, str]:
     """``x-llmrt-ignored`` with the names, as far as a header can hold them."""
     if not names:
         return {}
-    shown = [_UNSAFE.sub("?", name)[:64] or "?" for name in names[:_MAX_NAMES]]
+    shown = [_UNSAFE.sub("?", name[:64]) or "?" for name in names[:_MAX_NAMES]]
     more = [f"and {len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
     return {"x-llmrt-ignored": ", ".join(shown + more)}

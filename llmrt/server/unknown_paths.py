@@ -23,6 +23,6 @@ def meant_path(path: str, paths: Collection[str]) -> str | None:
     """The one of ``paths`` that ``path`` was meant to be: ``/v1`` was left out or put twice, or a letter is wrong."""
     known = [one for one in paths if "{" not in one and one != "/"]
     bare = path.rstrip("/")
-    behind = [one for one in known if bare.endswith(one)]
+    behind = sorted((one for one in known if bare.endswith(one)), key=len, reverse=True)  # /api/version, not /version
     named = [name for name in (f"/v1{bare}", _ELSEWHERE.get(bare.removeprefix("/v1"))) if name in known]
     return next(iter([*behind, *named, *get_close_matches(bare, known, n=1, cutoff=0.8)]), None)

@@ -1,7 +1,8 @@
-"""Bodies that are made to cost much: each is refused with a line, soon, and the server goes on."""
+"""Bodies that are made to cost much: each is answered or refused with a line, soon, and the server goes on."""
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +12,9 @@ import pytest
 from serving import CHATML, chat, content, error_of, serving, write_model
 
 from llmrt.config import ServerSettings
+from llmrt.server.extra_fields import check_extra_fields, ignored_header
+from llmrt.server.fields import as_body
+from llmrt.server.schemas import ChatBody
 from llmrt.text import chat_template
 from llmrt.text.template_process import TemplateProcess
 
@@ -28,6 +32,21 @@ def deep_schema(depth: int) -> dict[str, Any]:
 def test_c39_a_body_that_is_nested_without_end(http: httpx.Client, path: str) -> None:
     for body in (b'{"messages":' + b"[" * DEEP + b"]" * DEEP + b"}", b'{"a":' * DEEP + b"1" + b"}" * DEEP):
         error_of(http.post(path, content=body, headers={"content-type": "application/json"}), 400)
+
+
+def test_c33_only_the_first_of_many_unknown_fields_are_looked_at_for_misspellings(http: httpx.Client) -> None:
+    response = chat(http, "hi", **{f"a{i}": 1 for i in range(100_000)}, temprature=1)
+    assert response.headers["x-llmrt-ignored"].endswith("a19, and 99981 more")
+
+
+def test_c33_the_name_of_an_unknown_field_is_not_copied_whole() -> None:
+    body = as_body(ChatBody, {"messages": [{"role": "user", "content": "hi"}], "é" * 1_000_000: 1})
+    tracemalloc.start()
+    try:
+        assert ignored_header(check_extra_fields(body)) == {"x-llmrt-ignored": "?" * 64}
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,7 @@ def test_c39_content_type_method_and_path(http: httpx.Client) -> None:
         (f"{CHAT}/", CHAT),
         (f"/v1{CHAT}", CHAT),
         (f"/openai{CHAT}", CHAT),
+        ("/v1/api/version", "/api/version"),  # not /version
         ("/v1/chat/completion", CHAT),
         ("/completion", "/v1/completions"),
         ("/props", "/v1/models"),
@@ -177,9 +178,9 @@ def test_a_path_that_is_almost_one_of_the_server_says_which(http: httpx.Client, 
     assert error_of(http.post(path, json={}), 404)["message"].endswith(f"{path}; did you mean {meant}?")
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/rerank", "/robots.txt", "/wp-login.php", "/" + "x" * 5000])
+@pytest.mark.parametrize("path", ["/v1", "/v1/rerank", "/robots.txt", "/wp-login.php", "/" + "x" * 5000])
 def test_a_path_that_is_like_none_has_no_advice(http: httpx.Client, path: str) -> None:
-    assert "did you mean" not in http.post(path, json={}).text
+    assert "did you mean" not in error_of(http.post(path, json={}), 404)["message"]
 
 
 def test_a_client_without_v1_in_its_address_is_told(client: openai.OpenAI) -> None:
@@ -191,7 +192,19 @@ def test_a_client_without_v1_in_its_address_is_told(client: openai.OpenAI) -> No
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("temprature", "temperature"), ("max_token", "max_tokens"), ("top_logprob", "top_logprobs")]
+    ("typed", "meant"),
+    [
+        ("temprature", "temperature"),
+        ("temparature", "temperature"),
+        ("temperatuer", "temperature"),
+        ("etmperature", "temperature"),
+        ("max_token", "max_tokens"),
+        ("max_tokans", "max_tokens"),
+        ("max__tokens", "max_tokens"),
+        ("top_logprob", "top_logprobs"),
+        ("topp", "top_p"),
+        ("seeds", "seed"),
+    ],
 )
 def test_a_misspelt_field_is_not_left_aside(http: httpx.Client, typed: str, meant: str) -> None:
     error = error_of(http.post(CHAT, json={"messages": USER, typed: 1}), 400)
@@ -199,8 +212,12 @@ def test_a_misspelt_field_is_not_left_aside(http: httpx.Client, typed: str, mean
 
 
 def test_a_field_that_is_only_like_one_of_ours_is_left_aside(http: httpx.Client) -> None:
-    for field in ("models", "route", "top_a", "prompts", "x" * 9000):  # OpenRouter's, and others
-        assert http.post(CHAT, json={"messages": USER, field: 0}).status_code == 200
+    for field in ("models", "mode", "speed", "chat_template_args", "maxTokens", "k"):  # OpenRouter's and others'
+        response = chat(http, "hi", **{field: 0})
+        assert content(response) == "hi" and response.headers["x-llmrt-ignored"] == field
+    for field in ("normalized", "dimension"):
+        response = http.post("/v1/embeddings", json={"input": "hi", field: 1})
+        assert response.status_code == 200 and response.headers["x-llmrt-ignored"] == field
 
 
 def test_a_field_of_another_server_says_what_it_is_called_here(http: httpx.Client) -> None:
@@ -212,6 +229,17 @@ def test_a_field_of_another_server_says_what_it_is_called_here(http: httpx.Clien
     ):
         error = error_of(http.post(CHAT, json={"messages": USER, **field}), 400)
         assert [error["param"]] == [*field] and name in error["message"]
+
+
+def test_a_field_may_go_by_the_name_of_another_server_too(http: httpx.Client) -> None:
+    """SillyTavern sends one limit under the names of several servers."""
+    limits = dict.fromkeys(("max_tokens", "max_new_tokens", "n_predict", "num_predict"), 2)
+    response = chat(http, "word " * 9, **limits, repetition_penalty=1.1, repeat_penalty=1.1)
+    assert response.status_code == 200 and "x-llmrt-ignored" not in response.headers
+    assert response.json()["usage"]["completion_tokens"] == 2
+    for field in ("max_new_tokens", "repeat_penalty"):
+        error = error_of(chat(http, "hi", max_tokens=2, repetition_penalty=1.1, **{field: 3}), 400)
+        assert error["param"] == field
 
 
 def test_c8_no_body_is_a_fault_of_the_server(http: httpx.Client) -> None:
