@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -11,11 +12,12 @@ from llmrt.engine.hardware.threads import limit_spinning
 limit_spinning()
 
 # Programs ignore what those that start them ignore: Ctrl+C in the background of a shell's script, under nohup the end
-# of the terminal. Tests send both.
+# of the terminal. Tests send both, so what they start is to begin with the default, as it does behind a handler, which
+# the run itself keeps. A worker of xdist begins with the default too, and ends with the run.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN or "PYTEST_XDIST_WORKER" in os.environ:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
