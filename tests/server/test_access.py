@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 from llmrt.cli.main import app
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
-from llmrt.server import runner
+from llmrt.server import health_check, runner
 from llmrt.server.tls import tls_context
 
 HELLO = {"messages": [{"role": "user", "content": "hi"}]}
@@ -196,20 +197,48 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, P
     return paths
 
 
-def asked_by_docker(url: str) -> int:
-    """The status of what the Dockerfile has as health check, with a proxy around that cannot reach the container."""
-    lines = (Path(__file__).parents[2] / "Dockerfile").read_text().splitlines()
-    (command,) = {line.strip().removeprefix("CMD ") for line in lines if "health_check" in line}
-    _, *arguments = json.loads(command)
-    environment = {"LLMRT_PORT": url.rpartition(":")[2], "http_proxy": "http://127.0.0.1:9"}
-    return subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
+def is_healthy(url: str) -> bool:
+    """What the images' health check says however busy this machine is, with a proxy around that cannot reach them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMRT_PORT", url.rpartition(":")[2])
+        patch.setenv("http_proxy", "http://127.0.0.1:9")
+        patch.setattr(health_check, "_SECONDS", 60)
+        return health_check.main() == 0
 
 
 def test_the_health_check_of_the_images(guarded: httpx.Client, model_path: Path) -> None:
-    assert asked_by_docker(str(guarded.base_url).rstrip("/")) == 0
-    assert asked_by_docker("http://127.0.0.1:9") == 1
+    assert is_healthy(str(guarded.base_url).rstrip("/"))
     with serving(model_path, ServerSettings(), EngineConfig(device="slow")) as loading:
-        assert asked_by_docker(loading.url) == 1
+        assert not is_healthy(loading.url)
+
+
+def test_docker_runs_the_health_check() -> None:
+    lines = (Path(__file__).parents[2] / "Dockerfile").read_text().splitlines()
+    (command,) = {line.strip().removeprefix("CMD ") for line in lines if "health_check" in line}
+    _, *arguments = json.loads(command)
+    nobody = {"LLMRT_PORT": "9"}
+    done = subprocess.run([sys.executable, *arguments], env=nobody, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_health_check_asks_port_8000_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(health_check, "is_ready", asked.append)
+    monkeypatch.delenv("LLMRT_PORT", raising=False)
+    health_check.main()
+    monkeypatch.setenv("LLMRT_PORT", "")
+    health_check.main()
+    assert asked == [8000, 8000]
+
+
+def test_the_health_check_asks_a_server_that_is_silent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_check, "_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert not health_check.is_ready(silent.getsockname()[1])
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 @pytest.mark.parametrize("in_one_file", [False, True])
@@ -233,7 +262,7 @@ def test_https_is_served_with_the_certificate(
             assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hi"
         with httpx.Client() as stranger, pytest.raises(httpx.ConnectError, match="certificate verify failed"):
             stranger.get(f"{served.url}/health")
-        assert asked_by_docker(served.url) == 0
+        assert is_healthy(served.url)
         with httpx.Client() as plain, pytest.raises(httpx.TransportError):
             plain.get(f"{served.url.replace('https', 'http')}/health")
 
