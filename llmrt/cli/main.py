@@ -56,10 +56,8 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Put the real command in the place of its line in the table, or of another program's name for it."""
-        if args[0] in COMMANDS_INSTEAD:
-            ctx.fail(f"{args[0]} is no command here. {COMMANDS_INSTEAD[args[0]]}")
-        if _is_model(args[0]):
-            ctx.fail(f"{args[0]} is a model, and a command goes before it, such as: llmrt chat {args[0]}")
+        if not ctx.resilient_parsing:  # a shell that completes the line wants no error in it
+            _check_command(ctx, args[0])
         name, command, rest = super().resolve_command(ctx, [OTHER_NAMES.get(args[0], args[0]), *args[1:]])
         return name, load_command(name) if name in COMMANDS else command, rest
 
@@ -72,6 +70,14 @@ def load_command(name: str) -> Any:
     command = spread_options(getattr(module, function))
     single.command(name, cls=Command, context_settings=getattr(module, "CONTEXT_SETTINGS", None))(command)
     return typer.main.get_command(single)
+
+
+def _check_command(ctx: Any, word: str) -> None:
+    """Fail with what to type instead of a command of another program, or before a model."""
+    if word in COMMANDS_INSTEAD:
+        ctx.fail(f"{word} is no command here. {COMMANDS_INSTEAD[word]}")
+    if _is_model(word):
+        ctx.fail(f"{word} is a model, and a command goes before it, such as: llmrt chat {word}")
 
 
 def _is_model(word: str) -> bool:

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from llmrt.cli.main import COMMANDS
+
 ALIASES = {"mistral-7b", "mistral-7b-v0.1"}
 
 
@@ -20,10 +22,13 @@ ALIASES = {"mistral-7b", "mistral-7b-v0.1"}
         ("llmrt pull mistral", ALIASES),
         ("llmrt serve mistral", ALIASES),
         ("llmrt rm mistral", set[str]()),
+        ("llmrt ", {*COMMANDS}),
+        ("llmrt smollm2-135m ", {*COMMANDS}),
+        ("llmrt ps ", {*COMMANDS}),
     ],
 )
 def test_completion(words: str, offered: set[str], tmp_path: object) -> None:
-    position = len(words.split()) - 1
+    position = words.count(" ")
     asked = {"_LLMRT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position)}
     command = [sys.executable, "-c", "from llmrt.cli.main import app; app(prog_name='llmrt')"]
     environment = {**os.environ, **asked, "LLMRT_HOME": str(tmp_path)}
