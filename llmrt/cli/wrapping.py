@@ -7,6 +7,7 @@ from wcwidth import iter_graphemes, wcstwidth, wcwidth
 _FENCE = "```"
 _TAB = 8
 _AS_EMOJI = "\ufe0f"  # makes the character before it a wide one
+_LONGEST_CLUSTER = 64  # what is longer is nothing that anybody reads, and takes the square of its length to find
 
 
 class WordWrap:
@@ -46,7 +47,7 @@ class WordWrap:
     def _extend(self, char: str) -> int:
         """Make ``char`` part of the last cluster or the first of another; returns the columns that this takes."""
         joined = self._cluster + char
-        before = self._cluster if next(iter_graphemes(joined)) == joined else ""
+        before = self._cluster if len(joined) <= _LONGEST_CLUSTER and next(iter_graphemes(joined)) == joined else ""
         self._cluster = before + char
         if char == _AS_EMOJI or wcwidth(char) == 2:  # a line may end before any wide character
             self._word, self._word_columns = before, _width(before)
@@ -55,7 +56,7 @@ class WordWrap:
     def _space(self, char: str) -> str:
         """At the border it is not shown: what follows begins the next line, unless the answer's own line ends there."""
         self._end_word()
-        self._column += _TAB - self._column % _TAB if char == "\t" else 1
+        self._column += _TAB - self._column % _TAB if char == "\t" else max(1, wcwidth(char))
         return char if self._column <= self._limit else ""
 
     def _break(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import re
 import textwrap
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from wcwidth import wcswidth
+from wcwidth import iter_graphemes, wcswidth
 
 from llmrt.cli.wrapping import WordWrap
 
@@ -105,3 +106,21 @@ def test_code_within_a_line_opens_no_block() -> None:
 def test_spaces_at_the_border_make_no_line_of_their_own() -> None:
     assert WordWrap(10).push("nine char  \nnext") == "nine char\nnext"
     assert WordWrap(10).push("nine char  next") == "nine char\nnext"
+
+
+def test_a_wide_space_takes_two_columns() -> None:
+    assert shown(WordWrap(10).push("a\u3000b\u3000c\u3000d")) == ["a\u3000b\u3000c\u3000", "d"]
+    assert shown(WordWrap(10).push("eight ch\u3000x")) == ["eight ch", "x"]
+
+
+def test_marks_without_end_are_not_read_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def counted(text: str) -> Iterator[str]:
+        read.append(len(text))
+        return iter_graphemes(text)
+
+    monkeypatch.setattr("llmrt.cli.wrapping.iter_graphemes", counted)
+    text = ("a" + "\u0301" * 1000 + "b ") * 4
+    assert shown(WordWrap(10).push(text))[0] == text[: len(text) * 3 // 4]
+    assert max(read) < 100
