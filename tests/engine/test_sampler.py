@@ -121,6 +121,14 @@ def test_where_no_token_is_left_there_is_an_error() -> None:
         assert "allowed_token_ids" in str(sample(logits(3)[None], [made])[0].error)
 
 
+def test_the_error_names_what_still_forbids() -> None:
+    asked = {"allowed_token_ids": (5,), "stop_token_ids": frozenset({5}), "bad_words": ((5,),), "min_tokens": 2}
+    names = ["allowed_token_ids and bad_words (or false in logit_bias)"]
+    for output, named in (([7], [*names, "min_tokens"]), ([7, 7], names)):
+        (chosen,) = sample(logits(3)[None], [request([1], output, **asked)])
+        assert chosen.error == f"No token may come next: {' and '.join(named)} leave none."
+
+
 def test_draws_follow_the_distribution() -> None:
     probs = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0]) * 7
     count = 20_000

@@ -15,7 +15,7 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
-from llmrt.engine.request import PENDING, Request, SamplingParams, TokenLogprob
+from llmrt.engine.request import PENDING, Request, TokenLogprob
 from llmrt.engine.scheduler import SampledToken
 from llmrt_kernels.reference.sample import draw, truncated, uniform
 
@@ -92,7 +92,7 @@ def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> S
     if params.forbids:
         adjusted.masked_fill_(_forbidden(adjusted, request, accepted), -torch.inf)
         if adjusted.max() == -torch.inf:
-            return SampledToken(PENDING, error=_none_left(params))
+            return SampledToken(PENDING, error=_none_left(request, accepted))
     if params.temperature == 0:
         token_id = int(adjusted.argmax())
     else:
@@ -131,7 +131,7 @@ def _forbidden(logits: Tensor, request: Request, accepted: Sequence[int]) -> Ten
     params = request.params
     forbidden = torch.full_like(logits, bool(params.allowed_token_ids), dtype=torch.bool)
     forbidden[list(params.allowed_token_ids)] = False
-    if request.num_output_tokens + len(accepted) < params.min_tokens:
+    if _is_too_short(request, accepted):
         forbidden[list(params.stop_token_ids)] = True
     if params.bad_words:
         answer = (*request.token_ids[request.num_prompt_tokens :], *accepted)
@@ -141,16 +141,21 @@ def _forbidden(logits: Tensor, request: Request, accepted: Sequence[int]) -> Ten
     return forbidden
 
 
-def _none_left(params: SamplingParams) -> str:
-    """Which of the fields that forbid tokens have left none."""
+def _none_left(request: Request, accepted: Sequence[int]) -> str:
+    """Which of the fields that forbid tokens have left none after ``accepted`` ones."""
+    params = request.params
     fields = {
         "allowed_token_ids": params.allowed_token_ids,
         "bad_words (or false in logit_bias)": params.bad_words,
-        "min_tokens": params.min_tokens,
+        "min_tokens": _is_too_short(request, accepted),
         "the grammar": params.grammar is not None,
     }
-    *others, last = (name for name, value in fields.items() if value)
-    return f"No token may come next: {', '.join(others)}{' and ' if others else ''}{last} leave none."
+    return f"No token may come next: {' and '.join(name for name, value in fields.items() if value)} leave none."
+
+
+def _is_too_short(request: Request, accepted: Sequence[int]) -> bool:
+    """Whether min_tokens forbids the answer to end after ``accepted`` tokens."""
+    return request.num_output_tokens + len(accepted) < request.params.min_tokens
 
 
 def _ends_with(answer: Sequence[int], start: Sequence[int]) -> bool:
