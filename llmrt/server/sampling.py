@@ -98,9 +98,10 @@ def _total(token_id: int, sent: Sequence[float]) -> float:
     """The biases of one token are added. Raises ``RequestError`` for a sum out of range, with what it is the sum of."""
     total = sum(sent)
     if len(sent) > 1 and not abs(total) <= MAX_BIAS:
+        shown = " + ".join(map(str, sent[:3])) + (" + ..." if len(sent) > 3 else "")
         raise RequestError(
             f"logit_bias names token {token_id} {len(sent)} times, whose biases are added: "
-            f"{' + '.join(map(str, sent)):.60} is {total}; it must be at least {-MAX_BIAS} and at most {MAX_BIAS}.",
+            f"{shown} is {total}; it must be at least {-MAX_BIAS} and at most {MAX_BIAS}.",
             param="logit_bias",
         )
     return total

@@ -52,7 +52,11 @@ def test_biases_in_llama_cpps_form(http: httpx.Client) -> None:
 
 def test_biases_of_one_token_are_added_and_refused_as_they_were_sent(http: httpx.Client) -> None:
     assert params(http, logit_bias=[[7, 60], [7, 70], [7, -50]])["logit_bias"] == {"7": 80.0}
-    for bias, sent in (([[7, 60], [7, 70.5]], "60.0 + 70.5 is 130.5"), ([["aa", -60]], "-60.0 + -60.0 is -120.0")):
+    for bias, sent in (
+        ([[7, 60], [7, 70.5]], "60.0 + 70.5 is 130.5"),
+        ([["aa", -60]], "-60.0 + -60.0 is -120.0"),
+        ([["a" * 30, 12.5]], "12.5 + 12.5 + 12.5 + ... is 375.0"),
+    ):
         error = error_of(chat(http, "hi", logit_bias=bias), 400)
         assert error["param"] == "logit_bias" and f"are added: {sent};" in error["message"]
     message = error_of(chat(http, "hi", logit_bias={"7": 130}), 400)["message"]
