@@ -160,6 +160,7 @@ def test_a_prompt_beyond_the_context_is_refused(llm: LLM) -> None:
         ({"ctx": 512}, r"no setting 'ctx'; did you mean context_length\?"),
         ({"max_model_len": 512}, r"no setting 'max_model_len'; did you mean context_length\?"),
         ({"gpu_memory_utilization": 0.8}, r"did you mean gpu_memory\?"),
+        ({"load_in_4bit": True}, r'did you mean quant="int4"\?'),
         ({"colour": "red"}, "no setting 'colour'; there are context_length, dtype"),
         ({"threads": "two"}, r"threads: Expected int \| null, got str"),
         ({"quant": "int5"}, "^quant is 'int5'"),
