@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from llmrt.errors import RequestError
 from llmrt.server.schemas import GenerationBody, StructuredOutputs
@@ -18,6 +18,15 @@ from llmrt.text.grammar import (
 
 # A field with the grammar that it asks for; compiling may take long.
 _Asked = tuple[str, Callable[[], str]]
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class _Grammar(Protocol[T_contra]):
+    """Makes a grammar of a field's value, and calls it ``param`` where it cannot."""
+
+    def __call__(self, value: T_contra, /, *, param: str) -> str: ...
 
 
 def body_grammar(body: GenerationBody) -> str | None:
@@ -108,7 +117,7 @@ def _sglang(body: GenerationBody) -> Iterator[_Asked]:
     yield from _field("ebnf", body.ebnf, written_grammar)
 
 
-def _field(name: str, value: object, grammar: Callable[..., str]) -> Iterator[_Asked]:
+def _field(name: str, value: T | None, grammar: _Grammar[T]) -> Iterator[_Asked]:
     if value is not None:
         yield name, lambda: grammar(value, param=name)
 

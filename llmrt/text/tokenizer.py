@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Protocol
 
 from llmrt.errors import RequestError
 
 
-class Tokenizer(Protocol):
+class Tokenizer(ABC):
     """Text to token ids and back. Safe to use from several threads once it is loaded.
 
     ``vocab_size`` is one more than the highest id, added tokens included. ``eos_token_ids`` has every token
@@ -21,6 +21,7 @@ class Tokenizer(Protocol):
     eos_token_ids: frozenset[int]
     strips_leading_space: bool
 
+    @abstractmethod
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]:
         """Token ids of ``text``.
 
@@ -28,19 +29,18 @@ class Tokenizer(Protocol):
         token). Without ``parse_special`` the names of special tokens inside ``text`` are plain characters.
         ``RequestError`` for a text that is not whole Unicode.
         """
-        ...
 
+    @abstractmethod
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that the token adds to a text; ``RequestError`` for an id outside the vocabulary."""
-        ...
 
+    @abstractmethod
     def token_text(self, token_id: int) -> str:
         """The token as the vocabulary spells it; ``RequestError`` for an id outside the vocabulary."""
-        ...
 
+    @abstractmethod
     def is_special(self, token_id: int) -> bool:
         """Whether the token steers the model and is no part of a text ("<s>", "<|im_end|>")."""
-        ...
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD."""

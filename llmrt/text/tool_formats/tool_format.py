@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
 
 from llmrt.text.answer_parts import Parse, Source
 from llmrt.text.messages import Message
@@ -14,7 +14,7 @@ from llmrt.text.messages import Message
 Spell = Callable[[str], str]
 
 
-class ToolFormat(Protocol):
+class ToolFormat(ABC):
     """``begin`` opens the calls in an answer; None where an answer that calls is calls from its first character.
 
     ``marks`` are all texts that may be special tokens of the vocabulary. ``separator`` stands between calls, and
@@ -25,13 +25,13 @@ class ToolFormat(Protocol):
     marks: tuple[str, ...]
     separator: str | None
 
+    @abstractmethod
     def parse(self, source: Source, names: Collection[str]) -> Parse[None]:
         """Divide an answer whose calls are of this form. ``names`` are the tools that there are."""
-        ...
 
+    @abstractmethod
     def block(self, spell: Spell, rules: Mapping[str, str], *, many: bool) -> str:
         """What follows ``begin``, as a Lark expression. ``rules`` maps each tool to the rule for its arguments."""
-        ...
 
     def call_id(self) -> str:
         """A new name for a call, as OpenAI's."""
