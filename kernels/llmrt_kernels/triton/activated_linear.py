@@ -229,8 +229,8 @@ def gated(result, bias_ptr, n, inside, NAME: tl.constexpr):
     return tl.where(inside[None, :], activated(gate, NAME) * up, 0.0)
 
 
-WEIGHT = {"w_ptr": "*u8", "w_scales_ptr": "*fp16"}
-_POINTERS = X_CODES | WEIGHT | Y_CODES | {"tokens": "i32"}
+ONE_WEIGHT_POINTERS = {"w_ptr": "*u8", "w_scales_ptr": "*fp16"}
+_POINTERS = X_CODES | ONE_WEIGHT_POINTERS | Y_CODES | {"tokens": "i32"}
 _MORE = {"bias_ptr": "*fp32", "w_offsets_ptr": "*fp16"}
 _GATED = {"SIZE": 14336, "GROUPS": 64, "GROUP": 64, "BITS": 4, "NAME": "silu", "GATED": True}
 _PLAIN = {"SIZE": 14336, "GROUPS": 128, "GROUP": 32, "BITS": 8, "NAME": "gelu", "GATED": False}

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Weight
-from llmrt_kernels.triton.activated_linear import WEIGHT, gated, group_rows
+from llmrt_kernels.triton.activated_linear import ONE_WEIGHT_POINTERS, gated, group_rows
 from llmrt_kernels.triton.codes import X_CODES, Y_CODES, empty_codes, store_codes
 from llmrt_kernels.triton.expert_tiles import TILE_POINTERS, Tiles, tiles_of
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
@@ -281,7 +281,8 @@ _DOWN = {"SIZE": 4096, "GROUPS": 224, "GROUP": 64, "BITS": 4}
 
 
 def _many(name: str, kernel: Any, pointers: dict[str, str], sizes: dict[str, int]) -> Variant:
-    variant = Variant(name, kernel, X_CODES | WEIGHT | TILE_POINTERS | pointers, sizes, weights=UNROLL.value * 128 * 64)
+    pointers = X_CODES | ONE_WEIGHT_POINTERS | TILE_POINTERS | pointers
+    variant = Variant(name, kernel, pointers, sizes, weights=UNROLL.value * 128 * 64)
     return with_tiles(variant, partial(gated_tile_for, MANY, offsets=False))
 
 
@@ -289,7 +290,7 @@ VARIANTS = (
     Variant(
         "expert_gated-int4-1_pair-offsets",
         expert_gated_dot4_kernel,
-        X_CODES | {"experts_ptr": "*i64"} | WEIGHT | {"w_offsets_ptr": "*fp16"} | Y_CODES,
+        X_CODES | {"experts_ptr": "*i64"} | ONE_WEIGHT_POINTERS | {"w_offsets_ptr": "*fp16"} | Y_CODES,
         _UP | {"SPAN": 8},
         num_warps=8,
         weights=8 * 128 * 64,
