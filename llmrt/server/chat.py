@@ -46,7 +46,7 @@ async def admit_chat(
 
     ``unused`` are fields of another dialect that have no effect.
     """
-    check_body(state, body)
+    ignored = check_body(state, body)
     if body.top_logprobs is not None and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     # Templates, long prompts, grammars and the texts of biases take milliseconds, in which other streams go on.
@@ -62,7 +62,7 @@ async def admit_chat(
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         strip_leading_space=not (prompt.continues or plan.exact),
         answer=plan.answer,
-        unused=[*unused, *unknown_variables(state.model, body), *plan.not_enforced],
+        unused=[*unused, *unknown_variables(state.model, body), *plan.not_enforced, *ignored],
     )
 
 

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -156,7 +156,7 @@ def _objects(name: str, value: object) -> list[tuple[str, BaseModel]]:
     return [(name, value)] if isinstance(value, BaseModel) else []
 
 
-def ignored_header(names: list[str]) -> dict[str, str]:
+def ignored_header(names: Sequence[str]) -> dict[str, str]:
     """``x-llmrt-ignored`` with the names, as far as a header can hold them."""
     if not names:
         return {}

@@ -78,15 +78,18 @@ class Reply:
         return run(self.state.engine, self.state.model.tokenizer, self.job, self.count.add)
 
 
-def check_body(state: ServerState, body: GenerationBody) -> None:
-    """Raise for what can be refused before the prompt is looked at: no engine, or a wrong field."""
+def check_body(state: ServerState, body: GenerationBody) -> list[str]:
+    """The names of fields that have no effect. Raises for what can be refused before the prompt is looked at: no
+    engine, or a wrong field.
+    """
     state.engine.check_ready()
     state.admit(1)
-    check_extra_fields(body)
+    ignored = check_extra_fields(body)
     if body.prompt_logprobs is not None and body.stream:
         raise RequestError("prompt_logprobs does not go with stream: true.", param="prompt_logprobs")
     if body.stream_options is not None and not body.stream:
         raise RequestError("stream_options needs stream: true.", param="stream_options")
+    return ignored
 
 
 def admit(
@@ -103,7 +106,7 @@ def admit(
     unused: Sequence[str] = (),
 ) -> Reply:
     """Turn a checked body into a job. ``answer`` is how its text is read, ``report_all`` of its log-probabilities is
-    that of ``Choice``, and ``unused`` are fields that have no effect beside those that the body shows.
+    that of ``Choice``, and ``unused`` are fields that have no effect.
 
     Raises ``RequestError`` for values that cannot be served and ``OverloadedError`` when the queue is full.
     """
@@ -127,7 +130,7 @@ def admit(
     )
     state.admit(job.num_choices)
     count = UsageCount(job, note_prompts(state, job.prompts))
-    headers = ignored_header([*unused, *check_extra_fields(body)]) | _clamp_header(fitted, max_tokens)
+    headers = ignored_header(unused) | _clamp_header(fitted, max_tokens)
     return Reply(state, body, job, count, headers)
 
 

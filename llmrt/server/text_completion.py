@@ -47,7 +47,7 @@ async def admit_text(
     state: ServerState, body: CompletionBody, *, max_tokens: int | None, unused: Sequence[str] = ()
 ) -> Reply:
     """The same for another dialect, which has no text that answers begin with."""
-    check_body(state, body)
+    ignored = check_body(state, body)
     if max_tokens == 0 and not body.echo and body.prompt_logprobs is None:
         raise RequestError("max_tokens is 0; without echo it must be at least 1.", param="max_tokens")
     echoed_logprobs = body.logprobs if body.echo else None
@@ -71,7 +71,7 @@ async def admit_text(
         id_prefix="cmpl-",
         max_tokens=max_tokens,
         report_all=echoed_logprobs is not None,
-        unused=unused,
+        unused=[*unused, *ignored],
     )
 
 
