@@ -33,18 +33,11 @@ from tests.scripted_device import ScriptedDevice
 from tests.tiny import make_model, save_model
 
 CONTEXT, MAX_SEQS, BUDGET = 96, 11, 32
-FAMILIES = {
-    "llama": ("llama", {}),
-    "mistral": ("mistral", {"sliding_window": 16}),
-    "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
-}
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def waiting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LLMEngine:
+@pytest.fixture(scope="module")
+def waiting(folder: Path) -> LLMEngine:
     """An engine that waits for each step."""
-    family, fields = FAMILIES[request.param]
-    folder = save_model(make_model(family, **fields), tmp_path_factory.mktemp(request.param))
     return open_engine(folder, context_length=CONTEXT, max_num_seqs=MAX_SEQS, max_num_batched_tokens=BUDGET)
 
 
