@@ -85,6 +85,8 @@ def test_the_stats_are_what_the_schedule_is() -> None:
     for name, first in (("a", 0), ("b", 20), ("c", 0)):
         engine.add(name, range(first, first + 12), SamplingParams(max_tokens=2))
     assert engine.stats.num_waiting == 3
+    for request in engine.scheduler._waiting:
+        request.arrived = 0.0  # all at once
     engine.step()
     stats, pool = engine.stats, engine.scheduler.kv._pool
     assert (stats.num_running, stats.num_waiting) == (2, 1)
