@@ -196,7 +196,7 @@ def test_a_section_that_fails_dies_or_hangs_is_recorded_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sections, "SLACK", 1.0)
-    running = sections.Sections(file := tmp_path / "gpu.json", 60)
+    running = sections.Sections(file := tmp_path / "gpu.json", 600)
     ends = {"fails": partial(int, "x"), "dies": partial(os._exit, 3), "hangs": partial(time.sleep, 60)}
     kinds = {name: partial(numbers, 1, end) for name, end in ends.items()}
     runs = {"first": partial(numbers, 2, dict), **kinds, "last": partial(numbers, 3, dict)}

@@ -7,13 +7,16 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, expect
 
+PATIENCE = 60_000  # milliseconds: a machine may be busy
+expect.set_options(timeout=PATIENCE)
+
 
 @contextmanager
 def opened(browser: Browser, url: str, size: tuple[int, int] = (1280, 860)) -> Iterator[Page]:
     """The page in a browser that has not been there before; it may not fail, nor ask for anything elsewhere."""
     width, height = size
     context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))

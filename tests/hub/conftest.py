@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from llmrt.hub import download
+from llmrt.hub import download, reach
 from tests.hub.hub_server import HubServer
 
 Serve = Callable[[dict[str, dict[str, bytes]]], HubServer]
@@ -15,7 +15,10 @@ Serve = Callable[[dict[str, dict[str, bytes]]], HubServer]
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store, a Hugging Face cache and a token file of this test's own; no waiting between retries."""
+    """A store, a Hugging Face cache and a token file of this test's own; no waiting between retries.
+
+    The hub is in this process, and may be slow to answer on a busy machine.
+    """
     monkeypatch.setenv("LLMRT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -23,6 +26,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     monkeypatch.setattr(download, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(reach, "PROBE_SECONDS", 60)
     use_endpoint(monkeypatch, "http://127.0.0.1:9")  # nothing listens there
 
 

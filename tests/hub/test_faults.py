@@ -13,6 +13,7 @@ from huggingface_hub import constants
 
 from llmrt.errors import CheckpointError, DownloadError, ModelNotFoundError
 from llmrt.hub import download, reach, store
+from llmrt.hub.reach import PROBE_SECONDS
 from llmrt.hub.sources import resolve
 from tests.hub.conftest import Serve
 from tests.hub.samples import REPO, WEIGHTS, tiny_repo
@@ -161,7 +162,7 @@ def test_an_unreachable_hub_is_named_with_the_cause(said: list[str]) -> None:
 
 
 def test_a_hub_that_never_answers_is_given_up(serve: Serve, said: list[str], monkeypatch) -> None:
-    assert reach.PROBE_SECONDS < 5
+    assert PROBE_SECONDS < 5
     monkeypatch.setattr(reach, "PROBE_SECONDS", 0.2)
     hub = serve({REPO: tiny_repo()})
     hub.faults.silent = threading.Event()

@@ -202,7 +202,7 @@ def test_a_cycle_that_the_loops_own_thread_collects_ends_its_engine(folder: Path
         gc.collect()
 
     thread.run(collect())
-    engine.wait(10)
+    engine.wait(60)
 
 
 def test_a_model_that_is_nowhere(tmp_path: Path) -> None:

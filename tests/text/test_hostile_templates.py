@@ -70,7 +70,7 @@ def test_the_process_ends_with_its_input(templates: TemplateProcess) -> None:
     process = TemplateProcess()._living_process()
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 def test_any_text_arrives_as_it_is(templates: TemplateProcess) -> None:
