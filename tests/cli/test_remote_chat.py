@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from llmrt.cli.conversation import Conversation
@@ -19,7 +18,7 @@ from llmrt.config import ServerSettings
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import LlmrtError
 from tests.cli.conftest import CommandLine
-from tests.server.serving import Served, eventually, serving, write_model
+from tests.server.serving import Served, aborted, eventually, serving, write_model
 
 GREEDY = SamplingParams(temperature=0, max_tokens=200)
 
@@ -75,13 +74,8 @@ def test_leaving_an_answer_stops_the_server_and_keeps_its_beginning(served: Serv
         first = next(pieces)
     assert talk.messages[-1] == {"role": "assistant", "content": first}
     assert talk.session.last is not None and talk.session.last.finish_reason == "abort"
-    ask = {"messages": [{"role": "user", "content": "@aborted"}]}
-
-    def aborted() -> list[str]:
-        answer = httpx.post(f"{served.url}/v1/chat/completions", json=ask).json()
-        return json.loads(answer["choices"][0]["message"]["content"])
-
-    assert eventually(aborted)
+    with served.http() as http:
+        assert eventually(lambda: aborted(http))
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import httpx
 import ollama
 import openai
 import pytest
-from serving import Served, serving, write_model
+from serving import PATIENCE, Served, serving, write_model
 from tool_templates import QWEN
 
 from llmrt.config import EngineConfig, ServerSettings
+from llmrt.server.engine_process import EngineProcess
 
 MAX_OPEN = 16
 
@@ -19,6 +23,21 @@ MAX_OPEN = 16
 @pytest.fixture(scope="session")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("models") / "tiny-chat")
+
+
+@pytest.fixture
+def engines_may_start(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set; while it is not, no engine is started."""
+    allowed, start = threading.Event(), EngineProcess.start
+
+    async def start_if_allowed(*arguments: Any) -> EngineProcess:
+        while not allowed.is_set():
+            await asyncio.sleep(0.01)
+        return await start(*arguments)
+
+    monkeypatch.setattr(EngineProcess, "start", start_if_allowed)
+    allowed.set()
+    return allowed
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +62,7 @@ def client(server: Served) -> Iterator[openai.OpenAI]:
 @pytest.fixture(scope="session")
 def http(server: Served) -> Iterator[httpx.Client]:
     """A client that shows bytes and headers."""
-    with httpx.Client(base_url=server.url, timeout=20) as client:
+    with server.http() as client:
         yield client
 
 
@@ -59,7 +78,7 @@ def thinking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served
 @pytest.fixture(scope="session")
 def thinker(thinking_server: Served) -> Iterator[httpx.Client]:
     """A client of it that shows bytes and headers."""
-    with httpx.Client(base_url=thinking_server.url, timeout=20) as client:
+    with thinking_server.http() as client:
         yield client
 
 
@@ -82,4 +101,4 @@ def claude(thinking_server: Served) -> Iterator[anthropic.Anthropic]:
 @pytest.fixture(scope="session")
 def llama(thinking_server: Served) -> ollama.Client:
     """Ollama's client of it."""
-    return ollama.Client(host=thinking_server.url, timeout=20)
+    return ollama.Client(host=thinking_server.url, timeout=PATIENCE)

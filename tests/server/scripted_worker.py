@@ -58,6 +58,7 @@ class ScriptedEngine:
         self._texts: dict[str, RequestOutput] = {}
         self._aborted: list[str] = []
         self._seen: set[tuple[int, ...]] = set()
+        self._num_releases = 0
 
     @property
     def has_work(self) -> bool:
@@ -174,8 +175,10 @@ class ScriptedEngine:
         order, _, rest = text.partition(" ")
         spam = itertools.cycle(self._tokenizer.encode("spam "))
         match order:
-            case "@forever":
+            case "@fill":  # what there is room for
                 return spam
+            case "@forever":  # which no test sees the end of, however slowly it reads
+                return itertools.chain(itertools.islice(spam, 40), _slowly(spam))
             case "@hang":
                 return itertools.repeat(None)
             case "@spin":  # in a step that never ends
@@ -189,6 +192,11 @@ class ScriptedEngine:
             case "@pause":  # seconds and the answer after them
                 seconds, _, answer = rest.partition(" ")
                 return itertools.chain(_silence(float(seconds)), self._say(answer))
+            case "@held":  # the answer once another request says @release
+                return itertools.chain(self._until_released(), self._say(rest))
+            case "@release":
+                self._num_releases += 1
+                return self._say("released")
             case "@bytes":  # in hexadecimal, a token each
                 return itertools.chain(bytes.fromhex(rest), self._end())
             case "@special":  # with the names of special tokens read as such
@@ -209,6 +217,10 @@ class ScriptedEngine:
             case _:
                 return self._say(text)
 
+    def _until_released(self) -> Iterator[None]:
+        before = self._num_releases
+        return itertools.takewhile(lambda _: self._num_releases == before, itertools.repeat(None))
+
     def _say(self, text: str) -> Iterator[int]:
         """The text and its end, again and again if the end is not a stop token."""
         tokens = self._tokenizer.encode(text, add_special_tokens=False, parse_special=False)
@@ -222,6 +234,12 @@ def _silence(seconds: float) -> Iterator[None]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         yield None
+
+
+def _slowly(tokens: Iterator[int]) -> Iterator[int | None]:
+    for token_id in tokens:
+        yield from _silence(0.05)
+        yield token_id
 
 
 def _spin() -> Iterator[int]:

@@ -28,6 +28,7 @@ from llmrt.text.token_spelling import byte_level_bytes
 
 T = TypeVar("T")
 WORKER = [sys.executable, str(Path(__file__).with_name("scripted_worker.py"))]
+PATIENCE = 60.0  # seconds: a machine may be busy
 SPECIALS = ("<|im_end|>", "<|im_start|>", "<|endoftext|>")
 MERGES = ("h e", "l l", "he ll", "hell o", "t h", "th e", "Ġ the", "Ġ w", "s p", "a m", "S T")
 
@@ -72,6 +73,14 @@ def artifact_of(path: Path) -> ModelArtifact:
 class Served:
     url: str
     reports: list[str]
+
+    def http(self) -> httpx.Client:
+        """A client that shows bytes and headers."""
+        return client_of(self.url)
+
+
+def client_of(url: str) -> httpx.Client:
+    return httpx.Client(base_url=url, timeout=PATIENCE)
 
 
 @contextmanager
@@ -147,7 +156,7 @@ with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:
 
 
 def start_process(
-    path: Path, *, device: str = "auto", drain: float = 0.3, prefix: Sequence[str] = ()
+    path: Path, *, device: str = "auto", drain: float = PATIENCE, prefix: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
     """The server as a process of its own, by way of the command ``prefix``; its lines are on stdout."""
     here = str(Path(__file__).parent)
@@ -216,9 +225,20 @@ def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
     return error
 
 
-def eventually(condition: Callable[[], T], seconds: float = 60) -> T:
+def streamed_after(http: httpx.Client, path: str, body: dict[str, Any], sign: str) -> str:
+    """The whole stream for ``body``, whose text begins with "@held", so that it goes on when ``sign`` has come."""
+    with http.stream("POST", path, json={**body, "stream": True}) as response:
+        assert response.status_code == 200, response.read()
+        pieces, text = response.iter_text(), ""
+        while sign not in text:
+            text += next(pieces)
+        content(chat(http, "@release"))
+        return text + "".join(pieces)
+
+
+def eventually(condition: Callable[[], T]) -> T:
     """The first true value of ``condition``."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while not (value := condition()):
         assert time.monotonic() < end, "it never became true"
         time.sleep(0.005)

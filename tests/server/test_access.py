@@ -15,7 +15,7 @@ import httpx
 import openai
 import pytest
 import trustme
-from serving import content, error_of, serving
+from serving import PATIENCE, content, error_of, serving
 from typer.testing import CliRunner
 
 from llmrt.cli.main import app
@@ -32,7 +32,7 @@ PAGE = "https://chat.example.org"
 @pytest.fixture(scope="module")
 def guarded(model_path: Path) -> Iterator[httpx.Client]:
     settings = ServerSettings(api_keys=KEYS, cors_origins=(PAGE,))
-    with serving(model_path, settings) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+    with serving(model_path, settings) as served, served.http() as http:
         yield http
 
 
@@ -90,7 +90,7 @@ def test_a_changed_file_of_keys_is_read_again(
     file = tmp_path / "keys"
     file.write_text("old\n")
     settings = ServerSettings(api_keys=("given",), api_key_file=file, admin_keys=("admin",))
-    with serving(model_path, settings) as served, httpx.Client(base_url=served.url) as http:
+    with serving(model_path, settings) as served, served.http() as http:
 
         def valid() -> set[str]:
             tried = ("old", "new", "given", "admin")
@@ -172,12 +172,12 @@ def test_pages_and_programs_of_this_machine_are_served(http: httpx.Client, heade
 
 
 def test_a_proxy_is_allowed_by_the_origin_of_its_pages(model_path: Path) -> None:
-    with serving(model_path, ServerSettings(cors_origins=(PAGE,))) as served, httpx.Client(base_url=served.url) as http:
+    with serving(model_path, ServerSettings(cors_origins=(PAGE,))) as served, served.http() as http:
         named = {"host": "chat.example.org"}
         assert http.get("/v1/models", headers=named).status_code == 200
         assert http.get("/v1/models", headers={**named, "origin": PAGE}).status_code == 200
         assert http.get("/v1/models", headers={"host": "evil.example"}).status_code == 403
-    with serving(model_path, ServerSettings(cors_origins=("*",))) as served, httpx.Client(base_url=served.url) as http:
+    with serving(model_path, ServerSettings(cors_origins=("*",))) as served, served.http() as http:
         headers = {"host": "any.example", "origin": "https://other.example"}
         assert http.get("/v1/models", headers=headers).headers["access-control-allow-origin"] == "*"
 
@@ -255,15 +255,15 @@ def test_https_is_served_with_the_certificate(
     with serving(model_path, ServerSettings(api_keys=KEYS), tls=tls) as served:
         assert served.url.startswith("https://") and any(served.url in line for line in served.reports)
         with (
-            httpx.Client(verify=trusted) as http,
+            httpx.Client(verify=trusted, timeout=PATIENCE) as http,
             openai.OpenAI(base_url=f"{served.url}/v1", api_key=KEYS[0], http_client=http, max_retries=0) as client,
         ):
             stream = client.chat.completions.create(model="tiny-alias", **HELLO, stream=True)
             assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hi"
-        with httpx.Client() as stranger, pytest.raises(httpx.ConnectError, match="certificate verify failed"):
-            stranger.get(f"{served.url}/health")
+        with served.http() as stranger, pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            stranger.get("/health")
         assert is_healthy(served.url)
-        with httpx.Client() as plain, pytest.raises(httpx.TransportError):
+        with httpx.Client(timeout=PATIENCE) as plain, pytest.raises(httpx.TransportError):
             plain.get(f"{served.url.replace('https', 'http')}/health")
 
 

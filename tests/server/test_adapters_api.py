@@ -28,7 +28,7 @@ def serve(model_path: Path) -> Serve:
     def start(*adapters: str, **settings: object) -> Iterator[httpx.Client]:
         config = EngineConfig(adapters=tuple((name, f"/adapters/{name}") for name in adapters))
         served = serving(model_path, ServerSettings(**{"admin_keys": ("boss",), **settings}), config)
-        with served as server, httpx.Client(base_url=server.url, timeout=20) as http:
+        with served as server, server.http() as http:
             yield http
 
     return start

@@ -8,7 +8,7 @@ from typing import Any
 import anthropic
 import httpx
 import pytest
-from serving import aborted, content, eventually, grammar_of, running
+from serving import aborted, content, eventually, grammar_of, running, streamed_after
 from tool_templates import SCHEMA, TOOLS, hermes
 
 MODEL = "tiny-alias"
@@ -76,7 +76,7 @@ def test_c46_the_events_and_their_order(thinker: httpx.Client) -> None:
     text = f"<think>Hm.</think>Look. {hermes('f', {'x': 1})}"
     ask = asked(text, stream=True, tools=TOOLS_HERE, thinking={"type": "enabled", "budget_tokens": 1024})
     response = thinker.post("/v1/messages", json=ask)
-    events = [event for event in events_of(response) if event[0] != "ping"]
+    events = [event for event in events_of(response.text) if event[0] != "ping"]
     names = [name for i, (name, _) in enumerate(events) if i == 0 or name != events[i - 1][0]]
     block = ["content_block_start", "content_block_delta", "content_block_stop"]
     assert names == ["message_start", *block * 3, "message_delta", "message_stop"]
@@ -92,9 +92,8 @@ def test_c46_the_events_and_their_order(thinker: httpx.Client) -> None:
     assert response.headers["x-llmrt-ignored"] == "thinking.budget_tokens"
 
 
-def events_of(response: httpx.Response) -> list[tuple[str, dict[str, Any]]]:
-    assert response.status_code == 200, response.text
-    *events, rest = response.text.split("\n\n")
+def events_of(stream: str) -> list[tuple[str, dict[str, Any]]]:
+    *events, rest = stream.split("\n\n")
     assert rest == ""
     pairs = [event.split("\n") for event in events]
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs]
@@ -258,10 +257,9 @@ def test_c46_tokens_of_tools_count(claude: anthropic.Anthropic) -> None:
 
 
 def test_c35_c46_pings_while_nothing_comes(thinker: httpx.Client, claude: anthropic.Anthropic) -> None:
-    ask = asked("@pause 0.2 hi")
-    names = [name for name, _ in events_of(thinker.post("/v1/messages", json={**ask, "stream": True}))]
+    names = [name for name, _ in events_of(streamed_after(thinker, "/v1/messages", asked("@held hi"), "event: ping"))]
     assert names[:2] == ["message_start", "ping"]
-    with claude.messages.stream(**ask) as stream:
+    with claude.messages.stream(**asked("@pause 0.2 hi")) as stream:
         assert stream.get_final_text() == "hi"
 
 

@@ -80,7 +80,7 @@ def test_c9_c46_the_status_decides_the_type_of_an_error(
     assert error_of(thinker.get("/v1/messages"), 405)["type"] == "invalid_request_error"
     assert error_of(thinker.post("/v1/messages/batches", json={}), 404)["type"] == "not_found_error"
     assert error_of(thinker.post("/v1/messages", content=b"<"), 400)["message"].startswith("The request body is not")
-    too_large = httpx.post(f"{thinking_server.url}/v1/messages", content=b" " * 50_000_000, timeout=20)
+    too_large = thinker.post("/v1/messages", content=b" " * 50_000_000)
     assert error_of(too_large, 413)["type"] == "request_too_large"
     streams = [claude.messages.stream(**asked("@hang")) for _ in range(4)]
     for stream in streams:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import openai
 import pytest
-from serving import Served, chat, content, eventually, records, streamed_text
+from serving import PATIENCE, Served, chat, content, eventually, records, streamed_text
 
 from llmrt import __version__
 
@@ -96,21 +96,21 @@ def test_usage_says_what_came_from_disk_and_where_the_prompt_departed(http: http
     ],
 )
 def test_c15_both_names_of_max_tokens(http: httpx.Client, fields: dict[str, int], expected: int) -> None:
-    answer = chat(http, "@forever", **fields).json()
+    answer = chat(http, "@fill", **fields).json()
     assert answer["usage"]["completion_tokens"] == expected
     assert answer["choices"][0]["finish_reason"] == "length"
 
 
 def test_c18_the_answer_is_clamped_to_the_context_and_says_so(http: httpx.Client) -> None:
-    response = chat(http, "@forever", max_tokens=100_000)
+    response = chat(http, "@fill", max_tokens=100_000)
     usage = response.json()["usage"]
     assert usage["total_tokens"] == 512
     assert response.json()["choices"][0]["finish_reason"] == "length"
     assert response.headers["x-llmrt-clamped"] == f"max_tokens={usage['completion_tokens']}"
-    stream = chat(http, "@forever", max_tokens=100_000, stream=True)
+    stream = chat(http, "@fill", max_tokens=100_000, stream=True)
     assert stream.headers["x-llmrt-clamped"] == response.headers["x-llmrt-clamped"]
     assert "x-llmrt-clamped" not in chat(http, "hi", max_tokens=5).headers
-    assert chat(http, "@forever").json()["usage"]["total_tokens"] == 512
+    assert chat(http, "@fill").json()["usage"]["total_tokens"] == 512
     assert "x-llmrt-clamped" not in chat(http, "hi").headers
 
 
@@ -185,7 +185,7 @@ def test_token_ids_are_returned_when_asked(http: httpx.Client) -> None:
 
 
 def test_a_kept_alive_connection_serves_after_a_stream(server: Served) -> None:
-    with httpx.Client(base_url=server.url, limits=httpx.Limits(max_connections=1)) as client:
+    with httpx.Client(base_url=server.url, limits=httpx.Limits(max_connections=1), timeout=PATIENCE) as client:
         for _ in range(3):
             assert streamed_text(chat(client, "hello", stream=True)) == "hello"
         assert client.get("/health").json() == {"status": "ok"}

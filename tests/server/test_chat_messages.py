@@ -120,7 +120,7 @@ def test_template_variables(http: httpx.Client) -> None:
 
 def test_a_model_without_template_refuses_chats_and_completes(tmp_path: Any) -> None:
     path = write_model(tmp_path / "base", chat=False)
-    with serving(path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+    with serving(path, ServerSettings()) as served, served.http() as http:
         error = error_of(ask(http, [USER]), 400)
         assert "/v1/completions" in error["message"]
         assert http.post("/v1/completions", json={"prompt": "hi"}).json()["choices"][0]["text"] == "hi"

@@ -23,7 +23,7 @@ from llmrt.selftest.catalogue import CHECKS
 from llmrt.selftest.check import run_check
 from llmrt.selftest.server import Server, find_server
 
-ORDERS = {"fail": "@fail", "hang": "@hang", "pause": "@pause 0.5 hello"}
+ORDERS = {"fail": "@fail", "hang": "@hang", "pause": "@pause 2 hello"}
 BY_NUMBER = {check.number: check for check in CHECKS}
 ALL = [*range(1, 48)]
 _NUMBERS = re.compile(r"c([0-9]+)")

@@ -117,7 +117,7 @@ def test_a_text_that_is_cut_keeps_the_tokens_around_it(tmp_path: Path) -> None:
     around = [(text, tokenizer.token_to_id(text)) for text in ("<|im_start|>", "<|im_end|>")]
     tokenizer.post_processor = TemplateProcessing(single="<|im_start|> $A <|im_end|>", special_tokens=around)
     tokenizer.save(str(path / "tokenizer.json"))
-    with serving(path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+    with serving(path, ServerSettings()) as served, served.http() as http:
         assert raw(http, input="abcd", truncate_prompt_tokens=4) == [
             [4, ord("a") + ord("b") + around[0][1] + around[1][1], 1]
         ]

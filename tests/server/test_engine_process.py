@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import httpx
 import openai
 import pytest
 from serving import (
+    PATIENCE,
     WORKER,
     artifact_of,
     chat,
+    client_of,
     content,
     engines_of,
     error_of,
@@ -32,9 +35,12 @@ from llmrt.server import engine_process, runner
 from llmrt.server.served_model import Offer
 
 
-def test_c11_c42_an_engine_that_is_killed_ends_its_streams_and_is_followed_by_another(model_path: Path) -> None:
-    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+def test_c11_c42_an_engine_that_is_killed_ends_its_streams_and_is_followed_by_another(
+    model_path: Path, engines_may_start: threading.Event
+) -> None:
+    with serving(model_path, ServerSettings()) as served, served.http() as http:
         client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="x", max_retries=0)
+        engines_may_start.clear()
         with http.stream("POST", "/v1/completions", json={"prompt": "@hang", "stream": True}) as other:
             stream = client.chat.completions.create(
                 model="tiny-alias", messages=[{"role": "user", "content": "@die"}], stream=True
@@ -49,18 +55,24 @@ def test_c11_c42_an_engine_that_is_killed_ends_its_streams_and_is_followed_by_an
         assert http.get("/health").status_code == 200
         with pytest.raises(openai.InternalServerError):
             client.models.list()
+        engines_may_start.set()
         eventually(lambda: http.get("/ready").status_code == 200)
         assert content(chat(http, "alive")) == "alive"
 
 
 def test_c11_c42_an_engine_whose_step_never_ends_is_followed_by_another(
-    model_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    model_path: Path,
+    engines_may_start: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(engine_process, "_STEP_SECONDS", 2.4)
-    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+    with serving(model_path, ServerSettings()) as served, served.http() as http:
+        engines_may_start.clear()
         with http.stream("POST", "/v1/completions", json={"prompt": "@spin", "stream": True}) as stream:
             assert "ended no step for 2.4 s" in stream.read().decode()
         error_of(http.get("/ready"), 503)
+        engines_may_start.set()
         eventually(lambda: http.get("/ready").status_code == 200)
         assert "the engine of tiny-alias is started again in 0.5 s" in caplog.messages
         assert any(line.startswith("the engine of tiny-alias has ended: The engine pr") for line in caplog.messages)
@@ -69,7 +81,7 @@ def test_c11_c42_an_engine_whose_step_never_ends_is_followed_by_another(
 
 def test_c8_the_openai_client_outlasts_a_restart(model_path: Path) -> None:
     """It comes back after each time that it is told; how often depends on how soon the engine is there again."""
-    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+    with serving(model_path, ServerSettings()) as served, served.http() as http:
         client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="x", max_retries=20)
         error_of(chat(http, "@die"), 503)
         answer = client.completions.create(model="tiny-alias", prompt="still here", max_tokens=10)
@@ -77,13 +89,13 @@ def test_c8_the_openai_client_outlasts_a_restart(model_path: Path) -> None:
 
 
 def test_c11_an_answer_that_is_not_streamed_dies_with_the_engine(model_path: Path) -> None:
-    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+    with serving(model_path, ServerSettings()) as served, served.http() as http:
         assert error_of(chat(http, "@die"), 503)["code"] == "engine_dead"
 
 
 def test_c42_requests_while_the_model_is_loaded(model_path: Path) -> None:
     config = EngineConfig(device="slow")
-    with serving(model_path, ServerSettings(), config) as served, httpx.Client(base_url=served.url) as http:
+    with serving(model_path, ServerSettings(), config) as served, served.http() as http:
         response = eventually(lambda: _response(http, "/ready"))
         assert error_of(response, 503)["code"] == "model_loading"
         for refused in (chat(http, "hi"), chat(http, "hi", stream=True), http.get("/v1/models")):
@@ -105,7 +117,7 @@ def service_manager(tmp_path: Path) -> Iterator[socket.socket]:
     """What systemd makes for a unit of Type=notify."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(tmp_path / "notify"))
-        sock.settimeout(20)
+        sock.settimeout(PATIENCE)
         yield sock
 
 
@@ -115,30 +127,34 @@ def test_c42_signals_drain_streams(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", service_manager.getsockname())
     server = start_process(model_path)
-    with httpx.Client(base_url=wait_for_url(server)) as http:
+    with client_of(wait_for_url(server)) as http:
         (worker,) = engines_of(server.pid)
         body = {"prompt": "@pause 0.1 done", "stream": True}
-        hanging = {"prompt": "@hang", "stream": True}
-        with (
-            http.stream("POST", "/v1/completions", json=body) as short,
-            http.stream("POST", "/v1/completions", json=hanging) as endless,
-        ):
+        with http.stream("POST", "/v1/completions", json=body) as stream:
             assert service_manager.recv(99) == b"READY=1"
             server.send_signal(number)
             os.kill(worker, number)  # a terminal and a service manager signal the whole group
             assert service_manager.recv(99) == b"STOPPING=1"
-            short.read()
-            endless.read()
-    assert streamed_text(short) == "done"
-    assert '"The server is shutting down."' in endless.text
+            stream.read()
+    assert streamed_text(stream) == "done"
     _, errors = server.communicate()
     assert (server.returncode, errors) == (0, "")
     assert not is_running(worker)
 
 
+def test_c42_a_stream_that_does_not_end_is_told_of_the_end(model_path: Path) -> None:
+    server = start_process(model_path, drain=0.3)
+    body = {"prompt": "@hang", "stream": True}
+    with client_of(wait_for_url(server)) as http, http.stream("POST", "/v1/completions", json=body) as stream:
+        server.terminate()
+        assert '"The server is shutting down."' in stream.read().decode()
+    _, errors = server.communicate()
+    assert (server.returncode, errors) == (0, "")
+
+
 def test_under_nohup_a_terminal_that_closes_ends_nothing(model_path: Path) -> None:
     server = start_process(model_path, prefix=["nohup"])
-    with httpx.Client(base_url=wait_for_url(server)) as http:
+    with client_of(wait_for_url(server)) as http:
         server.send_signal(signal.SIGHUP)
         assert content(chat(http, "still here")) == "still here"
     server.terminate()
@@ -148,7 +164,7 @@ def test_under_nohup_a_terminal_that_closes_ends_nothing(model_path: Path) -> No
 
 def test_a_server_that_is_killed_takes_its_engine_along(model_path: Path) -> None:
     server = start_process(model_path)
-    with httpx.Client(base_url=wait_for_url(server)) as http:
+    with client_of(wait_for_url(server)) as http:
         (worker,) = engines_of(server.pid)
         with http.stream("POST", "/v1/completions", json={"prompt": "@forever", "stream": True}):
             server.kill()
@@ -187,7 +203,7 @@ def test_the_address_is_checked_before_anything_is_loaded() -> None:
 
 
 def test_the_url_is_reported_with_the_engines_notices(model_path: Path) -> None:
-    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url) as http:
+    with serving(model_path, ServerSettings()) as served, served.http() as http:
         assert content(chat(http, "hi")) == "hi"
     assert served.reports == [
         "the engine is scripted",

@@ -90,7 +90,7 @@ def test_a_template_that_never_ends_is_a_400_and_the_server_goes_on(
 ) -> None:
     monkeypatch.setattr(chat_template, "TEMPLATES", TemplateProcess(seconds=0.3))
     path = write_model(tmp_path / "hostile", template=HOSTILE + CHATML)
-    with serving(path, ServerSettings()) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+    with serving(path, ServerSettings()) as served, served.http() as http:
         error = error_of(chat(http, "turn and turn"), 400)
         assert error["code"] == "chat_template_error" and "seconds of the processor" in error["message"]
         assert content(chat(http, "go on")) == "go on"

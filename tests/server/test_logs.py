@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,12 @@ def line_of(caplog: pytest.LogCaptureFixture) -> Lines:
 @pytest.mark.parametrize("stream", [False, True])
 def test_c44_a_line_has_the_requests_id_and_its_tokens(http: httpx.Client, line_of: Lines, stream: bool) -> None:
     body = {"messages": [{"role": "user", "content": "one two three"}], "stream": stream}
-    given = f"mine-7-{stream}"
+    given, began = f"mine-7-{stream}", time.monotonic()
     response = http.post("/v1/chat/completions?key=hidden", json=body, headers={"x-request-id": given})
     line = line_of("request", response)
     assert list(line)[:3] == ["time", "level", "message"] and line["level"] == "info"
     assert (line["request_id"], line["method"], line["path"]) == (given, "POST", "/v1/chat/completions")
-    assert line["status"] == 200 and 0 < line["seconds"] < 20
+    assert line["status"] == 200 and 0 < line["seconds"] < time.monotonic() - began
     assert (line["client"], line["model"]) == ("127.0.0.1", "tiny-alias")
     usage = chat(http, "one two three").json()["usage"]
     assert {name: line[name] for name in ("prompt_tokens", "completion_tokens")}.items() <= usage.items()
@@ -92,7 +93,7 @@ def test_a_clients_address_is_taken_from_proxies_that_are_trusted_alone(
         response = http.get("/v1/models", headers={"x-forwarded-for": told})
         assert line_of("request", response)["client"] == "127.0.0.1"
     settings = ServerSettings(trusted_proxies=("127.0.0.0/8",))
-    with serving(model_path, settings, host=host) as served, httpx.Client(base_url=served.url) as proxy:
+    with serving(model_path, settings, host=host) as served, served.http() as proxy:
         assert line_of("request", proxy.get("/v1/models"))["client"] == "127.0.0.1"
         for told, client in FORWARDED:
             response = proxy.get("/v1/models", headers={"x-forwarded-for": told})
@@ -105,7 +106,7 @@ def test_prompts_are_not_logged_unless_it_is_asked_for(
     text = 'my "secret"\nreq_1 GET /forged 200'
     assert line_of("request", chat(http, text))["status"] == 200
     assert "secret" not in caplog.text
-    with serving(model_path, ServerSettings(log_prompts=True)) as served, httpx.Client(base_url=served.url) as telling:
+    with serving(model_path, ServerSettings(log_prompts=True)) as served, served.http() as telling:
         assert text in line_of("prompt", chat(telling, text))["prompt"]
         embedded = telling.post("/v1/embeddings", json={"input": "of a vector"})
         assert line_of("prompt", embedded)["prompt"] == "of a vector"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,9 +54,9 @@ NAMES = [
 
 
 @pytest.fixture
-def http(model_path: Path) -> Iterator[httpx.Client]:
+def http(model_path: Path, engines_may_start: threading.Event) -> Iterator[httpx.Client]:
     """A server of its own, that nobody else counts with."""
-    with serving(model_path, ServerSettings()) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+    with serving(model_path, ServerSettings()) as served, served.http() as http:
         yield http
 
 
@@ -130,13 +131,15 @@ def test_the_engines_state_is_that_of_now(http: httpx.Client) -> None:
     assert eventually(lambda: read(http)["vllm:request_success_total abort"]) == 1
 
 
-def test_an_engine_that_follows_another_is_counted(http: httpx.Client) -> None:
+def test_an_engine_that_follows_another_is_counted(http: httpx.Client, engines_may_start: threading.Event) -> None:
     before = read(http)
     assert before["llmrt:engine_ready"] == before["llmrt:model_load_seconds_count"] == 1
     assert before["llmrt:engine_resident_memory_bytes"] > 1e6
+    engines_may_start.clear()
     error_of(chat(http, "@die"), 503)
     assert read(http)["llmrt:engine_ready"] == 0
-    http.get("/ready")  # a probe that fails is no client that was refused
+    assert http.get("/ready").status_code == 503  # a probe that fails is no client that was refused
+    engines_may_start.set()
     eventually(lambda: http.get("/ready").status_code == 200)
     values = read(http)
     assert values["llmrt:engine_restarts_total"] == values["vllm:request_success_total error"] == 1
@@ -157,7 +160,7 @@ def test_errors_are_counted_by_their_code(http: httpx.Client) -> None:
 
 
 def test_metrics_need_the_key_too(model_path: Path) -> None:
-    with serving(model_path, ServerSettings(api_keys=("k",))) as served, httpx.Client(base_url=served.url) as http:
+    with serving(model_path, ServerSettings(api_keys=("k",))) as served, served.http() as http:
         error_of(http.get("/metrics"), 401)
         assert http.get("/metrics", headers={"authorization": "Bearer k"}).status_code == 200
 

@@ -40,7 +40,7 @@ def serve(model_path: Path) -> Serve:
         ]
         with (
             serving_all(offers, ServerSettings(**settings)) as served,
-            httpx.Client(base_url=served.url, timeout=20) as http,
+            served.http() as http,
         ):
             yield http
 

@@ -311,9 +311,11 @@ def test_c34_c47_a_client_that_leaves_ends_its_request(llama: ollama.Client, thi
     assert set(aborted(thinker)) - gone
 
 
-def test_c35_c47_empty_parts_while_nothing_comes(llama: ollama.Client) -> None:
-    parts = [*llama.chat(MODEL, user("@pause 0.2 hi"), stream=True)]
-    assert parts[0].message.content == "" and not parts[0].done
+def test_c35_c47_empty_parts_while_nothing_comes(llama: ollama.Client, thinker: httpx.Client) -> None:
+    parts = llama.chat(MODEL, user("@held hi"), stream=True)
+    first = next(parts)
+    assert first.message.content == "" and not first.done
+    assert content(chat(thinker, "@release")) == "released"
     assert "".join(part.message.content or "" for part in parts) == "hi"
 
 

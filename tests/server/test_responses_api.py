@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai.types.responses import Response
 from pydantic import BaseModel
-from serving import aborted, content, error_of, eventually, grammar_of, running
+from serving import aborted, content, error_of, eventually, grammar_of, running, streamed_after
 from tool_templates import SCHEMA, TOOLS, hermes
 
 MODEL = "tiny-alias"
@@ -250,8 +250,8 @@ def test_c34_a_client_that_leaves_ends_its_request(gpt: openai.OpenAI, thinker: 
 
 
 def test_c35_comments_while_nothing_comes(thinker: httpx.Client) -> None:
-    text = thinker.post("/v1/responses", json=asked("@pause 0.2 hi", stream=True)).text
-    assert text.startswith("event: response.created\ndata: {") and ": ping\n\n" in text and "[DONE]" not in text
+    text = streamed_after(thinker, "/v1/responses", asked("@held hi"), ": ping\n\n")
+    assert text.startswith("event: response.created\ndata: {") and "[DONE]" not in text
 
 
 def test_c11_a_stream_that_fails_ends_with_an_error_event(gpt: openai.OpenAI) -> None:

@@ -112,6 +112,6 @@ def test_c32_the_first_space_of_an_answer_that_is_asked_for_stays(tmp_path: Path
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     backend.decoder = decoders.Sequence(steps)
     backend.save(str(model / "tokenizer.json"))
-    with serving(model, ServerSettings()) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+    with serving(model, ServerSettings()) as served, served.http() as http:
         assert content(chat(http, "@bytes 2041")) == "A"
         assert content(chat(http, "@bytes 2041", structured_outputs={"choice": [" A", "B"]})) == " A"

@@ -147,7 +147,7 @@ def test_c16_a_prompt_alone_may_fill_the_context(http: httpx.Client) -> None:
 
 
 def test_c41_sixteen_tokens_unless_asked(http: httpx.Client) -> None:
-    answer = http.post("/v1/completions", json={"prompt": "@forever"}).json()
+    answer = http.post("/v1/completions", json={"prompt": "@fill"}).json()
     assert answer["usage"]["completion_tokens"] == 16
     assert answer["choices"][0]["finish_reason"] == "length"
 
@@ -198,11 +198,11 @@ def test_c41_faults(http: httpx.Client, body: dict[str, Any], param: str) -> Non
 def test_c41_a_gap_is_filled_between_the_marks_of_the_model(tmp_path: Path, marks: tuple[str, str, str]) -> None:
     path = write_model(tmp_path / "coder", specials=(*SPECIALS, *marks))
     ids = {mark: tokenizers.Tokenizer.from_file(str(path / "tokenizer.json")).token_to_id(mark) for mark in marks}
-    with serving(path, ServerSettings()) as served:
+    with serving(path, ServerSettings()) as served, served.http() as http:
         body = {"prompt": f"a{marks[1]}", "suffix": "b", "return_token_ids": True}
-        (choice,) = httpx.post(f"{served.url}/v1/completions", json=body).json()["choices"]
+        (choice,) = http.post("/v1/completions", json=body).json()["choices"]
         ollama = {"prompt": body["prompt"], "suffix": "b", "stream": False}
-        count = httpx.post(f"{served.url}/api/generate", json=ollama).json()["prompt_eval_count"]
+        count = http.post("/api/generate", json=ollama).json()["prompt_eval_count"]
     expected = [ids[marks[0]], *f"a{marks[1]}".encode(), ids[marks[1]], *b"b", ids[marks[2]]]
     assert choice["prompt_token_ids"] == expected and count == len(expected)
 

@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 from llguidance import LLMatcher
-from serving import SPECIALS, chat, content, error_of, grammar_of, records, serving, write_model
+from serving import SPECIALS, chat, content, error_of, grammar_of, records, serving, streamed_after, write_model
 from tool_templates import DEEPSEEK, LLAMA, MISTRAL, MISTRAL_NAMED, QWEN, TOOLS, hermes
 
 from llmrt.config import EngineConfig, ServerSettings
@@ -48,7 +48,7 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     template = {"template": TEMPLATES[name]} if name in TEMPLATES else {}
     path = write_model(tmp_path_factory.mktemp(name) / "model", specials=(*SPECIALS, *MARKS), **template)
     config = EngineConfig(context_length=4096)
-    with serving(path, ServerSettings(), config) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+    with serving(path, ServerSettings(), config) as served, served.http() as http:
         yield Family(name, http, path)
 
 
@@ -58,7 +58,7 @@ def tool_http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client
     path = write_model(tmp_path_factory.mktemp("tools") / "model")
     config = EngineConfig(context_length=4096)
     settings = ServerSettings(ping_seconds=0.1)
-    with serving(path, settings, config) as served, httpx.Client(base_url=served.url, timeout=20) as http:
+    with serving(path, settings, config) as served, served.http() as http:
         yield http
 
 
@@ -232,7 +232,8 @@ def test_c24_each_of_several_choices_has_its_own_calls(tool_http: httpx.Client) 
 
 
 def test_c35_pings_go_on_while_a_call_is_withheld(tool_http: httpx.Client) -> None:
-    assert chat(tool_http, "@pause 0.25 hi", tools=TOOLS, stream=True).text.startswith(": ping\n\n")
+    body = {"messages": [{"role": "user", "content": "@held hi"}], "tools": TOOLS}
+    assert streamed_after(tool_http, "/v1/chat/completions", body, ": ping\n\n").startswith(": ping\n\n")
 
 
 def test_c31_what_is_constrained(tool_http: httpx.Client) -> None:
