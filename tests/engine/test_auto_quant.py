@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from llmrt.cli.describe import preset_config
+from llmrt.config import EngineConfig
 from llmrt.engine.planning.auto_quant import choose_quant
+from llmrt.engine.planning.memory import budget_of
 from llmrt.presets import load_presets
 
 
@@ -13,13 +15,15 @@ from llmrt.presets import load_presets
     ("alias", "gigabytes", "expected"),
     [
         ("smollm2-135m", 24, "int8"),
-        ("smollm2-135m", 0.7, "int4"),
+        ("smollm2-135m", 0.7, "int8"),
+        ("smollm2-135m", 0.5, "int4"),
         ("llama-3.2-1b", 24, "int4"),
         ("mistral-7b", 24, "int4"),
         ("mixtral-8x7b", 24, "int4"),
     ],
 )
 def test_auto(alias: str, gigabytes: float, expected: str) -> None:
-    quant, why = choose_quant(preset_config(load_presets()[alias]), int(gigabytes * 1e9))
+    model, config = preset_config(load_presets()[alias]), EngineConfig(device="cpu", dtype="fp32")
+    quant, why = choose_quant(model, budget_of(model, config, int(gigabytes * 1e9)))
     assert quant == expected
     assert why.startswith(f"quant auto: {expected}, for ")

@@ -76,6 +76,6 @@ def test_bits_are_codes_and_scales(folder: Path) -> None:
 
 
 def test_two_models_that_do_not_fit_together_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(evaluation, "available_memory", lambda: 10**8)
     with pytest.raises(MemoryFitError, match=r"Not enough memory to compare.*--dtype bf16"):
         compared(folder, quant="int4")

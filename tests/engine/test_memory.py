@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,14 @@ import torch
 from llmrt.config import EngineConfig
 from llmrt.engine.hardware.system_memory import allocation, available_memory
 from llmrt.engine.hardware.threads import usable_cores
+from llmrt.engine.planning import memory
 from llmrt.engine.planning.memory import (
-    WORKSPACE_BYTES,
-    MemoryBudget,
+    IMPORTED_BYTES,
     MemoryPlan,
     MemoryPlanner,
+    budget_of,
     kv_bytes_per_token,
+    usable_memory,
 )
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.tensor_slots import num_parameters
@@ -36,11 +39,13 @@ MODEL = ModelConfig(
 )
 WEIGHTS = 2 * num_parameters(MODEL)
 TOKEN = 2 * MODEL.kv_values_per_token()
+CONFIG = EngineConfig(device="cpu", dtype="bf16", kv_dtype="bf16")
+WORKSPACE = budget_of(MODEL, CONFIG, 0).workspace
 
 
 def plan(available: int, model: ModelConfig = MODEL, **settings: Any) -> MemoryPlan:
-    config = EngineConfig(kv_dtype="bf16", **settings)
-    return MemoryPlanner(model, config, WEIGHTS, MemoryBudget(available)).plan()
+    config = replace(CONFIG, **settings)
+    return MemoryPlanner(model, config, WEIGHTS, budget_of(model, config, available)).plan()
 
 
 def test_a_cache_of_bytes_has_a_scale_for_each_token_and_head() -> None:
@@ -59,14 +64,14 @@ def test_with_room_the_context_is_the_models_and_every_request_has_its_own() -> 
 
 
 def test_with_less_room_the_context_stays_and_requests_share() -> None:
-    made = plan(WEIGHTS + WORKSPACE_BYTES + TOKEN * 64 * 300)
+    made = plan(WEIGHTS + WORKSPACE + TOKEN * 64 * 300)
     assert made.context_length == 8192
     assert 1 + 128 <= made.num_blocks <= 300
     assert not made.notices
 
 
 def test_with_little_room_the_context_is_reduced_and_that_is_said() -> None:
-    made = plan(WEIGHTS + WORKSPACE_BYTES + TOKEN * 4000)
+    made = plan(WEIGHTS + WORKSPACE + TOKEN * 4000)
     assert 3800 <= made.context_length <= 4000
     assert f"reduced from 8192 to {made.context_length}" in made.notices[0]
     assert made.num_blocks * 64 <= 4000
@@ -74,9 +79,9 @@ def test_with_little_room_the_context_is_reduced_and_that_is_said() -> None:
 
 def test_a_context_that_was_asked_for_is_never_reduced() -> None:
     with pytest.raises(
-        MemoryFitError, match=r"Not enough memory: 2\.9 GB are needed.*2\.8 GB are available.*--ctx 3\d\d\d"
+        MemoryFitError, match=r"Not enough memory: 2\.7 GB are needed.*2\.6 GB are available.*--ctx 3\d\d\d"
     ):
-        plan(WEIGHTS + WORKSPACE_BYTES + TOKEN * 4000, context_length=8192)
+        plan(WEIGHTS + WORKSPACE + TOKEN * 4000, context_length=8192)
 
 
 def test_without_room_for_the_weights_the_message_says_so() -> None:
@@ -91,9 +96,26 @@ def test_a_context_beyond_the_model_is_refused() -> None:
 
 def test_a_sliding_window_needs_pages_for_the_window_alone() -> None:
     model = replace(MODEL, sliding_window=1024)
-    made = plan(WEIGHTS + WORKSPACE_BYTES + TOKEN * 64 * 40, model)
+    made = plan(WEIGHTS + WORKSPACE + TOKEN * 64 * 40, model)
     assert made.context_length == 8192
     assert made.num_blocks <= 40
+
+
+def test_a_workspace_is_no_less_than_what_was_measured() -> None:
+    """Anonymous memory that a server came to with eight requests that had grammars, and pages of libraries, without
+    weights and cache: of SmolLM2 135M and of 1.1B in int4."""
+    small = replace(MODEL, vocab_size=49152, hidden_size=576, num_heads=9, num_kv_heads=3, intermediate_size=1536)
+    large = replace(MODEL, vocab_size=49152)
+    config = replace(CONFIG, dtype="fp32")
+    assert 289 * 10**6 <= budget_of(small, config, 0).workspace < 350 * 10**6
+    assert 255 * 10**6 <= budget_of(large, config, 0).workspace < 400 * 10**6
+
+
+def test_what_an_engine_imports_is_counted_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**9)
+    assert usable_memory(None, gpu=None) == 10**9
+    monkeypatch.delitem(sys.modules, "torch")
+    assert usable_memory(None, gpu=None) == 10**9 - IMPORTED_BYTES
 
 
 def test_the_machine_is_read() -> None:

@@ -12,7 +12,6 @@ from llmrt.engine.hardware import gpus
 from llmrt.engine.loading.load_model import settle
 from llmrt.engine.planning.memory import (
     LIBRARY_BYTES,
-    MemoryBudget,
     MemoryPlanner,
     budget_of,
     step_bytes,
@@ -167,4 +166,3 @@ def test_what_does_not_fit_is_said_in_numbers_before_anything_is_loaded(card: Ca
 def test_a_step_is_counted_by_its_widest_layer() -> None:
     """7B at 512 tokens: the MLP's 3 x 14336 values of two bytes a token are more than half."""
     assert 3 * 14336 * 2 * 512 < step_bytes(MODEL, ON_GPU) < 3 * 3 * 14336 * 2 * 512
-    assert MemoryBudget(1).where == "memory"

@@ -18,7 +18,7 @@ from llmrt.engine.conversion.stored_bits import StoredBits, stored_bits
 from llmrt.engine.hardware.system_memory import available_memory
 from llmrt.engine.loading.build_runner import allocate_kv
 from llmrt.engine.loading.load_model import Model, load_model, set_threads, settle
-from llmrt.engine.planning.memory import WORKSPACE_BYTES
+from llmrt.engine.planning.memory import budget_of
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.forward_batch import ForwardBatch
@@ -66,7 +66,7 @@ def evaluate(
     config = replace(config, device="cpu")
     plain, _ = settle(full, replace(config, quant="none", calibration=None, kv_dtype="auto"))
     config, _ = settle(quantized, replace(config, dtype="auto"))
-    _check_fit(loaded_bytes(full, plain), loaded_bytes(quantized, config))
+    _check_fit(loaded_bytes(full, plain), loaded_bytes(quantized, config), _workspace(full, plain, config))
     reference, other = _Scorer(full, plain, length), _Scorer(quantized, config, length)
     with torch.inference_mode():
         tallies = [rows for window in windows for rows in _compare(window, reference, other, progress)]
@@ -140,8 +140,14 @@ def _compare(
         progress(len(chunk))
 
 
-def _check_fit(full: int, quantized: int) -> None:
-    available, workspace = available_memory(), 2 * WORKSPACE_BYTES
+def _workspace(model: Model, *configs: EngineConfig) -> int:
+    """Bytes for a chunk in each of two decoders, and for its logits."""
+    chunks = (replace(config, max_num_seqs=CHUNK, max_num_batched_tokens=CHUNK) for config in configs)
+    return sum(budget_of(model.config, chunk, available=0).workspace for chunk in chunks)
+
+
+def _check_fit(full: int, quantized: int, workspace: int) -> None:
+    available = available_memory()
     if full + quantized + workspace > available:
         raise MemoryFitError(
             f"Not enough memory to compare: {full / 1e9:.1f} GB in full precision, {quantized / 1e9:.1f} GB quantized"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmrt.engine.planning.memory import WORKSPACE_BYTES
+from llmrt.engine.planning.memory import MemoryBudget
 from llmrt.model.checkpoints.tensor_slots import num_parameters
 from llmrt.model.checkpoints.weight_bytes import quantized_bytes, total
 from llmrt.model.config import ModelConfig
@@ -14,8 +14,8 @@ LARGE_MODEL = 1_000_000_000
 SHARE = 0.8
 
 
-def choose_quant(model: ModelConfig, available: int) -> tuple[str, str]:
-    """(quant, why) for ``available`` bytes of memory.
+def choose_quant(model: ModelConfig, budget: MemoryBudget) -> tuple[str, str]:
+    """(quant, why) for a ``budget`` of memory.
 
     int8 for models below a billion parameters, where it decodes at nearly the rate of int4 and loses next to nothing;
     int4 for larger ones, whose speed is their bytes, and where int8 does not fit.
@@ -24,7 +24,10 @@ def choose_quant(model: ModelConfig, available: int) -> tuple[str, str]:
     size = f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.0f} million"
     if count >= LARGE_MODEL:
         return "int4", f"quant auto: int4, for a model of {size} parameters decodes at the rate its bytes are read."
-    needed = total(quantized_bytes(model, RECIPES["int8"])) + WORKSPACE_BYTES
-    if needed > SHARE * available:
-        return "int4", f"quant auto: int4, for int8 would take {needed / 1e9:.1f} GB of {available / 1e9:.1f} GB."
+    needed = total(quantized_bytes(model, RECIPES["int8"])) + budget.workspace
+    if needed > SHARE * budget.available:
+        return (
+            "int4",
+            f"quant auto: int4, for int8 would take {needed / 1e9:.1f} GB of {budget.available / 1e9:.1f} GB.",
+        )
     return "int8", f"quant auto: int8, for int4 costs a model of {size} parameters more quality than it gains speed."

@@ -8,6 +8,7 @@ from dataclasses import replace
 from llmrt.config import STORED, EngineConfig
 from llmrt.engine.hardware.processor import multiplies_bf16
 from llmrt.engine.planning.auto_quant import choose_quant
+from llmrt.engine.planning.memory import budget_of
 from llmrt.errors import ConfigError
 from llmrt.model.checkpoints.headers import Headers, PackedHeaders
 from llmrt.model.checkpoints.kept import stored_group
@@ -41,7 +42,8 @@ def settle_on(
     elif config.quant == STORED:
         config = replace(config, quant="none")
     elif config.quant == "auto":
-        quant, reason = choose_quant(model.config, available())
+        budget = budget_of(model.config, replace(config, dtype="fp32"), available())
+        quant, reason = choose_quant(model.config, budget)
         config, notices = replace(config, quant=quant), [reason]
     _check_quant(config.quant)
     dtype, kv_dtype = _resolve_dtypes(model, config)
