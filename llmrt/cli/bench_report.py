@@ -160,8 +160,9 @@ def _circumstances(report: Report) -> list[str]:
     known = {"none": f"as stored, computed in {settings.dtype}", STORED: "quantized as stored"}
     weights = known.get(settings.quant, settings.quant)
     cores = f"{machine.cores or machine.logical_cores or '?'} cores"
+    memory = f"{decimal(machine.memory_bytes)} of memory{' (a limit)' if machine.memory_is_limited else ''}"
     return [
-        f"{machine.processor}, {cores}, {settings.threads} threads, {decimal(machine.memory_bytes)} of memory",
+        f"{machine.processor}, {cores}, {settings.threads} threads, {memory}",
         f"weights {weights}, KV cache {settings.kv_dtype}, torch {machine.torch}, llmrt {machine.llmrt}, {report.date}",
         f"median of {settings.repeat} runs" if settings.repeat > 1 else "one run",
     ]

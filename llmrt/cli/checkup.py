@@ -15,7 +15,7 @@ from llmrt import __version__
 from llmrt.engine.hardware.gpus import Gpu, installed, visible_gpus
 from llmrt.engine.hardware.limits import Limits, processor_limits
 from llmrt.engine.hardware.processor import processor_name
-from llmrt.engine.hardware.system_memory import available_memory
+from llmrt.engine.hardware.system_memory import available_memory, total_memory
 from llmrt.engine.hardware.threads import usable_cores
 from llmrt.hub import store
 from llmrt.hub.disk import existing_parent
@@ -60,7 +60,9 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkup:
-    """``ops`` has what would run each operation: of weights as they are stored, and of quantized ones."""
+    """``memory_bytes`` are those that this process may use, under the limit of a control group if they are limited.
+
+    ``ops`` has what would run each operation: of weights as they are stored, and of quantized ones."""
 
     llmrt: str
     python: str
@@ -70,6 +72,7 @@ class Checkup:
     logical_cores: int | None
     usable_cores: int
     memory_bytes: int
+    memory_is_limited: bool
     available_bytes: int
     limits: Limits | None
     kernels: Kernels
@@ -85,6 +88,7 @@ class Checkup:
 def check_up() -> Checkup:
     """Look at everything. Raises ``ConfigError`` for an environment variable that cannot work."""
     gpus, packages, kernels = visible_gpus(), {name: installed(name) for name in PACKAGES}, _kernels()
+    memory, is_limited = total_memory()
     device = _device() if packages["torch"] else None
     return Checkup(
         llmrt=__version__,
@@ -94,7 +98,8 @@ def check_up() -> Checkup:
         cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
         usable_cores=usable_cores(),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=memory,
+        memory_is_limited=is_limited,
         available_bytes=available_memory(),
         limits=processor_limits("int8"),
         kernels=kernels,

@@ -31,7 +31,8 @@ Facts = Iterator[tuple[str, str]]
 def _machine(found: Checkup) -> Facts:
     yield "processor", found.processor
     yield "cores", f"{found.usable_cores} used, of {found.cores} ({found.logical_cores} logical)"
-    yield "memory", f"{decimal(found.available_bytes)} available of {decimal(found.memory_bytes)}"
+    limit = ", the limit of its control group" if found.memory_is_limited else ""
+    yield "memory", f"{decimal(found.available_bytes)} available of {decimal(found.memory_bytes)}{limit}"
     if (limits := found.limits) is not None:
         operations = (limits.operations_per_second or 0) / 1e12
         yield "speed", f"reads {limits.read_bytes_per_second / 1e9:.1f} GB/s, {operations:.2f} T int8 operations/s"

@@ -10,18 +10,23 @@ import psutil
 
 from llmrt import __version__
 from llmrt.engine.hardware.processor import processor_name
+from llmrt.engine.hardware.system_memory import total_memory
 from llmrt.engine.hardware.threads import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """``cores`` are physical, ``usable_cores`` those within this process's share; memory is in bytes."""
+    """``cores`` are physical, ``usable_cores`` those within this process's share.
+
+    ``memory_bytes`` are those that it may use, under the limit of a control group if they are limited.
+    """
 
     processor: str
     cores: int | None
     logical_cores: int | None
     usable_cores: int
     memory_bytes: int
+    memory_is_limited: bool
     system: str
     python: str
     torch: str
@@ -32,12 +37,14 @@ def this_machine() -> Machine:
     """Imports torch, whose version is part of it."""
     import torch
 
+    memory, is_limited = total_memory()
     return Machine(
         processor=processor_name(),
         cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
         usable_cores=usable_cores(),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=memory,
+        memory_is_limited=is_limited,
         system=platform.platform(),
         python=platform.python_version(),
         torch=str(torch.__version__),

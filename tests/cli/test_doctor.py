@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from llmrt.cli import checkup, doctor
+from llmrt.engine.hardware import system_memory
+from llmrt.engine.hardware.cgroup import MemoryLimit
 from llmrt.engine.hardware.limits import Limits
 from llmrt.ops import rules
 from llmrt.ops.catalogue import choices
@@ -39,6 +41,13 @@ def test_a_machine_in_order_ends_with_status_0(llmrt: CommandLine) -> None:
     assert "reads 50.0 GB/s, 2.00 T int8" in out
     assert "all on the cpu by native kernels (embedding_packed" in out
     assert "verdict" in out
+
+
+def test_memory_is_what_the_control_group_allows(llmrt: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system_memory, "memory_limits", lambda: [MemoryLimit(2 * 10**9, 10**9)])
+    assert "1.0 GB available of 2.0 GB, the limit of its control group" in llmrt("doctor")[1]
+    monkeypatch.setattr(system_memory, "memory_limits", lambda: [MemoryLimit(10**18, 10**18)])  # version 1 without one
+    assert "the limit of" not in llmrt("doctor")[1]
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 models,"), (1, "1 model,"), (2, "2 models,")])

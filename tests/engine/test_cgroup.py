@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmrt.engine.hardware.cgroup import memory_room, quotas
+from llmrt.engine.hardware.cgroup import memory_limits, quotas
 
 GB = 10**9
 UNIT = "system.slice/llmrt.service"
@@ -29,7 +29,7 @@ def memory(group: str, limit: object, used: int, stat: str = "anon 5") -> dict[s
 def test_a_containers_limit_is_that_of_the_whole_tree(tmp_path: Path) -> None:
     files = {**memory(".", 8 * GB, 3 * GB, f"active_file {GB}\ninactive_file {GB}"), "cpu.max": "150000 100000"}
     where = tree(tmp_path, "0::/\n", files)
-    assert memory_room(*where) == [7 * GB]  # pages of files are dropped when memory is needed
+    assert memory_limits(*where) == [(8 * GB, 7 * GB)]  # pages of files are dropped when memory is needed
     assert quotas(*where) == [2]
 
 
@@ -42,7 +42,7 @@ def test_limits_of_a_service_and_of_the_groups_around_it_all_hold(tmp_path: Path
         f"{UNIT}/cpu.max": "300000 100000",
     }
     where = tree(tmp_path, f"0::/{UNIT}\n", files)
-    assert sorted(memory_room(*where)) == [2 * GB, 3 * GB]
+    assert sorted(memory_limits(*where)) == [(3 * GB, 2 * GB), (4 * GB, 3 * GB)]
     assert quotas(*where) == [3]
 
 
@@ -58,9 +58,9 @@ def test_version_1_has_a_tree_for_each_controller(tmp_path: Path, shown: str) ->
         "cpu/cpu.cfs_period_us": 100000,
     }
     where = tree(tmp_path, "4:memory:/docker/ab\n1:cpu,cpuacct:/docker/ab\n0::/\n", files)
-    assert memory_room(*where) == [GB + GB // 2]
+    assert memory_limits(*where) == [(2 * GB, GB + GB // 2)]
     assert quotas(*where) == [2]
 
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert memory_room(tmp_path, tmp_path / "none") == quotas(tmp_path, tmp_path / "none") == []
+    assert memory_limits(tmp_path, tmp_path / "none") == quotas(tmp_path, tmp_path / "none") == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 MOUNT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
@@ -20,9 +21,16 @@ _MEMORY = (
 )
 
 
-def memory_room(mount: Path = MOUNT, own: Path = OWN) -> list[int]:
-    """Bytes that each limit leaves."""
-    return [room for group in _groups("memory", mount, own) for names in _MEMORY for room in _room(group, *names)]
+class MemoryLimit(NamedTuple):
+    """Bytes that a group may use, and those that are left of them."""
+
+    most: int
+    left: int
+
+
+def memory_limits(mount: Path = MOUNT, own: Path = OWN) -> list[MemoryLimit]:
+    """Of every group that this process is in."""
+    return [limit for group in _groups("memory", mount, own) for names in _MEMORY for limit in _limit(group, *names)]
 
 
 def quotas(mount: Path = MOUNT, own: Path = OWN) -> list[int]:
@@ -41,12 +49,13 @@ def _groups(controller: str, mount: Path, own: Path) -> Iterator[Path]:
         yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(tree))
 
 
-def _room(group: Path, limit: str, use: str, droppable: tuple[str, ...]) -> list[int]:
+def _limit(group: Path, limit: str, use: str, droppable: tuple[str, ...]) -> list[MemoryLimit]:
     most, used = _read(group / limit).strip(), _read(group / use)
     if not most or not used or most == "max":
         return []
     stat = dict(line.split() for line in _read(group / "memory.stat").splitlines())
-    return [max(0, int(most) - int(used) + sum(int(stat.get(name, 0)) for name in droppable))]
+    left = int(most) - int(used) + sum(int(stat.get(name, 0)) for name in droppable)
+    return [MemoryLimit(int(most), max(0, left))]
 
 
 def _quota(group: Path) -> list[int]:

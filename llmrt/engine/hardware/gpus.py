@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from llmrt.engine.hardware.system_memory import available_memory
+from llmrt.engine.hardware.system_memory import available_memory, total_memory
 
 OLDEST_CAPABILITY = (8, 0)  # NVIDIA's Ampere, the first with bf16, which the kernels are compiled for
 TRANSFERS_PER_CLOCK = 2
@@ -117,9 +117,7 @@ def _memory(nvml: Any, handle: Any) -> tuple[int, int]:
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     except nvml.NVMLError:
-        import psutil
-
-        return psutil.virtual_memory().total, available_memory()
+        return total_memory()[0], available_memory()
     return memory.total, memory.free
 
 

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 from llmrt.engine.hardware.gpus import Gpu
+from llmrt.engine.hardware.system_memory import available_memory
 from llmrt.engine.hardware.threads import usable_cores
 from llmrt.ops.rules import native_library
 from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
@@ -35,7 +35,7 @@ def processor_limits(dtype: str) -> Limits | None:
     if library is None:
         return None
     library.set_threads(usable_cores())
-    data = np.ones(min(READ_BYTES, psutil.virtual_memory().available // 4), np.uint8)
+    data = np.ones(min(READ_BYTES, available_memory() // 4), np.uint8)
     read, operations, end = 0.0, 0.0, time.monotonic() + MEASURE_SECONDS
     while not operations or time.monotonic() < end:
         read = max(read, read_bandwidth(library, data))

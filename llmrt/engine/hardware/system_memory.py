@@ -7,7 +7,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from llmrt.engine.hardware.cgroup import memory_room
+from llmrt.engine.hardware.cgroup import memory_limits
 from llmrt.errors import MemoryFitError
 
 _REFUSED = re.compile("allocate memory|out of memory", re.IGNORECASE)  # by the system, by a GPU
@@ -17,7 +17,16 @@ def available_memory() -> int:
     """Bytes that this process may still use: what the system has left or its control groups do."""
     import psutil
 
-    return min([psutil.virtual_memory().available, *memory_room()])
+    return min([psutil.virtual_memory().available, *(limit.left for limit in memory_limits())])
+
+
+def total_memory() -> tuple[int, bool]:
+    """Bytes that this process may use at most, and whether that is the limit of a control group, not all there is."""
+    import psutil
+
+    total = psutil.virtual_memory().total
+    most = min([total, *(limit.most for limit in memory_limits())])
+    return most, most < total
 
 
 @contextmanager
