@@ -30,6 +30,21 @@ class KvDtypeName(StrEnum):
     fp8 = "fp8"
 
 
+# How torch, vLLM and llama.cpp spell them.
+_DTYPES_ELSEWHERE = {
+    "fp32": "f32 float32 float",
+    "bf16": "bfloat16",
+    "fp16": "f16 float16 half",
+    "fp8": "fp8_e4m3 float8_e4m3fn",
+}
+_DTYPES = {name: here for here, others in _DTYPES_ELSEWHERE.items() for name in (here, *others.split())}
+
+
+def dtype_here(name: str) -> str:
+    """What the number format ``name`` of elsewhere, such as "torch.bfloat16" or "F16", is called here; else itself."""
+    return _DTYPES.get(name.lower().removeprefix("torch."), name)
+
+
 class QuantName(StrEnum):
     """Formats of the weights: as they are stored, in floats, quantized anew, or auto, which chooses."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from llmrt.cli.main import COMMANDS, load_command
 from llmrt.cli.spellings import _OPTIONS, COMMANDS_INSTEAD, OTHER_NAMES
+from llmrt.library.settings import engine_config
 from tests.cli.conftest import CommandLine
 
 
@@ -33,6 +34,17 @@ def test_other_spellings_do_the_same(tiny: Path, llmrt: CommandLine) -> None:
     here = ("hello", "--ctx", "256", "--max-tokens", "9", "--threads", "1", *drawn)
     status, answer, _ = llmrt("run", str(tiny), *elsewhere)
     assert (status, answer) == llmrt("chat", str(tiny), *here)[:2] and status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [("bfloat16", "bf16"), ("half", "fp16"), ("float16", "fp16"), ("float32", "fp32"), ("BF16", "bf16")],
+)
+def test_types_are_spelt_as_by_others(name: str, here: str, tiny: Path, llmrt: CommandLine) -> None:
+    status, out, _ = llmrt("fit", str(tiny), "--quant", "none", "--dtype", name, "--kv-dtype", name, "--json")
+    assert status == 0
+    assert [json.loads(out)[key] for key in ("dtype", "kv_dtype")] == [here, here]
+    assert engine_config(dtype=f"torch.{name}").dtype == engine_config(kv_dtype=name).kv_dtype == here
 
 
 def test_a_message_needs_no_quotes(tiny: Path, llmrt: CommandLine) -> None:

@@ -164,7 +164,7 @@ def test_a_prompt_beyond_the_context_is_refused(llm: LLM) -> None:
         ({"colour": "red"}, "no setting 'colour'; there are context_length, dtype"),
         ({"threads": "two"}, r"threads: Expected int \| null, got str"),
         ({"quant": "int5"}, "^quant is 'int5'"),
-        ({"dtype": "float16"}, "^dtype is 'float16'; it must be one of auto, fp32"),
+        ({"dtype": "int16"}, "^dtype is 'int16'; it must be one of auto, fp32"),
         ({"speculate": "always"}, "^speculate is 'always'; it must be one of auto, ngram, off"),
         ({"max_num_batched_tokens": 0}, "^max_num_batched_tokens is 0"),
         ({"context_length": -4}, "^context_length is -4"),
