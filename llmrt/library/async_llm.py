@@ -39,7 +39,9 @@ class AsyncLLM:
     the same records. What is asked at the same time is computed side by side.
     """
 
-    def __init__(self, models: Models, context_length: int) -> None:
+    def __init__(self, models: object, context_length: int = 0, **_: object) -> None:
+        if not isinstance(models, Models):
+            raise TypeError("AsyncLLM is made by a call that is awaited: llm = await AsyncLLM.load(model, ...)")
         self._models = models
         self._context_length = context_length
 

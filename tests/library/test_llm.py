@@ -210,6 +210,11 @@ def test_a_model_that_is_nowhere(tmp_path: Path) -> None:
         LLM(tmp_path / "missing")
 
 
+def test_a_model_that_has_to_be_awaited_says_so(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"llm = await AsyncLLM\.load"):
+        AsyncLLM(folder, threads=1)
+
+
 async def test_asyncio_awaits_what_threads_wait_for(folder: Path, llm: LLM) -> None:
     async with await AsyncLLM.load(folder, threads=1) as model:
         (engine,) = set(engines()) - set(engines()[:1])
