@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,12 +11,15 @@ import httpx2
 
 from llmrt.errors import ConfigError, UnavailableError
 
+# What other programs are given as an address, and what a page of documentation has.
+_ROUTE = re.compile(r"(/v1)?(/(chat/completions|completions|responses|messages|embeddings|models))?/*$")
+
 
 def server_root(url: str) -> str:
-    """The address of ``--url`` without the ``/v1`` that it may end with. Raises ``ConfigError`` for what is none."""
+    """The address of ``--url`` without ``/v1`` or a route at its end. Raises ``ConfigError`` for what is none."""
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"--url is {url!r}; it must be an address such as http://127.0.0.1:8000")
-    return url.rstrip("/").removesuffix("/v1")
+    return _ROUTE.sub("", url)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from llmrt.errors import TemplateError
+from llmrt.errors import RequestError, TemplateError
 from llmrt.text.chat_template import ChatTemplate
 from llmrt.text.history import (
     arguments_as_text,
@@ -24,6 +24,7 @@ from llmrt.text.tool_formats.hermes import HermesFormat, instructions
 from llmrt.text.tool_formats.registry import find_tool_format
 from llmrt.text.tool_formats.tool_format import ToolFormat
 
+_ROLES = ("system", "developer", "user", "assistant", "tool")
 _TOOL_ROLE = re.compile(r"""['"]tool['"]""")
 
 
@@ -54,13 +55,23 @@ class ChatFormat:
         self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]] = ()
     ) -> list[Message]:
         """``messages`` as ``render`` takes them. ``RequestError`` names what cannot be rendered."""
-        normal = normalize_messages(messages, keep_developer=self.template.knows_developer)
-        shown = self.tools.history(read_history(normal))
+        read = read_history(normalize_messages(messages, keep_developer=self.template.knows_developer))
+        self._check_roles(read)
+        shown = self.tools.history(read)
         if not self.shows_tools:
             shown = calls_as_text(shown)
         if not self.shows_results:
             shown = results_as_user(shown)
         return merge_system(shown, "" if self.shows_tools or not tools else instructions(tools))
+
+    def _check_roles(self, messages: Sequence[Message]) -> None:
+        """Refuse what is nobody's role: many templates write any word in its place, which the model never saw."""
+        for index, role in enumerate(message["role"] for message in messages):
+            if role not in _ROLES and not re.search(rf"""['"]{re.escape(role)}['"]""", self.template.source):
+                where = f"messages[{index}].role"
+                raise RequestError(
+                    f"{where} is {role!r:.40}; it must be {', '.join(_ROLES[:-1])} or tool.", param=where
+                )
 
     def render(self, history: Sequence[Message], tools: Sequence[Mapping[str, object]] = (), **variables: Any) -> str:
         """The prompt. Raises as ``ChatTemplate.render``."""

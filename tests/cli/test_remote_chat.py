@@ -39,6 +39,11 @@ def test_one_answer_on_the_command_line(served: Served, llmrt: CommandLine) -> N
     assert f"talking to tiny-alias at {served.url}/v1" in err
 
 
+@pytest.mark.parametrize("route", ["/", "/v1", "/v1/", "/v1/chat/completions", "/v1/models/", "/chat/completions"])
+def test_an_address_may_end_with_a_route(served: Served, route: str) -> None:
+    assert RemoteSession(served.url + route, None, None).url == f"{served.url}/v1"
+
+
 def test_what_was_said_and_the_settings_reach_the_server(served: Served) -> None:
     talk = conversation(served)
     assert "".join(talk.ask("one")) == "one"

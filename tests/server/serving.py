@@ -34,8 +34,8 @@ MERGES = ("h e", "l l", "he ll", "hell o", "t h", "th e", "Ġ the", "Ġ w", "s p
 
 CHATML = """\
 {%- for message in messages -%}
-  {%- if message.role not in ('system', 'user', 'assistant', 'tool') -%}
-    {{- raise_exception('Unknown role: ' + message.role) -}}
+  {%- if message.role not in ('system', 'user', 'assistant', 'tool') or message.content == '@refused' -%}
+    {{- raise_exception('No message of: ' + message.role) -}}
   {%- endif -%}
   {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
 {%- endfor -%}

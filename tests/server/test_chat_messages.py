@@ -52,8 +52,14 @@ def test_c27_developer_is_system_and_several_are_merged(http: httpx.Client) -> N
 
 
 def test_c27_what_the_template_refuses_is_the_clients_fault(http: httpx.Client) -> None:
-    error = error_of(ask(http, [{"role": "pirate", "content": "arr"}]), 400)
-    assert "Unknown role: pirate" in error["message"] and error["param"] == "messages"
+    error = error_of(ask(http, [{"role": "user", "content": "@refused"}]), 400)
+    assert "No message of: user" in error["message"] and error["param"] == "messages"
+
+
+def test_a_role_that_is_nobodys_is_refused_with_those_that_are(http: httpx.Client) -> None:
+    error = error_of(ask(http, [USER, {"role": "asistant", "content": "arr"}, USER]), 400)
+    assert error["param"] == "messages[1].role"
+    assert error["message"].endswith("is 'asistant'; it must be system, developer, user, assistant or tool.")
 
 
 def test_c29_parts_of_text_are_joined_in_every_role(http: httpx.Client) -> None:

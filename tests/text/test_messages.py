@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from llmrt.errors import RequestError
+from llmrt.text.chat_format import ChatFormat, chat_format
+from llmrt.text.chat_template import ChatTemplate
 from llmrt.text.messages import normalize_messages
 
 
@@ -55,3 +57,14 @@ def test_what_cannot_be_rendered_is_named(message: dict[str, Any], param: str, r
     assert caught.value.param == param
     assert str(caught.value).startswith(param)
     assert reason in str(caught.value)
+
+
+def test_roles_are_the_usual_ones_and_those_that_the_template_names() -> None:
+    critic = [{"role": "critic", "content": "Well."}]
+    assert _format("{% if messages[0].role == 'critic' %}Say so.{% endif %}").history(critic) == critic
+    with pytest.raises(RequestError, match=r"messages\[0\]\.role is 'critic'; it must be system, developer"):
+        _format("{{ messages[0].role }}").history(critic)
+
+
+def _format(template: str) -> ChatFormat:
+    return chat_format(ChatTemplate(template, bos_token="", eos_token=""))
