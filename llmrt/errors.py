@@ -6,9 +6,29 @@ with status 1; the server answers it as an OpenAI error body. Our own broken inv
 
 from __future__ import annotations
 
+_LONGEST = 2000  # characters of a message, which may quote a value of any length
+
 
 class LlmrtError(Exception):
-    """Base of everything that is not a bug in llmrt."""
+    """Base of everything that is not a bug in llmrt.
+
+    What a message quotes comes from files and clients: it is shown on one line of printable characters, and of a long
+    one the middle is left out.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
+
+
+def _one_line(message: str) -> str:
+    if len(message) > _LONGEST:
+        half = _LONGEST // 2 - 3  # with the dots between still of that length
+        message = f"{message[:half]} ... {message[-half:]}"
+    if message.isprintable():
+        return message
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode() for c in message
+    )
 
 
 class ConfigError(LlmrtError):

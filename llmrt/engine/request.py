@@ -11,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from llmrt.errors import LlmrtError, RequestError
+from llmrt.text.sampling_ranges import RANGES, Range
 
 if TYPE_CHECKING:
     from llmrt.engine.sampling.constraint import Constraint
@@ -76,20 +77,18 @@ class SamplingParams:
 
     def validate(self, vocab_size: int) -> None:
         """Raise ``RequestError`` naming the first field whose value cannot be served."""
-        _in_range("temperature", self.temperature, 0.0, 2.0)
-        _in_range("top_p", self.top_p, 0.0, 1.0, open_low=True)
-        _in_range("min_p", self.min_p, 0.0, 1.0)
-        _in_range("repetition_penalty", self.repetition_penalty, 0.0, 10.0, open_low=True)
-        _in_range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
-        _in_range("presence_penalty", self.presence_penalty, -2.0, 2.0)
-        _in_range("top_k", self.top_k, 0, vocab_size)
+        for name, allowed in RANGES.items():
+            _in_range(name, getattr(self, name), allowed)
+        _in_range("frequency_penalty", self.frequency_penalty, Range(-2.0, 2.0))
+        _in_range("presence_penalty", self.presence_penalty, Range(-2.0, 2.0))
+        _in_range("top_k", self.top_k, Range(0, vocab_size))
         if self.max_tokens is not None and self.max_tokens < 0:
             raise RequestError(f"max_tokens is {self.max_tokens}; it must be at least 0.", param="max_tokens")
         for name, count in (("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)):
             if count is not None:
-                _in_range(name, count, 0, MAX_LOGPROBS)
+                _in_range(name, count, Range(0, MAX_LOGPROBS))
         for token_id, bias in self.logit_bias.items():
-            _in_range("logit_bias", bias, -MAX_BIAS, MAX_BIAS, of=f" of token {token_id}")
+            _in_range("logit_bias", bias, Range(-MAX_BIAS, MAX_BIAS), of=f" of token {token_id}")
         check_token_ids("logit_bias names", self.logit_bias, vocab_size, param="logit_bias")
         check_token_ids("allowed_token_ids names", self.allowed_token_ids, vocab_size, param="allowed_token_ids")
         check_token_ids("bad_words names", chain(*self.bad_words), vocab_size, param="bad_words")
@@ -102,11 +101,9 @@ def check_token_ids(says: str, token_ids: Iterable[int], vocab_size: int, *, par
             raise RequestError(f"{says} token {token_id}; this model has tokens 0 to {vocab_size - 1}.", param=param)
 
 
-def _in_range(name: str, value: float, low: float, high: float, *, open_low: bool = False, of: str = "") -> None:
-    inside = (low < value if open_low else low <= value) and value <= high
-    if not inside:  # also true of NaN
-        bound = "above" if open_low else "at least"
-        raise RequestError(f"{name}{of} is {value}; it must be {bound} {low} and at most {high}.", param=name)
+def _in_range(name: str, value: float, allowed: Range, *, of: str = "") -> None:
+    if (fault := allowed.fault(value)) is not None:
+        raise RequestError(f"{name}{of} {fault}.", param=name)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,29 @@ from llmrt.errors import CheckpointError
 from llmrt.text.model_files import read_json
 
 T = TypeVar("T", int, float, str, bool)
+Number = TypeVar("Number", int, float)
+
+LARGEST = 2**31 - 1  # size: no model has one beyond it
+MOST = 4096  # layers, heads or experts, which are walked through one by one
+
+
+def finite(where: str, value: float) -> float:
+    """A number of a file as a float. Raises ``CheckpointError`` that says ``where`` for NaN and infinity."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise CheckpointError(f"{where} is {value}; it must be a finite number.")
+    return number
+
+
+def above_zero(where: str, value: Number, most: float = math.inf) -> Number:
+    """``value``. Raises ``CheckpointError`` that says ``where`` if it is not above 0, or above ``most``."""
+    if not 0 < value <= most:
+        bound = "" if most == math.inf else f" and at most {most}"
+        raise CheckpointError(f"{where} is {value}; it must be above 0{bound}.")
+    return value
 
 
 class Fields:
@@ -57,18 +81,25 @@ class Fields:
         value = self._raw.get(name)
         if value is None:
             raise CheckpointError(f"{self.where}: the field {name} is missing.")
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return kind(value)
+        if kind is float and type(value) in (int, float):
+            return kind(finite(f"{self.where}: {name}", value))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise CheckpointError(f"{self.where}: {name} is {value!r}, not of type {kind.__name__}.")
         return value
 
-    def size(self, name: str, default: int | None = None) -> int:
+    def size(self, name: str, default: int | None = None, most: int = LARGEST) -> int:
         """A field that counts something: an integer above 0."""
         value = self.require(name, int) if default is None else self.get(name, int, default)
-        if value <= 0:
-            raise CheckpointError(f"{self.where}: {name} is {value}; it must be above 0.")
-        return value
+        return above_zero(f"{self.where}: {name}", value, most)
+
+    def count(self, name: str, default: int | None = None) -> int:
+        """The same of layers, heads or experts."""
+        return self.size(name, default, MOST)
+
+    def positive(self, name: str, default: float | None = None, most: float = math.inf) -> float:
+        """A number above 0."""
+        value = self.require(name, float) if default is None else self.get(name, float, default)
+        return above_zero(f"{self.where}: {name}", value, most)
 
     def size_or_none(self, name: str) -> int | None:
         """The same, None if the field is absent or null."""
@@ -91,11 +122,12 @@ class Fields:
         return value
 
     def floats(self, name: str) -> list[float]:
-        """A list of numbers. Raises ``CheckpointError`` if it is absent."""
+        """A list of numbers above 0. Raises ``CheckpointError`` if it is absent."""
         value = self._raw.get(name)
         if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
             raise CheckpointError(f"{self.where}: {name} is not a list of numbers.")
-        return [float(item) for item in value]
+        where = f"{self.where}: a number of {name}"
+        return [above_zero(where, finite(where, item)) for item in value]
 
     def strings(self, name: str) -> list[str]:
         """A list of strings, empty if the field is absent."""

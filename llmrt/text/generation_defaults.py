@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +10,7 @@ from typing import TypeVar
 from llmrt.errors import CheckpointError
 from llmrt.presets import UNSAID, Sampling
 from llmrt.text.model_files import JsonObject, read_json
+from llmrt.text.sampling_ranges import RANGES
 
 T = TypeVar("T", int, float)
 DRAWING = tuple(field.name for field in fields(Sampling))
@@ -38,7 +40,7 @@ def load_generation_defaults(path: Path, otherwise: Sampling = UNSAID) -> Genera
 
     How to draw is as ``otherwise`` says where they do not. A generation_config.json that neither samples
     (``do_sample``) nor has a temperature recommends no sampling values. Raises ``CheckpointError`` that
-    names the field for a value of the wrong type.
+    names the field for a value of the wrong type or out of its range.
     """
     said = _said(path)
     if said.says_how_to_draw:
@@ -54,7 +56,13 @@ def unsaid_drawing(path: Path, otherwise: Sampling) -> dict[str, float]:
 
 
 def _said(path: Path) -> GenerationDefaults:
-    return _from_gguf(path) if path.suffix == ".gguf" else _from_json(path / GENERATION_CONFIG)
+    file = path if path.suffix == ".gguf" else path / GENERATION_CONFIG
+    said = _from_gguf(file) if path.suffix == ".gguf" else _from_json(file)
+    for name, allowed in RANGES.items():
+        value = getattr(said, name)
+        if value is not None and (fault := allowed.fault(value)) is not None:
+            raise CheckpointError(f"{file}: {name} {fault}.")
+    return said
 
 
 def _from_json(path: Path) -> GenerationDefaults:
@@ -90,7 +98,10 @@ def _number(path: Path, config: JsonObject, name: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise CheckpointError(f"{path}: {name} is {value!r}; expected a number.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf  # beyond every range
 
 
 def _integer(path: Path, config: JsonObject, name: str) -> int | None:

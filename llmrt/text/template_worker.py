@@ -25,7 +25,6 @@ from llmrt.text.template_environment import compile_template, variables_of
 
 MAX_CHARS = 1 << 24  # beyond every context
 _MAX_BYTES = 1 << 30
-_MAX_REASON_CHARS = 1000
 
 _compiled = lru_cache(maxsize=8)(compile_template)
 
@@ -48,16 +47,11 @@ def _answer(request: dict[str, Any]) -> Mapping[str, Any]:
     try:
         return {"result": _ASKED[request.pop("ask")](**request)}
     except TemplateError as error:
-        return {"reason": _short(str(error))}
+        return {"reason": str(error)}
     except MemoryError:
         return {"reason": f"The chat template needs more than {_MAX_BYTES >> 30} GiB of memory."}
     except RecursionError:
         return {"reason": "The chat template is nested too deeply."}
-
-
-def _short(reason: str) -> str:
-    """What a template says of itself may be of any length."""
-    return reason if len(reason) <= _MAX_REASON_CHARS else f"{reason[:_MAX_REASON_CHARS]} ..."
 
 
 def _variables(source: str) -> list[str]:

@@ -61,9 +61,13 @@ def test_an_alias_says_what_the_files_do_not(
         ({"temperature": "hot"}, "generation_config.json: temperature is 'hot'; expected a number"),
         ({"top_k": 2.5}, "generation_config.json: top_k is 2.5; expected a whole number"),
         ({"min_p": True}, "generation_config.json: min_p is True; expected a number"),
+        ({"temperature": float("nan")}, "temperature is nan; it must be at least 0.0 and at most 2.0"),
+        ({"temperature": 10**400}, "temperature is inf; it must be at least 0.0"),
+        ({"temperature": 1, "top_p": 0}, "top_p is 0.0; it must be above 0.0 and at most 1.0"),
+        ({"repetition_penalty": -1.5}, "repetition_penalty is -1.5; it must be above 0.0 and at most 10.0"),
     ],
 )
-def test_a_value_of_another_type_is_named(
+def test_a_value_of_another_type_or_out_of_range_is_named(
     tmp_path: Path, write_json: WriteJson, config: dict[str, object], reason: str
 ) -> None:
     write_json("generation_config.json", config)
@@ -79,3 +83,5 @@ def test_gguf_metadata(write_gguf: Callable[[Mapping[str, object]], Path]) -> No
         temperature=0.5, top_p=0.75, top_k=20, min_p=0.25, repetition_penalty=1.5
     )
     assert load_generation_defaults(write_gguf({"some.key": 1})) == GenerationDefaults()
+    with pytest.raises(CheckpointError, match=r"model\.gguf: min_p is 2\.0; it must be at least 0\.0"):
+        load_generation_defaults(write_gguf({"general.sampling.min_p": 2.0}))

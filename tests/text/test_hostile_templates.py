@@ -36,7 +36,7 @@ def templates() -> Iterator[TemplateProcess]:
             f"{TIME}|{MEMORY}",
         ),
         ("{% for i in range(99999) %}{{ x }}{% endfor %}", f"makes 99999000 characters; {MAX_CHARS} are possible"),
-        ("{{ raise_exception('x' * 10 ** 6) }}", r"refuses these messages: x{500,} \.\.\.$"),
+        ("{{ raise_exception('x' * 10 ** 6) }}", r"refuses these messages: x{500,} \.\.\. x{500,}$"),
         ("{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}", "nested too deeply"),
     ],
     ids=lambda value: value[:40],
@@ -44,7 +44,7 @@ def templates() -> Iterator[TemplateProcess]:
 def test_what_takes_too_much_is_refused(templates: TemplateProcess, source: str, reason: str) -> None:
     with pytest.raises(TemplateError, match=reason) as caught:
         templates.render(source, {"x": "a" * 1000})
-    assert len(str(caught.value)) <= 1004
+    assert len(str(caught.value)) <= 2000
     assert templates.render("{{ x }}", {"x": "the next"}) == "the next"
 
 

@@ -85,7 +85,7 @@ def read_mpt(fields: Fields) -> ModelConfig:
 
 
 def _read(fields: Fields, family: str, spelled: dict[str, str], max_bias: float = 8.0, **changes: Any) -> ModelConfig:
-    hidden_size, num_heads = fields.size(spelled["hidden_size"]), fields.size(spelled["num_attention_heads"])
+    hidden_size, num_heads = fields.size(spelled["hidden_size"]), fields.count(spelled["num_attention_heads"])
     alike: dict[str, Any] = {
         "num_kv_heads": num_heads,
         "intermediate_size": 4 * hidden_size,

@@ -27,7 +27,7 @@ NAMES = TensorNames(
 
 def read_falcon(fields: Fields) -> ModelConfig:
     """What attention and MLP read side by side is one norm of the stream, or two in the 40B and the 180B."""
-    num_heads, hidden_size = fields.size("num_attention_heads"), fields.size("hidden_size")
+    num_heads, hidden_size = fields.count("num_attention_heads"), fields.size("hidden_size")
     new = fields.get("new_decoder_architecture", bool, False)
     parallel = new or fields.get("parallel_attn", bool, True)
     bias = fields.get("bias", bool, False)

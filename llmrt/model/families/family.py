@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from llmrt.model.config import ModelConfig
+from llmrt.model.families.plausible import check_config
 from llmrt.model.fields import Fields
 
 
@@ -70,8 +71,14 @@ class TensorNames:
 
 @dataclass(frozen=True)
 class Family:
-    """``model_types`` as config.json names them, and how such a config becomes a ``ModelConfig``."""
+    """``model_types`` as config.json names them, and ``read``, by which such a config becomes a ``ModelConfig``."""
 
     model_types: tuple[str, ...]
-    read_config: Callable[[Fields], ModelConfig]
+    read: Callable[[Fields], ModelConfig]
     names: TensorNames = TensorNames()
+
+    def read_config(self, fields: Fields) -> ModelConfig:
+        """What ``fields`` say. Raises ``CheckpointError`` that names what is missing or cannot be."""
+        config = self.read(fields)
+        check_config(config, fields.where)
+        return config

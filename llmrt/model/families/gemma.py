@@ -52,7 +52,7 @@ def read_gemma3(fields: Fields) -> ModelConfig:
 def _local_rope(fields: Fields) -> RopeConfig:
     if "rope_parameters" in fields:
         return _rope(fields, "sliding_attention")
-    return RopeConfig(fields.get("rope_local_base_freq", float, 10000.0))
+    return RopeConfig(fields.positive("rope_local_base_freq", 10000.0))
 
 
 def _rope(fields: Fields, kind: str) -> RopeConfig:
@@ -69,7 +69,7 @@ def _read_normed(fields: Fields, family: str, **changes: Any) -> ModelConfig:
         activation=activation,
         post_norms=True,
         sliding_window=fields.size("sliding_window", 4096),
-        attention_scale=fields.get("query_pre_attn_scalar", float, 256.0) ** -0.5,
+        attention_scale=fields.positive("query_pre_attn_scalar", 256.0) ** -0.5,
         **changes,
     )
 

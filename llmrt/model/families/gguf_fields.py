@@ -22,6 +22,8 @@ from llmrt.model.config import (
 )
 from llmrt.model.families.alibi import alibi_slopes
 from llmrt.model.families.gguf_names import ARCHITECTURES, Architecture
+from llmrt.model.families.plausible import check_config
+from llmrt.model.fields import LARGEST, MOST, above_zero, finite
 from llmrt.text.gguf_metadata import read_list, read_value
 from llmrt.text.gguf_parts import open_parts
 
@@ -60,9 +62,12 @@ def read_gguf_file(path: Path) -> ModelConfig:
     parts = open_parts(path)
     tensors = {tensor.name: tensor.data for reader in parts.values() for tensor in reader.tensors}
     try:
-        return read_gguf_config(parts[path], tensors)
+        config = read_gguf_config(parts[path], tensors)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        reason = str(error).removeprefix(f"{parts[path].data.filename}: ")  # where the file really is
+        raise CheckpointError(f"{path}: {reason}") from None
+    check_config(config, str(path))
+    return config
 
 
 def read_gguf_config(reader: GGUFReader, tensors: Mapping[str, Any]) -> ModelConfig:
@@ -71,21 +76,22 @@ def read_gguf_config(reader: GGUFReader, tensors: Mapping[str, Any]) -> ModelCon
     if name not in ARCHITECTURES:
         raise CheckpointError(f"GGUF field general.architecture is {name!r}; supported are {', '.join(ARCHITECTURES)}.")
     fields, architecture = _Fields(reader, name), ARCHITECTURES[name]
-    hidden_size, num_heads = fields.size("embedding_length"), fields.size("attention.head_count")
-    head_dim = fields.get("attention.key_length", max(1, hidden_size // num_heads))
+    hidden_size, num_heads = fields.size("embedding_length"), fields.count("attention.head_count")
+    head_dim = fields.size("attention.key_length", max(1, hidden_size // num_heads))
+    epsilon = fields.positive("attention.layer_norm_epsilon", 1e-5)
     moe = _moe(fields, name)
     return ModelConfig(
         family="mixtral" if name == "llama" and moe else architecture.family,
         vocab_size=_vocab_size(reader, fields),
         hidden_size=hidden_size,
-        num_layers=fields.size("block_count"),
+        num_layers=fields.count("block_count"),
         num_heads=num_heads,
-        num_kv_heads=fields.get("attention.head_count_kv", num_heads),
+        num_kv_heads=fields.size("attention.head_count_kv", num_heads),
         head_dim=head_dim,
         intermediate_size=fields.size("feed_forward_length"),
-        norm_eps=fields.get("attention.layer_norm_rms_epsilon", fields.get("attention.layer_norm_epsilon", 1e-5)),
+        norm_eps=fields.positive("attention.layer_norm_rms_epsilon", epsilon),
         context_length=fields.size("context_length"),
-        sliding_window=fields.get("attention.sliding_window", 0) or None,
+        sliding_window=fields.size_or_none("attention.sliding_window"),
         moe=moe,
         tied_embeddings=_OUTPUT not in tensors,
         lm_head_bias=_OUTPUT_BIAS in tensors,
@@ -117,7 +123,7 @@ def _by_presence(fields: _Fields, tensors: Mapping[str, Any], architecture: Arch
 
 
 def _by_architecture(fields: _Fields, name: str, hidden_size: int, num_heads: int, head_dim: int) -> dict[str, Any]:
-    layers = range(fields.size("block_count"))
+    layers = range(fields.count("block_count"))
     found: dict[str, Any] = {"qk_norm_of_rows": name == "olmo2"}
     if ARCHITECTURES[name].scaled_embedding:
         found["embedding_scale"] = hidden_size**0.5
@@ -131,7 +137,7 @@ def _by_architecture(fields: _Fields, name: str, hidden_size: int, num_heads: in
         found["attention_scale"] = fields.get("attention.scale", 1.0)
         found["embedding_scale"] = fields.get("embedding_scale", 1.0)
         found["residual_scale"] = fields.get("residual_scale", 1.0)
-        found["logits_scale"] = 1 / fields.get("logit_scale", 1.0)
+        found["logits_scale"] = 1 / fields.positive("logit_scale", 1.0)
     if name in ("command-r", "cohere2"):
         found["logits_scale"] = fields.get("logit_scale", 0.0625)
     if name == "cohere2":
@@ -146,7 +152,7 @@ def _positions(fields: _Fields, name: str, tensors: Mapping[str, Any], num_heads
     if _POSITIONS in tensors:
         return {"rope": not_rotated, "learned_positions": True}
     if name in ("bloom", "mpt"):
-        max_bias = fields.get("attention.max_alibi_bias", 8.0)
+        max_bias = fields.positive("attention.max_alibi_bias", 8.0)
         return {"rope": not_rotated, "alibi_slopes": alibi_slopes(num_heads, max_bias)}
     rope = _rope(fields, tensors, head_dim)
     return {"rope": not_rotated, "local_rope": rope} if name == "cohere2" else {"rope": rope}
@@ -155,7 +161,8 @@ def _positions(fields: _Fields, name: str, tensors: Mapping[str, Any], num_heads
 def _rope(fields: _Fields, tensors: Mapping[str, Any], head_dim: int) -> RopeConfig:
     rotary_dim = fields.get("rope.dimension_count", head_dim)
     scaling = _scaling(fields, tensors, fields.size("context_length"))
-    return RopeConfig(fields.get("rope.freq_base", 10000.0), scaling, None if rotary_dim == head_dim else rotary_dim)
+    theta = fields.positive("rope.freq_base", 10000.0)
+    return RopeConfig(theta, scaling, None if rotary_dim == head_dim else rotary_dim)
 
 
 class _Fields:
@@ -168,23 +175,39 @@ class _Fields:
     def get(self, name: str, default: T) -> T:
         """Of the type of ``default``."""
         value = read_value(self._reader, f"{self._prefix}.{name}", type(default))
+        if isinstance(value, float):
+            finite(self._where(name), value)
         return default if value is None else value
 
-    def size(self, name: str) -> int:
-        value = self.get(name, 0)
-        if value <= 0:
-            raise CheckpointError(f"GGUF field {self._prefix}.{name} is missing or not above 0.")
-        return value
+    def size(self, name: str, default: int = 0, most: int = LARGEST) -> int:
+        """Above 0; without a ``default`` the field must be there."""
+        if not default and read_value(self._reader, f"{self._prefix}.{name}", int) is None:
+            raise CheckpointError(f"{self._where(name)} is missing.")
+        return above_zero(self._where(name), self.get(name, default), most)
+
+    def size_or_none(self, name: str) -> int | None:
+        """The same, None if the field is absent or 0."""
+        return self.size(name) if self.get(name, 0) else None
+
+    def count(self, name: str, default: int = 0) -> int:
+        """The same of layers, heads or experts."""
+        return self.size(name, default, MOST)
+
+    def positive(self, name: str, default: float) -> float:
+        """A number above 0."""
+        return above_zero(self._where(name), self.get(name, default))
+
+    def _where(self, name: str) -> str:
+        return f"GGUF field {self._prefix}.{name}"
 
 
 def _moe(fields: _Fields, architecture: str) -> MoeConfig | None:
-    num_experts = fields.get("expert_count", 0)
-    if not num_experts:
+    if not fields.get("expert_count", 0):
         return None
     return MoeConfig(
-        num_experts,
+        fields.count("expert_count"),
         fields.size("expert_used_count"),
-        fields.get("expert_feed_forward_length", fields.get("feed_forward_length", 0)),
+        fields.size("expert_feed_forward_length", fields.size("feed_forward_length")),
         renormalize=architecture != "qwen2moe",
         shared_size=fields.size("expert_shared_feed_forward_length") if architecture == "qwen2moe" else 0,
     )
@@ -200,10 +223,10 @@ def _scaling(fields: _Fields, tensors: Mapping[str, Any], context_length: int) -
         return FrequencyDivisors(tuple(tensors[ROPE_FREQS].tolist()))
     if LONG_FACTORS in tensors and SHORT_FACTORS in tensors:
         short, long = (tuple(tensors[name].tolist()) for name in (SHORT_FACTORS, LONG_FACTORS))
-        original = fields.get("rope.scaling.original_context_length", context_length)
+        original = fields.size("rope.scaling.original_context_length", context_length)
         return LongRopeScaling(short, long, original, fields.get("rope.scaling.attn_factor", 1.0))
     kind = fields.get("rope.scaling.type", "") or "none"
-    factor = fields.get("rope.scaling.factor", 1.0)
+    factor = fields.positive("rope.scaling.factor", 1.0)
     match kind:
         case "none":
             return None
@@ -212,7 +235,7 @@ def _scaling(fields: _Fields, tensors: Mapping[str, Any], context_length: int) -
         case "yarn":
             return YarnScaling(
                 factor=factor,
-                original_context=fields.get("rope.scaling.original_context_length", context_length),
+                original_context=fields.size("rope.scaling.original_context_length", context_length),
                 attention_factor=(0.1 * math.log(factor) + 1.0) * fields.get("rope.scaling.attn_factor", 1.0),
             )
         case _:

@@ -12,7 +12,7 @@ KINDS = ("full_attention", "sliding_attention")
 
 def full_attention_layers(fields: Fields, default: Callable[[int], bool]) -> tuple[int, ...]:
     """The layers that ``layer_types`` calls so or, without that field, those for which ``default`` holds."""
-    count = fields.size("num_hidden_layers")
+    count = fields.count("num_hidden_layers")
     if not fields.strings("layer_types"):
         return tuple(layer for layer in range(count) if default(layer))
     return layers_of_kind(fields, "layer_types", count, KINDS)

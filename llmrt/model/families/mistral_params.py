@@ -59,7 +59,7 @@ def read_params(fields: Fields) -> ModelConfig:
     window = fields.size_or_none("sliding_window")
     changes: dict[str, Any] = {
         "context_length": fields.size("max_position_embeddings", fields.size("max_seq_len", CONTEXT)),
-        "rope": RopeConfig(fields.get("rope_theta", float, 1e6 if window is None else 1e4)),
+        "rope": RopeConfig(fields.positive("rope_theta", 1e6 if window is None else 1e4)),
         "tied_embeddings": fields.get("tied_embeddings", bool, False),
         "sliding_window": window,
         "dtype": "bf16",
@@ -70,7 +70,7 @@ def read_params(fields: Fields) -> ModelConfig:
 
 
 def _experts(moe: Fields, inner: int) -> MoeConfig:
-    num_experts = moe.size("num_experts")
+    num_experts = moe.count("num_experts")
     return MoeConfig(num_experts, num_active_experts(moe, num_experts, 2), inner)
 
 

@@ -14,7 +14,7 @@ from llmrt.model.fields import Fields
 def read_mixtral(fields: Fields) -> ModelConfig:
     """A Llama's fields, ``sliding_window`` (absent: none), and the number of experts, in all and for a token."""
     llama = read_llama(fields)
-    num_experts = fields.size("num_local_experts", 8)
+    num_experts = fields.count("num_local_experts", 8)
     moe = MoeConfig(num_experts, num_active_experts(fields, num_experts, 2), llama.intermediate_size)
     return replace(llama, family="mixtral", sliding_window=fields.size_or_none("sliding_window"), moe=moe)
 

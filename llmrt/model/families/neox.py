@@ -126,7 +126,7 @@ def read_gpt2(fields: Fields) -> ModelConfig:
 
 def read_gpt_neo(fields: Fields) -> ModelConfig:
     """Layers see everything, or look through a window; scores are as they are."""
-    full = layers_of_kind(fields, "attention_layers", fields.size("num_layers"), ("global", "local"))
+    full = layers_of_kind(fields, "attention_layers", fields.count("num_layers"), ("global", "local"))
     return _read(
         fields,
         "gpt_neo",
@@ -150,7 +150,7 @@ def _read_gpt2_fields(fields: Fields, family: str, **changes: Any) -> ModelConfi
 
 
 def _read(fields: Fields, family: str, spelled: dict[str, str], **changes: Any) -> ModelConfig:
-    num_heads = fields.size(spelled.get("num_attention_heads", "num_attention_heads"))
+    num_heads = fields.count(spelled.get("num_attention_heads", "num_attention_heads"))
     alike: dict[str, Any] = {"num_kv_heads": num_heads, "layer_norm": True, "gated_mlp": False, "mlp_bias": True}
     return read_shape(fields, family, spelled, **alike, **changes)
 

@@ -52,9 +52,9 @@ def read_qwen3_moe(fields: Fields) -> ModelConfig:
 
 def _read_moe(fields: Fields, *, num_experts: int, num_active: int, inner: int) -> MoeConfig:
     """Every ``decoder_sparse_step``-th layer has experts, but for ``mlp_only_layers``."""
-    count = fields.size("num_experts", fields.size("num_local_experts", num_experts))
-    step, dense = fields.size("decoder_sparse_step", 1), fields.integers("mlp_only_layers")
-    layers = range(fields.size("num_hidden_layers"))
+    count = fields.count("num_experts", fields.count("num_local_experts", num_experts))
+    step, dense = fields.size("decoder_sparse_step", 1), frozenset(fields.integers("mlp_only_layers"))
+    layers = range(fields.count("num_hidden_layers"))
     return MoeConfig(
         count,
         num_active_experts(fields, count, num_active),

@@ -14,7 +14,7 @@ from llmrt.model.config import (
     RopeScaling,
     YarnScaling,
 )
-from llmrt.model.fields import Fields
+from llmrt.model.fields import LARGEST, Fields
 
 KINDS = ("default", "linear", "llama3", "yarn", "dynamic", "longrope")
 
@@ -37,12 +37,12 @@ def read_rope(
     """
     inner = fields.inside("rope_parameters") or fields.inside("rope_scaling") or Fields({}, fields.where)
     inner = (inner.inside(kind) if kind else None) or inner
-    base, share = fields.get(theta, float, default_theta), fields.get(rotated, float, default_rotated)
-    rotary_dim = int(head_dim * inner.get("partial_rotary_factor", float, share))
+    base, share = fields.positive(theta, default_theta), fields.positive(rotated, default_rotated, 1.0)
+    rotary_dim = int(head_dim * inner.positive("partial_rotary_factor", share, 1.0))
     if not 0 < rotary_dim <= head_dim or rotary_dim % 2 or head_dim % 2:
         raise CheckpointError(f"{fields.where}: {rotary_dim} of {head_dim} dimensions of a head would be rotated.")
     scaling = _scaling(inner, fields, context_length)
-    return RopeConfig(inner.get("rope_theta", float, base), scaling, None if rotary_dim == head_dim else rotary_dim)
+    return RopeConfig(inner.positive("rope_theta", base), scaling, None if rotary_dim == head_dim else rotary_dim)
 
 
 def _scaling(inner: Fields, outer: Fields, context_length: int) -> RopeScaling | None:
@@ -54,13 +54,13 @@ def _scaling(inner: Fields, outer: Fields, context_length: int) -> RopeScaling |
     if kind not in KINDS:
         raise CheckpointError(f"{inner.where}: rope_type is {kind!r}; known are {', '.join(KINDS)}.")
     if kind == "linear":
-        return LinearScaling(inner.require("factor", float))
+        return LinearScaling(inner.positive("factor"))
     if kind == "dynamic":
-        return DynamicScaling(inner.require("factor", float), context_length)
+        return DynamicScaling(inner.positive("factor", most=LARGEST / context_length), context_length)
     original = inner.size("original_max_position_embeddings", context_length)
     if kind == "llama3":
-        low, high = inner.require("low_freq_factor", float), inner.require("high_freq_factor", float)
-        return Llama3Scaling(inner.require("factor", float), low, high, original)
+        low, high = inner.positive("low_freq_factor"), inner.positive("high_freq_factor")
+        return Llama3Scaling(inner.positive("factor"), low, high, original)
     if kind == "longrope":
         original = inner.size(
             "original_max_position_embeddings", outer.size("original_max_position_embeddings", original)
@@ -70,20 +70,20 @@ def _scaling(inner: Fields, outer: Fields, context_length: int) -> RopeScaling |
 
 
 def _longrope(inner: Fields, original: int, context_length: int) -> LongRopeScaling:
-    factor = inner.get("factor", float, context_length / original)
-    magnitude = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+    factor = inner.positive("factor", context_length / original)
+    magnitude = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 < original else 1.0
     short, long = (tuple(inner.floats(name)) for name in ("short_factor", "long_factor"))
     return LongRopeScaling(short, long, original, inner.get("attention_factor", float, magnitude))
 
 
 def _yarn(inner: Fields, original: int, context_length: int) -> YarnScaling:
-    factor = inner.get("factor", float, context_length / original)
+    factor = inner.positive("factor", context_length / original)
     return YarnScaling(
         factor=factor,
         original_context=original,
         attention_factor=inner.get("attention_factor", float, yarn_attention_factor(inner, factor)),
-        beta_fast=inner.get("beta_fast", float, 32.0),
-        beta_slow=inner.get("beta_slow", float, 1.0),
+        beta_fast=inner.positive("beta_fast", 32.0),
+        beta_slow=inner.positive("beta_slow", 1.0),
         truncate=inner.get("truncate", bool, True),
     )
 

@@ -31,7 +31,7 @@ def read_shape(fields: Fields, family: str, spelled: Mapping[str, str] | None = 
     def named(name: str) -> str:
         return (spelled or {}).get(name, name)
 
-    hidden_size, num_heads = fields.size(named("hidden_size")), fields.size(named("num_attention_heads"))
+    hidden_size, num_heads = fields.size(named("hidden_size")), fields.count(named("num_attention_heads"))
     context_length = fields.size(named("max_position_embeddings"), 2048)
     num_kv_heads = changes.pop("num_kv_heads", None) or fields.size(named("num_key_value_heads"), num_heads)
     if num_heads % num_kv_heads:
@@ -47,9 +47,9 @@ def read_shape(fields: Fields, family: str, spelled: Mapping[str, str] | None = 
         "num_kv_heads": num_kv_heads,
         "head_dim": head_dim,
         "vocab_size": fields.size("vocab_size"),
-        "num_layers": fields.size(named("num_hidden_layers")),
+        "num_layers": fields.count(named("num_hidden_layers")),
         "intermediate_size": changes.get("intermediate_size") or fields.size(named("intermediate_size")),
-        "norm_eps": fields.get(named("rms_norm_eps"), float, 1e-6),
+        "norm_eps": fields.positive(named("rms_norm_eps"), 1e-6),
         "context_length": max(context_length, fields.size("max_sequence_length", context_length)),
         "rope": changes.get("rope") or read_rope(fields, context_length, head_dim),
         "activation": read_activation(fields, named("hidden_act")),

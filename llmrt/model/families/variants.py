@@ -79,7 +79,7 @@ def read_granite(fields: Fields) -> ModelConfig:
         embedding_scale=fields.get("embedding_multiplier", float, 1.0),
         attention_scale=fields.get("attention_multiplier", float, 1.0),
         residual_scale=fields.get("residual_multiplier", float, 1.0),
-        logits_scale=1 / fields.get("logits_scaling", float, 1.0),
+        logits_scale=1 / fields.positive("logits_scaling", 1.0),
     )
 
 
