@@ -41,7 +41,7 @@ SHAPES = {
 }
 NAMES = {torch.int8: "int8", torch.bfloat16: "bf16", torch.float32: "fp32"}
 TOKENS = (1, 2, 4, 8, 16, 32, 128, 512)
-Torchs = dict[tuple[str, int], tuple[float, float | None]]  # seconds with bf16 and with int4, by shape and tokens
+TorchTimes = dict[tuple[str, int], tuple[float, float | None]]  # seconds with bf16 and with int4, by shape and tokens
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def int4_seconds(memory: Tensor, shape: tuple[int, int], tokens: int, group: int
     return seconds_each([lambda w=w: torch._weight_int4pack_mm_for_cpu(x, w, group, scales) for w in weights])
 
 
-def torch_times(threads: int, data: Tensor) -> Torchs:
+def torch_times(threads: int, data: Tensor) -> TorchTimes:
     """Seconds of torch's two products for each shape and number of tokens."""
     torch.set_num_threads(threads)
     memory = arena(torch.bfloat16)
@@ -175,7 +175,7 @@ class Memory(NamedTuple):
     floats: Tensor
 
 
-def rows_of(name: str, scheme: Scheme, peak: float, torchs: Torchs, memory: Memory) -> Iterator[Row]:
+def rows_of(name: str, scheme: Scheme, peak: float, torch_seconds: TorchTimes, memory: Memory) -> Iterator[Row]:
     """A row for each number of tokens."""
     library, shape, one = load(), SHAPES[name], 0.0
     assert library is not None
@@ -188,7 +188,7 @@ def rows_of(name: str, scheme: Scheme, peak: float, torchs: Torchs, memory: Memo
             seconds = float_seconds(memory.floats, shape, tokens, scheme.activations)
         one = seconds if tokens == 1 else one
         rate = 2 * num_values * tokens / seconds
-        bf16, int4 = torchs[name, tokens]
+        bf16, int4 = torch_seconds[name, tokens]
         yield Row(
             shape=name,
             scheme=scheme.name,
@@ -220,13 +220,13 @@ def main() -> None:
     library = load()
     assert library is not None
     peaks = {scheme.activations: dot_peak(library, NAMES[scheme.activations]) for scheme in SCHEMES}
-    torchs = torch_times(session.threads, memory.codes)
+    torch_seconds = torch_times(session.threads, memory.codes)
     print("shape         scheme      tokens       us  GOP/s  memory   peak  x bf16  x int4   x one")
     rows: list[Row] = []
     for name, (_, columns) in SHAPES.items():
         for scheme in SCHEMES:
             if scheme.codes is None or columns % scheme.codes.scale_columns == 0:
-                for row in rows_of(name, scheme, peaks[scheme.activations], torchs, memory):
+                for row in rows_of(name, scheme, peaks[scheme.activations], torch_seconds, memory):
                     rows.append(row)
                     show(row)
     session.end(rows)

@@ -19,7 +19,7 @@ from llmrt.errors import ConfigError
 from llmrt.server.logs import LogFormat, LogLevel, log_to_stderr, logger
 
 if TYPE_CHECKING:
-    from llmrt.server.served_model import Offer
+    from llmrt.server.served_model import ModelSpec
 
 __all__ = ["CONTEXT_SETTINGS", "serve"]
 
@@ -72,9 +72,9 @@ def serve(
     tls = tls_context(tls_cert, tls_key)
     access.warn_of_others(host, asks_keys=settings.asks_keys, encrypted=tls is not None, warn=tell.warn)
     with runner.bind(host, port) as sock:
-        offers = [_offer(*one, tell.note) for one in zip(models, names, each, strict=True)]
+        specs = [_model_spec(*one, tell.note) for one in zip(models, names, each, strict=True)]
         with asyncio.Runner(loop_factory=runner.new_event_loop) as loop:
-            loop.run(runner.serve(offers, sock, settings=settings, report=tell.report, tls=tls))
+            loop.run(runner.serve(specs, sock, settings=settings, report=tell.report, tls=tls))
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,13 @@ class Teller:
         return self.form == LogFormat.text
 
 
-def _offer(model: str, name: str | None, options: ServedOptions, note: Callable[[str], None]) -> Offer:
+def _model_spec(model: str, name: str | None, options: ServedOptions, note: Callable[[str], None]) -> ModelSpec:
     from llmrt.hub.sources import resolve
-    from llmrt.server.served_model import Offer
+    from llmrt.server.served_model import ModelSpec
     from llmrt.text.load_tokenizer import load_tokenizer
 
     artifact = resolve(model, revision=options.revision, report=note)
-    return Offer(artifact, options.served_config(lambda: load_tokenizer(artifact.path)), name)
+    return ModelSpec(artifact, options.served_config(lambda: load_tokenizer(artifact.path)), name)
 
 
 def _names(models: list[str], given: list[str] | None) -> Sequence[str | None]:

@@ -1,5 +1,7 @@
 """Steps whose tokens are not waited for: while the device computes one, the host prepares the next. Free of torch.
 
+vLLM calls this asynchronous scheduling, SGLang an overlapping scheduler.
+
     host      schedule n | launch n | wait for n-1 | settle n-1 | advance n | schedule n+1 | launch n+1 | ...
     device    ... step n-1 ........ | step n ..................................................... | step n+1
 

@@ -22,7 +22,7 @@ from llmrt.server.models import Models
 from llmrt.server.reply import Reply
 from llmrt.server.responses import ChatChunk, ChatCompletion, Completion
 from llmrt.server.schemas import ChatBody, CompletionBody, EmbeddingBody
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 from llmrt.server.text_completion import Texts, admit_completion, completion_chunks, whole_completion
 from llmrt.text.tokenizer import Tokenizer
 
@@ -64,7 +64,7 @@ class AsyncLLM:
         config = await asyncio.to_thread(engine_config, adapters=named, **settings)
         artifact = await asyncio.to_thread(resolve, fspath(model), revision=revision, report=logger.info)
         with errors_name_settings():
-            models = await Models.start([Offer(artifact, config)], _SETTINGS)
+            models = await Models.start([ModelSpec(artifact, config)], _SETTINGS)
             try:
                 ready = await models.first.engine.ready()
             except BaseException:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmrt.errors import ConfigError, RequestError
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 
 _NAME = re.compile(r"[\w.:/@+-]{1,128}", re.ASCII)
 
@@ -20,7 +20,7 @@ class ServedAdapter:
 
     name: str
     path: str
-    base: Offer
+    base: ModelSpec
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
@@ -36,20 +36,20 @@ class ServedAdapter:
 class ServedAdapters:
     """Those that requests may name, in order of arrival. Raises ``ConfigError`` for a name that is taken."""
 
-    def __init__(self, offers: Sequence[Offer]) -> None:
-        self._offers = offers
+    def __init__(self, specs: Sequence[ModelSpec]) -> None:
+        self._specs = specs
         self._by_name: dict[str, ServedAdapter] = {}
-        for offer in offers:
-            for name, path in offer.config.adapters:
+        for spec in specs:
+            for name, path in spec.config.adapters:
                 if reason := self._refusal(name):
                     raise ConfigError(f"--lora: {reason}")
-                self.add(ServedAdapter(name, path, offer))
+                self.add(ServedAdapter(name, path, spec))
 
     def all(self) -> list[ServedAdapter]:
         """Those of all models."""
         return [*self._by_name.values()]
 
-    def of(self, base: Offer) -> tuple[tuple[str, str], ...]:
+    def of(self, base: ModelSpec) -> tuple[tuple[str, str], ...]:
         """Name and folder of those of one model, for its engine."""
         return tuple((adapter.name, adapter.path) for adapter in self.all() if adapter.base is base)
 
@@ -77,7 +77,7 @@ class ServedAdapters:
             return (
                 f"the name {name!r} is not 1 to 128 of the letters, digits and _.:/@+- that an adapter's name may have."
             )
-        if name in self._by_name or any(name in offer.names for offer in self._offers):
+        if name in self._by_name or any(name in spec.names for spec in self._specs):
             return f"the name {name!r} is taken; choose another for this adapter."
         return None
 

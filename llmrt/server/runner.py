@@ -13,7 +13,7 @@ from llmrt.config import ServerSettings
 from llmrt.errors import ConfigError, LlmrtError
 from llmrt.server import service_manager
 from llmrt.server.models import Models
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 
 _MAX_FILES = (65536, 10240)  # the second is what every macOS allows; it refuses more than it allows
 
@@ -69,7 +69,7 @@ def _close_unread_connections(sock: socket.socket, seconds: float) -> None:
 
 
 async def serve(
-    offers: Sequence[Offer],
+    specs: Sequence[ModelSpec],
     sock: socket.socket,
     *,
     settings: ServerSettings,
@@ -77,13 +77,13 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     command: Sequence[str] | None = None,
 ) -> None:
-    """Serve ``offers`` on ``sock``, the first at once: requests get status 503 until it is loaded.
+    """Serve ``specs`` on ``sock``, the first at once: requests get status 503 until it is loaded.
 
     ``report`` gets its engine's notices and the URL when it is. ``command`` stands in for the engine worker.
     Raises ``LlmrtError`` when it cannot be loaded, or when the engine of an only model dies again and again.
     """
     _allow_connections()
-    models = await Models.start(offers, settings, command)
+    models = await Models.start(specs, settings, command)
     announcing = asyncio.create_task(_announce(models, _url(sock, tls), report))
     failing = asyncio.create_task(models.failed())
     try:
@@ -102,7 +102,7 @@ async def serve(
 
 
 async def _announce(models: Models, url: str, report: Callable[[str], None]) -> None:
-    first, *others = models.offers
+    first, *others = models.specs
     with suppress(LlmrtError):  # which ends the server
         ready = await models.first.engine.ready()
         for notice in ready.notices:
@@ -112,7 +112,7 @@ async def _announce(models: Models, url: str, report: Callable[[str], None]) -> 
         )
         service_manager.tell("READY=1")
         if others:
-            report(f"Loaded when a request names them: {', '.join(offer.id for offer in others)}")
+            report(f"Loaded when a request names them: {', '.join(spec.id for spec in others)}")
 
 
 def _url(sock: socket.socket, tls: ssl.SSLContext | None) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Offer:
+class ModelSpec:
     """A model that can be loaded, how, and the ``name`` that clients shall see; else the artifact's own."""
 
     artifact: ModelArtifact
@@ -72,7 +72,7 @@ class ServedModel:
         return replace(self, id=name, fingerprint=f"fp_{both[:12]}")
 
 
-def load_served_model(offer: Offer) -> ServedModel:
+def load_served_model(spec: ModelSpec) -> ServedModel:
     """Read a model's tokenizer, chat template and defaults.
 
     What that takes is imported here, which is when the engine has begun to load.
@@ -82,17 +82,17 @@ def load_served_model(offer: Offer) -> ServedModel:
     from llmrt.text.generation_defaults import load_generation_defaults
     from llmrt.text.load_tokenizer import load_tokenizer
 
-    path = offer.artifact.path
+    path = spec.artifact.path
     tokenizer = load_tokenizer(path)
     special_tokens = named_tokens(path)
     template = load_chat_template(path, special_tokens)
     chat = None if template is None else chat_format(template)
     return ServedModel(
-        id=offer.id,
-        fingerprint=offer.fingerprint,
+        id=spec.id,
+        fingerprint=spec.fingerprint,
         tokenizer=tokenizer,
         chat=chat,
         special_tokens=special_tokens,
         marks={} if chat is None else special_marks(tokenizer, chat.marks),
-        defaults=load_generation_defaults(path, offer.artifact.sampling),
+        defaults=load_generation_defaults(path, spec.artifact.sampling),
     )

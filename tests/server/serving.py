@@ -23,7 +23,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.server import runner
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 from llmrt.text.token_spelling import byte_level_bytes
 
 T = TypeVar("T")
@@ -92,13 +92,13 @@ def serving(
     host: str = "127.0.0.1",
 ) -> Iterator[Served]:
     """The server in a thread, once it has its model (at once for one that never gets it)."""
-    with serving_all([Offer(artifact_of(path), config or EngineConfig())], settings, tls, host) as served:
+    with serving_all([ModelSpec(artifact_of(path), config or EngineConfig())], settings, tls, host) as served:
         yield served
 
 
 @contextmanager
 def serving_all(
-    offers: Sequence[Offer], settings: ServerSettings, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    specs: Sequence[ModelSpec], settings: ServerSettings, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> Iterator[Served]:
     """The server of several models, once it has the first."""
     sock = runner.bind(host, 0)
@@ -111,11 +111,11 @@ def serving_all(
         if "://" in line:
             announced.set()
 
-    serve = runner.serve(offers, sock, settings=settings, report=report, tls=tls, command=WORKER)
+    serve = runner.serve(specs, sock, settings=settings, report=report, tls=tls, command=WORKER)
     task = loop.create_task(serve)
     thread = threading.Thread(target=_run, args=(loop, task), daemon=True)
     thread.start()
-    if offers[0].config.device not in ("broken", "slow"):
+    if specs[0].config.device not in ("broken", "slow"):
         while not announced.wait(0.1):
             assert thread.is_alive()
     try:
@@ -144,9 +144,9 @@ from serving import WORKER, artifact_of
 from llmrt.config import EngineConfig
 from llmrt.server import runner
 from llmrt.config import ServerSettings
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 serve = runner.serve(
-    [Offer(artifact_of(Path({path!r})), EngineConfig(device={device!r}))], runner.bind("127.0.0.1", 0),
+    [ModelSpec(artifact_of(Path({path!r})), EngineConfig(device={device!r}))], runner.bind("127.0.0.1", 0),
     settings=ServerSettings(drain_seconds={drain!r}), command=WORKER,
     report=lambda line: print(line, flush=True),
 )

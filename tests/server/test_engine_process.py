@@ -32,7 +32,7 @@ from serving import (
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError, LlmrtError
 from llmrt.server import engine_process, runner
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 
 
 def test_c11_c42_an_engine_that_is_killed_ends_its_streams_and_is_followed_by_another(
@@ -184,7 +184,7 @@ async def test_a_model_that_cannot_be_loaded_ends_the_server(model_path: Path) -
     reports: list[str] = []
     with runner.bind("127.0.0.1", 0) as sock, pytest.raises(LlmrtError) as caught:
         await runner.serve(
-            [Offer(artifact_of(model_path), EngineConfig(device="broken"))],
+            [ModelSpec(artifact_of(model_path), EngineConfig(device="broken"))],
             sock,
             settings=ServerSettings(),
             report=reports.append,

@@ -23,23 +23,23 @@ from llmrt.errors import ConfigError
 from llmrt.server import models
 from llmrt.server.engine_client import EngineClient
 from llmrt.server.models import Models
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 
 Serve = Callable[..., Any]
 
 
 @pytest.fixture
 def serve(model_path: Path) -> Serve:
-    """Serve one offer a name, each with its own device, which is an order to the scripted worker."""
+    """Serve one model a name, each with its own device, which is an order to the scripted worker."""
 
     @contextmanager
     def start(*devices: str, **settings: Any) -> Iterator[httpx.Client]:
         artifact = artifact_of(model_path)
-        offers = [
-            Offer(artifact, EngineConfig(device=device), name) for name, device in zip("abc", devices, strict=False)
+        specs = [
+            ModelSpec(artifact, EngineConfig(device=device), name) for name, device in zip("abc", devices, strict=False)
         ]
         with (
-            serving_all(offers, ServerSettings(**settings)) as served,
+            serving_all(specs, ServerSettings(**settings)) as served,
             served.http() as http,
         ):
             yield http
@@ -166,9 +166,9 @@ def test_a_model_that_cannot_be_loaded_is_an_error_of_its_own_requests(
 
 
 async def test_two_models_of_one_name_are_refused(model_path: Path) -> None:
-    offers = [Offer(artifact_of(model_path), EngineConfig(device=device)) for device in ("cpu", "cuda")]
+    specs = [ModelSpec(artifact_of(model_path), EngineConfig(device=device)) for device in ("cpu", "cuda")]
     with pytest.raises(ConfigError, match=r"tiny-alias.*--served-model-name"):
-        await Models.start(offers, ServerSettings())
+        await Models.start(specs, ServerSettings())
 
 
 def test_the_openai_client_sees_all_models(serve: Serve) -> None:

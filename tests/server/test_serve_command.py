@@ -15,7 +15,7 @@ from llmrt.cli.main import app
 from llmrt.cli.options import parse_size
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.errors import ConfigError
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 
 
 @pytest.mark.parametrize(("text", "size"), [("32768", 32768), ("32k", 32768), ("1K", 1024), ("1m", 1 << 20), ("1", 1)])
@@ -42,8 +42,8 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     calls = []
 
-    async def record(offers: list[Offer], sock: object, **rest: object) -> None:
-        calls.append((offers, rest))
+    async def record(specs: list[ModelSpec], sock: object, **rest: object) -> None:
+        calls.append((specs, rest))
 
     monkeypatch.setattr(runner, "serve", record)
     monkeypatch.setattr("llmrt.hub.sources.resolve", lambda model, **_: model)
@@ -53,11 +53,11 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments += ["--speculate", "ngram", "--disk-cache", "0"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    ((offers, rest),) = calls
-    assert [(offer.artifact, offer.name) for offer in offers] == [("m", "mine"), ("m2", "other")]
+    ((specs, rest),) = calls
+    assert [(spec.artifact, spec.name) for spec in specs] == [("m", "mine"), ("m2", "other")]
     chosen = {"dtype": "bf16", "kv_dtype": "fp16", "threads": 3, "device": "cpu", "max_num_seqs": 4}
     config = EngineConfig(context_length=2048, speculate="ngram", **chosen)  # type: ignore[arg-type]
-    assert {offer.config for offer in offers} == {config}
+    assert {spec.config for spec in specs} == {config}
     assert rest["settings"] == ServerSettings(keep_alive_seconds=30)
 
 

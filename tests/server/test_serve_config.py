@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from llmrt.cli.main import app, load_command
 from llmrt.errors import ConfigError
 from llmrt.server import runner
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 from tests.cli.tiny_model import make_tiny_llama
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "serve.example.toml"
@@ -139,23 +139,23 @@ def test_a_model_has_settings_of_its_own_before_those_of_all(tmp_path: Path, mon
         str(one): {"quant": "int4", "ctx": 64, "calibrate": str(file)},
         str(other): {},
     }
-    offers = offered(monkeypatch, "--config", str(file), "--quant", "none", "--port", "0")
-    assert [offer.id for offer in offers] == ["one", "other"]
-    assert [(offer.config.quant, offer.config.context_length) for offer in offers] == [("int4", 64), ("none", None)]
-    assert [bool(offer.config.calibration) for offer in offers] == [True, False]
+    specs = offered(monkeypatch, "--config", str(file), "--quant", "none", "--port", "0")
+    assert [spec.id for spec in specs] == ["one", "other"]
+    assert [(spec.config.quant, spec.config.context_length) for spec in specs] == [("int4", 64), ("none", None)]
+    assert [bool(spec.config.calibration) for spec in specs] == [True, False]
 
 
-def offered(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> list[Offer]:
+def offered(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> list[ModelSpec]:
     """What `llmrt serve` would serve."""
-    offers: list[Offer] = []
+    specs: list[ModelSpec] = []
 
-    async def stand_in(offered: list[Offer], *_: object, **__: object) -> None:
-        offers.extend(offered)
+    async def stand_in(offered: list[ModelSpec], *_: object, **__: object) -> None:
+        specs.extend(offered)
 
     monkeypatch.setattr(runner, "serve", stand_in)
     result = serve(*arguments)
     assert result.exit_code == 0, result.output
-    return offers
+    return specs
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from llmrt.server.fields import as_body
 from llmrt.server.json_response import json_response
 from llmrt.server.models import Models
 from llmrt.server.responses import Model, ModelList
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 
 router = APIRouter()
 
@@ -25,7 +25,7 @@ async def list_models(request: Request, models: AllModels) -> Response:
     """All models, those too that are loaded when they are asked for. Status 503 while the server starts."""
     models.check_ready()
     adapters = [_adapter(models, adapter) for adapter in models.adapters.all()]
-    listed = [*(_model(models, offer) for offer in models.offers), *adapters]
+    listed = [*(_model(models, spec) for spec in models.specs), *adapters]
     if is_anthropic(request.scope):
         return json_response(model_page(listed, as_body(PageQuery, request.query_params)))
     return json_response(ModelList(listed))
@@ -40,10 +40,10 @@ async def get_model(request: Request, models: AllModels, model_id: str) -> Respo
     return json_response(model_info(found) if is_anthropic(request.scope) else found)
 
 
-def _model(models: Models, offer: Offer) -> Model:
-    length = models.context_length(offer)
+def _model(models: Models, spec: ModelSpec) -> Model:
+    length = models.context_length(spec)
     known = UNSET if length is None else length
-    return Model(offer.id, offer.created, max_model_len=known, context_length=known)
+    return Model(spec.id, spec.created, max_model_len=known, context_length=known)
 
 
 def _adapter(models: Models, adapter: ServedAdapter) -> Model:

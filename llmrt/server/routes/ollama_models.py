@@ -29,7 +29,7 @@ _MODELS = "models are named when it starts: llmrt serve MODEL MODEL ..."
 async def tags(models: AllModels) -> Response:
     """All models, those too that are loaded when they are asked for."""
     models.check_ready()
-    records = await asyncio.to_thread(lambda: [model_record(offer) for offer in models.offers])
+    records = await asyncio.to_thread(lambda: [model_record(spec) for spec in models.specs])
     return json_response(ModelRecords(records))
 
 
@@ -37,10 +37,10 @@ async def tags(models: AllModels) -> Response:
 async def loaded(models: AllModels) -> Response:
     """The models that are loaded."""
     models.check_ready()
-    here = [(offer, models.context_length(offer), models.keep_seconds(offer)) for offer in models.loaded]
+    here = [(spec, models.context_length(spec), models.keep_seconds(spec)) for spec in models.loaded]
     records = [
-        await asyncio.to_thread(loaded_record, offer, length, keep_seconds)
-        for offer, length, keep_seconds in here
+        await asyncio.to_thread(loaded_record, spec, length, keep_seconds)
+        for spec, length, keep_seconds in here
         if length is not None
     ]
     return json_response(ModelRecords(records))
@@ -50,10 +50,10 @@ async def loaded(models: AllModels) -> Response:
 async def show(models: AllModels, body: Annotated[ModelBody, Depends(ollama_body(ModelBody))]) -> Response:
     """A model in detail."""
     models.check_ready()
-    offer = models.find(body.model or body.name)
-    state = models.loaded.get(offer)
+    spec = models.find(body.model or body.name)
+    state = models.loaded.get(spec)
     model = None if state is None else state.model
-    record = await asyncio.to_thread(show_record, offer, model, models.context_length(offer))
+    record = await asyncio.to_thread(show_record, spec, model, models.context_length(spec))
     return json_response(record, ignored_header(check_extra_fields(body)))
 
 

@@ -18,7 +18,7 @@ from llmrt.model.config import ModelConfig
 from llmrt.quant.recipe import RECIPES
 from llmrt.server.dialects.ollama.answer import time_text
 from llmrt.server.dialects.ollama.records import ModelDetails, ModelRecord, ShowRecord, Version
-from llmrt.server.served_model import Offer, ServedModel, load_served_model
+from llmrt.server.served_model import ModelSpec, ServedModel, load_served_model
 from llmrt.text.gguf_metadata import open_gguf, read_value
 
 _API = "0.13.0"  # clients ask for a least one
@@ -32,64 +32,64 @@ def version() -> Version:
     return Version(_API)
 
 
-def model_record(offer: Offer) -> ModelRecord:
+def model_record(spec: ModelSpec) -> ModelRecord:
     """A line of the list of models; reads the model's configuration."""
-    name = offer.id if ":" in offer.id else f"{offer.id}:latest"
+    name = spec.id if ":" in spec.id else f"{spec.id}:latest"
     return ModelRecord(
         name=name,
         model=name,
-        modified_at=_modified(offer),
-        size=_num_bytes(offer.artifact.path),
-        digest=hashlib.sha256(offer.fingerprint.encode()).hexdigest(),
-        details=_details(offer, _config(offer)),
+        modified_at=_modified(spec),
+        size=_num_bytes(spec.artifact.path),
+        digest=hashlib.sha256(spec.fingerprint.encode()).hexdigest(),
+        details=_details(spec, _config(spec)),
     )
 
 
-def loaded_record(offer: Offer, context_length: int, keep_seconds: float) -> ModelRecord:
+def loaded_record(spec: ModelSpec, context_length: int, keep_seconds: float) -> ModelRecord:
     """The same for a model that is loaded, with what its engine has."""
     stays = keep_seconds > _LONG_SECONDS
     leaves = _NEVER if stays else time_text(datetime.now(UTC) + timedelta(seconds=keep_seconds))
-    return msgspec.structs.replace(model_record(offer), expires_at=leaves, context_length=context_length)
+    return msgspec.structs.replace(model_record(spec), expires_at=leaves, context_length=context_length)
 
 
-def show_record(offer: Offer, model: ServedModel | None, context_length: int | None) -> ShowRecord:
+def show_record(spec: ModelSpec, model: ServedModel | None, context_length: int | None) -> ShowRecord:
     """A model in detail; one that is not loaded is not loaded for that."""
-    model = model or load_served_model(offer)
-    config = _config(offer)
+    model = model or load_served_model(spec)
+    config = _config(spec)
     return ShowRecord(
         modelfile=f"FROM {model.id}",
         parameters=_parameters(model),
         template="" if model.chat is None else model.chat.template.source,
-        details=_details(offer, config),
+        details=_details(spec, config),
         model_info=_info(config, context_length),
         capabilities=_capabilities(model),
-        modified_at=_modified(offer),
+        modified_at=_modified(spec),
     )
 
 
-def _config(offer: Offer) -> ModelConfig | None:
+def _config(spec: ModelSpec) -> ModelConfig | None:
     """None where only the engine could read the files."""
     try:
-        return read_config(offer.artifact.path)
+        return read_config(spec.artifact.path)
     except CheckpointError:
         return None
 
 
-def _details(offer: Offer, config: ModelConfig | None) -> ModelDetails:
+def _details(spec: ModelSpec, config: ModelConfig | None) -> ModelDetails:
     family = "unknown" if config is None else config.family
     return ModelDetails(
         parent_model="",
-        format="gguf" if offer.artifact.path.suffix == ".gguf" else "safetensors",
+        format="gguf" if spec.artifact.path.suffix == ".gguf" else "safetensors",
         family=family,
         families=[family],
         parameter_size="unknown" if config is None else _rounded(num_parameters(config)),
-        quantization_level=_quantization(offer),
+        quantization_level=_quantization(spec),
     )
 
 
-def _quantization(offer: Offer) -> str:
+def _quantization(spec: ModelSpec) -> str:
     """What was asked for or, if nothing was, what a GGUF file says of itself."""
-    path, quant = offer.artifact.path, offer.config.quant
+    path, quant = spec.artifact.path, spec.config.quant
     if quant in RECIPES:
         return quant.upper()
     if path.suffix == ".gguf":
@@ -144,8 +144,8 @@ def _num_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _modified(offer: Offer) -> str:
-    return time_text(datetime.fromtimestamp(offer.artifact.path.stat().st_mtime, UTC))
+def _modified(spec: ModelSpec) -> str:
+    return time_text(datetime.fromtimestamp(spec.artifact.path.stat().st_mtime, UTC))
 
 
 def _rounded(number: int) -> str:
