@@ -38,8 +38,14 @@ def llm(folder: Path) -> Iterator[LLM]:
 
 
 def engines() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "llmrt.engine.worker" in child.cmdline()]
+    return [child for child in psutil.Process().children(recursive=True) if _is_engine(child)]
+
+
+def _is_engine(process: psutil.Process) -> bool:
+    try:
+        return "llmrt.engine.worker" in process.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
 
 
 def test_a_completion_is_the_text_of_the_engines_tokens(folder: Path, llm: LLM) -> None:
