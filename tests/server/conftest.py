@@ -17,8 +17,6 @@ from tool_templates import QWEN
 from llmrt.config import EngineConfig, ServerSettings
 from llmrt.server.engine_process import EngineProcess
 
-MAX_OPEN = 16
-
 
 @pytest.fixture(scope="session")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -42,9 +40,8 @@ def engines_may_start(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 @pytest.fixture(scope="session")
 def server(model_path: Path) -> Iterator[Served]:
-    """One server for every test that does not end it."""
-    settings = ServerSettings(ping_seconds=0.1, max_open_requests=MAX_OPEN)
-    with serving(model_path, settings) as served:
+    """One server for every test that does not end it. It sends no pings, however slow this machine is."""
+    with serving(model_path, ServerSettings(ping_seconds=0, max_open_requests=16)) as served:
         yield served
 
 
@@ -70,9 +67,24 @@ def http(server: Served) -> Iterator[httpx.Client]:
 def thinking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A model whose template shows tools and has thoughts with a switch."""
     path = write_model(tmp_path_factory.mktemp("thinking") / "model", template=QWEN)
-    settings = ServerSettings(ping_seconds=0.05, max_open_requests=4)
+    settings = ServerSettings(ping_seconds=0, max_open_requests=4)
     with serving(path, settings, EngineConfig(context_length=4096)) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def pinging_server(model_path: Path) -> Iterator[Served]:
+    """One that soon gives a sign of life."""
+    settings = ServerSettings(ping_seconds=0.05, max_open_requests=16)
+    with serving(model_path, settings, EngineConfig(context_length=4096)) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def pinged(pinging_server: Served) -> Iterator[httpx.Client]:
+    """A client of it that shows bytes and headers."""
+    with pinging_server.http() as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -84,14 +96,14 @@ def thinker(thinking_server: Served) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def gpt(thinking_server: Served) -> Iterator[openai.OpenAI]:
-    """OpenAI's client of it."""
+    """OpenAI's client of the thinking server."""
     with openai_client(thinking_server) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def claude(thinking_server: Served) -> Iterator[anthropic.Anthropic]:
-    """Anthropic's client of it."""
+    """Anthropic's client of the thinking server."""
     with anthropic.Anthropic(
         base_url=thinking_server.url, api_key="none", max_retries=0, _strict_response_validation=True
     ) as client:
@@ -100,5 +112,5 @@ def claude(thinking_server: Served) -> Iterator[anthropic.Anthropic]:
 
 @pytest.fixture(scope="session")
 def llama(thinking_server: Served) -> ollama.Client:
-    """Ollama's client of it."""
+    """Ollama's client of the thinking server."""
     return ollama.Client(host=thinking_server.url, timeout=PATIENCE)

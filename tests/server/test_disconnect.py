@@ -31,13 +31,13 @@ def test_c34_closing_a_stream_frees_the_engine(client: openai.OpenAI, http: http
     eventually(lambda: {f"{first.id}-0", f"{first.id}-1"} <= {*aborted(http)})
 
 
-def test_c34_c35_headers_and_pings_before_the_first_token(server: Served, http: httpx.Client) -> None:
-    before = aborted(http)
-    with http.stream("POST", "/v1/chat/completions", json=body("@hang", stream=True)) as response:
+def test_c34_c35_headers_and_pings_before_the_first_token(pinged: httpx.Client) -> None:
+    before = aborted(pinged)
+    with pinged.stream("POST", "/v1/chat/completions", json=body("@hang", stream=True)) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = response.iter_lines()
         assert [next(lines) for _ in range(4)] == [": ping", "", ": ping", ""]
-    eventually(lambda: aborted(http) != before)
+    eventually(lambda: aborted(pinged) != before)
 
 
 @pytest.mark.parametrize("text", ["@hang", "@forever"])
@@ -65,13 +65,14 @@ def test_c34_a_body_that_never_ends_harms_nobody(
     assert content(chat(http, "hi")) == "hi"
 
 
-def test_c35_a_stream_goes_on_after_pings(client: openai.OpenAI, http: httpx.Client) -> None:
-    raw = streamed_after(http, "/v1/chat/completions", body("@held hello"), ": ping\n\n")
+def test_c35_a_stream_goes_on_after_pings(pinging_server: Served, pinged: httpx.Client) -> None:
+    raw = streamed_after(pinged, "/v1/chat/completions", body("@held hello"), ": ping\n\n")
     assert raw.startswith(": ping\n\n") and "hello" in raw
-    stream = client.chat.completions.create(
-        model="tiny-alias", messages=[{"role": "user", "content": "@pause 0.15 hello"}], stream=True
-    )
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hello"
+    with openai.OpenAI(base_url=f"{pinging_server.url}/v1", api_key="none") as client:
+        stream = client.chat.completions.create(
+            model="tiny-alias", messages=[{"role": "user", "content": "@pause 0.2 hello"}], stream=True
+        )
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hello"
 
 
 @pytest.mark.parametrize("ping_seconds", [0, 0.01])
@@ -98,11 +99,11 @@ async def test_c35_pings_can_be_turned_off(ping_seconds: float) -> None:
     assert (PING in sent) == (ping_seconds > 0)
 
 
-def test_c42_a_full_queue_is_refused_at_once(http: httpx.Client) -> None:
-    with http.stream("POST", "/v1/chat/completions", json=body("@hang", stream=True, n=16)) as response:
+def test_c42_a_full_queue_is_refused_at_once(pinged: httpx.Client) -> None:
+    with pinged.stream("POST", "/v1/chat/completions", json=body("@hang", stream=True, n=16)) as response:
         lines = response.iter_lines()
-        next(lines)
-        refused = chat(http, "hi")
+        assert next(lines) == ": ping"  # all 16 are under way
+        refused = chat(pinged, "hi")
         assert error_of(refused, 429)["code"] == "queue_full"
         assert refused.headers["retry-after"] == "1" and refused.headers["retry-after-ms"] == "1000"
-    eventually(lambda: chat(http, "hi").status_code == 200)
+    eventually(lambda: chat(pinged, "hi").status_code == 200)

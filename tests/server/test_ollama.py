@@ -311,11 +311,11 @@ def test_c34_c47_a_client_that_leaves_ends_its_request(llama: ollama.Client, thi
     assert set(aborted(thinker)) - gone
 
 
-def test_c35_c47_empty_parts_while_nothing_comes(llama: ollama.Client, thinker: httpx.Client) -> None:
-    parts = llama.chat(MODEL, user("@held hi"), stream=True)
+def test_c35_c47_empty_parts_while_nothing_comes(pinging_server: Served, pinged: httpx.Client) -> None:
+    parts = ollama.Client(host=pinging_server.url).chat(MODEL, user("@held hi"), stream=True)
     first = next(parts)
     assert first.message.content == "" and not first.done
-    assert content(chat(thinker, "@release")) == "released"
+    assert content(chat(pinged, "@release")) == "released"
     assert "".join(part.message.content or "" for part in parts) == "hi"
 
 

@@ -249,8 +249,8 @@ def test_c34_a_client_that_leaves_ends_its_request(gpt: openai.OpenAI, thinker: 
     assert not ours(running(thinker))
 
 
-def test_c35_comments_while_nothing_comes(thinker: httpx.Client) -> None:
-    text = streamed_after(thinker, "/v1/responses", asked("@held hi"), ": ping\n\n")
+def test_c35_comments_while_nothing_comes(pinged: httpx.Client) -> None:
+    text = streamed_after(pinged, "/v1/responses", asked("@held hi"), ": ping\n\n")
     assert text.startswith("event: response.created\ndata: {") and "[DONE]" not in text
 
 
