@@ -16,7 +16,7 @@ from llmrt.config import EngineConfig, ServerSettings
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 from serving import serving, write_model
 
-from tests.browser.chat_page import opened
+from tests.browser.chat_page import PATIENCE, opened
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -32,7 +32,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def browser() -> Iterator[Browser]:
     assert CHROMIUM is not None, "no chromium was found; on Debian: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
         yield browser
         browser.close()
 

@@ -42,7 +42,7 @@ def test_images_run_as_an_ordinary_user_and_tell_their_health() -> None:
         assert any(line.startswith("HEALTHCHECK") for line in lines)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)  # an environment is made and the native library compiled, beside other tests
 def test_the_build_stage_works_in_an_empty_folder(tmp_path: Path) -> None:
     source = tmp_path / "src"
     source.mkdir()

@@ -17,8 +17,6 @@ from llmrt_kernels.triton.attention_tuning import TABLES, decode_rows, tiles_of,
 from llmrt_kernels.triton.routing import columns_at_once
 from llmrt_kernels.triton.variants import shipped_variants
 
-pytestmark = pytest.mark.timeout(300)  # the first run compiles all
-
 
 @pytest.fixture(scope="module")
 def reports() -> Iterator[dict[Pair, Future[Report]]]:
