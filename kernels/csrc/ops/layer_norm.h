@@ -24,10 +24,10 @@ inline float inverse_deviation(const float* x, int64_t size, float mean, float e
   return 1.0f / std::sqrt(sum(squares) / static_cast<float>(size) + eps);
 }
 
-inline void layer_norm(const llmrt_layer_norm_args& a, Context& context) {
-  int64_t row = -1;
-  Float mean = set1(0.0f), scale = set1(0.0f);
-  write_rows(a.y, a.tokens, a.size, context, [&](int64_t t, int64_t i) {
+// (x - mean) * scale * weight + bias of token t's columns from i on, for whoever writes tokens one after the other.
+template <class Args>
+inline auto layer_normed(const Args& a) {
+  return [&a, row = int64_t{-1}, mean = set1(0.0f), scale = set1(0.0f)](int64_t t, int64_t i) mutable {
     const float* x = a.x + t * a.size;
     if (t != row) {
       row = t;
@@ -36,7 +36,11 @@ inline void layer_norm(const llmrt_layer_norm_args& a, Context& context) {
       scale = set1(inverse_deviation(x, a.size, middle, a.eps));
     }
     return fma(mul(sub(load(x + i), mean), scale), load(a.weight + i), load(a.bias + i));
-  });
+  };
+}
+
+inline void layer_norm(const llmrt_layer_norm_args& a, Context& context) {
+  write_rows(a.y, a.tokens, a.size, context, layer_normed(a));
 }
 
 }  // namespace llmrt::LLMRT_ISA

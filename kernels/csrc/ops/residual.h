@@ -30,15 +30,7 @@ inline void add_scaled(const llmrt_add_scaled_args& a, Context& context) {
 }
 
 inline void stream_norm(const llmrt_stream_norm_args& a, Context& context) {
-  context.share(a.tokens, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const float* x = a.x + t * a.size;
-      const float middle = mean_of(x, a.size);
-      const Float mean = set1(middle), scale = set1(inverse_deviation(x, a.size, middle, a.eps));
-      for (int64_t i = 0; i < a.size; i += 16)
-        store(a.y + t * a.size + i, fma(mul(sub(load(x + i), mean), scale), load(a.weight + i), load(a.bias + i)));
-    }
-  });
+  write_stream(a.y, a.tokens, a.size, context, layer_normed(a));
 }
 
 }  // namespace llmrt::LLMRT_ISA

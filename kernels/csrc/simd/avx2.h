@@ -2,8 +2,6 @@
 // so that the unsigned byte's nibbles are multiplied apart.
 #pragma once
 
-#include <cstring>
-
 #include "simd/ymm.h"
 
 namespace llmrt::LLMRT_ISA {
@@ -26,24 +24,19 @@ inline __m256i dot4_of(__m256i acc, __m256i small, __m256i signed_bytes, int16_t
 
 // acc[i] += sum over c of w[4i + c] x[c]: the bytes of w below 128, those of x signed and the same for every lane.
 inline Int dot4_small(Int acc, Bytes w, const int8_t* x) {
-  int32_t four;
-  std::memcpy(&four, x, 4);
-  const __m256i all = _mm256_set1_epi32(four);
+  const __m256i all = _mm256_set1_epi32(four_bytes(x));
   return {dot4_of(acc.a, w.a, all, 1), dot4_of(acc.b, w.b, all, 1)};
 }
 // The same with the bytes of w unsigned.
 inline Int dot4(Int acc, Bytes w, const int8_t* x) {
-  int32_t four;
-  std::memcpy(&four, x, 4);
-  const __m256i all = _mm256_set1_epi32(four);
+  const __m256i all = _mm256_set1_epi32(four_bytes(x));
   const Bytes low = low_nibbles(w), high = high_nibbles(w);
   return {dot4_of(dot4_of(acc.a, low.a, all, 1), high.a, all, 16),
           dot4_of(dot4_of(acc.b, low.b, all, 1), high.b, all, 16)};
 }
 // The same with the bytes of w signed and those of x unsigned.
 inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
-  int32_t four;
-  std::memcpy(&four, x, 4);
+  const int32_t four = four_bytes(x);
   const __m256i low = _mm256_set1_epi32(four & 0x0f0f0f0f), high = _mm256_set1_epi32((four >> 4) & 0x0f0f0f0f);
   return {dot4_of(dot4_of(acc.a, low, w.a, 1), high, w.a, 16), dot4_of(dot4_of(acc.b, low, w.b, 1), high, w.b, 16)};
 }

@@ -2,8 +2,6 @@
 // encoding the same source uses AVX-512VL's, so that it can be tested on processors that have only that.
 #pragma once
 
-#include <cstring>
-
 #include "simd/ymm.h"
 
 namespace llmrt::LLMRT_ISA {
@@ -30,16 +28,12 @@ inline __m256i dot4_of(__m256i acc, __m256i unsigned_bytes, __m256i signed_bytes
 
 // acc[i] += sum over c of w[4i + c] x[c]: the bytes of w unsigned, those of x signed and the same for every lane.
 inline Int dot4(Int acc, Bytes w, const int8_t* x) {
-  int32_t four;
-  std::memcpy(&four, x, 4);
-  const __m256i all = _mm256_set1_epi32(four);
+  const __m256i all = _mm256_set1_epi32(four_bytes(x));
   return {dot4_of(acc.a, w.a, all), dot4_of(acc.b, w.b, all)};
 }
 // The same with the bytes of w signed and those of x unsigned.
 inline Int dot4_signed(Int acc, Bytes w, const uint8_t* x) {
-  int32_t four;
-  std::memcpy(&four, x, 4);
-  const __m256i all = _mm256_set1_epi32(four);
+  const __m256i all = _mm256_set1_epi32(four_bytes(x));
   return {dot4_of(acc.a, all, w.a), dot4_of(acc.b, all, w.b)};
 }
 // The same as dot4 with the bytes of w below 128.

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace llmrt::LLMRT_ISA {
 
@@ -16,6 +17,13 @@ struct Int {
 struct Bytes {
   __m256i a, b;
 };
+
+// Of activations: what every lane is multiplied with.
+inline int32_t four_bytes(const void* x) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+  return four;
+}
 
 inline Float set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 inline Float load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
