@@ -18,7 +18,7 @@ from llmrt.config import EngineConfig, ServerSettings
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 from serving import artifact_of, serving, serving_all, write_model
 
-from llmrt.server.served_model import Offer
+from llmrt.server.served_model import ModelSpec
 from tests.browser.chat_page import answer, opened, say, show_list
 
 # Transactions of other tabs wait for this one, which asks for nothing in a loop.
@@ -208,11 +208,11 @@ def test_c20_a_key_is_asked_for_and_kept(browser: Browser, tmp_path: Path) -> No
 
 
 def test_one_of_several_models_is_chosen(browser: Browser, tmp_path: Path) -> None:
-    offers = [
-        Offer(artifact_of(write_model(tmp_path / name)), EngineConfig(context_length=length), name)
+    specs = [
+        ModelSpec(artifact_of(write_model(tmp_path / name)), EngineConfig(context_length=length), name)
         for name, length in (("small", 1000), ("large", 3000))
     ]
-    with serving_all(offers, ServerSettings()) as served, opened(browser, served.url) as page:
+    with serving_all(specs, ServerSettings()) as served, opened(browser, served.url) as page:
         page.wait_for_selector('[data-state="ready"]')
         expect(page.locator("#context")).to_have_text("1,000 tokens")
         page.select_option("#model", "large")
