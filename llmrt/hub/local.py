@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from llmrt.hub.artifact import ModelArtifact
 from llmrt.hub.layout import layout_of
 from llmrt.hub.paths import is_there
 from llmrt.text.gguf_parts import first_parts, part_paths
+from llmrt.text.json_text import parse_json
 
 PICKLE_REFUSAL = (
     "only pickled weights (.bin, .pt), which run code when they are opened and are refused; "
@@ -69,7 +69,7 @@ def check_text(path: Path) -> None:
 
 def _check_shards(index: Path) -> None:
     try:
-        shards = set(json.loads(index.read_bytes())["weight_map"].values())
+        shards = set(parse_json(index.read_bytes())["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} has no readable weight_map") from error
     for shard in sorted(shards):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +14,7 @@ from llmrt.text.grammar import (
     regex_grammar,
     written_grammar,
 )
+from llmrt.text.json_text import parse_json
 
 # A field with the grammar that it asks for; compiling may take long.
 _Asked = tuple[str, Callable[[], str]]
@@ -126,7 +126,7 @@ def _schema_grammar(schema: object, *, param: str) -> str:
     """A schema may come as text."""
     if isinstance(schema, str):
         try:
-            schema = json.loads(schema)
-        except (ValueError, RecursionError) as error:
+            schema = parse_json(schema)
+        except ValueError as error:
             raise RequestError(f"{param} is not valid JSON: {error}.", param=param) from error
     return json_schema_grammar(schema, param=param)

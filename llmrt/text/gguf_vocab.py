@@ -15,7 +15,7 @@ from tokenizers.models import BPE
 from llmrt.errors import TokenizerError
 from llmrt.text.gguf_metadata import open_gguf, read_list, read_value
 from llmrt.text.gguf_pretokenizers import bpe_rules
-from llmrt.text.hf_tokenizer import HfTokenizer
+from llmrt.text.hf_tokenizer import HfTokenizer, library_errors
 from llmrt.text.sp_model import build_model
 from llmrt.text.sp_tokenizer import SpOptions, SpTokenizer
 from llmrt.text.tokenizer import Tokenizer
@@ -108,10 +108,8 @@ def _byte_level_bpe(reader: GGUFReader, vocab: GgufVocab) -> HfTokenizer:
     rules = bpe_rules(read_value(reader, _KEY + "pre", str))
     merges = [_pair(merge) for merge in _required_list(reader, "merges", str)]
     ids = {token: i for i, token in enumerate(vocab.tokens)}
-    try:
+    with library_errors(f"{_KEY}merges do not fit the tokens"):
         backend = tokenizers.Tokenizer(BPE(ids, merges, ignore_merges=rules.ignore_merges))
-    except Exception as error:  # the library raises bare exceptions
-        raise TokenizerError(f"{_KEY}merges do not fit the tokens: {error}.") from error
     if (normalizer := rules.normalizer()) is not None:
         backend.normalizer = normalizer
     backend.pre_tokenizer = rules.pre_tokenizer()

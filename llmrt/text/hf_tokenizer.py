@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +14,19 @@ from llmrt.errors import TokenizerError
 from llmrt.text.model_files import all_special_texts, declared_tokens, end_token_ids, special_token_texts
 from llmrt.text.token_spelling import spelling_of
 from llmrt.text.tokenizer import Tokenizer, check_text, unknown_token
+
+MOST_IDS = 1 << 22  # of which lists are made
+
+
+@contextmanager
+def library_errors(where: object) -> Generator[None]:
+    """Raise ``TokenizerError`` that says ``where`` for what the library raises: bare exceptions, and panics of Rust."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise TokenizerError(f"{where}: {str(error).removesuffix('.')}.") from error
+        raise
 
 
 class HfTokenizer(Tokenizer):
@@ -27,6 +41,8 @@ class HfTokenizer(Tokenizer):
         self._bytes: dict[int, bytes] = {}  # of tokens that were asked for
         self.strips_leading_space = self._spelling.strips_leading_space
         self.vocab_size = max(backend.get_vocab().values(), default=-1) + 1
+        if self.vocab_size > MOST_IDS:
+            raise TokenizerError(f"A token has the id {self.vocab_size - 1}; ids up to {MOST_IDS - 1} are supported.")
         self.bos_token_id = bos_token_id
         self.eos_token_ids = eos_token_ids
         named = eos_token_ids if bos_token_id is None else eos_token_ids | {bos_token_id}
@@ -36,7 +52,8 @@ class HfTokenizer(Tokenizer):
         """See ``Tokenizer.encode``."""
         check_text(text)
         backend = self._backend if parse_special else self._literal_backend
-        return backend.encode(text, add_special_tokens=add_special_tokens).ids
+        with library_errors("The tokenizer fails on this text"):
+            return backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def token_bytes(self, token_id: int) -> bytes:
         """See ``Tokenizer.token_bytes``."""
@@ -76,10 +93,8 @@ def load_hf_tokenizer(directory: Path) -> HfTokenizer:
     ``add_eos_token`` of tokenizer_config.json hold only where there is no tokenizer.json.
     """
     path = directory / "tokenizer.json"
-    try:
+    with library_errors(f"{path} cannot be read"):
         backend = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare exceptions
-        raise TokenizerError(f"{path} cannot be read: {error}.") from error
     backend.no_truncation()
     backend.no_padding()
     _add_declared(backend, declared_tokens(directory, known=backend.get_added_tokens_decoder()))

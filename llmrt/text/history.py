@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from llmrt.errors import RequestError
+from llmrt.text.json_text import parse_json
 from llmrt.text.messages import Message
 from llmrt.text.tool_formats.hermes import written_call, written_result
 
@@ -97,7 +98,7 @@ def _object(arguments: object) -> object:
     if not isinstance(arguments, str):
         return arguments
     try:
-        value = json.loads(arguments)
+        value = parse_json(arguments)
     except ValueError:
         return arguments
     return value if isinstance(value, dict) else arguments

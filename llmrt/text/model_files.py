@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from tokenizers import AddedToken
 
 from llmrt.errors import CheckpointError
+from llmrt.text.json_text import parse_json
 
 JsonObject = Mapping[str, object]
 
@@ -34,7 +34,7 @@ def read_json(path: Path) -> JsonObject:
     if not path.exists():
         return {}
     try:
-        value = json.loads(read_text(path))
+        value = parse_json(read_text(path))
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):

@@ -11,14 +11,16 @@ such pair by name.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import tokenizers
+from msgspec import Meta
 from tokenizers import AddedToken, Regex, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 from llmrt.errors import TokenizerError
-from llmrt.text.hf_tokenizer import HfTokenizer
+from llmrt.text.hf_tokenizer import MOST_IDS, HfTokenizer, library_errors
 from llmrt.text.model_files import end_token_ids
 from llmrt.text.token_spelling import byte_level_text
 
@@ -33,8 +35,8 @@ _NAMES = (
 
 class _Config(msgspec.Struct):
     pattern: str
-    default_vocab_size: int
-    default_num_special_tokens: int
+    default_vocab_size: Annotated[int, Meta(le=MOST_IDS)]
+    default_num_special_tokens: Annotated[int, Meta(le=MOST_IDS)]
     version: str = ""
 
 
@@ -64,17 +66,15 @@ def read_tekken(directory: Path) -> Tekken:
         return msgspec.json.decode(path.read_bytes(), type=Tekken)
     except OSError as error:
         raise TokenizerError(f"{path} cannot be read: {error.strerror}.") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TokenizerError(f"{path} is no tokenizer of Mistral's: {error}.") from error
 
 
 def load_tekken_tokenizer(directory: Path) -> HfTokenizer:
     """The tokenizer of ``directory / "tekken.json"``. Raises ``TokenizerError`` for what it cannot be."""
     tekken = read_tekken(directory)
-    try:
+    with library_errors(directory / "tekken.json"):
         backend = _backend(tekken)
-    except Exception as error:  # the library raises bare exceptions
-        raise TokenizerError(f"{directory / 'tekken.json'}: {error}") from error
     bos, eos = backend.token_to_id(BEGINNING), backend.token_to_id(END)
     return HfTokenizer(backend, bos_token_id=bos, eos_token_ids=end_token_ids(directory, eos))
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from llmrt.errors import CheckpointError
+from llmrt.hub.sources import resolve
 from tests.engines import open_engine
 from tests.model.edits import Edit, edit_json, edit_weights, truncate
 from tests.tiny import make_model, save_model
@@ -64,6 +65,7 @@ CASES: dict[str, tuple[Edit, str]] = {
     "empty file": (truncate("model.safetensors", 0), "model.safetensors is truncated or not"),
     "config not JSON": (truncate("config.json", 0.5), "config.json is not valid JSON"),
     "config a list": (lambda f: (f / "config.json").write_text("[]") and None, "config.json holds a list"),
+    "config nested": (lambda f: (f / "config.json").write_text("[" * 100_000), "not valid JSON: it is nested too"),
     "config missing": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "unknown architecture": (
         config(model_type="rwkv", architectures=["RwkvForCausalLM"]),
@@ -109,6 +111,15 @@ def test_index_that_names_a_missing_shard(sharded: Path) -> None:
     shard.unlink()
     with pytest.raises(CheckpointError, match=rf"{shard.name} is missing, but model.safetensors.index.json names it"):
         open_engine(sharded)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"weight_map": 5}'])
+def test_index_that_is_none(sharded: Path, text: str) -> None:
+    (sharded / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors\.index\.json"):
+        open_engine(sharded)
+    with pytest.raises(CheckpointError, match=r"index\.json has no readable weight_map"):
+        resolve(str(sharded), report=print)
 
 
 def test_index_that_places_a_tensor_in_the_wrong_shard(sharded: Path) -> None:

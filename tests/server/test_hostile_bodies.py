@@ -34,6 +34,15 @@ def test_c39_a_body_that_is_nested_without_end(http: httpx.Client, path: str) ->
         error_of(http.post(path, content=body, headers={"content-type": "application/json"}), 400)
 
 
+@pytest.mark.parametrize("depth", [50, 300, 900, DEEP])
+def test_arguments_of_a_call_that_are_nested_are_text_or_refused(thinker: httpx.Client, depth: int) -> None:
+    function = {"name": "f", "arguments": '{"a":' * depth + "1" + "}" * depth}
+    call = {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type": "function", "function": function}]}
+    results = [{"role": "tool", "tool_call_id": "1", "content": "2"}, {"role": "user", "content": "hi"}]
+    response = thinker.post("/v1/chat/completions", json={"messages": [call, *results], "max_tokens": 1})
+    assert response.status_code in (200, 400), response.text
+
+
 def test_c33_only_the_first_of_many_unknown_fields_are_looked_at_for_misspellings(http: httpx.Client) -> None:
     response = chat(http, "hi", **{f"a{i}": 1 for i in range(100_000)}, temprature=1)
     assert response.headers["x-llmrt-ignored"].endswith("a19, and 99981 more")

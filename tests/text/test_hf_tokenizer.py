@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,7 @@ def test_a_directory_without_a_tokenizer_lists_what_was_looked_for(tmp_path: Pat
         load_tokenizer(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"version": "1.0"}', "[]"])
+@pytest.mark.parametrize("content", ["", "{", '{"version": "1.0"}', "[]", "[" * 100_000, '{"a":' * 100_000])
 def test_a_broken_tokenizer_json_is_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(TokenizerError, match=r"tokenizer\.json cannot be read") as caught:
@@ -249,7 +250,25 @@ def test_a_broken_tokenizer_json_is_one_line(tmp_path: Path, content: str) -> No
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "\xff"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"vocab": {"a": 2**31}, "merges": []}, "A token has the id 2147483648; ids up to 4194303 are supported"),
+        ({"continuing_subword_prefix": "##" * 9}, r"tokenizer\.json cannot be read"),  # on which the library panics
+        ({"type": "WordLevel", "vocab": {"b": 0}, "unk_token": "?"}, "fails on this text: .*UNK"),
+    ],
+)
+def test_whatever_the_library_does_of_a_model_is_one_line(
+    tmp_path: Path, train_bpe: Callable[..., tokenizers.Tokenizer], change: dict[str, Any], reason: str
+) -> None:
+    content = json.loads(train_bpe().to_str())
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**content, "model": {**content["model"], **change}}))
+    with pytest.raises(TokenizerError, match=reason) as caught:
+        load_tokenizer(tmp_path).encode("a")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "\xff", "[" * 100_000, '{"a":' * 100_000, "1" * 5000])
 def test_a_broken_config_is_one_line(
     tmp_path: Path, train_bpe: Callable[..., tokenizers.Tokenizer], content: str
 ) -> None:

@@ -114,6 +114,21 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.parametrize("name", ["default_vocab_size", "default_num_special_tokens"])
+def test_numbers_of_tokens_that_nobody_has_are_refused(name: str, ranks: dict[bytes, int], tmp_path: Path) -> None:
+    content = tekken(ranks)
+    content["config"][name] = 10**12
+    with pytest.raises(TokenizerError, match=f"<= 4194304.*{name}"):
+        load_tokenizer(write(tmp_path, content))
+
+
+@pytest.mark.parametrize("content", [b'{"a":' * 100_000, b"\xff", b'{"config": "\xff"}'])
+def test_what_is_no_json_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "tekken.json").write_bytes(content)
+    with pytest.raises(TokenizerError, match=r"tekken\.json is no tokenizer of Mistral's: "):
+        load_tokenizer(tmp_path)
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_wrong_is_named(case: str, ranks: dict[bytes, int], tmp_path: Path) -> None:
     change, message = BAD[case]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import torch
 from torch import Tensor
 
@@ -16,6 +14,7 @@ from llmrt.model.quantized.scaled import unsigned
 from llmrt.model.quantized.unpack import GroupedCodes, looked_up
 from llmrt.quant.stored_codes import StoredCodes
 from llmrt.quant.words import words_of
+from llmrt.text.json_text import parse_json
 
 NESTED_BLOCK = 256
 LARGEST = 127
@@ -82,7 +81,7 @@ def _bytes(weight: Tensor) -> Tensor:
 
 def _state(matrix: QuantizedMatrix, layout: TableLayout, tensors: dict[str, Tensor]) -> Fields:
     try:
-        state = json.loads(bytes(tensors[layout.state].tolist()))
+        state = parse_json(bytes(tensors[layout.state].tolist()))
     except ValueError:
         state = None
     if not isinstance(state, dict):

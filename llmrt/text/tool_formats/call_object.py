@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from llmrt.text.answer_parts import Arguments, CallEnd, CallStart, Parse, Source
+from llmrt.text.json_text import parse_json
 from llmrt.text.tool_formats.json_scan import JsonScan
 
 # The usual order of the keys, which lets the arguments be given out while they come.
@@ -91,7 +92,7 @@ def _quoted(source: Source) -> Parse[bool]:
 def _whole(source: Source, end: int, names: Collection[str] | None) -> Parse[bool]:
     """A whole object whose keys come in another order."""
     try:
-        call = _as_call(json.loads(source.text[:end]))
+        call = _as_call(parse_json(source.text[:end]))
     except ValueError:
         return False
     if call is None or not _is_known(call[0], names):
@@ -120,7 +121,7 @@ def _is_known(name: str, names: Collection[str] | None) -> bool:
 
 def _string(text: str) -> str | None:
     try:
-        value = json.loads(text, strict=False)
+        value = parse_json(text, strict=False)
     except ValueError:
         return None
     return value if isinstance(value, str) else None
