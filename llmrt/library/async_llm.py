@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from os import PathLike, fspath
 from types import TracebackType
@@ -115,16 +115,15 @@ class AsyncLLM:
         self, texts: str | Sequence[str], *, pooling: Pooling = "mean", normalize: bool = True, model: str | None = None
     ) -> list[Vector]:
         """A vector for each text: its final hidden states, the mean of them or the last. Raises ``LlmrtError``."""
-        several = [texts] if isinstance(texts, str) else list(texts)
-        if not several:
+        several = _several(texts)
+        if several == []:
             return []
-        fields = {"input": several, "pooling": pooling, "normalize": normalize, "model": model}
-        body = as_body(EmbeddingBody, fields)
+        body = as_body(EmbeddingBody, {"input": several, "pooling": pooling, "normalize": normalize, "model": model})
         async with self._models.use(body.model) as state:
             with errors_name_settings():
                 token_ids = await asyncio.to_thread(encode_texts, state, body.input)
                 admit_texts(state, token_ids)
-            return await embed_texts(state, token_ids, pooling, normalize=normalize)
+            return await embed_texts(state, token_ids, body.pooling or "mean", normalize=body.normalize is not False)
 
     async def close(self) -> None:
         """End the engine and what it is computing."""
@@ -162,6 +161,11 @@ def _turns(messages: object) -> object:
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     return [*messages] if isinstance(messages, Sequence) else messages
+
+
+def _several(texts: object) -> object:
+    """A text is a list of one; what is neither goes on as it is, to be refused."""
+    return [texts] if isinstance(texts, str) else [*texts] if isinstance(texts, Iterable) else texts
 
 
 def _refuse_stream(fields: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmrt.errors import RequestError
-from llmrt.text.json_schema import schema_text
+from llmrt.text.json_schema import check_text, schema_text
 from llmrt.text.schema_blame import blamed_keyword
 from llmrt.text.schema_references import JsonSchema, spell_pointer
 
@@ -79,7 +79,7 @@ def regex_grammar(regex: str, *, param: str) -> str:
     """
     from llguidance import LLMatcher
 
-    _check_length(regex, MAX_REGEX_CHARS, param)
+    check_text(regex, MAX_REGEX_CHARS, param)
     return _checked(LLMatcher.grammar_from_regex(_with_ascii_digits(regex, param)), param)
 
 
@@ -111,7 +111,7 @@ def lark_grammar(text: str, *, param: str) -> str:
 
     Schemas behind ``%json`` come from ``schema_text``. Raises ``RequestError`` that names ``param``.
     """
-    _check_length(text, MAX_GRAMMAR_CHARS, param)
+    check_text(text, MAX_GRAMMAR_CHARS, param)
     return _checked(text, param)
 
 
@@ -119,7 +119,7 @@ def lark_grammar_with(text: str, grammars: Mapping[str, str], *, param: str) -> 
     """A Lark grammar that refers to other compiled ``grammars`` by ``@name``. Raises as ``lark_grammar``."""
     if not grammars:
         return lark_grammar(text, param=param)
-    _check_length(text, MAX_GRAMMAR_CHARS, param)
+    check_text(text, MAX_GRAMMAR_CHARS, param)
     others = [{**_as_object(grammar), "name": name} for name, grammar in grammars.items()]
     return _checked(json.dumps({"grammars": [{"lark_grammar": text}, *others]}), param)
 
@@ -128,7 +128,7 @@ def written_grammar(text: str, *, param: str) -> str:
     """A grammar that a client wrote, in Lark or in GBNF. Raises ``RequestError`` that names ``param``."""
     from llguidance.gbnf_to_lark import gbnf_to_lark, is_lark_syntax
 
-    _check_length(text, MAX_GRAMMAR_CHARS, param)
+    check_text(text, MAX_GRAMMAR_CHARS, param)
     try:
         lark = text if is_lark_syntax(text) else gbnf_to_lark(_CODE_POINT.sub(_character, text))
     except Exception as error:  # the library raises bare exceptions
@@ -208,8 +208,3 @@ def _fault(grammar: str) -> str | None:
 
 def _refusal(reason: str, what: str, param: str) -> RequestError:
     return RequestError(f"{what} cannot be followed: {reason}.", param=param, code="invalid_grammar")
-
-
-def _check_length(text: str, limit: int, param: str) -> None:
-    if len(text) > limit:
-        raise RequestError(f"{param} has {len(text)} characters; {limit} are possible.", param=param)

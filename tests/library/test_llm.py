@@ -135,6 +135,9 @@ def test_what_is_no_conversation_and_no_vector_is_refused_and_the_model_goes_on(
         (lambda: llm.chat("hello", stream=True), "stream_chat"),
         (lambda: llm.complete("hello", stream=True), "stream_complete"),
         (lambda: llm.chat_all("hello"), "one text"),
+        (lambda: llm.chat_all(None), "conversations must be a list"),  # pyright: ignore[reportArgumentType]
+        (lambda: llm.embed(5), "input: must be a string"),  # pyright: ignore[reportArgumentType]
+        (lambda: llm.chat("hello", regex="\ud800"), "regex has half a surrogate pair"),
         (lambda: llm.embed("hello", pooling="max"), "pooling: .*'mean'"),  # pyright: ignore[reportArgumentType]
         (lambda: llm.embed("hello", normalize="no"), "normalize"),  # pyright: ignore[reportArgumentType]
     ]
@@ -142,6 +145,7 @@ def test_what_is_no_conversation_and_no_vector_is_refused_and_the_model_goes_on(
         with pytest.raises(RequestError, match=message):
             ask()
     assert llm.embed([]) == []
+    np.testing.assert_array_equal(llm.embed("hello", pooling=None, normalize=None), llm.embed(("hello",)))  # pyright: ignore[reportArgumentType]
     token = llm.tokenizer.encode("hello")[0]
     assert llm.complete("spam", logit_bias={token: 100}, **GREEDY).choices[0].text == "hello" * COUNT
 

@@ -63,6 +63,8 @@ def test_c33_the_name_of_an_unknown_field_is_not_copied_whole() -> None:
     [
         ({"regex": "a" * 1_000_000}, "has 1000000 characters"),
         ({"regex": "(" * 8000 + "a" + ")" * 8000}, "nested parentheses"),
+        ({"json": '{"const": "\\ud800"}'}, "has half a surrogate pair"),
+        ({"json": "[" * 100_000}, "is not valid JSON: it is nested too deeply"),
         ({"json": deep_schema(60)}, "is nested too deeply"),
         ({"json": {"enum": [f"value {i}" for i in range(100_000)]}}, "characters; "),
         ({"json": {"allOf": [{"anyOf": [{"pattern": f"a{i}"}, {"pattern": f"b{i}"}]} for i in range(18)]}}, ""),
