@@ -19,6 +19,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     _head_bytes: int | None = 0  # received of it so far, None while a body is read
     _head_deadline: asyncio.TimerHandle
+    _open: tuple[RequestResponseCycle, ...] = ()  # the requests without a whole answer; uvicorn knows the last one
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """The first head is waited for."""
@@ -26,8 +27,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_deadline = self.loop.call_later(_HEAD_SECONDS, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for."""
+        """Nothing is waited for, and who computes an answer is told."""
         self._head_deadline.cancel()
+        for cycle in self._open:
+            cycle.disconnected |= not cycle.response_complete
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -50,6 +54,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = None
         self._head_deadline.cancel()
         super().on_headers_complete()
+        self._open = (*(cycle for cycle in self._open if not cycle.response_complete), self.cycle)
         self.scope["extensions"] = {_EXTENSION: {"write": partial(_write, self.cycle)}}
 
     def on_message_complete(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +254,51 @@ def test_a_quantized_folder_keeps_what_the_alias_says_of_sampling(form: str, tmp
     written = local_artifact(str(tmp_path / "out"))
     assert written is not None
     assert load_generation_defaults(written.path) == load_generation_defaults(source, said)
+
+
+Header = dict[str, Any]
+PIECE, DATA = "layers.0.attention.output", "layers.0.attention.output.0"
+
+
+def reshape(header: Header, name: str, dtype: str, *shape: int) -> None:
+    header[name] |= {"dtype": dtype, "shape": [*shape]}
+
+
+DAMAGED: dict[str, tuple[Callable[[Header, Header], object], str]] = {
+    "no pieces": (lambda _, modules: modules.update({PIECE: []}), "not in pieces of 4 or 8 bits"),
+    "bits": (lambda _, modules: modules[PIECE][0].update(bits=16), "not in pieces of 4 or 8 bits"),
+    "no bits": (lambda _, modules: modules[PIECE][0].update(bits=0), "not in pieces of 4 or 8 bits"),
+    "other bits": (lambda _, modules: modules[PIECE][0].update(bits=8), f"{DATA} is not of the shape"),
+    "no group": (lambda _, modules: modules[PIECE][0].update(group=0), "and one group"),
+    "another group": (lambda _, modules: modules[PIECE][0].update(group=16), "and one group"),
+    "rows": (lambda _, modules: modules[PIECE][0].update(rows=176), f"{DATA} is not of the shape"),
+    "no rows": (lambda _, modules: modules[PIECE][0].update(rows=-160), "not in pieces of 4 or 8 bits"),
+    "columns": (lambda _, modules: modules[PIECE][0].update(columns=96), r"has shape \[160, 96\]"),
+    "offsets": (lambda _, modules: modules[PIECE][0].update(affine=True), f"{DATA}.offsets"),
+    "turned": (lambda header, _: reshape(header, f"{DATA}.data", "U8", 16, 10, 64), f"{DATA} is not of the shape"),
+    "type": (lambda header, _: reshape(header, f"{DATA}.scales", "I8", 10, 2, 32), f"{DATA} is not of the shape"),
+    "a norm's type": (lambda header, _: reshape(header, "norm.weight", "BF16", 320), "norm.weight"),
+    "a stranger": (lambda _, modules: modules.update(nobody=modules[PIECE]), "nobody"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_pieces_that_are_not_what_their_header_says_are_refused(small: Path, tmp_path: Path, case: str) -> None:
+    damage, message = DAMAGED[case]
+    out = tmp_path / "out"
+    write_quantized(open_checkpoint(small), out, EngineConfig(quant="int4"), lambda _: None)
+    file = out / "packed.safetensors"
+    content = file.read_bytes()
+    size = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:size])
+    described = json.loads(header["__metadata__"]["llmrt"])
+    damage(header, described["modules"])
+    header["__metadata__"]["llmrt"] = json.dumps(described)
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + content[size:])
+    with pytest.raises(CheckpointError, match=message) as caught:
+        build_engine(out, EngineConfig())
+    assert str(file) in str(caught.value)
 
 
 def test_a_damaged_folder_is_refused(small: Path, tmp_path: Path) -> None:

@@ -53,6 +53,20 @@ def test_c34_a_client_that_leaves_without_a_stream(server: Served, http: httpx.C
     assert aborted(http) != before
 
 
+def test_c34_a_client_that_leaves_with_more_requests_behind_the_first(
+    server: Served, http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, data = aborted(http), json.dumps(body("@forever")).encode()
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    with socket.create_connection((host, int(port))) as sock:
+        sock.sendall((f"{head}content-length: {len(data)}\r\n\r\n".encode() + data) * 3)
+        eventually(lambda: running(http))
+    eventually(lambda: not running(http))
+    assert len([*set(aborted(http)) - set(before)]) == 1
+    assert "Traceback" not in caplog.text
+
+
 def test_c34_a_body_that_never_ends_harms_nobody(
     server: Served, http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:

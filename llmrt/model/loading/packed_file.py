@@ -96,8 +96,8 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
     stored = _map(path)
     try:
         for name, shapes in header.modules.items():
-            pieces = [_piece(stored, f"{name}.{i}", shape) for i, shape in enumerate(shapes)]
             _check_shape(path, decoder, name, shapes)
+            pieces = [_piece(path, stored, f"{name}.{i}", shape) for i, shape in enumerate(shapes)]
             install(decoder, name, pieces, stored.pop(f"{name}.bias", None))
         dense = {name: tensor for name, tensor in stored.items() if not name.startswith("padding.")}
         on_device = {name: tensor.to(spec.device) for name, tensor in dense.items()}
@@ -166,14 +166,23 @@ def _piece_shape(piece: PackedWeight) -> PieceShape:
     return PieceShape(*piece.shape, piece.scheme.bits, piece.scheme.group, piece.scheme.affine)
 
 
-def _piece(stored: dict[str, Tensor], name: str, shape: PieceShape) -> PackedWeight:
+def _piece(path: Path, stored: dict[str, Tensor], name: str, shape: PieceShape) -> PackedWeight:
     tensors = [stored.pop(f"{name}.{part}") for part in PARTS[: 2 + shape.affine]]
     scheme = QuantScheme(shape.bits, shape.group, shape.affine)
+    blocks, groups = math.ceil(shape.rows / BLOCK), math.ceil(shape.columns / shape.group)
+    data = torch.uint8, (blocks, scheme.words_of(groups * shape.group), ALIGNMENT)
+    numbers = torch.float16, (blocks, groups, BLOCK)
+    if [(tensor.dtype, tuple(tensor.shape)) for tensor in tensors] != [data, *[numbers] * (1 + shape.affine)]:
+        raise CheckpointError(f"{path}: {name} is not of the shape that the header gives it.")
     return packed_weight(tensors, scheme, (shape.rows, shape.columns))
 
 
 def _check_shape(path: Path, decoder: Decoder, name: str, shapes: list[PieceShape]) -> None:
     """Those of experts stand one above the other. Rows may be padded to blocks where matrices are interleaved."""
+    groups = {shape.group for shape in shapes}
+    sound = all(shape.bits in (4, 8) and shape.rows > 0 for shape in shapes)
+    if not sound or len(groups) != 1 or decoder.spec.group not in (0, *groups):
+        raise CheckpointError(f"{path}: {name} is not in pieces of 4 or 8 bits and one group.")
     weight = decoder.get_buffer(f"{name}.weight")
     wanted, matrices = tuple(weight.flatten(0, -2).shape), math.prod(weight.shape[:-2])
     held = (sum(shape.rows for shape in shapes), shapes[0].columns)
