@@ -278,6 +278,7 @@ DAMAGED: dict[str, tuple[Callable[[Header, Header], object], str]] = {
     "turned": (lambda header, _: reshape(header, f"{DATA}.data", "U8", 16, 10, 64), f"{DATA} is not of the shape"),
     "type": (lambda header, _: reshape(header, f"{DATA}.scales", "I8", 10, 2, 32), f"{DATA} is not of the shape"),
     "a norm's type": (lambda header, _: reshape(header, "norm.weight", "BF16", 320), "norm.weight"),
+    "no place": (lambda header, _: header["norm.weight"].update(data_offsets=[0]), "was not written by this version"),
     "a stranger": (lambda _, modules: modules.update(nobody=modules[PIECE]), "nobody"),
 }
 

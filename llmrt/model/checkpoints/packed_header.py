@@ -91,7 +91,7 @@ def read_header(path: Path) -> PackedHeader:
         header = msgspec.json.decode(described, type=PackedHeader)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is truncated or was not written by this version of llmrt.") from error
     if path.stat().st_size != end:
         raise CheckpointError(f"{path} has {path.stat().st_size} bytes, but its header describes {end}.")
