@@ -15,7 +15,7 @@ namespace llmrt::LLMRT_ISA {
 constexpr int64_t kUnitRows = 64;    // rows of a walk of a prompt: its queries times the heads of the group
 constexpr int64_t kFewQueries = 16;    // of a request whose chunks are computed side by side, at most
 constexpr int64_t kChunkKeys = 1024;  // of a chunk, at least
-constexpr int64_t kMostChunks = 64;  // of a query
+constexpr int64_t kMostChunks = 32;  // of a query
 
 // Neighbouring queries of a request whose chunks are of the same size. They see all keys of the unit between them.
 struct Walk {

@@ -12,7 +12,7 @@ from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes, Rows
 
-FEW_QUERIES, CHUNK_KEYS, MOST_CHUNKS = 16, 1024, 64  # kFewQueries, kChunkKeys and kMostChunks of the kernel
+FEW_QUERIES, CHUNK_KEYS, MOST_CHUNKS = 16, 1024, 32  # kFewQueries, kChunkKeys and kMostChunks of the kernel
 
 
 def paged_attention(
