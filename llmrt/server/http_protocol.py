@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -19,11 +20,12 @@ class HttpProtocol(HttpToolsProtocol):
 
     _head_bytes: int | None = 0  # received of it so far, None while a body is read
     _head_deadline: asyncio.TimerHandle
-    _open: tuple[RequestResponseCycle, ...] = ()  # the requests without a whole answer; uvicorn knows the last one
+    _open: deque[RequestResponseCycle]  # the requests without a whole answer, in the order in which they end
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """The first head is waited for."""
         super().connection_made(transport)
+        self._open = deque()
         self._head_deadline = self.loop.call_later(_HEAD_SECONDS, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -54,7 +56,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = None
         self._head_deadline.cancel()
         super().on_headers_complete()
-        self._open = (*(cycle for cycle in self._open if not cycle.response_complete), self.cycle)
+        while self._open and self._open[0].response_complete:
+            self._open.popleft()
+        self._open.append(self.cycle)
         self.scope["extensions"] = {_EXTENSION: {"write": partial(_write, self.cycle)}}
 
     def on_message_complete(self) -> None:
