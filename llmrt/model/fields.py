@@ -13,8 +13,8 @@ from llmrt.text.model_files import read_json
 T = TypeVar("T", int, float, str, bool)
 Number = TypeVar("Number", int, float)
 
-LARGEST = 2**31 - 1  # size: no model has one beyond it
-MOST = 4096  # layers, heads or experts, which are walked through one by one
+MOST_SIZE = 2**31 - 1  # no model has one beyond it
+MOST_COUNT = 4096  # of layers, heads or experts, which are walked through one by one
 
 
 def finite(where: str, value: float) -> float:
@@ -33,6 +33,13 @@ def above_zero(where: str, value: Number, most: float = math.inf) -> Number:
     if not 0 < value <= most:
         bound = "" if most == math.inf else f" and at most {most}"
         raise CheckpointError(f"{where} is {value}; it must be above 0{bound}.")
+    return value
+
+
+def not_negative(where: str, value: Number) -> Number:
+    """``value``. Raises ``CheckpointError`` that says ``where`` if it is below 0."""
+    if value < 0:
+        raise CheckpointError(f"{where} is {value}; it must not be below 0.")
     return value
 
 
@@ -87,19 +94,23 @@ class Fields:
             raise CheckpointError(f"{self.where}: {name} is {value!r}, not of type {kind.__name__}.")
         return value
 
-    def size(self, name: str, default: int | None = None, most: int = LARGEST) -> int:
+    def size(self, name: str, default: int | None = None, most: int = MOST_SIZE) -> int:
         """A field that counts something: an integer above 0."""
         value = self.require(name, int) if default is None else self.get(name, int, default)
         return above_zero(f"{self.where}: {name}", value, most)
 
     def count(self, name: str, default: int | None = None) -> int:
         """The same of layers, heads or experts."""
-        return self.size(name, default, MOST)
+        return self.size(name, default, MOST_COUNT)
 
     def positive(self, name: str, default: float | None = None, most: float = math.inf) -> float:
         """A number above 0."""
         value = self.require(name, float) if default is None else self.get(name, float, default)
         return above_zero(f"{self.where}: {name}", value, most)
+
+    def not_negative(self, name: str, default: float) -> float:
+        """A number that may be 0."""
+        return not_negative(f"{self.where}: {name}", self.get(name, float, default))
 
     def size_or_none(self, name: str) -> int | None:
         """The same, None if the field is absent or null."""

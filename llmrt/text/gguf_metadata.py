@@ -30,7 +30,7 @@ def open_gguf(path: Path) -> GGUFReader:
         stat = path.stat()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error.strerror}.") from error
-    return _open(path.resolve(), stat.st_mtime_ns, stat.st_size)
+    return _open(path.absolute(), stat.st_mtime_ns, stat.st_size)
 
 
 def gguf_head_size(path: Path) -> int | None:
@@ -84,7 +84,7 @@ def _wrong_type(reader: GGUFReader, key: str, expected: str) -> CheckpointError:
 def _open(path: Path, mtime_ns: int, size: int) -> GGUFReader:
     del mtime_ns, size  # part of the key: a file that was written again is another file
     try:
-        return _QuickReader(path)
+        return _QuickReader(str(path))  # as text: of a Path, numpy keeps what a link leads to
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error.strerror}.") from error
     except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:

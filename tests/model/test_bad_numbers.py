@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 
 from llmrt.errors import CheckpointError
 from llmrt.model.checkpoints.config_files import read_config
 from llmrt.model.checkpoints.gguf.headers import GgufHeaders
-from llmrt.model.config import ModelConfig
+from llmrt.model.config import ModelConfig, YarnScaling
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
+from tests import gguf_files
 from tests.gguf_files import SHAPE as GGUF_SHAPE
 from tests.gguf_files import write_gguf
 from tests.tiny import CLASSES, SHAPE, classes, make_model
@@ -90,7 +92,7 @@ def test_what_is_no_number_is_refused_where_it_is_read(name: str) -> None:
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
-    "epsilon": ("llama", {"rms_norm_eps": -1e-6}, "rms_norm_eps is -1e-06; it must be above 0"),
+    "epsilon": ("llama", {"rms_norm_eps": -1e-6}, "rms_norm_eps is -1e-06; it must not be below 0"),
     "base": ("llama", {"rope_theta": 0}, "rope_theta is 0.0; it must be above 0"),
     "layers": ("llama", {"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; .* at most 4096"),
     "experts": ("mixtral", {"num_local_experts": 10**9}, "num_local_experts is 1000000000; .* at most 4096"),
@@ -115,6 +117,14 @@ def test_what_is_refused_names_its_field(case: str) -> None:
     inner.update(changes)
     with pytest.raises(CheckpointError, match=rf"config\.json: .*{message}"):
         read_model_config(Fields(fields, "config.json"))
+
+
+def test_zeros_that_can_be_computed_with_are_read() -> None:
+    assert read_model_config(Fields(config_of("llama") | {"rms_norm_eps": 0}, "config.json")).norm_eps == 0.0
+    scaled = config_of("yarn")
+    whole = read_model_config(Fields(scaled, "config.json"))
+    scaled["rope_parameters"] |= {"beta_fast": 0, "beta_slow": 0}  # absent, as transformers reads them
+    assert read_model_config(Fields(scaled, "config.json")) == whole
 
 
 @pytest.fixture
@@ -147,11 +157,11 @@ def edit(tmp_path: Path) -> Callable[..., Path]:
         ("attention.head_count_kv", 0, "attention.head_count_kv is 0; it must be above 0"),
         ("attention.head_count_kv", 3, "4 heads are not a multiple of 3 heads of keys and values"),
         ("attention.layer_norm_rms_epsilon", math.nan, "attention.layer_norm_rms_epsilon is nan; .* finite"),
-        ("attention.layer_norm_rms_epsilon", -1, "attention.layer_norm_rms_epsilon is -1.0; it must be above 0"),
+        ("attention.layer_norm_rms_epsilon", -1, "attention.layer_norm_rms_epsilon is -1.0; it must not be below 0"),
         ("rope.freq_base", 0, "rope.freq_base is 0.0; it must be above 0"),
         ("rope.dimension_count", 7, "7 of 16 dimensions of a head would be rotated"),
         ("rope.dimension_count", 18, "18 of 16 dimensions"),
-        ("rope.scaling.factor", 0, "rope.scaling.factor is 0.0; it must be above 0"),
+        ("rope.scaling.factor", -1, "rope.scaling.factor is -1.0; it must not be below 0"),
         ("rope.scaling.factor", math.inf, "rope.scaling.factor is inf; .* finite"),
     ],
 )
@@ -162,3 +172,27 @@ def test_a_number_of_a_gguf_file_is_refused_by_name(
     for read in (read_config, GgufHeaders):
         with pytest.raises(CheckpointError, match=rf"a\.gguf: (GGUF field llama\.)?{message}"):
             read(path)
+
+
+def test_a_factor_of_0_in_a_gguf_file_scales_nothing(edit: Callable[..., Path]) -> None:
+    path = edit("rope.scaling.factor", 0)
+    assert read_config(path).rope.scaling == YarnScaling(1.0, original_context=64, attention_factor=1.0)
+    path.write_bytes(path.read_bytes().replace(b"yarn", b"none"))
+    assert read_config(path).rope.scaling is None
+
+
+def test_of_two_epsilons_of_a_gguf_file_one_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def both(writer: GGUFWriter, _: object) -> None:
+        writer.add_layer_norm_rms_eps(0.0)
+        writer.add_layer_norm_eps(-1.0)
+
+    monkeypatch.setattr(gguf_files, "add_norm_eps", both)
+    path = write_gguf(make_model("llama", **{**SHAPE, **GGUF_SHAPE}), tmp_path / "a.gguf")
+    assert read_config(path).norm_eps == 0.0
+
+
+def test_an_error_of_a_gguf_file_names_the_link_that_was_opened(edit: Callable[..., Path], tmp_path: Path) -> None:
+    link = tmp_path / "link.gguf"
+    link.symlink_to(edit("block_count", 0))
+    with pytest.raises(CheckpointError, match=rf"^{re.escape(str(link))}: GGUF field llama\.block_count is 0"):
+        read_config(link)

@@ -23,7 +23,7 @@ from llmrt.model.config import (
 from llmrt.model.families.alibi import alibi_slopes
 from llmrt.model.families.gguf_names import ARCHITECTURES, Architecture
 from llmrt.model.families.plausible import check_config
-from llmrt.model.fields import LARGEST, MOST, above_zero, finite
+from llmrt.model.fields import MOST_COUNT, MOST_SIZE, above_zero, finite, not_negative
 from llmrt.text.gguf_metadata import read_list, read_value
 from llmrt.text.gguf_parts import open_parts
 
@@ -61,11 +61,7 @@ def read_gguf_file(path: Path) -> ModelConfig:
     """The configuration of the file at ``path``. Raises ``CheckpointError`` that names the file and the field."""
     parts = open_parts(path)
     tensors = {tensor.name: tensor.data for reader in parts.values() for tensor in reader.tensors}
-    try:
-        config = read_gguf_config(parts[path], tensors)
-    except CheckpointError as error:
-        reason = str(error).removeprefix(f"{parts[path].data.filename}: ")  # where the file really is
-        raise CheckpointError(f"{path}: {reason}") from None
+    config = read_gguf_config(parts[path], tensors)
     check_config(config, str(path))
     return config
 
@@ -74,11 +70,13 @@ def read_gguf_config(reader: GGUFReader, tensors: Mapping[str, Any]) -> ModelCon
     """The configuration in a file's metadata; which tensors are there tells of norms, of biases and of a tied head."""
     name = read_value(reader, "general.architecture", str)
     if name not in ARCHITECTURES:
-        raise CheckpointError(f"GGUF field general.architecture is {name!r}; supported are {', '.join(ARCHITECTURES)}.")
+        raise CheckpointError(
+            f"{reader.data.filename}: GGUF field general.architecture is {name!r}; "
+            f"supported are {', '.join(ARCHITECTURES)}."
+        )
     fields, architecture = _Fields(reader, name), ARCHITECTURES[name]
     hidden_size, num_heads = fields.size("embedding_length"), fields.count("attention.head_count")
     head_dim = fields.size("attention.key_length", max(1, hidden_size // num_heads))
-    epsilon = fields.positive("attention.layer_norm_epsilon", 1e-5)
     moe = _moe(fields, name)
     return ModelConfig(
         family="mixtral" if name == "llama" and moe else architecture.family,
@@ -89,7 +87,7 @@ def read_gguf_config(reader: GGUFReader, tensors: Mapping[str, Any]) -> ModelCon
         num_kv_heads=fields.size("attention.head_count_kv", num_heads),
         head_dim=head_dim,
         intermediate_size=fields.size("feed_forward_length"),
-        norm_eps=fields.positive("attention.layer_norm_rms_epsilon", epsilon),
+        norm_eps=_norm_eps(fields),
         context_length=fields.size("context_length"),
         sliding_window=fields.size_or_none("attention.sliding_window"),
         moe=moe,
@@ -143,7 +141,7 @@ def _by_architecture(fields: _Fields, name: str, hidden_size: int, num_heads: in
     if name == "cohere2":
         found["full_attention_layers"] = tuple(layer for layer in layers if layer % 4 == 3)
     if name == "mpt" and fields.get("attention.clamp_kqv", 0.0):
-        raise CheckpointError("GGUF field mpt.attention.clamp_kqv is set, which is not supported.")
+        raise CheckpointError(f"{fields.where('attention.clamp_kqv')} is set, which is not supported.")
     return found
 
 
@@ -172,18 +170,21 @@ class _Fields:
         self._reader = reader
         self._prefix = architecture
 
+    def __contains__(self, name: str) -> bool:
+        return f"{self._prefix}.{name}" in self._reader.fields
+
     def get(self, name: str, default: T) -> T:
         """Of the type of ``default``."""
         value = read_value(self._reader, f"{self._prefix}.{name}", type(default))
         if isinstance(value, float):
-            finite(self._where(name), value)
+            finite(self.where(name), value)
         return default if value is None else value
 
-    def size(self, name: str, default: int = 0, most: int = LARGEST) -> int:
+    def size(self, name: str, default: int = 0, most: int = MOST_SIZE) -> int:
         """Above 0; without a ``default`` the field must be there."""
-        if not default and read_value(self._reader, f"{self._prefix}.{name}", int) is None:
-            raise CheckpointError(f"{self._where(name)} is missing.")
-        return above_zero(self._where(name), self.get(name, default), most)
+        if not default and name not in self:
+            raise CheckpointError(f"{self.where(name)} is missing.")
+        return above_zero(self.where(name), self.get(name, default), most)
 
     def size_or_none(self, name: str) -> int | None:
         """The same, None if the field is absent or 0."""
@@ -191,14 +192,19 @@ class _Fields:
 
     def count(self, name: str, default: int = 0) -> int:
         """The same of layers, heads or experts."""
-        return self.size(name, default, MOST)
+        return self.size(name, default, MOST_COUNT)
 
     def positive(self, name: str, default: float) -> float:
         """A number above 0."""
-        return above_zero(self._where(name), self.get(name, default))
+        return above_zero(self.where(name), self.get(name, default))
 
-    def _where(self, name: str) -> str:
-        return f"GGUF field {self._prefix}.{name}"
+    def not_negative(self, name: str, default: float) -> float:
+        """A number that may be 0."""
+        return not_negative(self.where(name), self.get(name, default))
+
+    def where(self, name: str) -> str:
+        """What errors call a field."""
+        return f"{self._reader.data.filename}: GGUF field {self._prefix}.{name}"
 
 
 def _moe(fields: _Fields, architecture: str) -> MoeConfig | None:
@@ -211,6 +217,11 @@ def _moe(fields: _Fields, architecture: str) -> MoeConfig | None:
         renormalize=architecture != "qwen2moe",
         shared_size=fields.size("expert_shared_feed_forward_length") if architecture == "qwen2moe" else 0,
     )
+
+
+def _norm_eps(fields: _Fields) -> float:
+    rms = "attention.layer_norm_rms_epsilon"
+    return fields.not_negative(rms if rms in fields else "attention.layer_norm_epsilon", 1e-5)
 
 
 def _vocab_size(reader: GGUFReader, fields: _Fields) -> int:
@@ -226,10 +237,10 @@ def _scaling(fields: _Fields, tensors: Mapping[str, Any], context_length: int) -
         original = fields.size("rope.scaling.original_context_length", context_length)
         return LongRopeScaling(short, long, original, fields.get("rope.scaling.attn_factor", 1.0))
     kind = fields.get("rope.scaling.type", "") or "none"
-    factor = fields.positive("rope.scaling.factor", 1.0)
+    if kind == "none":
+        return None
+    factor = fields.not_negative("rope.scaling.factor", 1.0) or 1.0  # llama.cpp too reads 0 as no scaling
     match kind:
-        case "none":
-            return None
         case "linear":
             return LinearScaling(factor)
         case "yarn":
@@ -239,4 +250,4 @@ def _scaling(fields: _Fields, tensors: Mapping[str, Any], context_length: int) -
                 attention_factor=(0.1 * math.log(factor) + 1.0) * fields.get("rope.scaling.attn_factor", 1.0),
             )
         case _:
-            raise CheckpointError(f"GGUF field rope.scaling.type is {kind!r}; known are none, linear, yarn.")
+            raise CheckpointError(f"{fields.where('rope.scaling.type')} is {kind!r}; known are none, linear, yarn.")

@@ -14,7 +14,7 @@ from llmrt.model.config import (
     RopeScaling,
     YarnScaling,
 )
-from llmrt.model.fields import LARGEST, Fields
+from llmrt.model.fields import MOST_SIZE, Fields
 
 KINDS = ("default", "linear", "llama3", "yarn", "dynamic", "longrope")
 
@@ -56,7 +56,7 @@ def _scaling(inner: Fields, outer: Fields, context_length: int) -> RopeScaling |
     if kind == "linear":
         return LinearScaling(inner.positive("factor"))
     if kind == "dynamic":
-        return DynamicScaling(inner.positive("factor", most=LARGEST / context_length), context_length)
+        return DynamicScaling(inner.positive("factor", most=MOST_SIZE / context_length), context_length)
     original = inner.size("original_max_position_embeddings", context_length)
     if kind == "llama3":
         low, high = inner.positive("low_freq_factor"), inner.positive("high_freq_factor")
@@ -71,7 +71,7 @@ def _scaling(inner: Fields, outer: Fields, context_length: int) -> RopeScaling |
 
 def _longrope(inner: Fields, original: int, context_length: int) -> LongRopeScaling:
     factor = inner.positive("factor", context_length / original)
-    magnitude = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 < original else 1.0
+    magnitude = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 and original > 1 else 1.0
     short, long = (tuple(inner.floats(name)) for name in ("short_factor", "long_factor"))
     return LongRopeScaling(short, long, original, inner.get("attention_factor", float, magnitude))
 
@@ -82,8 +82,8 @@ def _yarn(inner: Fields, original: int, context_length: int) -> YarnScaling:
         factor=factor,
         original_context=original,
         attention_factor=inner.get("attention_factor", float, yarn_attention_factor(inner, factor)),
-        beta_fast=inner.positive("beta_fast", 32.0),
-        beta_slow=inner.positive("beta_slow", 1.0),
+        beta_fast=inner.not_negative("beta_fast", 32.0) or 32.0,  # transformers too reads 0 as absent
+        beta_slow=inner.not_negative("beta_slow", 1.0) or 1.0,
         truncate=inner.get("truncate", bool, True),
     )
 

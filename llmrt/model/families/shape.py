@@ -49,7 +49,7 @@ def read_shape(fields: Fields, family: str, spelled: Mapping[str, str] | None = 
         "vocab_size": fields.size("vocab_size"),
         "num_layers": fields.count(named("num_hidden_layers")),
         "intermediate_size": changes.get("intermediate_size") or fields.size(named("intermediate_size")),
-        "norm_eps": fields.positive(named("rms_norm_eps"), 1e-6),
+        "norm_eps": fields.not_negative(named("rms_norm_eps"), 1e-6),
         "context_length": max(context_length, fields.size("max_sequence_length", context_length)),
         "rope": changes.get("rope") or read_rope(fields, context_length, head_dim),
         "activation": read_activation(fields, named("hidden_act")),
