@@ -88,8 +88,9 @@ def _local_conversation(model: str | None, options: SessionOptions, chosen: Mapp
         raise ConfigError("chat needs a MODEL, or the --url of a server that has one.")
     local = find_model(model, options.revision)
     _ = local.chat_template  # a model without one is refused before its weights load
-    params = override(recommended(local.defaults), **chosen, stop_token_ids=local.tokenizer.eos_token_ids)
-    check(params, local.tokenizer.vocab_size)
+    vocab_size = local.tokenizer.vocab_size
+    params = override(recommended(local.defaults, vocab_size), **chosen, stop_token_ids=local.tokenizer.eos_token_ids)
+    check(params, vocab_size)
     return Conversation(Session.open(local, options.session_config(local.tokenizer)), params)
 
 

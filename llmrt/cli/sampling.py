@@ -50,11 +50,9 @@ _UNSET = "none"
 _CAN_BE_UNSET = ("seed", "max_tokens")
 
 
-def recommended(defaults: GenerationDefaults) -> SamplingParams:
+def recommended(defaults: GenerationDefaults, vocab_size: int) -> SamplingParams:
     """What the model's publisher recommends for a conversation; ``CHAT_FALLBACK`` where they do not say how to draw."""
-    drawing = {name: getattr(defaults, name) for name in DRAWING}
-    if defaults.top_k is not None:
-        drawing["top_k"] = max(0, defaults.top_k)  # some write -1 for all tokens
+    drawing = {name: getattr(defaults, name) for name in DRAWING} | {"top_k": defaults.top_k_within(vocab_size)}
     params = override(SamplingParams() if defaults.says_how_to_draw else CHAT_FALLBACK, **drawing)
     return override(params, repetition_penalty=defaults.repetition_penalty)
 

@@ -37,7 +37,7 @@ def sampling_params(
     check_ids((token_id for (token_id,) in never), vocab_size, "logit_bias")
     params = SamplingParams(
         temperature=_first(body.temperature, defaults.temperature, plain.temperature),
-        top_k=max(0, _first(body.top_k, defaults.top_k, plain.top_k)),
+        top_k=max(0, _first(body.top_k, defaults.top_k_within(vocab_size), plain.top_k)),
         top_p=_first(body.top_p, defaults.top_p, plain.top_p),
         min_p=_first(body.min_p, defaults.min_p, plain.min_p),
         repetition_penalty=_first(body.repetition_penalty, defaults.repetition_penalty, plain.repetition_penalty),

@@ -34,13 +34,17 @@ class GenerationDefaults(Sampling):
         """Publishers who name one of the values that steer the draw mean the neutral value of the others."""
         return any(getattr(self, name) is not None for name in DRAWING)
 
+    def top_k_within(self, vocab_size: int) -> int | None:
+        """``top_k`` as the engine takes it: for all tokens some write -1, or more than there are."""
+        return None if self.top_k is None else min(max(0, self.top_k), vocab_size)
+
 
 def load_generation_defaults(path: Path, otherwise: Sampling = UNSAID) -> GenerationDefaults:
     """From generation_config.json of a model directory, or from the metadata of a .gguf file.
 
     How to draw is as ``otherwise`` says where they do not. A generation_config.json that neither samples
-    (``do_sample``) nor has a temperature recommends no sampling values. Raises ``CheckpointError`` that
-    names the field for a value of the wrong type or out of its range.
+    (``do_sample``) nor has a temperature recommends no sampling values; one out of its range is as if it were not
+    said, see ``unusable_values``. Raises ``CheckpointError`` that names the field for what is no finite number.
     """
     said = _said(path)
     if said.says_how_to_draw:
@@ -55,14 +59,35 @@ def unsaid_drawing(path: Path, otherwise: Sampling) -> dict[str, float]:
     return {name: value for name in DRAWING if (value := getattr(otherwise, name)) is not None}
 
 
+def unusable_values(path: Path) -> list[str]:
+    """A line for each value out of its range, for the person who loads the model."""
+    faults = _faults(_written(path))
+    return [f"{_file(path)}: {name} {fault}. The model is used without it." for name, fault in faults.items()]
+
+
 def _said(path: Path) -> GenerationDefaults:
-    file = path if path.suffix == ".gguf" else path / GENERATION_CONFIG
-    said = _from_gguf(file) if path.suffix == ".gguf" else _from_json(file)
-    for name, allowed in RANGES.items():
-        value = getattr(said, name)
-        if value is not None and (fault := allowed.fault(value)) is not None:
-            raise CheckpointError(f"{file}: {name} {fault}.")
-    return said
+    written = _written(path)
+    return replace(written, **dict.fromkeys(_faults(written)))
+
+
+def _faults(written: GenerationDefaults) -> dict[str, str]:
+    values = {name: getattr(written, name) for name in RANGES}
+    faults = {name: RANGES[name].fault(value) for name, value in values.items() if value is not None}
+    return {name: fault for name, fault in faults.items() if fault is not None}
+
+
+def _file(path: Path) -> Path:
+    return path if path.suffix == ".gguf" else path / GENERATION_CONFIG
+
+
+def _written(path: Path) -> GenerationDefaults:
+    file = _file(path)
+    written = _from_gguf(file) if path.suffix == ".gguf" else _from_json(file)
+    for name in RANGES:
+        value = getattr(written, name)
+        if value is not None and not math.isfinite(value):
+            raise CheckpointError(f"{file}: {name} is {value}; expected a finite number.")
+    return written
 
 
 def _from_json(path: Path) -> GenerationDefaults:
@@ -101,7 +126,7 @@ def _number(path: Path, config: JsonObject, name: str) -> float | None:
     try:
         return float(value)
     except OverflowError:
-        return math.inf  # beyond every range
+        return math.inf
 
 
 def _integer(path: Path, config: JsonObject, name: str) -> int | None:

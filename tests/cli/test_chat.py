@@ -323,6 +323,7 @@ def test_a_history_that_cannot_be_written_is_said(
     [
         (GenerationDefaults(), SamplingParams(temperature=0.7, top_p=0.95)),
         (GenerationDefaults(temperature=0.6, top_k=-1), SamplingParams(temperature=0.6)),
+        (GenerationDefaults(temperature=0.6, top_k=10**9), SamplingParams(temperature=0.6, top_k=300)),
         (GenerationDefaults(top_p=0.9, top_k=20), SamplingParams(temperature=1.0, top_p=0.9, top_k=20)),
         (
             GenerationDefaults(repetition_penalty=1.1),
@@ -331,7 +332,7 @@ def test_a_history_that_cannot_be_written_is_said(
     ],
 )
 def test_sampling_that_is_not_given(defaults: GenerationDefaults, expected: SamplingParams) -> None:
-    assert recommended(defaults) == expected
+    assert recommended(defaults, 300) == expected
 
 
 def expected_answer(tiny: Path, message: str) -> str:

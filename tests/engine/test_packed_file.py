@@ -256,6 +256,21 @@ def test_a_quantized_folder_keeps_what_the_alias_says_of_sampling(form: str, tmp
     assert load_generation_defaults(written.path) == load_generation_defaults(source, said)
 
 
+def test_what_a_publisher_recommends_beyond_the_range_is_told_and_a_wrong_value_refused_first(tmp_path: Path) -> None:
+    source = save_model(make_model("llama", **SHAPE), tmp_path / "m")
+    recommended = source / "generation_config.json"
+    recommended.write_text('{"do_sample": true, "top_p": 0, "top_k": 1000000000}')
+    assert f"{recommended}: top_p is 0.0; it must be above 0.0" in notices(open_engine(source))
+    done: list[int] = []
+    write_quantized(open_checkpoint(source), tmp_path / "out", EngineConfig(quant="int8"), done.append)
+    assert done and (tmp_path / "out").is_dir()
+    recommended.write_text('{"temperature": "hot"}')
+    done.clear()
+    with pytest.raises(CheckpointError, match="temperature is 'hot'"):
+        write_quantized(open_checkpoint(source), tmp_path / "no", EngineConfig(quant="int8"), done.append)
+    assert not done
+
+
 Header = dict[str, Any]
 PIECE, DATA = "layers.0.attention.output", "layers.0.attention.output.0"
 

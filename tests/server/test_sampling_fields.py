@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
-from serving import chat, content, error_of
+from serving import chat, content, error_of, serving, write_model
+
+from llmrt.config import ServerSettings
 
 
 def params(http: httpx.Client, **fields: Any) -> dict[str, Any]:
@@ -19,6 +22,15 @@ def test_fields_not_sent_are_the_models_defaults(http: httpx.Client) -> None:
     assert (got["temperature"], got["top_p"], got["top_k"], got["min_p"]) == (0.6, 0.9, 0, 0)
     assert (got["seed"], got["max_tokens"], got["logprobs"]) == (None, None, None)
     assert params(http, temperature=None, top_p=None) == got
+
+
+def test_a_publishers_top_k_above_the_vocabulary_is_all_of_it(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "tiny")
+    (path / "generation_config.json").write_text('{"do_sample": true, "top_k": 1000000000}')
+    with serving(path, ServerSettings()) as served, served.http() as http:
+        size = params(http)["top_k"]
+        assert 256 < size < 1000
+        assert error_of(chat(http, "x", top_k=size + 1), 400)["param"] == "top_k"
 
 
 def test_fields_sent_win(http: httpx.Client) -> None:

@@ -49,6 +49,7 @@ def write_quantized(
     recipe = recipe_of(config)
     if recipe is None:
         raise ConfigError(f"--quant auto leaves {source} as it is; use int8 or int4.")
+    unsaid_drawing(source, sampling)  # files with wrong values are refused before anything is computed
     origin = origin_of(source, recipe, calibration_for(checkpoint, config.calibration))
     loaded = load_model(checkpoint, config, context_length=1, progress=progress, keep=False)
     with new_folder(output) as scratch:

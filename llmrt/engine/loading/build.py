@@ -30,6 +30,7 @@ from llmrt.model.adapters.peft_adapter import PeftAdapter
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.loading.load import Progress
 from llmrt.model.modules.decoder import Decoder
+from llmrt.text.generation_defaults import unusable_values
 from llmrt.text.load_tokenizer import load_tokenizer
 
 
@@ -48,7 +49,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     loaded = load_model(model, config, plan.context_length, progress)
     decoder = loaded.decoder
     device, kv = _step_device(config, decoder), allocate_kv(decoder, config, plan.num_blocks)
-    notices = [*notices, *loaded.notices, *plan.notices]
+    notices = [*notices, *loaded.notices, *plan.notices, *([] if model.path is None else unusable_values(model.path))]
     disk = open_disk_cache(model, config, decoder, kv, device, notices.append)
     scheduler = _scheduler(decoder, kv, config, plan, disk)
     runner = make_runner(decoder, kv, config, plan.context_length, device)
