@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from llmrt.errors import RequestError, TemplateError
@@ -25,6 +26,8 @@ from llmrt.text.tool_formats.registry import find_tool_format
 from llmrt.text.tool_formats.tool_format import ToolFormat
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
+_LONGEST_MISSPELT = 12  # letters; three more than any has
+_LOWER = re.compile(r"\blower\b")  # the filter and the method
 _TOOL_ROLE = re.compile(r"""['"]tool['"]""")
 
 
@@ -65,13 +68,20 @@ class ChatFormat:
         return merge_system(shown, "" if self.shows_tools or not tools else instructions(tools))
 
     def _check_roles(self, messages: Sequence[Message]) -> None:
-        """Refuse what is nobody's role: many templates write any word in its place, which the model never saw."""
+        """Refuse a misspelt role: many templates write any word in its place, which the model never saw."""
         for index, role in enumerate(message["role"] for message in messages):
-            if role not in _ROLES and not re.search(rf"""['"]{re.escape(role)}['"]""", self.template.source):
+            if (meant := self._misspelt(role)) is not None:
                 where = f"messages[{index}].role"
-                raise RequestError(
-                    f"{where} is {role!r:.40}; it must be {', '.join(_ROLES[:-1])} or tool.", param=where
-                )
+                raise RequestError(f"{where} is {role!r}; did you mean {meant!r}?", param=where)
+
+    def _misspelt(self, role: str) -> str | None:
+        """The role that is meant by a word close to it; others may be what the model was trained on, such as names."""
+        if not role.isalpha() or len(role) > _LONGEST_MISSPELT:
+            return None
+        spelt = role.lower() if _LOWER.search(self.template.source) else role
+        if spelt in _ROLES or re.search(rf"""['"]{spelt}['"]""", self.template.source):
+            return None
+        return next(iter(get_close_matches(role.lower(), _ROLES, n=1, cutoff=0.8)), None)
 
     def render(self, history: Sequence[Message], tools: Sequence[Mapping[str, object]] = (), **variables: Any) -> str:
         """The prompt. Raises as ``ChatTemplate.render``."""

@@ -56,10 +56,12 @@ def test_c27_what_the_template_refuses_is_the_clients_fault(http: httpx.Client) 
     assert "No message of: user" in error["message"] and error["param"] == "messages"
 
 
-def test_a_role_that_is_nobodys_is_refused_with_those_that_are(http: httpx.Client) -> None:
+def test_a_misspelt_role_is_refused_with_the_one_that_is_meant(http: httpx.Client) -> None:
     error = error_of(ask(http, [USER, {"role": "asistant", "content": "arr"}, USER]), 400)
     assert error["param"] == "messages[1].role"
-    assert error["message"].endswith("is 'asistant'; it must be system, developer, user, assistant or tool.")
+    assert error["message"].endswith("is 'asistant'; did you mean 'assistant'?")
+    error = error_of(ask(http, [USER, {"role": "ipython", "content": "4"}]), 400)
+    assert "The chat template refuses these messages: No message of: ipython" in error["message"]
 
 
 def test_c29_parts_of_text_are_joined_in_every_role(http: httpx.Client) -> None:

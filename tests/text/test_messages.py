@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmrt.errors import RequestError
+from llmrt.errors import RequestError, TemplateError
 from llmrt.text.chat_format import ChatFormat, chat_format
 from llmrt.text.chat_template import ChatTemplate
 from llmrt.text.messages import normalize_messages
@@ -59,12 +59,52 @@ def test_what_cannot_be_rendered_is_named(message: dict[str, Any], param: str, r
     assert reason in str(caught.value)
 
 
-def test_roles_are_the_usual_ones_and_those_that_the_template_names() -> None:
-    critic = [{"role": "critic", "content": "Well."}]
-    assert _format("{% if messages[0].role == 'critic' %}Say so.{% endif %}").history(critic) == critic
-    with pytest.raises(RequestError, match=r"messages\[0\]\.role is 'critic'; it must be system, developer"):
-        _format("{{ messages[0].role }}").history(critic)
+ANY_ROLE = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+LOWERS = (
+    "{% for message in messages %}{% if message.role|lower == 'user' %}U{% elif message.role|lower == 'chatbot' %}C"
+    "{% else %}{{ raise_exception('Unknown role: ' ~ message.role) }}{% endif %}{% endfor %}"
+)
 
 
-def _format(template: str) -> ChatFormat:
-    return chat_format(ChatTemplate(template, bos_token="", eos_token=""))
+@pytest.mark.parametrize(
+    ("role", "meant"),
+    [
+        ("asistant", "assistant"),
+        ("assistent", "assistant"),
+        ("usr", "user"),
+        ("systm", "system"),
+        ("tools", "tool"),
+        ("USER", "user"),
+    ],
+)
+def test_a_misspelt_role_is_refused_with_the_one_that_is_meant(role: str, meant: str) -> None:
+    with pytest.raises(RequestError, match=rf"messages\[1\]\.role is '{role}'; did you mean '{meant}'\?"):
+        _prompt(_format(ANY_ROLE), "user", role)
+
+
+@pytest.mark.parametrize(
+    "role", ["critic", "ipython", "document", "control", "user2", "Tom", "sister", "model", "用户"]
+)
+def test_other_roles_are_the_templates_own_matter(role: str) -> None:
+    assert _prompt(_format(ANY_ROLE), role) == f"{role}: x\n"
+
+
+def test_a_template_that_lowers_roles_takes_them_in_capitals() -> None:
+    assert _prompt(_format(LOWERS), "USER", "CHATBOT", "User", "chatbot") == "UCUC"
+    with pytest.raises(RequestError, match="did you mean 'user'"):
+        _prompt(_format(LOWERS), "USR")
+    with pytest.raises(TemplateError, match="Unknown role: critic"):
+        _prompt(_format(LOWERS), "critic")
+
+
+def test_a_role_that_one_of_two_templates_names_is_no_misspelt_one() -> None:
+    tool_use = "{% if messages[0].role == 'tools' %}{{ tools }}{% endif %}"
+    assert _prompt(_format(ANY_ROLE, tool_use), "tools") == "tools: x\n"
+
+
+def _format(template: str, tool_use: str | None = None) -> ChatFormat:
+    return chat_format(ChatTemplate(template, bos_token="", eos_token="", tool_use=tool_use))
+
+
+def _prompt(chat: ChatFormat, *roles: str) -> str:
+    return chat.render(chat.history([{"role": role, "content": "x"} for role in roles]))
