@@ -265,10 +265,17 @@ struct llmrt_expert_linear_args {
   float* y;
 };
 
+// How attention is cut into work. What `partial` below must have room for follows from these.
+enum llmrt_attention_cuts : int64_t {
+  LLMRT_FEW_QUERIES = 16,   // of a request whose chunks are computed side by side, at most
+  LLMRT_CHUNK_KEYS = 1024,  // of a chunk, at least
+  LLMRT_MOST_CHUNKS = 32    // of a query
+};
+
 // Causal grouped-query attention over pages; see the reference for the formula. q, out [T, H, D]; block_table
 // [B, table_width]; cu_seqlens_q [B+1]; seq_lens [B]. `partial` [queries, H, max_pieces (D + 17)] holds the pieces of all
-// queries of requests that have kFewQueries or less, one for each chunk of keys. y is `out` as the product that follows
-// takes it.
+// queries of requests that have LLMRT_FEW_QUERIES or less, one for each chunk of keys. y is `out` as the product that
+// follows takes it.
 struct llmrt_paged_attention_args {
   const float* q;
   llmrt_cache cache;
@@ -282,7 +289,7 @@ struct llmrt_paged_attention_args {
   int64_t requests;
   int64_t table_width;
   int64_t heads;
-  int64_t max_pieces;      // kMostChunks and one, or as many as the longest table has with kChunkKeys to one
+  int64_t max_pieces;      // of the longest table: its chunks of LLMRT_CHUNK_KEYS, or LLMRT_MOST_CHUNKS; and one
   int64_t sliding_window;  // 0 for none
   float scale;
   float cap;  // makes cap tanh(s / cap) of a score s; 0 for none

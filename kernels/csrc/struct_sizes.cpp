@@ -1,18 +1,19 @@
-// How large the structs of this build are, and how many types it has: whoever fills them in must have the same.
+// How large the structs of this build are, how many types it has, and how it cuts attention: whoever fills the
+// structs in and makes room must have the same.
 #include <cstring>
 
 #include "llmrt_cpu.h"
 
 namespace {
 
-struct StructSize {
+struct Size {
   const char* name;
-  int64_t bytes;
+  int64_t size;
 };
 
 #define LLMRT_SIZE(name) {#name, sizeof(name)}
 
-constexpr StructSize kSizes[] = {
+constexpr Size kSizes[] = {
     LLMRT_SIZE(llmrt_activated_linear_args),
     LLMRT_SIZE(llmrt_activations),
     LLMRT_SIZE(llmrt_adapter),
@@ -46,14 +47,17 @@ constexpr StructSize kSizes[] = {
     LLMRT_SIZE(llmrt_stream_norm_args),
     LLMRT_SIZE(llmrt_weight),
     {"llmrt_dtype", LLMRT_NUM_DTYPES},
+    {"LLMRT_FEW_QUERIES", LLMRT_FEW_QUERIES},
+    {"LLMRT_CHUNK_KEYS", LLMRT_CHUNK_KEYS},
+    {"LLMRT_MOST_CHUNKS", LLMRT_MOST_CHUNKS},
 };
 
 }  // namespace
 
-// The bytes of a struct of llmrt_layouts.h or llmrt_cpu.h, of llmrt_dtype how many there are, or 0 if there is none of
-// that name.
+// The bytes of a struct of llmrt_layouts.h or llmrt_cpu.h, of llmrt_dtype how many there are, of a constant its value,
+// or 0 if there is none of that name.
 LLMRT_EXPORT int64_t llmrt_size_of(const char* name) {
-  for (const StructSize& size : kSizes)
-    if (std::strcmp(size.name, name) == 0) return size.bytes;
+  for (const Size& known : kSizes)
+    if (std::strcmp(known.name, name) == 0) return known.size;
   return 0;
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmrt_kernels.cpu.library import Library, load
-from llmrt_kernels.cpu.structs import STRUCTS, ScaleArgs
+from llmrt_kernels.cpu.structs import CONSTANTS, STRUCTS, ScaleArgs
 from llmrt_kernels.layout import FORMS
 
 SOURCES = Path(__file__).parents[2] / "kernels" / "csrc"
@@ -61,6 +61,15 @@ def test_so_is_one_that_lacks_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
     library = load()
     assert library is not None
     monkeypatch.setitem(FORMS, "q9_9", replace(FORMS["q5_1"], dtype=99))
+    with pytest.raises(ValueError, match="pip install"):
+        Library(library.path)
+
+
+@pytest.mark.parametrize("name", [*CONSTANTS, "LLMRT_OF_THE_NEXT_VERSION"])
+def test_so_is_one_that_needs_other_room(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = load()
+    assert library is not None
+    monkeypatch.setitem(CONSTANTS, name, 64)
     with pytest.raises(ValueError, match="pip install"):
         Library(library.path)
 

@@ -12,10 +12,7 @@
 
 namespace llmrt::LLMRT_ISA {
 
-constexpr int64_t kUnitRows = 64;    // rows of a walk of a prompt: its queries times the heads of the group
-constexpr int64_t kFewQueries = 16;    // of a request whose chunks are computed side by side, at most
-constexpr int64_t kChunkKeys = 1024;  // of a chunk, at least
-constexpr int64_t kMostChunks = 32;  // of a query
+constexpr int64_t kUnitRows = 64;  // rows of a walk of a prompt: its queries times the heads of the group
 
 // Neighbouring queries of a request whose chunks are of the same size. They see all keys of the unit between them.
 struct Walk {
@@ -38,7 +35,7 @@ struct Walks {
   struct Query {
     int64_t row, chunks;  // of q, in tokens
   };
-  std::vector<Walk> prompts;   // of requests with more than kFewQueries
+  std::vector<Walk> prompts;   // of requests with more than LLMRT_FEW_QUERIES
   std::vector<Walk> few;       // of the others
   std::vector<Query> queries;  // of those
 
@@ -46,18 +43,18 @@ struct Walks {
     prompts.clear(), few.clear(), queries.clear();
     for (int64_t b = 0; b < a.requests; ++b) {
       const int64_t count = a.cu_seqlens_q[b + 1] - a.cu_seqlens_q[b];
-      if (count > kFewQueries) add(a, b, count, std::max<int64_t>(1, kUnitRows / group_of(a)), prompts);
-      else add(a, b, count, kFewQueries, few);
+      if (count > LLMRT_FEW_QUERIES) add(a, b, count, std::max<int64_t>(1, kUnitRows / group_of(a)), prompts);
+      else add(a, b, count, LLMRT_FEW_QUERIES, few);
     }
     for (const Walk& walk : few)
       for (int64_t i = 0; i < walk.unit.queries; ++i) queries.push_back({walk.unit.first_query + i, walk.chunks});
   }
 
  private:
-  // As few keys as kMostChunks allow.
+  // As few keys as LLMRT_MOST_CHUNKS allow.
   static int64_t chunk_keys_of(const AttentionUnit& query) {
-    int64_t keys = kChunkKeys;
-    while ((query.end_key - query.begin_key) / keys + 2 > kMostChunks) keys *= 2;
+    int64_t keys = LLMRT_CHUNK_KEYS;
+    while ((query.end_key - query.begin_key) / keys + 2 > LLMRT_MOST_CHUNKS) keys *= 2;
     return keys;
   }
 

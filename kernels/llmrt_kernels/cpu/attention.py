@@ -7,12 +7,10 @@ from torch import Tensor
 
 from llmrt_kernels.cpu.addresses import activations_args, address, cache_args
 from llmrt_kernels.cpu.linear import empty_activations
-from llmrt_kernels.cpu.structs import PagedAttentionArgs
+from llmrt_kernels.cpu.structs import CHUNK_KEYS, FEW_QUERIES, MOST_CHUNKS, PagedAttentionArgs
 from llmrt_kernels.cpu.tape import submit
 from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes, Rows
-
-FEW_QUERIES, CHUNK_KEYS, MOST_CHUNKS = 16, 1024, 32  # kFewQueries, kChunkKeys and kMostChunks of the kernel
 
 
 def paged_attention(

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import llmrt_kernels.cpu
-from llmrt_kernels.cpu.structs import STRUCTS
+from llmrt_kernels.cpu.structs import CONSTANTS, STRUCTS
 from llmrt_kernels.layout import FORMS
 
 NAME = "libllmrt_cpu.dylib" if sys.platform == "darwin" else "libllmrt_cpu.so"
@@ -26,7 +26,7 @@ class Library:
     """The loaded library, with an instruction set chosen.
 
     ``threads`` run each call; ``seconds`` have been spent in its kernels so far. Raises ``ValueError`` for a library
-    whose structs are not those here, and for an instruction set that is not available.
+    whose structs or constants are not those here, and for an instruction set that is not available.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class Library:
         self.threads = 1
         self.seconds = 0.0
         self._c = ctypes.CDLL(str(path))  # lets go of the interpreter's lock during a call
-        self._check_structs()
+        self._check_sizes()
         self._c.llmrt_run.argtypes = (ctypes.POINTER(Call), ctypes.c_int64)
         self._c.llmrt_run.restype = None
         self._c.llmrt_find.argtypes = (ctypes.c_char_p,)
@@ -45,9 +45,9 @@ class Library:
         self._c.llmrt_set_threads.argtypes = (ctypes.c_int32,)
         self.isa = self.choose_isa(os.environ.get("LLMRT_ISA"))
 
-    def _check_structs(self) -> None:
-        """A kernel that takes one struct for another, or lacks a type, would not fail, but use whatever lies there."""
-        sizes = {name: ctypes.sizeof(own) for name, own in STRUCTS.items()}
+    def _check_sizes(self) -> None:
+        """A kernel with another struct, type or need of room would not fail, but use whatever lies there."""
+        sizes = {name: ctypes.sizeof(own) for name, own in STRUCTS.items()} | CONSTANTS
         sizes["llmrt_dtype"] = 1 + max(form.dtype for form in FORMS.values())
         size_of = getattr(self._c, "llmrt_size_of", None)
         if size_of is not None:

@@ -7,6 +7,7 @@ import ctypes
 P, I64, I32, F32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
 
 MAX_PIECES = 4
+FEW_QUERIES, CHUNK_KEYS, MOST_CHUNKS = 16, 1024, 32  # of llmrt_attention_cuts
 
 
 def _fields(*kinds: tuple[str, type]) -> list[tuple[str, type]]:
@@ -288,3 +289,4 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "llmrt_stream_norm_args": StreamNormArgs,
     "llmrt_weight": WeightArgs,
 }
+CONSTANTS = {"LLMRT_FEW_QUERIES": FEW_QUERIES, "LLMRT_CHUNK_KEYS": CHUNK_KEYS, "LLMRT_MOST_CHUNKS": MOST_CHUNKS}
