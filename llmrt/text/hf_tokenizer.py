@@ -10,7 +10,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import AddedToken
 
-from llmrt.errors import TokenizerError
+from llmrt.errors import LlmrtError, RequestError, TokenizerError
 from llmrt.text.model_files import all_special_texts, declared_tokens, end_token_ids, special_token_texts
 from llmrt.text.token_spelling import spelling_of
 from llmrt.text.tokenizer import Tokenizer, check_text, unknown_token
@@ -19,13 +19,13 @@ MOST_IDS = 1 << 22  # of which lists are made
 
 
 @contextmanager
-def library_errors(where: object) -> Generator[None]:
-    """Raise ``TokenizerError`` that says ``where`` for what the library raises: bare exceptions, and panics of Rust."""
+def library_errors(where: object, kind: type[LlmrtError] = TokenizerError) -> Generator[None]:
+    """Raise an error that says ``where`` for what the library raises: bare exceptions, and panics of Rust."""
     try:
         yield
     except BaseException as error:
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            raise TokenizerError(f"{where}: {str(error).removesuffix('.')}.") from error
+            raise kind(f"{where}: {str(error).removesuffix('.') or type(error).__name__}.") from error
         raise
 
 
@@ -52,7 +52,7 @@ class HfTokenizer(Tokenizer):
         """See ``Tokenizer.encode``."""
         check_text(text)
         backend = self._backend if parse_special else self._literal_backend
-        with library_errors("The tokenizer fails on this text"):
+        with library_errors("The tokenizer fails on this text", RequestError):
             return backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def token_bytes(self, token_id: int) -> bytes:

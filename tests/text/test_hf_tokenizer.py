@@ -13,6 +13,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 from transformers import AutoTokenizer
 
 from llmrt.errors import CheckpointError, RequestError, TokenizerError
+from llmrt.text.hf_tokenizer import library_errors
 from llmrt.text.load_tokenizer import load_tokenizer
 
 CONFIG = {
@@ -255,7 +256,6 @@ def test_a_broken_tokenizer_json_is_one_line(tmp_path: Path, content: str) -> No
     [
         ({"vocab": {"a": 2**31}, "merges": []}, "A token has the id 2147483648; ids up to 4194303 are supported"),
         ({"continuing_subword_prefix": "##" * 9}, r"tokenizer\.json cannot be read"),  # on which the library panics
-        ({"type": "WordLevel", "vocab": {"b": 0}, "unk_token": "?"}, "fails on this text: .*UNK"),
     ],
 )
 def test_whatever_the_library_does_of_a_model_is_one_line(
@@ -264,8 +264,23 @@ def test_whatever_the_library_does_of_a_model_is_one_line(
     content = json.loads(train_bpe().to_str())
     (tmp_path / "tokenizer.json").write_text(json.dumps({**content, "model": {**content["model"], **change}}))
     with pytest.raises(TokenizerError, match=reason) as caught:
-        load_tokenizer(tmp_path).encode("a")
+        load_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_the_vocabulary_cannot_spell_is_a_request_error(tmp_path: Path) -> None:
+    backend = tokenizers.Tokenizer(models.WordLevel({"b": 0}, unk_token="?"))
+    backend.decoder = decoders.ByteLevel()
+    backend.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.encode("b") == [0]
+    with pytest.raises(RequestError, match=r"fails on this text: .*UNK"):
+        tokenizer.encode("a")
+
+
+def test_an_error_of_the_library_without_words_is_named() -> None:
+    with pytest.raises(TokenizerError, match=r"^x cannot be read: MemoryError\.$"), library_errors("x cannot be read"):
+        raise MemoryError
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "\xff", "[" * 100_000, '{"a":' * 100_000, "1" * 5000])
