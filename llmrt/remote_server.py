@@ -6,20 +6,27 @@ import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 
 from llmrt.errors import ConfigError, UnavailableError
 
 # What other programs are given as an address, and what a page of documentation has.
-_ROUTE = re.compile(r"(/v1)?(/(chat/completions|completions|responses|messages|embeddings|models))?/*$")
+_ROUTE = re.compile(
+    r"(/v1(/(chat/completions|completions|responses|messages|embeddings|models))?|/chat/completions)?/*$"
+)
 
 
 def server_root(url: str) -> str:
     """The address of ``--url`` without ``/v1`` or a route at its end. Raises ``ConfigError`` for what is none."""
-    if not url.startswith(("http://", "https://")):
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half an IPv6 address
+        parts = None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConfigError(f"--url is {url!r}; it must be an address such as http://127.0.0.1:8000")
-    return _ROUTE.sub("", url)
+    return urlunsplit(parts._replace(path=_ROUTE.sub("", parts.path)))
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from llmrt.cli.conversation import Conversation
 from llmrt.cli.remote import RemoteSession
 from llmrt.config import ServerSettings
 from llmrt.engine.request import SamplingParams
-from llmrt.errors import LlmrtError
+from llmrt.errors import ConfigError, LlmrtError
+from llmrt.remote_server import server_root
 from tests.cli.conftest import CommandLine
 from tests.server.serving import Served, aborted, eventually, serving, write_model
 
@@ -42,6 +43,28 @@ def test_one_answer_on_the_command_line(served: Served, llmrt: CommandLine) -> N
 @pytest.mark.parametrize("route", ["/", "/v1", "/v1/", "/v1/chat/completions", "/v1/models/", "/chat/completions"])
 def test_an_address_may_end_with_a_route(served: Served, route: str) -> None:
     assert RemoteSession(served.url + route, None, None).url == f"{served.url}/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "root"),
+    [
+        ("http://h/models", "http://h/models"),
+        ("https://models", "https://models"),
+        ("https://messages/v1/models", "https://messages"),
+        ("http://h:1/proxy/responses/", "http://h:1/proxy/responses"),
+        ("https://h/api/v1/chat/completions", "https://h/api"),
+        ("http://[::1]:8000/v1", "http://[::1]:8000"),
+        ("http://h/v1beta", "http://h/v1beta"),
+    ],
+)
+def test_what_is_no_route_stays_in_an_address(url: str, root: str) -> None:
+    assert server_root(url) == root
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[::1", "ftp://h", "h/v1"])
+def test_what_is_no_address_is_named(url: str) -> None:
+    with pytest.raises(ConfigError, match="it must be an address such as http://127"):
+        server_root(url)
 
 
 def test_what_was_said_and_the_settings_reach_the_server(served: Served) -> None:
