@@ -6,6 +6,8 @@ with status 1; the server answers it as an OpenAI error body. Our own broken inv
 
 from __future__ import annotations
 
+import unicodedata
+
 _LONGEST = 2000  # characters of a message, which may quote a value of any length
 
 
@@ -22,13 +24,19 @@ class LlmrtError(Exception):
 
 def _one_line(message: str) -> str:
     if len(message) > _LONGEST:
-        half = _LONGEST // 2 - 3  # with the dots between still of that length
-        message = f"{message[:half]} ... {message[-half:]}"
-    if message.isprintable():
+        message = message[:_LONGEST] + message[-_LONGEST:]  # more would not be shown
+    if not message.isprintable():
+        message = "".join(map(_printable, message))
+    if len(message) <= _LONGEST:
         return message
-    return "".join(
-        c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode() for c in message
-    )
+    half = _LONGEST // 2 - 3  # with the dots between still of that length
+    return f"{message[:half]} ... {message[-half:]}"
+
+
+def _printable(c: str) -> str:
+    if c.isprintable() or unicodedata.category(c) == "Zs":  # a space of any width stays: a path may have it
+        return c
+    return " " if c.isspace() else c.encode("unicode_escape").decode()
 
 
 class ConfigError(LlmrtError):

@@ -12,7 +12,8 @@ from llmrt.errors import ContextLengthError, LlmrtError, RequestError
     [
         ("temperature is 3.", "temperature is 3."),
         ("日本 é 🎉", "日本 é 🎉"),
-        ("a\nb\r\n\tc", "a b   c"),
+        ("a\nb\r\n\tc\u2028d\x85e", "a b   c d e"),
+        ("/a\u00a0b/日\u3000本 is no file", "/a\u00a0b/日\u3000本 is no file"),
         ("tensor \x1b[2J\x07\x00", "tensor \\x1b[2J\\x07\\x00"),
         ("half a \ud800 pair", "half a \\ud800 pair"),
         ("right \u202e left", "right \\u202e left"),
@@ -28,6 +29,9 @@ def test_the_middle_of_a_long_message_is_left_out() -> None:
     assert len(message) <= 2000
     assert message.startswith("stop is xxx") and " ... " in message and message.endswith("xxx; it must be short.")
     assert str(RequestError(message)) == message
+    escaped = str(LlmrtError("\x01" * 3000))
+    assert len(escaped) <= 2000 and escaped.startswith("\\x01\\x01") and escaped.endswith("\\x01\\x01")
+    assert str(LlmrtError("x" * 2000)) == "x" * 2000
 
 
 def test_fields_of_an_error_are_kept() -> None:
