@@ -39,11 +39,17 @@ class AsyncLLM:
     the same records. What is asked at the same time is computed side by side.
     """
 
-    def __init__(self, models: object, context_length: int = 0, **_: object) -> None:
-        if not isinstance(models, Models):
-            raise TypeError("AsyncLLM is made by a call that is awaited: llm = await AsyncLLM.load(model, ...)")
-        self._models = models
-        self._context_length = context_length
+    _models: Models
+    _context_length: int
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise TypeError("AsyncLLM is made by a call that is awaited: llm = await AsyncLLM.load(model, ...)")
+
+    @classmethod
+    def _of(cls, models: Models, context_length: int) -> Self:
+        made = cls.__new__(cls)
+        made._models, made._context_length = models, context_length
+        return made
 
     @classmethod
     async def load(
@@ -72,7 +78,7 @@ class AsyncLLM:
                 raise
         for notice in ready.notices:
             logger.warning(notice)
-        return cls(models, ready.context_length)
+        return cls._of(models, ready.context_length)
 
     @property
     def context_length(self) -> int:

@@ -64,7 +64,7 @@ class LLM:
     def chat_all(self, conversations: Sequence[Messages], **fields: Any) -> list[ChatCompletion]:
         """Answer several conversations side by side. Raises ``LlmrtError`` for the first that cannot be answered."""
         if isinstance(conversations, str) or not hasattr(conversations, "__iter__"):
-            raise RequestError("conversations must be a list; chat answers one text.", param="conversations")
+            raise RequestError("conversations must be a list of what chat takes.", param="conversations")
         return self._thread.run(_together([self._llm.chat(messages, **fields) for messages in conversations]))
 
     def stream_chat(self, messages: Messages, **fields: Any) -> Generator[ChatChunk]:

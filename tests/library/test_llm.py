@@ -134,7 +134,7 @@ def test_what_is_no_conversation_and_no_vector_is_refused_and_the_model_goes_on(
         (lambda: llm.chat(None), "messages: .* list"),  # pyright: ignore[reportArgumentType]
         (lambda: llm.chat("hello", stream=True), "stream_chat"),
         (lambda: llm.complete("hello", stream=True), "stream_complete"),
-        (lambda: llm.chat_all("hello"), "one text"),
+        (lambda: llm.chat_all("hello"), "conversations must be a list of what chat takes"),
         (lambda: llm.chat_all(None), "conversations must be a list"),  # pyright: ignore[reportArgumentType]
         (lambda: llm.embed(5), "input: must be a string"),  # pyright: ignore[reportArgumentType]
         (lambda: llm.chat("hello", regex="\ud800"), "regex has half a surrogate pair"),
