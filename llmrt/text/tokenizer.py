@@ -27,7 +27,7 @@ class Tokenizer(ABC):
 
         ``add_special_tokens`` adds what the model expects around a text (mostly a beginning-of-sequence
         token). Without ``parse_special`` the names of special tokens inside ``text`` are plain characters.
-        ``RequestError`` for a text that is not whole Unicode.
+        ``RequestError`` for a text that is not whole Unicode, or that the vocabulary cannot spell.
         """
 
     @abstractmethod
