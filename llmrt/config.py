@@ -30,21 +30,6 @@ class KvDtypeName(StrEnum):
     fp8 = "fp8"
 
 
-# How torch, vLLM and llama.cpp spell them.
-_DTYPES_ELSEWHERE = {
-    "fp32": "f32 float32 float",
-    "bf16": "bfloat16",
-    "fp16": "f16 float16 half",
-    "fp8": "fp8_e4m3 float8_e4m3fn",
-}
-_DTYPES = {name: here for here, others in _DTYPES_ELSEWHERE.items() for name in (here, *others.split())}
-
-
-def dtype_here(name: str) -> str:
-    """What the number format ``name`` of elsewhere, such as "torch.bfloat16" or "F16", is called here; else itself."""
-    return _DTYPES.get(name.lower().removeprefix("torch."), name)
-
-
 class QuantName(StrEnum):
     """Formats of the weights: as they are stored, in floats, quantized anew, or auto, which chooses."""
 
@@ -61,6 +46,24 @@ class SpeculateName(StrEnum):
     auto = "auto"
     ngram = "ngram"
     off = "off"
+
+
+# How torch, vLLM and llama.cpp spell number formats.
+_DTYPES_ELSEWHERE = {
+    "fp32": "f32 float32 float",
+    "bf16": "bfloat16",
+    "fp16": "f16 float16 half",
+    "fp8": "fp8_e4m3 float8_e4m3fn",
+}
+_CHOICES = {
+    **{str(choice): str(choice) for choice in (*DtypeName, *KvDtypeName, *QuantName, *SpeculateName)},
+    **{name: here for here, others in _DTYPES_ELSEWHERE.items() for name in others.split()},
+}
+
+
+def choice_here(name: str) -> str:
+    """What a choice spelt in capitals or as elsewhere, such as "torch.bfloat16", is called here; else itself."""
+    return _CHOICES.get(name.lower().removeprefix("torch."), name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from llmrt import __version__
 from llmrt.cli.bad_values import Command
 from llmrt.cli.spellings import COMMANDS_INSTEAD, OTHER_NAMES
 from llmrt.cli.spread import spread_options
-from llmrt.config import dtype_here
+from llmrt.config import choice_here
 from llmrt.errors import LlmrtError
 
 # What a full or failing disk behind stdout says; typer itself ends quietly when nobody reads on.
@@ -92,7 +92,7 @@ app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"], "token_normalize_func": dtype_here},  # of choices
+    context_settings={"help_option_names": ["--help", "-h"], "token_normalize_func": choice_here},
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from llmrt.config import DtypeName, EngineConfig, KvDtypeName, QuantName, SpeculateName, dtype_here
+from llmrt.config import DtypeName, EngineConfig, KvDtypeName, QuantName, SpeculateName, choice_here
 from llmrt.errors import ConfigError, LlmrtError
 from llmrt.hub.sources import resolve
 
@@ -54,8 +54,9 @@ def engine_config(**settings: Any) -> EngineConfig:
             raise ConfigError(f"There is no setting {name!r}; {hint}")
     if (draft := settings.get("draft_model")) is not None:
         settings["draft_model"] = str(resolve(draft, report=logger.info).path)
-    for name in {"dtype", "kv_dtype"} & settings.keys():
-        settings[name] = dtype_here(str(settings[name]))  # torch.bfloat16 is no str
+    for name in _CHOICES.keys() & settings.keys():
+        if settings[name] is not None:
+            settings[name] = choice_here(str(settings[name]))  # torch.bfloat16 is no str
     try:
         config = msgspec.convert({**asdict(_DEFAULTS), **settings}, EngineConfig)
     except msgspec.ValidationError as error:  # Expected `int | null`, got `str` - at `$.threads`

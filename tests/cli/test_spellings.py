@@ -47,6 +47,15 @@ def test_types_are_spelt_as_by_others(name: str, here: str, tiny: Path, llmrt: C
     assert engine_config(dtype=f"torch.{name}").dtype == engine_config(kv_dtype=name).kv_dtype == here
 
 
+def test_choices_may_be_in_capitals(tiny: Path, llmrt: CommandLine) -> None:
+    settings = {"quant": "INT4", "dtype": "AUTO", "kv_dtype": "Int8", "speculate": "OFF"}
+    status, out, _ = llmrt("fit", str(tiny), "--quant", "INT4", "--dtype", "AUTO", "--kv-dtype", "Int8", "--json")
+    assert status == 0
+    assert [json.loads(out)[key] for key in ("quant", "kv_dtype")] == ["int4", "int8"]
+    config = engine_config(**settings)
+    assert {name: getattr(config, name) for name in settings} == {k: v.lower() for k, v in settings.items()}
+
+
 def test_a_message_needs_no_quotes(tiny: Path, llmrt: CommandLine) -> None:
     settings = ("--temperature", "0", "--threads", "1")
     status, answer, _ = llmrt("run", str(tiny), "hello", "my", "world", "-n", "9", *settings)
