@@ -14,7 +14,7 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading import build
 from llmrt.engine.loading.build_speculation import plan_draft
 from llmrt.engine.loading.load_model import open_model
-from llmrt.engine.planning.memory import kv_bytes_per_token, step_bytes
+from llmrt.engine.planning.memory import kv_bytes_per_token, step_bytes, tape_bytes
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.request import SamplingParams
 from llmrt.engine.speculation.draft_model import DraftModel
@@ -154,6 +154,17 @@ def test_a_draft_on_a_gpu_is_part_of_what_must_fit(target: Path, other: Path, mo
     assert draft.num_bytes == loaded_bytes(draft.model, own) + pages + step_bytes(shape, own)
     with pytest.raises(MemoryFitError, match="Not enough GPU memory"):
         plan_draft(open_model(target), config, draft.num_bytes // 2)
+
+
+def test_a_draft_on_the_processor_is_counted_with_its_steps(target: Path, other: Path) -> None:
+    draft = plan_draft(
+        open_model(target), EngineConfig(device="cpu", speculate="auto", draft_model=str(other)), 1 << 30
+    )
+    assert draft is not None
+    shape, own = draft.model.config, draft.config
+    pages = draft.plan.num_blocks * own.block_size * kv_bytes_per_token(shape, own.kv_dtype)
+    steps = step_bytes(shape, own) + tape_bytes(shape, own)
+    assert draft.num_bytes == loaded_bytes(draft.model, own) + pages + steps
 
 
 def test_a_draft_that_no_kernel_of_a_gpu_serves_is_refused(

@@ -79,7 +79,7 @@ def test_with_little_room_the_context_is_reduced_and_that_is_said() -> None:
 
 def test_a_context_that_was_asked_for_is_never_reduced() -> None:
     with pytest.raises(
-        MemoryFitError, match=r"Not enough memory: 2\.7 GB are needed.*2\.6 GB are available.*--ctx 3\d\d\d"
+        MemoryFitError, match=r"Not enough memory: 2\.8 GB are needed.*2\.7 GB are available.*--ctx 3\d\d\d"
     ):
         plan(WEIGHTS + WORKSPACE + TOKEN * 4000, context_length=8192)
 
@@ -107,8 +107,8 @@ def test_a_workspace_is_no_less_than_what_was_measured() -> None:
     small = replace(MODEL, vocab_size=49152, hidden_size=576, num_heads=9, num_kv_heads=3, intermediate_size=1536)
     large = replace(MODEL, vocab_size=49152)
     config = replace(CONFIG, dtype="fp32")
-    assert 289 * 10**6 <= budget_of(small, config, 0).workspace < 350 * 10**6
-    assert 255 * 10**6 <= budget_of(large, config, 0).workspace < 400 * 10**6
+    assert 289 * 10**6 <= budget_of(small, config, 0).workspace < 420 * 10**6
+    assert 255 * 10**6 <= budget_of(large, config, 0).workspace < 460 * 10**6
 
 
 def test_what_an_engine_imports_is_counted_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from itertools import accumulate, count
+from collections import Counter
+from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.interleave import Interleave
+from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading.build import build_engine
+from llmrt.engine.planning.memory import row_bytes
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.engine.runners.cpu_runner import CpuRunner
+from llmrt.engine.runners.decode_tape import DecodeTapes
 from llmrt.errors import ConfigError
 from llmrt.ops import rules
 from llmrt_kernels.cpu.library import load
+from llmrt_kernels.cpu.tape import Tape
 from tests.engines import greedy, on_reference, open_engine, prompt, run, score, tokens, typical_error
 from tests.gguf_files import write_gguf
 from tests.tiny import make_model, save_model
@@ -92,6 +97,47 @@ def test_a_tape_gives_the_same_as_the_calls_one_by_one(folder: Path, settings: s
     assert runner._tapes is not None
     assert runner._tapes.possible
     assert {1, 2, 3} >= {rows for rows, _ in runner._tapes._recorded} >= {3}
+
+
+@pytest.mark.parametrize("settings", ["int4", "fp32"])
+def test_tapes_of_all_numbers_of_rows_compute_in_the_memory_that_is_counted(folder: Path, settings: str) -> None:
+    """32 requests that end one after the other: beside its inputs, no tape has memory of its own."""
+    engine = open_engine(folder, max_num_seqs=32, max_num_batched_tokens=64, **SETTINGS[settings])
+    for i in range(32):
+        engine.add(str(i), prompt(2, seed=i), SamplingParams(temperature=0, max_tokens=33 + i))
+    run(engine)
+    tapes = tapes_of(engine)
+    assert set(range(1, 33)) == {rows for rows, _ in tapes._recorded}
+    storages = [storages_of(step._tape) for step in tapes._recorded.values()]
+    in_tapes = Counter(chain.from_iterable(storages))
+    own = sum(size for tape in storages for at, size in tape.items() if in_tapes[at] == 1)
+    assert own <= sum(8 * (rows * (tapes._max_blocks + 6) + 1) for rows, _ in tapes._recorded)
+    row = row_bytes(tapes._decoder.config, tapes._max_blocks * tapes._block_size)
+    assert 0 < tapes._scratch.used <= row
+    assert len(tapes._scratch._memory) == tapes._max_rows * row
+
+
+def storages_of(tape: Tape) -> dict[int, int]:
+    """Address and bytes of the memory that its tensors lie in."""
+    storages = [tensor.untyped_storage() for _, _, tensors in tape._recorded for tensor in tensors]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
+
+
+def test_a_step_of_more_rows_than_tapes_have_is_the_same_without_one(folder: Path) -> None:
+    taped, limited = (open_engine(folder, quant="int4") for _ in range(2))
+    tapes_of(limited)._max_rows = 2
+    for engine in (taped, limited):
+        for i in range(3):
+            engine.add(str(i), prompt(10 + 7 * i), SamplingParams(temperature=0, max_tokens=20 + i))
+    assert run(limited) == run(taped)
+    assert {rows for rows, _ in tapes_of(limited)._recorded} == {1, 2}
+    assert tapes_of(limited).possible
+
+
+def tapes_of(engine: LLMEngine) -> DecodeTapes:
+    runner = engine._runner
+    assert isinstance(runner, CpuRunner) and runner._tapes is not None
+    return runner._tapes
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

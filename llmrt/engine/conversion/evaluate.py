@@ -18,7 +18,7 @@ from llmrt.engine.conversion.stored_bits import StoredBits, stored_bits
 from llmrt.engine.hardware.system_memory import available_memory
 from llmrt.engine.loading.build_runner import allocate_kv
 from llmrt.engine.loading.load_model import Model, load_model, set_threads, settle
-from llmrt.engine.planning.memory import budget_of
+from llmrt.engine.planning.memory import budget_of, step_bytes
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.forward_batch import ForwardBatch
@@ -143,7 +143,8 @@ def _compare(
 def _workspace(model: Model, *configs: EngineConfig) -> int:
     """Bytes for a chunk in each of two decoders, and for its logits."""
     chunks = (replace(config, max_num_seqs=CHUNK, max_num_batched_tokens=CHUNK) for config in configs)
-    return sum(budget_of(model.config, chunk, available=0).workspace for chunk in chunks)
+    steps = sum(step_bytes(model.config, chunk) for chunk in chunks)
+    return budget_of(model.config, replace(configs[0], max_num_seqs=1), available=0).workspace + steps
 
 
 def _check_fit(full: int, quantized: int, workspace: int) -> None:

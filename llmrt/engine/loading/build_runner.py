@@ -6,6 +6,7 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.kv.manager import blocks_for
+from llmrt.engine.planning.memory import taped_rows
 from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.engine.runners.decode_tape import DecodeTapes
 from llmrt.engine.runners.device import StepDevice
@@ -25,7 +26,10 @@ def make_runner(
     max_blocks = blocks_for(context_length, block_size)
     if device is not None:
         return GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
-    tapes = DecodeTapes(decoder, kv, max_blocks, block_size) if is_native(decoder) else None
+    if not is_native(decoder):
+        return CpuRunner(decoder, kv, block_size)
+    max_rows = taped_rows(decoder.config, max_num_seqs, context_length)
+    tapes = DecodeTapes(decoder, kv, max_blocks, block_size, max_rows)
     return CpuRunner(decoder, kv, block_size, tapes)
 
 

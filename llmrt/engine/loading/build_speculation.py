@@ -9,7 +9,14 @@ from llmrt.config import STORED, EngineConfig
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.loading.build_runner import allocate_kv, attention_backend, is_native, make_runner
 from llmrt.engine.loading.load_model import Model, load_model, open_model, settle
-from llmrt.engine.planning.memory import MemoryPlan, MemoryPlanner, budget_of, kv_bytes_per_token, step_bytes
+from llmrt.engine.planning.memory import (
+    MemoryPlan,
+    MemoryPlanner,
+    budget_of,
+    kv_bytes_per_token,
+    step_bytes,
+    tape_bytes,
+)
 from llmrt.engine.planning.settle import loaded_bytes
 from llmrt.engine.runners.cpu_runner import CpuRunner
 from llmrt.engine.runners.device import StepDevice
@@ -88,7 +95,7 @@ def plan_draft(target: Model, config: EngineConfig, available: int) -> PlannedDr
     weights, budget = loaded_bytes(model, own), replace(budget_of(model.config, own, available), kv_share=_KV_SHARE)
     plan = MemoryPlanner(model.config, own, weights, budget).plan()
     kv_bytes = plan.num_blocks * own.block_size * kv_bytes_per_token(model.config, own.kv_dtype)
-    activations = 0 if own.device == "cpu" else step_bytes(model.config, own)  # graphs keep theirs
+    activations = step_bytes(model.config, own) + tape_bytes(model.config, own)
     return PlannedDraft(model, own, plan, weights + kv_bytes + activations)
 
 

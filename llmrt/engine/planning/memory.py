@@ -19,6 +19,10 @@ PROCESS_BYTES = 220_000_000
 VOCABULARY_BYTES = 2_000
 # What an engine has imported before it counts what is left.
 IMPORTED_BYTES = 150_000_000
+# Of a recorded decode step on the processor, which keeps what all layers compute; more where a step without drafts is.
+TAPE_BYTES = 64_000_000
+# Pieces that native attention cuts the keys of a query into, and the values beside those of a head in each.
+PIECE_TOKENS, MOST_PIECES, PIECE_VALUES = 1024, 32, 17
 # What kernels, matrix libraries and graphs keep on a GPU beside the tensors of a step.
 LIBRARY_BYTES = 500_000_000
 # Of a GPU's free memory; the rest is for what others on it, its screen among them, may still ask for.
@@ -58,18 +62,46 @@ def kv_bytes_per_token(model: ModelConfig, kv_dtype: str) -> int:
 
 def step_bytes(model: ModelConfig, config: EngineConfig) -> int:
     """Bytes of the largest step's activations: one layer's at a time, and the logits, which are fp32 at the end."""
-    moe = model.moe
-    inner = 3 * max(model.intermediate_size, moe.num_active * moe.intermediate_size if moe else 0)
-    per_token = 4 * model.hidden_size + 2 * (model.num_heads + model.num_kv_heads) * model.head_dim + inner
-    activations = config.max_num_batched_tokens * per_token * BYTES[config.dtype]
+    activations = config.max_num_batched_tokens * _layer_values(model) * BYTES[config.dtype]
     return activations + config.max_num_seqs * model.vocab_size * (BYTES[config.dtype] + 2 * BYTES["fp32"])
+
+
+def tape_bytes(model: ModelConfig, config: EngineConfig) -> int:
+    """Bytes that all recorded decode steps of a processor compute in; none on a GPU, whose graphs share theirs."""
+    if config.device != "cpu":
+        return 0
+    context = config.context_length or model.context_length
+    return taped_rows(model, config.max_num_seqs, context) * row_bytes(model, context)
+
+
+def taped_rows(model: ModelConfig, max_num_seqs: int, context: int) -> int:
+    """Rows of the largest decode step that a processor records, of requests of up to ``context`` tokens: as many as fit
+    in ``TAPE_BYTES``, and one of each request at least.
+    """
+    return max(max_num_seqs, TAPE_BYTES // row_bytes(model, context))
+
+
+def row_bytes(model: ModelConfig, context: int) -> int:
+    """Bytes that a row of a recorded step takes: activations of all layers with the pieces of attention, and logits."""
+    pieces = min(MOST_PIECES, -(-context // PIECE_TOKENS)) + 1
+    attention = model.num_heads * pieces * (model.head_dim + PIECE_VALUES)
+    return (model.num_layers * (_layer_values(model) + attention) + model.vocab_size) * BYTES["fp32"]
+
+
+def _layer_values(model: ModelConfig) -> int:
+    """Activations of a token in one layer."""
+    moe, hidden = model.moe, model.hidden_size
+    experts = moe.num_active * (3 * moe.intermediate_size + 2 * hidden) + 4 * moe.shared_size if moe else 0
+    inner = max(3 * model.intermediate_size, experts)
+    return 5 * hidden + 2 * (model.num_heads + model.num_kv_heads) * model.head_dim + inner
 
 
 def budget_of(model: ModelConfig, config: EngineConfig, available: int) -> MemoryBudget:
     """How ``available`` bytes are used under a settled configuration."""
     step = step_bytes(model, config)
     if config.device == "cpu":
-        return MemoryBudget(available, PROCESS_BYTES + VOCABULARY_BYTES * model.vocab_size + step)
+        fixed = PROCESS_BYTES + VOCABULARY_BYTES * model.vocab_size
+        return MemoryBudget(available, fixed + step + tape_bytes(model, config))
     return MemoryBudget(available, LIBRARY_BYTES + step, kv_share=1.0, where="GPU memory")
 
 

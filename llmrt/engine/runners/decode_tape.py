@@ -2,7 +2,7 @@
 
 A tape is made for each number of rows, the first time it is needed. It reads its inputs from tensors that stay where
 they are, and leaves the logits and the likeliest tokens where they were; everything between is native calls, or there
-is no tape.
+is no tape. What a step computes is valid until the next one, so all tapes compute in the same memory.
 
 A request has a row for its last token, and one for each token of its draft. These see the ones before them in the
 cache, as they would one step after the other: to the kernels all rows are requests that decode.
@@ -11,12 +11,14 @@ cache, as they would one step after the other: to the kernels all rows are reque
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from llmrt.engine.planning.memory import row_bytes
 from llmrt.engine.request import Request
 from llmrt.engine.runners.batch_builder import adapter_number, has_adapters
 from llmrt.model.forward_batch import ForwardBatch
@@ -26,13 +28,38 @@ from llmrt.ops.registry import resolve
 from llmrt.ops.table import ARGMAX
 from llmrt_kernels.cpu.tape import Tape, record
 
+_LINE_BYTES = 64
+
 
 class _NotOnTapeError(Exception):
     """torch computed something that a tape would miss."""
 
 
+class _Scratch:
+    """Memory for what one step computes. The system gives its pages as they are touched, so an unused end is free."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self._memory = torch.empty(num_bytes, dtype=torch.uint8)
+        self.used = 0
+
+    def place(self, like: Tensor) -> Tensor | None:
+        """A tensor of the layout of ``like``, behind those that are placed; None where there is no room for it."""
+        start = -(-self.used // _LINE_BYTES) * _LINE_BYTES
+        end = start + like.untyped_storage().nbytes()
+        if end > len(self._memory):
+            return None
+        self.used = end
+        return self._memory[start:end].view(like.dtype).as_strided(like.shape, like.stride())
+
+
 class _NativeOnly(TorchDispatchMode):
-    """Raises when torch computes; it may make room, and look at what is there in another shape."""
+    """Raises when torch computes; it may make room, in ``scratch`` if given, and look at what is there in another
+    shape.
+    """
+
+    def __init__(self, scratch: _Scratch | None) -> None:
+        super().__init__()
+        self._scratch = scratch
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -43,9 +70,12 @@ class _NativeOnly(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Called by torch in the place of each of its operations."""
-        result = func(*args, **(kwargs or {}))
-        harmless = func.__name__.startswith("empty") or _is_view(result, args)
-        if func._schema.is_mutable or not harmless:
+        kwargs = kwargs or {}
+        if func.__name__.startswith("empty"):
+            room = self._scratch and self._scratch.place(func(*args, **{**kwargs, "device": "meta"}))
+            return func(*args, **kwargs) if room is None else room
+        result = func(*args, **kwargs)
+        if func._schema.is_mutable or not _is_view(result, args):
             raise _NotOnTapeError(func.__name__)
         return result
 
@@ -125,13 +155,18 @@ class RecordedStep:
 
 
 class DecodeTapes:
-    """Runs ``decoder`` over steps of requests that decode; ``max_blocks`` is the widest block table."""
+    """Runs ``decoder`` over steps of requests that decode; ``max_blocks`` is the widest block table.
 
-    def __init__(self, decoder: Decoder, kv: KVCache, max_blocks: int, block_size: int) -> None:
+    Steps of more than ``max_rows`` rows are computed without a tape: what all their layers compute would be kept.
+    """
+
+    def __init__(self, decoder: Decoder, kv: KVCache, max_blocks: int, block_size: int, max_rows: int) -> None:
         self._decoder = decoder
         self._kv = kv
         self._max_blocks = max_blocks
         self._block_size = block_size
+        self._max_rows = max_rows
+        self._scratch = _Scratch(max_rows * row_bytes(decoder.config, max_blocks * block_size))
         self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
         # By the number of rows, and whether some request has an adapter.
         self._recorded: dict[tuple[int, bool], RecordedStep] = {}
@@ -154,12 +189,16 @@ class DecodeTapes:
     def _record(self, requests: Sequence[Request], kind: tuple[int, bool]) -> RecordedStep | None:
         inputs = _Inputs(kind[0], self._max_blocks, adapted=kind[1])
         inputs.write(requests, self._block_size)
+        kept = kind[0] <= self._max_rows
+        self._scratch.used = 0
         try:
-            with record() as tape, _NativeOnly():
+            with record() if kept else nullcontext(Tape()) as tape, _NativeOnly(self._scratch if kept else None):
                 logits = self._decoder(inputs.batch, self._kv)
                 likeliest = self._argmax(logits)
         except _NotOnTapeError:
             self.possible = False
             return None
-        self._recorded[kind] = RecordedStep(inputs, tape, logits, likeliest)
-        return self._recorded[kind]
+        step = RecordedStep(inputs, tape, logits, likeliest)
+        if kept:
+            self._recorded[kind] = step
+        return step
