@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from llmrt.engine.request import FinishReason, RequestOutput
+from llmrt.engine.request import EndReason, RequestOutput
 from llmrt.text.detokenizer import Detokenizer
 from llmrt.text.tokenizer import Tokenizer
 
@@ -23,7 +23,7 @@ class Statistics:
     num_output_tokens: int
     time_to_first_token: float | None
     decode_rate: float | None
-    finish_reason: FinishReason
+    finish_reason: EndReason
     stop: str | None
     token_ids: tuple[int, ...] = ()
 
@@ -34,7 +34,7 @@ class Answer:
     def __init__(
         self, tokenizer: Tokenizer, stop_token_ids: Collection[int], stop: Sequence[str], *, strip_leading_space: bool
     ) -> None:
-        self.finish_reason: FinishReason | None = None
+        self.finish_reason: EndReason | None = None
         self._stop_token_ids = stop_token_ids
         self._detokenizer = Detokenizer(tokenizer, stop=stop, strip_leading_space=strip_leading_space)
         self._token_ids: list[int] = []

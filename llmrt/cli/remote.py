@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 
 from llmrt.cli.answer import Statistics
-from llmrt.engine.request import FinishReason, SamplingParams
+from llmrt.engine.request import EndReason, SamplingParams
 from llmrt.errors import ConfigError, LlmrtError, ModelNotFoundError
 from llmrt.remote_server import connection_errors, context_length, server_root, unknown_key
 
@@ -21,7 +21,7 @@ TIMEOUT = httpx2.Timeout(600, connect=5)
 ANY_TOKEN = 1 << 31
 _THINK, _THOUGHT = "<think>\n", "\n</think>\n\n"
 _THOUGHTS = re.compile(rf"\A{_THINK}.*?({_THOUGHT}|\Z)", re.DOTALL)
-_FINISHED: dict[str, FinishReason] = {"length": "length", "tool_calls": "stop", "content_filter": "stop"}
+_FINISHED: dict[str, EndReason] = {"length": "length", "tool_calls": "stop", "content_filter": "stop"}
 # Fields of OpenAI's, which every server knows; the others are sent where they are not neutral.
 _KNOWN = ("temperature", "top_p")
 _OTHERS = ("top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty", "seed", "max_tokens")
@@ -111,7 +111,7 @@ class _Record:
     """What was seen of an answer."""
 
     def __init__(self) -> None:
-        self.finish_reason: FinishReason | None = None
+        self.finish_reason: EndReason | None = None
         self._start = time.perf_counter()
         self._times: list[float] = []
         self._usage: dict[str, Any] = {}

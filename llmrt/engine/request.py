@@ -16,7 +16,7 @@ from llmrt.text.sampling_ranges import RANGES, Range
 if TYPE_CHECKING:
     from llmrt.engine.sampling.constraint import Constraint
 
-FinishReason = Literal["stop", "length", "abort", "error"]
+EndReason = Literal["stop", "length", "abort", "error"]
 # How the final hidden states of a text become its vector: their mean, or the last one.
 Pooling = Literal["mean", "last"]
 
@@ -131,7 +131,7 @@ class RequestOutput:
 
     request_id: str
     token_ids: tuple[int, ...]
-    finish_reason: FinishReason | None = None
+    finish_reason: EndReason | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
     num_cached_tokens: int = 0

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.recent_prompts import RecentPrompts
-from llmrt.engine.request import PENDING, FinishReason, Request, RequestOutput, TokenLogprob, failed
+from llmrt.engine.request import PENDING, EndReason, Request, RequestOutput, TokenLogprob, failed
 from llmrt.errors import RequestError
 
 
@@ -321,7 +321,7 @@ def _failure(request: Request, token: SampledToken) -> str | None:
     return failure or token.error
 
 
-def _finish_reason(request: Request, result: StepResult) -> FinishReason | None:
+def _finish_reason(request: Request, result: StepResult) -> EndReason | None:
     """Why the request ends with ``result``, None if it goes on."""
     if isinstance(result, PromptEnd):
         return "length" if result.vector is None else "stop"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from llmrt.errors import CheckpointError, ConfigError, ModelNotFoundError
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.hub.layout import layout_of
-from llmrt.hub.paths import is_there
+from llmrt.hub.paths import check_name, is_there
 from llmrt.text.gguf_parts import first_parts, part_paths
 from llmrt.text.json_text import parse_json
 
@@ -29,7 +28,7 @@ def local_artifact(model: str, revision: str | None = None) -> ModelArtifact | N
         return None
     path = Path(model).expanduser()
     if is_there(path):
-        check_text(path.absolute())
+        check_name(path.absolute())
         if revision is not None:
             raise ConfigError(f"--revision {revision} has no meaning for the local path {model}")
     if path.is_dir():
@@ -56,15 +55,6 @@ def check_weights(folder: Path) -> None:
             f"{folder} has "
             + (PICKLE_REFUSAL if pickled else "no safetensors and no GGUF file: its weights are missing")
         )
-
-
-def check_text(path: Path) -> None:
-    """Raise CheckpointError for a name that is no text: libraries that open weights and vocabularies take no other."""
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError as error:
-        shown = os.fsencode(path).decode("ascii", "backslashreplace")
-        raise CheckpointError(f"{shown} is no text in this locale; rename the folder or file, or use UTF-8") from error
 
 
 def _check_shards(index: Path) -> None:

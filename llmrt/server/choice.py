@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from msgspec import Struct
 
 from llmrt.engine.request import RequestOutput, TokenLogprob
-from llmrt.server.responses import AnswerEnd
+from llmrt.server.responses import FinishReason
 from llmrt.text.answer_format import AnswerFormat
 from llmrt.text.answer_parts import Arguments, CallEnd, CallStart, Content, Part, Reasoning
 from llmrt.text.detokenizer import Detokenizer
@@ -51,7 +51,7 @@ class Delta(Struct, frozen=True, kw_only=True):
     token_ids: list[int]
     logprobs: list[ReportedToken]
     prompt_logprobs: list[TokenLogprob]
-    finish_reason: AnswerEnd | None
+    finish_reason: FinishReason | None
     stop_reason: str | None
     num_cached_tokens: int
     num_disk_tokens: int
@@ -170,13 +170,13 @@ class Choice:
                 self._calls.add(part)
         return text
 
-    def _finish_reason(self, output: RequestOutput) -> AnswerEnd | None:
+    def _finish_reason(self, output: RequestOutput) -> FinishReason | None:
         """``tool_calls`` for an answer that calls, unless its end was cut off."""
         reason = "stop" if self._is_cut else output.finish_reason
         assert reason not in ("abort", "error")
         return "tool_calls" if reason == "stop" and self._calls.count else reason
 
-    def _delta(self, text: str, finish_reason: AnswerEnd | None, output: RequestOutput) -> Delta:
+    def _delta(self, text: str, finish_reason: FinishReason | None, output: RequestOutput) -> Delta:
         delta = Delta(
             index=self._index,
             text=text,

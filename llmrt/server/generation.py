@@ -10,7 +10,7 @@ from llmrt.engine.messages import Submit
 from llmrt.engine.request import SamplingParams, TokenLogprob
 from llmrt.server.choice import CallDelta, Choice, Delta, ReportedToken
 from llmrt.server.engine_client import EngineClient
-from llmrt.server.responses import AnswerEnd
+from llmrt.server.responses import FinishReason
 from llmrt.server.sampling import with_seed
 from llmrt.server.shared_scores import SharedScores
 from llmrt.text.answer_format import PLAIN, AnswerFormat
@@ -77,7 +77,7 @@ class Answer:
     token_ids: list[int] = field(default_factory=list[int])
     logprobs: list[ReportedToken] = field(default_factory=list[ReportedToken])
     prompt_logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
-    finish_reason: AnswerEnd = "length"
+    finish_reason: FinishReason = "length"
     stop_reason: str | None = None
 
 

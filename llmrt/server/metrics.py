@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Info, Proce
 
 from llmrt import __version__
 from llmrt.engine.messages import Submit
-from llmrt.engine.request import FinishReason, RequestOutput
+from llmrt.engine.request import EndReason, RequestOutput
 from llmrt.errors import LlmrtError
 
 # vLLM's bounds, and the smaller ones that small models need.
@@ -41,7 +41,7 @@ _HISTOGRAMS = {
     "request_generation_tokens": (_TOKENS, "Tokens of an answer."),
 }
 _TELL_SECONDS = 0.1  # so long tokens are only noted: a step sweeps the caches, so that one by one they cost much
-_REASONS: tuple[FinishReason, ...] = ("stop", "length", "abort", "error")
+_REASONS: tuple[EndReason, ...] = ("stop", "length", "abort", "error")
 
 
 class Metrics:
@@ -94,7 +94,7 @@ class ModelMetrics:
 
     counters: Mapping[str, Counter]
     histograms: Mapping[str, Histogram]
-    ends: Mapping[FinishReason, Counter]
+    ends: Mapping[EndReason, Counter]
     loads: Histogram
 
     def count(self, name: str, amount: int) -> None:
@@ -105,7 +105,7 @@ class ModelMetrics:
         """Add a value to a histogram."""
         self.histograms[name].observe(value)
 
-    def count_end(self, reason: FinishReason) -> None:
+    def count_end(self, reason: EndReason) -> None:
         """A request ended."""
         self.ends[reason].inc()
 
@@ -160,7 +160,7 @@ class Watch:
             # The server itself ends an answer whose text is over, by aborting the rest of it.
             self._end(life, "stop" if output.finish_reason == "abort" else output.finish_reason)
 
-    def end(self, reason: FinishReason) -> None:
+    def end(self, reason: EndReason) -> None:
         """All that are open end by ``reason``."""
         lives, self._open = self._open, {}
         for life in lives.values():
@@ -189,7 +189,7 @@ class Watch:
                 self.metrics.observe("time_per_output_token_seconds", seconds / num_tokens)
         life.untold.clear()
 
-    def _end(self, life: _Life, reason: FinishReason) -> None:
+    def _end(self, life: _Life, reason: EndReason) -> None:
         self._tell_tokens(life)
         self.metrics.count_end(reason)
         self.metrics.observe("e2e_request_latency_seconds", time.monotonic() - life.began)

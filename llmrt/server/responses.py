@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 # finish_reason as clients know it; the engine has reasons of its own.
-AnswerEnd = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class CachedTokens(Struct, frozen=True):
@@ -116,7 +116,7 @@ class ChatChoice(Struct, frozen=True):
     index: int
     message: ChatMessage
     logprobs: ChatLogprobs | None
-    finish_reason: AnswerEnd
+    finish_reason: FinishReason
     stop_reason: str | None = None
     token_ids: list[int] | UnsetType = UNSET
 
@@ -167,7 +167,7 @@ class ChatChunkChoice(Struct, frozen=True):
     index: int
     delta: ChatDelta
     logprobs: ChatLogprobs | None = None
-    finish_reason: AnswerEnd | None = None
+    finish_reason: FinishReason | None = None
     stop_reason: str | None = None
     token_ids: list[int] | UnsetType = UNSET
 
@@ -191,7 +191,7 @@ class CompletionChoice(Struct, frozen=True):
     index: int
     text: str
     logprobs: CompletionLogprobs | None = None
-    finish_reason: AnswerEnd | None = None
+    finish_reason: FinishReason | None = None
     stop_reason: str | None = None
     token_ids: list[int] | UnsetType = UNSET
     prompt_token_ids: list[int] | UnsetType = UNSET

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmrt.errors import RequestError
-from llmrt.text.json_schema import check_text, schema_text
+from llmrt.text.grammar_text import check_grammar_text
+from llmrt.text.json_schema import schema_text
 from llmrt.text.schema_blame import blamed_keyword
 from llmrt.text.schema_references import JsonSchema, spell_pointer
 
@@ -79,7 +80,7 @@ def regex_grammar(regex: str, *, param: str) -> str:
     """
     from llguidance import LLMatcher
 
-    check_text(regex, MAX_REGEX_CHARS, param)
+    check_grammar_text(regex, MAX_REGEX_CHARS, param)
     return _checked(LLMatcher.grammar_from_regex(_with_ascii_digits(regex, param)), param)
 
 
@@ -111,7 +112,7 @@ def lark_grammar(text: str, *, param: str) -> str:
 
     Schemas behind ``%json`` come from ``schema_text``. Raises ``RequestError`` that names ``param``.
     """
-    check_text(text, MAX_GRAMMAR_CHARS, param)
+    check_grammar_text(text, MAX_GRAMMAR_CHARS, param)
     return _checked(text, param)
 
 
@@ -119,7 +120,7 @@ def lark_grammar_with(text: str, grammars: Mapping[str, str], *, param: str) -> 
     """A Lark grammar that refers to other compiled ``grammars`` by ``@name``. Raises as ``lark_grammar``."""
     if not grammars:
         return lark_grammar(text, param=param)
-    check_text(text, MAX_GRAMMAR_CHARS, param)
+    check_grammar_text(text, MAX_GRAMMAR_CHARS, param)
     others = [{**_as_object(grammar), "name": name} for name, grammar in grammars.items()]
     return _checked(json.dumps({"grammars": [{"lark_grammar": text}, *others]}), param)
 
@@ -128,7 +129,7 @@ def written_grammar(text: str, *, param: str) -> str:
     """A grammar that a client wrote, in Lark or in GBNF. Raises ``RequestError`` that names ``param``."""
     from llguidance.gbnf_to_lark import gbnf_to_lark, is_lark_syntax
 
-    check_text(text, MAX_GRAMMAR_CHARS, param)
+    check_grammar_text(text, MAX_GRAMMAR_CHARS, param)
     try:
         lark = text if is_lark_syntax(text) else gbnf_to_lark(_CODE_POINT.sub(_character, text))
     except Exception as error:  # the library raises bare exceptions

@@ -13,7 +13,7 @@ from tokenizers import AddedToken
 from llmrt.errors import LlmrtError, RequestError, TokenizerError
 from llmrt.text.model_files import all_special_texts, declared_tokens, end_token_ids, special_token_texts
 from llmrt.text.token_spelling import spelling_of
-from llmrt.text.tokenizer import Tokenizer, check_text, unknown_token
+from llmrt.text.tokenizer import Tokenizer, check_surrogates, unknown_token
 
 MOST_IDS = 1 << 22  # of which lists are made
 
@@ -50,7 +50,7 @@ class HfTokenizer(Tokenizer):
 
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]:
         """See ``Tokenizer.encode``."""
-        check_text(text)
+        check_surrogates(text)
         backend = self._backend if parse_special else self._literal_backend
         with library_errors("The tokenizer fails on this text", RequestError):
             return backend.encode(text, add_special_tokens=add_special_tokens).ids

@@ -16,6 +16,7 @@ from typing import Any
 
 from llmrt.errors import RequestError
 from llmrt.text.closed_objects import with_closed_objects
+from llmrt.text.grammar_text import check_grammar_text
 from llmrt.text.schema_alternatives import exclude_each_other
 from llmrt.text.schema_references import (
     LIST_OF_SCHEMAS,
@@ -79,18 +80,8 @@ def schema_text(schema: object, *, param: str) -> str:
         raise RequestError(f"{param} must not set x-guidance.", param=param)
     checked = with_closed_objects(_Checker(root, param).checked())
     text = json.dumps({**checked, "x-guidance": _LAYOUT}, ensure_ascii=False)
-    check_text(text, MAX_SCHEMA_CHARS, param)
+    check_grammar_text(text, MAX_SCHEMA_CHARS, param)
     return text
-
-
-def check_text(text: str, limit: int, param: str) -> None:
-    """Raise ``RequestError`` that names ``param`` for a text of more characters, or of half a surrogate pair."""
-    if len(text) > limit:
-        raise RequestError(f"{param} has {len(text)} characters; {limit} are possible.", param=param)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise RequestError(f"{param} has half a surrogate pair, which no text has.", param=param) from None
 
 
 class _Checker:

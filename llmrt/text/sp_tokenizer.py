@@ -13,7 +13,7 @@ from llmrt.errors import CheckpointError
 from llmrt.text.added_tokens import AddedTokenSplitter
 from llmrt.text.model_files import declared_tokens, end_token_ids, read_json, special_token_texts
 from llmrt.text.sp_model import BYTE, SPECIAL_TYPES, make_processor, read_model
-from llmrt.text.tokenizer import Tokenizer, check_text, unknown_token
+from llmrt.text.tokenizer import Tokenizer, check_surrogates, unknown_token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class SpTokenizer(Tokenizer):
 
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]:
         """See ``Tokenizer.encode``."""
-        check_text(text)
+        check_surrogates(text)
         ids = list[int]()
         splitter = self._splitter if parse_special else self._literal_splitter
         for position, part in enumerate(splitter.split(text)):

@@ -49,7 +49,7 @@ class Tokenizer(ABC):
         return text[1:] if self.strips_leading_space and text.startswith(" ") else text
 
 
-def check_text(text: str) -> None:
+def check_surrogates(text: str) -> None:
     """Refuse half a surrogate pair: JSON can hold one, UTF-8 and so the vocabularies cannot."""
     try:
         text.encode("utf-8")

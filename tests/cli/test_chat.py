@@ -23,7 +23,7 @@ from llmrt.cli.line_editor import LineEditor, open_history
 from llmrt.cli.sampling import recommended
 from llmrt.cli.session import Session, find_model
 from llmrt.config import EngineConfig
-from llmrt.engine.request import FinishReason, SamplingParams
+from llmrt.engine.request import EndReason, SamplingParams
 from llmrt.errors import ContextLengthError, LlmrtError, TemplateError
 from llmrt.text.generation_defaults import GenerationDefaults
 from tests.cli.conftest import CommandLine
@@ -38,10 +38,10 @@ class ScriptedSession:
     context_length = 4096
     vocab_size = 1000
 
-    def __init__(self, *pieces: str, stops_after: int | None = None, finish_reason: FinishReason = "stop") -> None:
+    def __init__(self, *pieces: str, stops_after: int | None = None, finish_reason: EndReason = "stop") -> None:
         self.pieces = pieces
         self.stops_after = stops_after
-        self.finish_reason: FinishReason = finish_reason
+        self.finish_reason: EndReason = finish_reason
         self.refusal: LlmrtError | None = None
         self.last: Statistics | None = None
         self.asked: list[list[Mapping[str, object]]] = []

@@ -28,7 +28,7 @@ from llmrt.server.framing import on_one_line
 from llmrt.server.generation import Call, add_call, collect
 from llmrt.server.logprobs import chat_logprobs
 from llmrt.server.reply import Reply
-from llmrt.server.responses import AnswerEnd
+from llmrt.server.responses import FinishReason
 
 
 def now() -> str:
@@ -81,7 +81,7 @@ class OllamaAnswer(ABC):
     async def parts(self) -> AsyncGenerator[AnswerRecord, None]:
         """Texts as they come, all calls when they are whole, and the end."""
         calls: list[Call] = []
-        reason: AnswerEnd | None = None
+        reason: FinishReason | None = None
         async with aclosing(self._deltas()) as deltas:
             async for delta in deltas:
                 for call in delta.calls:
@@ -111,7 +111,7 @@ class OllamaAnswer(ABC):
         common = {"model": self._reply.state.model.id, "created_at": now(), "done": False}
         return self._record(text, thinking, calls, common | self._logprobs(logprobs))
 
-    def _end(self, reason: AnswerEnd) -> dict[str, Any]:
+    def _end(self, reason: FinishReason) -> dict[str, Any]:
         """Calls end an answer as any stop does."""
         ended, usage = time.perf_counter_ns(), self._reply.count.usage
         answers = self._answers or ended
