@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from llmrt.config import EngineConfig
 from llmrt.engine.conversion import evaluate as evaluation
 from llmrt.engine.conversion.evaluate import Evaluation, evaluate, windows_of
-from llmrt.engine.loading.load_model import open_model
+from llmrt.engine.loading.load_model import open_model, settle
 from llmrt.errors import ConfigError, MemoryFitError
 from tests.engines import open_engine, score
 from tests.tiny import make_model, save_model
@@ -76,6 +76,10 @@ def test_bits_are_codes_and_scales(folder: Path) -> None:
 
 
 def test_two_models_that_do_not_fit_together_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "available_memory", lambda: 10**8)
+    model = open_model(folder)
+    workspace = evaluation._workspace(
+        model, *(settle(model, EngineConfig(device="cpu", quant=q))[0] for q in ("none", "int4"))
+    )
+    monkeypatch.setattr(evaluation, "available_memory", lambda: workspace)
     with pytest.raises(MemoryFitError, match=r"Not enough memory to compare.*--dtype bf16"):
         compared(folder, quant="int4")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from llmrt.config import EngineConfig
+from llmrt.engine.hardware import limits
 from llmrt.engine.hardware.system_memory import allocation, available_memory
 from llmrt.engine.hardware.threads import usable_cores
 from llmrt.engine.planning import memory
@@ -85,7 +85,9 @@ def test_a_context_that_was_asked_for_is_never_reduced() -> None:
 
 
 def test_without_room_for_the_weights_the_message_says_so() -> None:
-    with pytest.raises(MemoryFitError, match=r"1\.0 GB are available. Use a smaller model, --quant or --dtype"):
+    with pytest.raises(
+        MemoryFitError, match=r"1\.0 GB are available. Use .*, --quant or --dtype, or lower --max-num-seqs or"
+    ):
         plan(10**9)
 
 
@@ -114,8 +116,14 @@ def test_a_workspace_is_no_less_than_what_was_measured() -> None:
 def test_what_an_engine_imports_is_counted_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 10**9)
     assert usable_memory(None, gpu=None) == 10**9
-    monkeypatch.delitem(sys.modules, "torch")
-    assert usable_memory(None, gpu=None) == 10**9 - IMPORTED_BYTES
+    assert usable_memory(None, gpu=None, to_import=IMPORTED_BYTES) == 10**9 - IMPORTED_BYTES
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**8)
+    assert usable_memory(None, gpu=None, to_import=IMPORTED_BYTES) == 0
+
+
+def test_with_too_little_memory_no_bandwidth_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "available_memory", lambda: 16 * 10**6)
+    assert limits.processor_limits("int8") is None
 
 
 def test_the_machine_is_read() -> None:

@@ -12,12 +12,14 @@ from llmrt.engine.hardware import gpus
 from llmrt.engine.loading.load_model import settle
 from llmrt.engine.planning.memory import (
     LIBRARY_BYTES,
+    MemoryBudget,
     MemoryPlanner,
     budget_of,
     step_bytes,
     usable_memory,
 )
 from llmrt.engine.planning.placement import choose_device, free_memory
+from llmrt.engine.planning.settle import settle_on
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.headers import AssumedHeaders
 from llmrt.model.config import ModelConfig
@@ -166,3 +168,21 @@ def test_what_does_not_fit_is_said_in_numbers_before_anything_is_loaded(card: Ca
 def test_a_step_is_counted_by_its_widest_layer() -> None:
     """7B at 512 tokens: the MLP's 3 x 14336 values of two bytes a token are more than half."""
     assert 3 * 14336 * 2 * 512 < step_bytes(MODEL, ON_GPU) < 3 * 3 * 14336 * 2 * 512
+
+
+def test_each_device_says_which_memory_it_has() -> None:
+    assert budget_of(MODEL, ON_GPU, 1).where == "GPU memory"
+    assert budget_of(MODEL, replace(ON_GPU, device="cpu"), 1).where == "memory"
+
+
+def test_quant_auto_counts_a_step_in_the_type_that_a_gpu_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[str] = []
+
+    def watched(model: ModelConfig, config: EngineConfig, available: int) -> MemoryBudget:
+        counted.append(config.dtype)
+        return budget_of(model, config, available)
+
+    monkeypatch.setattr("llmrt.engine.planning.settle.budget_of", watched)
+    for device in ("cuda", "cpu"):
+        settle_on(AssumedHeaders(MODEL, "bf16"), EngineConfig(device=device, quant="auto"), lambda: 10**10)
+    assert counted == ["bf16", "fp32"]

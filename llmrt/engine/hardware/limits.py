@@ -14,6 +14,7 @@ from llmrt.ops.rules import native_library
 from llmrt_kernels.cpu.measure import dot_peak, read_bandwidth
 
 READ_BYTES = 512_000_000  # many times the last cache of most processors
+LEAST_READ_BYTES = 128_000_000  # fewer may stay in a cache, whose rate is another
 MEASURE_SECONDS = 1.0
 
 
@@ -27,15 +28,17 @@ class Limits:
 
 
 def processor_limits(dtype: str) -> Limits | None:
-    """Measured with products of ``dtype`` ("int8", "bf16" or "fp32"); None without the native kernels.
+    """Measured with products of ``dtype`` ("int8", "bf16" or "fp32"); None without the native kernels, or
+    with too little memory to measure.
 
     The best of a second's measurements, for whoever shares the processor takes its turns.
     """
     library = native_library()
-    if library is None:
+    num_bytes = min(READ_BYTES, available_memory() // 4)
+    if library is None or num_bytes < LEAST_READ_BYTES:
         return None
     library.set_threads(usable_cores())
-    data = np.ones(min(READ_BYTES, available_memory() // 4), np.uint8)
+    data = np.ones(num_bytes, np.uint8)
     read, operations, end = 0.0, 0.0, time.monotonic() + MEASURE_SECONDS
     while not operations or time.monotonic() < end:
         read = max(read, read_bandwidth(library, data))

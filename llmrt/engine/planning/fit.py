@@ -15,6 +15,7 @@ from llmrt.engine.hardware.gpus import Gpu, visible_gpus
 from llmrt.engine.hardware.limits import Limits, gpu_limits, processor_limits
 from llmrt.engine.planning.device import SeenGpu, choose_gpu
 from llmrt.engine.planning.memory import (
+    IMPORTED_BYTES,
     MemoryPlan,
     MemoryPlanner,
     budget_of,
@@ -116,7 +117,8 @@ def _choose_gpu(asked: str) -> tuple[Gpu | None, list[str]]:
 
 
 def _free(gpu: Gpu | None, config: EngineConfig) -> int:
-    return usable_memory(config.gpu_memory, None if gpu is None else (gpu.free_bytes, gpu.total_bytes))
+    seen = None if gpu is None else (gpu.free_bytes, gpu.total_bytes)
+    return usable_memory(config.gpu_memory, seen, to_import=IMPORTED_BYTES)
 
 
 def _forecast(model: Headers | PackedHeaders, config: EngineConfig, context: int, gpu: Gpu | None) -> Forecast | None:

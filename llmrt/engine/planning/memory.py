@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from llmrt.config import EngineConfig
@@ -11,6 +10,7 @@ from llmrt.engine.kv.manager import peak_blocks
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.weight_bytes import BYTES
 from llmrt.model.config import ModelConfig
+from llmrt_kernels.cpu.structs import CHUNK_KEYS, MOST_CHUNKS
 
 # On the processor, of an engine and its server, beside what follows from the model: pages of libraries, what threads
 # and allocators keep, the grammars of eight requests. 212 MB were measured with a model of 135M, less with one of 1.1B.
@@ -21,8 +21,8 @@ VOCABULARY_BYTES = 2_000
 IMPORTED_BYTES = 150_000_000
 # Of a recorded decode step on the processor, which keeps what all layers compute; more where a step without drafts is.
 TAPE_BYTES = 64_000_000
-# Pieces that native attention cuts the keys of a query into, and the values beside those of a head in each.
-PIECE_TOKENS, MOST_PIECES, PIECE_VALUES = 1024, 32, 17
+# Beside those of a head, in each chunk of keys that native attention computes apart.
+CHUNK_VALUES = 17
 # What kernels, matrix libraries and graphs keep on a GPU beside the tensors of a step.
 LIBRARY_BYTES = 500_000_000
 # Of a GPU's free memory; the rest is for what others on it, its screen among them, may still ask for.
@@ -82,9 +82,9 @@ def taped_rows(model: ModelConfig, max_num_seqs: int, context: int) -> int:
 
 
 def row_bytes(model: ModelConfig, context: int) -> int:
-    """Bytes that a row of a recorded step takes: activations of all layers with the pieces of attention, and logits."""
-    pieces = min(MOST_PIECES, -(-context // PIECE_TOKENS)) + 1
-    attention = model.num_heads * pieces * (model.head_dim + PIECE_VALUES)
+    """Bytes that a row of a recorded step takes: activations of all layers with the chunks of attention, and logits."""
+    chunks = min(MOST_CHUNKS, -(-context // CHUNK_KEYS)) + 1
+    attention = model.num_heads * chunks * (model.head_dim + CHUNK_VALUES)
     return (model.num_layers * (_layer_values(model) + attention) + model.vocab_size) * BYTES["fp32"]
 
 
@@ -105,15 +105,16 @@ def budget_of(model: ModelConfig, config: EngineConfig, available: int) -> Memor
     return MemoryBudget(available, LIBRARY_BYTES + step, kv_share=1.0, where="GPU memory")
 
 
-def usable_memory(asked: float | None, gpu: tuple[int, int] | None) -> int:
+def usable_memory(asked: float | None, gpu: tuple[int, int] | None, *, to_import: int = 0) -> int:
     """Bytes for a model under --gpu-memory, a fraction of what is free or more than 1 gigabytes.
 
-    ``gpu`` is a GPU's free and total bytes, None for the processor. Raises ``ConfigError`` or ``MemoryFitError``.
+    ``gpu`` is a GPU's free and total bytes, None for the processor, where ``to_import`` bytes are for libraries that
+    this process has not imported and an engine has. Raises ``ConfigError`` or ``MemoryFitError``.
     """
     if gpu is None:
         if asked is not None:
             raise ConfigError(f"--gpu-memory is {asked:g}, but the model runs on the cpu; leave it out.")
-        return available_memory() - (0 if "torch" in sys.modules else IMPORTED_BYTES)
+        return max(0, available_memory() - to_import)
     free, total = gpu
     if asked is None or asked <= 1:
         return int(free * (asked or DEFAULT_SHARE))
@@ -185,7 +186,7 @@ class MemoryPlanner:
         budget = self.budget
         needed = self.weights + budget.workspace + self._block_bytes * (self._blocks(wanted) + 1)
         need = f"{_gb(needed)} are needed ({_gb(self.weights)} of weights, the rest for {wanted} tokens and workspace)"
-        remedy = "Use a smaller model, --quant or --dtype"
+        remedy = "Use a smaller model, --quant or --dtype, or lower --max-num-seqs or --max-num-batched-tokens"
         if context >= min(SMALLEST_CONTEXT, self.model.context_length):
             remedy = f"Use --ctx {context} or less, or a smaller --kv-dtype"
         return f"Not enough {budget.where}: {need}, {_gb(budget.available)} are available. {remedy}."

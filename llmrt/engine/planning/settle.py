@@ -42,7 +42,8 @@ def settle_on(
     elif config.quant == STORED:
         config = replace(config, quant="none")
     elif config.quant == "auto":
-        budget = budget_of(model.config, replace(config, dtype="fp32"), available())
+        dtype = "fp32" if config.device == "cpu" else _choose(config.dtype, "--dtype", "bf16")
+        budget = budget_of(model.config, replace(config, dtype=dtype), available())
         quant, reason = choose_quant(model.config, budget)
         config, notices = replace(config, quant=quant), [reason]
     _check_quant(config.quant)
