@@ -70,7 +70,7 @@ def test_what_does_not_fit_ends_with_status_1_and_the_longest_context(
     monkeypatch.setattr(memory, "available_memory", lambda: 5_500_000_000)
     status, out, _ = llmrt("fit", "mistral-7b", "--quant", "int4", "--ctx", "32k")
     assert status == 1
-    assert "fits             no. Not enough memory: 6.8 GB are needed" in out
+    assert "fits             no. Not enough memory: 6.9 GB are needed" in out
     longest = read(llmrt, "mistral-7b", "--quant", "int4", "--ctx", "32k")["longest_context"]
     assert read(llmrt, "mistral-7b", "--quant", "int4", "--ctx", str(longest))["fits"]
     assert not read(llmrt, "mistral-7b", "--quant", "int4", "--ctx", str(longest + 64))["fits"]
