@@ -16,7 +16,7 @@ from gguf import GGUFReader, GGUFWriter
 from llmrt.errors import CheckpointError
 from llmrt.model.checkpoints.config_files import read_config
 from llmrt.model.checkpoints.gguf.headers import GgufHeaders
-from llmrt.model.config import ModelConfig, YarnScaling
+from llmrt.model.config import LinearScaling, ModelConfig, YarnScaling
 from llmrt.model.families.registry import read_model_config
 from llmrt.model.fields import Fields
 from tests import gguf_files
@@ -179,6 +179,15 @@ def test_a_factor_of_0_in_a_gguf_file_scales_nothing(edit: Callable[..., Path]) 
     assert read_config(path).rope.scaling == YarnScaling(1.0, original_context=64, attention_factor=1.0)
     path.write_bytes(path.read_bytes().replace(b"yarn", b"none"))
     assert read_config(path).rope.scaling is None
+
+
+@pytest.mark.parametrize("field", ["rope.scaling.factor", "rope.scale_linear"])
+def test_a_factor_without_a_type_in_a_gguf_file_is_linear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    monkeypatch.setattr(gguf_files, "add_rope", lambda writer, _: writer.add_float32(f"llama.{field}", 4.0))
+    path = write_gguf(make_model("llama", **{**SHAPE, **GGUF_SHAPE}), tmp_path / "a.gguf")
+    assert read_config(path).rope.scaling == LinearScaling(4.0)
 
 
 def test_of_two_epsilons_of_a_gguf_file_one_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,13 +236,14 @@ def _scaling(fields: _Fields, tensors: Mapping[str, Any], context_length: int) -
         short, long = (tuple(tensors[name].tolist()) for name in (SHORT_FACTORS, LONG_FACTORS))
         original = fields.size("rope.scaling.original_context_length", context_length)
         return LongRopeScaling(short, long, original, fields.get("rope.scaling.attn_factor", 1.0))
-    kind = fields.get("rope.scaling.type", "") or "none"
+    kind = fields.get("rope.scaling.type", "") or "linear"
     if kind == "none":
         return None
-    factor = fields.not_negative("rope.scaling.factor", 1.0) or 1.0  # llama.cpp too reads 0 as no scaling
+    # Read as llama.cpp does: the second is the older name, and 0 is no scaling.
+    factor = fields.not_negative("rope.scaling.factor", 0.0) or fields.not_negative("rope.scale_linear", 0.0) or 1.0
     match kind:
         case "linear":
-            return LinearScaling(factor)
+            return LinearScaling(factor) if factor != 1.0 else None
         case "yarn":
             return YarnScaling(
                 factor=factor,
