@@ -112,7 +112,7 @@ def test_tapes_of_all_numbers_of_rows_compute_in_the_memory_that_is_counted(fold
     in_tapes = Counter(chain.from_iterable(storages))
     own = sum(size for tape in storages for at, size in tape.items() if in_tapes[at] == 1)
     assert own <= sum(8 * (rows * (tapes._max_blocks + 6) + 1) for rows, _ in tapes._recorded)
-    row = row_bytes(tapes._decoder.config, tapes._max_blocks * tapes._block_size)
+    row = row_bytes(tapes._decoder.config)
     assert 0 < tapes._scratch.used <= row
     assert len(tapes._scratch._memory) == tapes._max_rows * row
 

@@ -28,8 +28,7 @@ def make_runner(
         return GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
     if not is_native(decoder):
         return CpuRunner(decoder, kv, block_size)
-    max_rows = taped_rows(decoder.config, max_num_seqs, context_length)
-    tapes = DecodeTapes(decoder, kv, max_blocks, block_size, max_rows)
+    tapes = DecodeTapes(decoder, kv, max_blocks, block_size, taped_rows(decoder.config, max_num_seqs))
     return CpuRunner(decoder, kv, block_size, tapes)
 
 

@@ -68,22 +68,19 @@ def step_bytes(model: ModelConfig, config: EngineConfig) -> int:
 
 def tape_bytes(model: ModelConfig, config: EngineConfig) -> int:
     """Bytes that all recorded decode steps of a processor compute in; none on a GPU, whose graphs share theirs."""
-    if config.device != "cpu":
-        return 0
-    context = config.context_length or model.context_length
-    return taped_rows(model, config.max_num_seqs, context) * row_bytes(model, context)
+    return taped_rows(model, config.max_num_seqs) * row_bytes(model) if config.device == "cpu" else 0
 
 
-def taped_rows(model: ModelConfig, max_num_seqs: int, context: int) -> int:
-    """Rows of the largest decode step that a processor records, of requests of up to ``context`` tokens: as many as fit
-    in ``TAPE_BYTES``, and one of each request at least.
+def taped_rows(model: ModelConfig, max_num_seqs: int) -> int:
+    """Rows of the largest decode step that a processor records: as many as fit in ``TAPE_BYTES``, and one of each
+    request at least.
     """
-    return max(max_num_seqs, TAPE_BYTES // row_bytes(model, context))
+    return max(max_num_seqs, TAPE_BYTES // row_bytes(model))
 
 
-def row_bytes(model: ModelConfig, context: int) -> int:
+def row_bytes(model: ModelConfig) -> int:
     """Bytes that a row of a recorded step takes: activations of all layers with the chunks of attention, and logits."""
-    chunks = min(MOST_CHUNKS, -(-context // CHUNK_KEYS)) + 1
+    chunks = min(MOST_CHUNKS, -(-model.max_context_length // CHUNK_KEYS)) + 1
     attention = model.num_heads * chunks * (model.head_dim + CHUNK_VALUES)
     return (model.num_layers * (_layer_values(model) + attention) + model.vocab_size) * BYTES["fp32"]
 

@@ -166,7 +166,7 @@ class DecodeTapes:
         self._max_blocks = max_blocks
         self._block_size = block_size
         self._max_rows = max_rows
-        self._scratch = _Scratch(max_rows * row_bytes(decoder.config, max_blocks * block_size))
+        self._scratch = _Scratch(max_rows * row_bytes(decoder.config))
         self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
         # By the number of rows, and whether some request has an adapter.
         self._recorded: dict[tuple[int, bool], RecordedStep] = {}
