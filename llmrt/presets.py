@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from llmrt.errors import ConfigError
 
 
@@ -87,6 +85,8 @@ def _folder() -> Path:
 
 def load_preset(path: Path) -> Preset:
     """Read one preset; its alias is the file's stem. Raises ConfigError naming the file and the field."""
+    import msgspec  # not where engines are built without a text side: a GPU's benchmark has no msgspec
+
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
