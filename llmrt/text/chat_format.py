@@ -76,7 +76,7 @@ class ChatFormat:
 
     def _misspelt(self, role: str) -> str | None:
         """The role that is meant by a word close to it; others may be what the model was trained on, such as names."""
-        if not role.isalpha() or len(role) > _LONGEST_MISSPELT:
+        if role in _ROLES or not role.isalpha() or len(role) > _LONGEST_MISSPELT:
             return None
         spelt = role.lower() if _LOWER.search(self.template.source) else role
         if spelt in _ROLES or re.search(rf"""['"]{spelt}['"]""", self.template.source):

@@ -17,7 +17,7 @@ def test_many_requests_in_one_read_are_looked_at_a_few_times_each(monkeypatch: p
     looks: list[None] = []
 
     class Cycle(httptools_impl.RequestResponseCycle):
-        @property
+        @property  # of what is an attribute, so that looks at it are counted
         def response_complete(self) -> bool:  # type: ignore[override]
             looks.append(None)
             return False
