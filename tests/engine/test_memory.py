@@ -79,14 +79,14 @@ def test_with_little_room_the_context_is_reduced_and_that_is_said() -> None:
 
 def test_a_context_that_was_asked_for_is_never_reduced() -> None:
     with pytest.raises(
-        MemoryFitError, match=r"Not enough memory: 2\.8 GB are needed.*2\.7 GB are available.*--ctx 3\d\d\d"
+        MemoryFitError, match=r"Not enough memory: 2\.7 GB are needed.*2\.6 GB are available.*--ctx 3\d\d\d"
     ):
         plan(WEIGHTS + WORKSPACE + TOKEN * 4000, context_length=8192)
 
 
 def test_without_room_for_the_weights_the_message_says_so() -> None:
     with pytest.raises(
-        MemoryFitError, match=r"1\.0 GB are available. Use .*, --quant or --dtype, or lower --max-num-seqs or"
+        MemoryFitError, match=r"1\.0 GB are available. Use .*, --quant or --dtype, or lower --max-num-seqs\."
     ):
         plan(10**9)
 
@@ -109,8 +109,8 @@ def test_a_workspace_is_no_less_than_what_was_measured() -> None:
     small = replace(MODEL, vocab_size=49152, hidden_size=576, num_heads=9, num_kv_heads=3, intermediate_size=1536)
     large = replace(MODEL, vocab_size=49152)
     config = replace(CONFIG, dtype="fp32")
-    assert 289 * 10**6 <= budget_of(small, config, 0).workspace < 420 * 10**6
-    assert 255 * 10**6 <= budget_of(large, config, 0).workspace < 460 * 10**6
+    assert 289 * 10**6 <= budget_of(small, config, 0).workspace < 380 * 10**6
+    assert 255 * 10**6 <= budget_of(large, config, 0).workspace < 420 * 10**6
 
 
 def test_what_an_engine_imports_is_counted_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

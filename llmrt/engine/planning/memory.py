@@ -12,9 +12,9 @@ from llmrt.model.checkpoints.weight_bytes import BYTES
 from llmrt.model.config import ModelConfig
 from llmrt_kernels.cpu.structs import CHUNK_KEYS, MOST_CHUNKS
 
-# On the processor, of an engine and its server, beside what follows from the model: pages of libraries, what threads
-# and allocators keep, the grammars of eight requests. 212 MB were measured with a model of 135M, less with one of 1.1B.
-PROCESS_BYTES = 220_000_000
+# On the processor, of an engine and its server, beside what follows from the model: pages of libraries (109 MB), what
+# threads and allocators keep, the grammars of eight requests. 160 MB were measured with a model of 135M.
+PROCESS_BYTES = 180_000_000
 # Of each token of a vocabulary: 870 in a tokenizer, which engine and server have, and 260 in the trie of a grammar.
 VOCABULARY_BYTES = 2_000
 # What an engine has imported before it counts what is left.
@@ -183,7 +183,7 @@ class MemoryPlanner:
         budget = self.budget
         needed = self.weights + budget.workspace + self._block_bytes * (self._blocks(wanted) + 1)
         need = f"{_gb(needed)} are needed ({_gb(self.weights)} of weights, the rest for {wanted} tokens and workspace)"
-        remedy = "Use a smaller model, --quant or --dtype, or lower --max-num-seqs or --max-num-batched-tokens"
+        remedy = "Use a smaller model, --quant or --dtype, or lower --max-num-seqs"
         if context >= min(SMALLEST_CONTEXT, self.model.context_length):
             remedy = f"Use --ctx {context} or less, or a smaller --kv-dtype"
         return f"Not enough {budget.where}: {need}, {_gb(budget.available)} are available. {remedy}."
