@@ -36,6 +36,8 @@ def _machine(found: Checkup) -> Facts:
     if (limits := found.limits) is not None:
         operations = (limits.operations_per_second or 0) / 1e12
         yield "speed", f"reads {limits.read_bytes_per_second / 1e9:.1f} GB/s, {operations:.2f} T int8 operations/s"
+    elif found.kernels.isa is not None:
+        yield "speed", "not measured: too little memory is left"
     for gpu in found.gpus:
         memory = f"{decimal(gpu.free_bytes)} free of {decimal(gpu.total_bytes)}"
         yield "GPU", f"{gpu.name}, {memory}, driver {gpu.driver}, {gpu.refusal or 'used'}"

@@ -77,7 +77,7 @@ def _facts(found: Fit) -> Iterator[tuple[str, str]]:
         yield "requests", f"{_requests(found)} of {found.context_length:,} tokens side by side"
     yield "longest context", f"{found.longest_context:,} tokens"
     if found.forecast is None:
-        yield "speed", "no forecast, for the native kernels do not run this model; see llmrt doctor"
+        yield "speed", "no forecast: what the device does at most is not known for this model; see llmrt doctor"
     else:
         yield from _speed(found, found.forecast)
     for notice in found.notices:

@@ -50,6 +50,12 @@ def test_memory_is_what_the_control_group_allows(llmrt: CommandLine, monkeypatch
     assert "the limit of" not in llmrt("doctor")[1]
 
 
+def test_speed_that_cannot_be_measured_is_said(llmrt: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "processor_limits", lambda dtype: None)
+    shown = "not measured: too little memory" in llmrt("doctor")[1]
+    assert shown == (load() is not None)
+
+
 @pytest.mark.parametrize(("count", "words"), [(0, "0 models,"), (1, "1 model,"), (2, "2 models,")])
 def test_models_are_counted_in_words_that_fit(
     count: int, words: str, llmrt: CommandLine, monkeypatch: pytest.MonkeyPatch
