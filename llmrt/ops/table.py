@@ -61,7 +61,7 @@ RMS_NORM_ADD = Op("rms_norm_add", (triton("norm", "rms_norm_add"), native(cpu.rm
 STREAM_NORM = Op("stream_norm", (triton("norm", "layer_norm"), native(cpu_residual.stream_norm), reference(layer_norm)))
 
 # Products, and what is computed right after them.
-LINEAR = Op("linear", (torch_on_gpu(linear), reference(linear)))
+LINEAR = Op("linear", (triton("dense_linear", "linear"), reference(linear)))
 LINEAR_PACKED = Op[..., Tensor](
     "linear_packed", (triton("linear", "linear"), native(cpu.linear), reference(linear_packed))
 )

@@ -20,7 +20,7 @@ def triton(module: str, name: str) -> Implementation[..., Any]:
 
 
 def torch_on_gpu(fn: Callable[P, R]) -> Implementation[P, R]:
-    """What torch does best on a GPU, as the dense products of its maker's library; it goes with Triton's kernels."""
+    """What torch does as well on a GPU as a kernel of ours would; it goes with Triton's kernels."""
     return Implementation("triton", lambda: fn, refusal)
 
 

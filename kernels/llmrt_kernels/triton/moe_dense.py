@@ -16,6 +16,7 @@ from torch import Tensor
 
 from llmrt_kernels.triton.activation import activated
 from llmrt_kernels.triton.expert_tiles import TILE_POINTERS, Tiles, tiles_of
+from llmrt_kernels.triton.product_dense import columns_of
 from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route
 from llmrt_kernels.triton.variant import Variant
 
@@ -102,9 +103,9 @@ def gated_kernel(
     row = expert.to(tl.int64) * (2 * SIZE) + tl.minimum(n, SIZE - 1)
     gate, up = tl.zeros([BN, BM], tl.float32), tl.zeros([BN, BM], tl.float32)
     for start in tl.range(0, K, BK, num_stages=STAGES):
-        x = columns(x_ptr, pair // CHOICES, start, K, BK)
-        gate = tl.dot(columns(w_ptr, row, start, K, BK), tl.trans(x), gate, input_precision="ieee")
-        up = tl.dot(columns(w_ptr, row + SIZE, start, K, BK), tl.trans(x), up, input_precision="ieee")
+        x = columns_of(x_ptr, pair // CHOICES, start, K, BK)
+        gate = tl.dot(columns_of(w_ptr, row, start, K, BK), tl.trans(x), gate, input_precision="ieee")
+        up = tl.dot(columns_of(w_ptr, row + SIZE, start, K, BK), tl.trans(x), up, input_precision="ieee")
     y = tl.trans(activated(gate, "silu") * up)
     tl.store(y_ptr + pair[:, None] * SIZE + n[None, :], y.to(y_ptr.dtype.element_ty), mask=(n < SIZE)[None, :])
 
@@ -132,17 +133,9 @@ def linear_kernel(
     row = expert.to(tl.int64) * SIZE + tl.minimum(n, SIZE - 1)
     y = tl.zeros([BN, BM], tl.float32)
     for start in tl.range(0, K, BK, num_stages=STAGES):
-        x = columns(x_ptr, pair, start, K, BK)
-        y = tl.dot(columns(w_ptr, row, start, K, BK), tl.trans(x), y, input_precision="ieee")
+        x = columns_of(x_ptr, pair, start, K, BK)
+        y = tl.dot(columns_of(w_ptr, row, start, K, BK), tl.trans(x), y, input_precision="ieee")
     tl.store(y_ptr + pair[:, None] * SIZE + n[None, :], tl.trans(y), mask=(n < SIZE)[None, :])
-
-
-@triton.jit
-def columns(ptr, row, start, K: tl.constexpr, BK: tl.constexpr):
-    """Columns start to start + BK of rows [n] of a matrix of K columns, 0 past its last."""
-    k = start + tl.arange(0, BK)
-    at = ptr + row[:, None] * K + k[None, :]
-    return tl.load(at) if K % BK == 0 else tl.load(at, mask=(k < K)[None, :], other=0.0)
 
 
 def _variant(name: str, kernel: triton.JITFunction[Any], cut: Cut, sizes: dict[str, int], y: str) -> Variant:

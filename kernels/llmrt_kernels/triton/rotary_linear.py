@@ -226,11 +226,13 @@ _HEADS = {"H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64}
 _SIZES = _HEADS | {"GROUPS": 64, "GROUP": 64, "BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8}
 
 
-def _variant(name: str, **more: str) -> Variant:
-    return Variant(name, rotary_dot4_kernel, _POINTERS | more, _SIZES, num_warps=8, weights=8 * 128 * 64)
-
-
 VARIANTS = (
-    _variant("rotary_linear-int4-int8-1_token"),
-    _variant("rotary_linear-int4-int8-1_token-norm-offsets", **HEAD_NORM, **OFFSETS),
+    Variant(
+        "rotary_linear-int4-int8-1_token-norm-offsets",
+        rotary_dot4_kernel,
+        _POINTERS | HEAD_NORM | OFFSETS,
+        _SIZES,
+        num_warps=8,
+        weights=8 * 128 * 64,
+    ),
 )

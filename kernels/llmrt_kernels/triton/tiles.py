@@ -13,6 +13,9 @@ from llmrt_kernels.triton.target import INTERPRETER, Target
 FEW = 4  # tokens up to which bytes are multiplied four at a time
 MANY = 64  # those of the largest tile
 MAX_THREADS = 256
+# Of a weight of floats: 16 KB on their way for a program, of which a matrix of 4096 rows has three for each
+# multiprocessor of an H200; four tokens leave registers for no more rows.
+MOST_DENSE_ROWS, DENSE_THREADS = 8, 128
 MOST_WITH_OFFSETS = 32  # tokens of a tile of a weight with offsets: for more it lacks registers
 CROWDED_WARPS = 8  # of the largest tile where a launch has two pieces or a bias: with four it lacks registers
 
@@ -84,6 +87,19 @@ def dot4_turn(groups: int, rows: int, target: Target) -> tuple[int, int]:
     while 4 * warps * target.warp_size < groups * rows and warps * target.warp_size < MAX_THREADS:
         warps *= 2
     return warps, max(4 * warps * target.warp_size // rows, 1)
+
+
+def dense_rows(rows: int) -> int:
+    """Of a weight of floats with ``rows`` rows, those that a program has: a thread loads 16 bytes of each in a turn."""
+    return min(MOST_DENSE_ROWS, 1 << rows.bit_length() - 1)
+
+
+def dense_turn(columns: int, itemsize: int, target: Target) -> tuple[int, int]:
+    """Warps of such a program, and columns that they take at a time."""
+    warps, loaded = 1, 16 // itemsize
+    while warps * target.warp_size * loaded < columns and warps * target.warp_size < DENSE_THREADS:
+        warps *= 2
+    return warps, warps * target.warp_size * loaded
 
 
 def splits_of(programs: int, turns: int, target: Target, device: torch.device) -> int:

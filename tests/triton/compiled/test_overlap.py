@@ -27,12 +27,13 @@ def instructions(variant: str, target: str) -> list[str]:
     return re.findall(r"/\*[0-9a-f]{4}\*/\s+(?:@!?U?P\d+ )?([A-Z0-9.]+)", on_cubin("cuobjdump", "-sass", cubin=cubin))
 
 
-def test_a_product_asks_for_its_weights_before_it_waits() -> None:
-    """Eight lines of 16 bytes for each thread."""
-    code = instructions("linear-int4-1_token", "sm_90")
+@pytest.mark.parametrize("variant", ["linear-int4-1_token", "linear-bf16-1_token"])
+def test_a_product_asks_for_its_weights_before_it_waits(variant: str) -> None:
+    """Eight loads of 16 bytes for each thread."""
+    code = instructions(variant, "sm_90")
     before = code[: code.index(WAIT)]
     assert before.index(BEGIN) < before.index("LDG.E.128") and before.count("LDG.E.128") == 8
-    assert not {BEGIN, WAIT} & set(instructions("linear-int4-1_token", "sm_89"))
+    assert not {BEGIN, WAIT} & set(instructions(variant, "sm_89"))
 
 
 @pytest.mark.usefixtures("in_use")

@@ -1,0 +1,91 @@
+"""y = x W^T + bias + residual with a weight of floats; the contract is that of the reference.
+
+Up to ``FEW`` tokens, where bytes bound it, it is a kernel (``product_dense``), beyond that torch's product.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from llmrt_kernels.reference.linear import linear as linear_of_torch
+from llmrt_kernels.triton.linear import store_rows
+from llmrt_kernels.triton.overlap import begin
+from llmrt_kernels.triton.product_dense import product_arguments, product_dense
+from llmrt_kernels.triton.target import TARGETS
+from llmrt_kernels.triton.tiles import FEW, MOST_DENSE_ROWS, dense_rows, dense_turn
+from llmrt_kernels.triton.variant import Variant
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None = None) -> Tensor:
+    """x [T, K], weight [N, K], bias [N], residual [T, N] -> [T, N] of x's type."""
+    if len(x) > FEW:
+        return linear_of_torch(x, weight, bias, residual)
+    rows = len(weight)
+    y = torch.empty(len(x), rows, dtype=x.dtype, device=x.device)
+    at_once = dense_rows(rows)
+    dense_linear_kernel[(triton.cdiv(rows, at_once),)](
+        x, weight, bias, residual, y, rows=rows, ROWS=at_once, **product_arguments(x, weight)
+    )
+    return y
+
+
+@triton.jit(do_not_specialize=["tokens", "columns", "rows"])
+def dense_linear_kernel(
+    x_ptr,
+    w_ptr,
+    bias_ptr,
+    residual_ptr,
+    y_ptr,
+    tokens,
+    columns,
+    rows,
+    ROWS: tl.constexpr,
+    K: tl.constexpr,
+    TOKENS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """A program computes ROWS rows of all tokens."""
+    begin(OVERLAP)
+    first, inside = program_rows(rows, ROWS)
+    i = tl.arange(0, ROWS)
+    results = product_dense(x_ptr, tokens, w_ptr, first + i, columns, K, TOKENS, COLUMNS, OVERLAP)
+    for t in tl.static_range(TOKENS):
+        out = (bias_ptr, residual_ptr, y_ptr)
+        store_rows(results[t], out, first * 0, t, first, i, rows, inside & (t < tokens))
+
+
+@triton.jit
+def program_rows(rows, ROWS: tl.constexpr):
+    """The first of this program's ROWS of ``rows``, int64, and which of them no program before it has.
+
+    The last one has as many as the others, so that rows follow each other at a distance that the compiler knows.
+    """
+    begins = tl.program_id(0) * ROWS
+    first = tl.minimum(begins, rows - ROWS)
+    return first.to(tl.int64), first + tl.arange(0, ROWS) >= begins
+
+
+def dense_variant(name: str, kernel: Any, signature: dict[str, str], **constants: Any) -> Variant:
+    """A form for a matrix of 4096 columns in bf16, in the warps that launches have on each target."""
+    product = {"x_ptr": "*bf16", "w_ptr": "*bf16", "y_ptr": "*bf16", "tokens": "i32", "columns": "i32"}
+    turns = {target.name: dense_turn(4096, torch.bfloat16.itemsize, target) for target in TARGETS}
+    tuned = {name: {"num_warps": warps} for name, (warps, _) in turns.items()}
+    (at_once,) = {columns for _, columns in turns.values()}
+    return Variant(name, kernel, product | signature, {"K": 4096, "COLUMNS": at_once} | constants, tuned=tuned)
+
+
+VARIANTS = (
+    dense_variant(
+        "linear-bf16-1_token",
+        dense_linear_kernel,
+        {"bias_ptr": "*bf16", "residual_ptr": "*bf16", "rows": "i32"},
+        TOKENS=1,
+        ROWS=MOST_DENSE_ROWS,
+    ),
+)

@@ -1,0 +1,52 @@
+"""Products with weights of floats, and what follows them, against float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from llmrt_kernels.triton import dense_linear
+from llmrt_kernels.triton.dense_linear import linear
+from tests.kernels.operands import draw, relative
+
+ROUNDING = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+
+
+def operand(device: str, dtype: torch.dtype, *shape: int) -> Tensor:
+    return (draw(*shape) / shape[-1] ** 0.5).to(dtype).to(device)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "columns", "rows", "dtype", "bias", "residual"),
+    [
+        (1, 1024, 16, torch.bfloat16, False, False),
+        (1, 2048, 5, torch.bfloat16, True, True),
+        (2, 1040, 19, torch.float16, False, True),
+        (3, 576, 1, torch.bfloat16, True, False),
+        (3, 1536, 9, torch.float32, True, True),
+        (4, 33, 24, torch.float16, True, True),
+        (4, 16, 3, torch.float32, False, False),
+        (5, 48, 20, torch.float32, True, True),
+    ],
+)
+def test_linear_equals_the_formula(
+    tokens: int, columns: int, rows: int, dtype: torch.dtype, bias: bool, residual: bool, device: str
+) -> None:
+    x, weight = operand(device, dtype, tokens, columns), operand(device, dtype, rows, columns)
+    b = operand(device, dtype, rows) if bias else None
+    r = operand(device, dtype, tokens, rows) if residual else None
+    expected = x.double() @ weight.double().T
+    expected += (0 if b is None else b.double()) + (0 if r is None else r.double())
+    y = linear(x, weight, b, r)
+    assert y.dtype == dtype
+    assert relative(y, expected) < ROUNDING[dtype]
+
+
+def test_up_to_four_tokens_are_a_kernel(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond that products are torch's."""
+    tokens = list[int]()
+    monkeypatch.setattr(dense_linear, "linear_of_torch", lambda x, *_: tokens.append(len(x)))
+    for count in (1, 4, 5):
+        linear(operand(device, torch.float32, count, 16), operand(device, torch.float32, 8, 16), None)
+    assert tokens == [5]
