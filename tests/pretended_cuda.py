@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 from triton.runtime.interpreter import GridExecutor, TensorHandle
 
+from llmrt.engine.hardware import gpus
 from llmrt_kernels.triton import product_dot4
 
 FREE, TOTAL = 2 << 30, 4 << 30
@@ -157,6 +158,7 @@ def pretended_cuda() -> Iterator[OnCpu]:
     with pytest.MonkeyPatch.context() as patch, mode:
         for name, value in functions.items():
             patch.setattr(torch.cuda, name, value)
+        patch.setattr(gpus, "launcher_refusal", lambda: None)  # nothing is launched
         patch.setattr(GridExecutor, "__call__", launch)
         patch.setattr(product_dot4, "dot4", dot4)
         yield mode

@@ -181,4 +181,6 @@ def _gpu_remedy(refusal: str) -> str:
         return "install a torch that is built for it: https://pytorch.org/get-started/locally"
     if "triton" in refusal:
         return "run: pip install 'llmrt[gpu]'"
+    if "launches" in refusal:
+        return "run: apt install gcc python3-dev"
     return "models run on the processor; a newer GPU is needed"

@@ -106,6 +106,7 @@ def test_the_forecast_is_bytes_and_operations_over_the_limits() -> None:
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "visible_gpus", lambda: [CARD])
     monkeypatch.setattr("llmrt.engine.hardware.gpus.installed", lambda package: "2.11.0+cu128")
+    monkeypatch.setattr("llmrt.engine.hardware.gpus.launcher_refusal", lambda: None)
     found = fit(AssumedHeaders(MODEL, "bf16"), EngineConfig())
     assert (found.device, found.dtype, found.where) == ("cuda", "bf16", "GPU memory")
     assert found.available_bytes == 18 * 10**9

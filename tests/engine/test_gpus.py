@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
+from llmrt.cli.checkup import _gpu_remedy
 from llmrt.engine.hardware import gpus
-from llmrt.engine.hardware.gpus import auto_device, visible_gpus
+from llmrt.engine.hardware.gpus import auto_device, gpu_refusal, visible_gpus
 from llmrt.engine.hardware.limits import gpu_limits
 
 
@@ -78,6 +80,7 @@ def test_a_gpu_is_taken_where_torch_can_use_it(torch: str | None, device: str, m
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(gpus, "installed", lambda package: torch)
     monkeypatch.setattr(gpus, "find_spec", lambda package: package)
+    monkeypatch.setattr(gpus, "launcher_refusal", lambda: None)
     assert auto_device() == device
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert auto_device() == "cpu"
@@ -93,6 +96,7 @@ def test_a_gpu_of_which_the_driver_tells_no_memory_has_that_of_the_processor(mon
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(gpus, "installed", lambda package: "2.13.0+cu128")
     monkeypatch.setattr(gpus, "find_spec", lambda package: package)
+    monkeypatch.setattr(gpus, "launcher_refusal", lambda: None)
     assert auto_device() == "cuda"
     (gpu,) = visible_gpus()
     assert 0 < gpu.free_bytes <= gpu.total_bytes == psutil.virtual_memory().total
@@ -107,3 +111,21 @@ def test_without_a_driver_there_are_none(monkeypatch: pytest.MonkeyPatch) -> Non
     driver.nvmlInit = refuse
     monkeypatch.setitem(sys.modules, "pynvml", driver)
     assert visible_gpus() == []
+
+
+def test_what_triton_launches_with_takes_a_compiler_and_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CC", "CPATH", "C_INCLUDE_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(gpus, "find_spec", lambda package: package)
+    monkeypatch.setattr(gpus.shutil, "which", {"clang": "/bin/clang"}.get)
+    monkeypatch.setattr(gpus.sysconfig, "get_path", lambda name, scheme: str(tmp_path))
+    refusal = gpu_refusal((9, 0))
+    assert refusal is not None and refusal.startswith(f"there is no {tmp_path / 'Python.h'}, ")
+    (tmp_path / "Python.h").touch()
+    assert gpu_refusal((9, 0)) is None
+    monkeypatch.setattr(gpus.shutil, "which", lambda name: None)
+    refusal = gpu_refusal((9, 0))
+    assert refusal is not None and refusal.startswith("there is no C compiler, ")
+    assert _gpu_remedy(refusal) == "run: apt install gcc python3-dev"

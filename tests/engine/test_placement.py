@@ -54,6 +54,7 @@ class Card:
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Card:
     card = Card()
+    monkeypatch.setattr(gpus, "launcher_refusal", lambda: None)
 
     def set_device(index: int) -> None:
         card.current = index

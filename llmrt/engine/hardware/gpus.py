@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
+import sysconfig
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from llmrt.engine.hardware.system_memory import available_memory, total_memory
@@ -57,6 +60,17 @@ def gpu_refusal(capability: tuple[int, int] | None) -> str | None:
     if capability is not None and capability < OLDEST_CAPABILITY:
         own, oldest = (f"{major}.{minor}" for major, minor in (capability, OLDEST_CAPABILITY))
         return f"its compute capability is {own}, and the kernels take {oldest} or later"
+    return launcher_refusal()
+
+
+def launcher_refusal() -> str | None:
+    """Why Triton could not compile the C module that launches its kernels, which it does before the first one."""
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "there is no C compiler, with which Triton makes what launches kernels"
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own, as Triton has it
+    header = Path(sysconfig.get_path("include", scheme), "Python.h")
+    if not (header.exists() or os.environ.get("CPATH") or os.environ.get("C_INCLUDE_PATH")):
+        return f"there is no {header}, with which Triton makes what launches kernels"
     return None
 
 
