@@ -33,8 +33,6 @@ Here the weight is unpacked and multiplied as it is: the truth that kernels with
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -113,35 +111,20 @@ def linear_packed(x: Tensor, weight: Weight, residual: Tensor | None = None) -> 
     return linear(x, dense.to(x.dtype), weight.bias, residual)
 
 
-def gated_linear_packed(
-    x: Tensor,
-    weight: Weight,
-    name: str = "silu",
-    *,
-    delta: Tensor | None = None,
-    product: Callable[[Tensor, Weight], Tensor] = linear_packed,
-) -> Tensor:
+def gated_linear_packed(x: Tensor, weight: Weight, name: str = "silu", *, delta: Tensor | None = None) -> Tensor:
     """activation(gate) * up of the product with ``weight`` [2 I, K]. x [T, K] -> [T, I], I a multiple of 16.
 
     The activation is the one called ``name``. For each group of G outputs (the last may be shorter) ``weight`` has
-    their rows of gate, then those of up. ``product`` computes x W^T; ``delta`` [T, 2 I] is added to it, all of gate's
-    before all of up's.
+    their rows of gate, then those of up. ``delta`` [T, 2 I] is added to the product, all of gate's before all of up's.
     """
-    parts = [part.chunk(2, dim=1) for part in product(x, weight).split(2 * weight.group, dim=1)]
+    parts = [part.chunk(2, dim=1) for part in linear_packed(x, weight).split(2 * weight.group, dim=1)]
     gate_up = torch.cat([gate for gate, _ in parts] + [up for _, up in parts], dim=1)
     return gated_activation(_plus(gate_up, delta), name)
 
 
-def activated_linear_packed(
-    x: Tensor,
-    weight: Weight,
-    name: str,
-    *,
-    delta: Tensor | None = None,
-    product: Callable[[Tensor, Weight], Tensor] = linear_packed,
-) -> Tensor:
-    """The activation called ``name`` of x W^T + bias + delta. x [T, K] -> [T, I]; ``product`` computes x W^T."""
-    return activation(_plus(product(x, weight), delta), name)
+def activated_linear_packed(x: Tensor, weight: Weight, name: str, *, delta: Tensor | None = None) -> Tensor:
+    """The activation called ``name`` of x W^T + bias + delta. x [T, K] -> [T, I]."""
+    return activation(_plus(linear_packed(x, weight), delta), name)
 
 
 def rotary_linear_packed(
@@ -154,14 +137,13 @@ def rotary_linear_packed(
     head_norm: HeadNorm | None = None,
     *,
     delta: Tensor | None = None,
-    product: Callable[[Tensor, Weight], Tensor] = linear_packed,
 ) -> Tensor:
     """Queries, keys and values of ``weight`` [(H + 2 KVH) D, K]. x [T, K] -> rotated queries [T, H, D].
 
-    Keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``. ``product`` computes x W^T,
-    and ``delta`` [T, (H + 2 KVH) D] is added to it.
+    Keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``. ``delta`` [T, (H + 2 KVH) D]
+    is added to the product.
     """
-    qkv = _plus(product(x, weight), delta)
+    qkv = _plus(linear_packed(x, weight), delta)
     return rope_kv_write(qkv, positions, cos_sin, slot_mapping, kv, head_norm)
 
 

@@ -11,41 +11,43 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Weight
-from llmrt_kernels.reference.linear_packed import activated_linear_packed, gated_linear_packed
+from llmrt_kernels.triton.activated_rows import activated_rows
 from llmrt_kernels.triton.activation import activated
-from llmrt_kernels.triton.codes import X_CODES, Y_CODES, empty_codes, quantize_rows, store_codes
-from llmrt_kernels.triton.linear import linear
+from llmrt_kernels.triton.codes import X_CODES, Y_CODES, empty_codes, store_codes
+from llmrt_kernels.triton.linear import linear_as
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.target import target_of
-from llmrt_kernels.triton.tiles import FEW, MANY, dot4_turn, gated_tile_for, tokens_at_once
+from llmrt_kernels.triton.tiles import FEW, MANY, dot4_turn, gated_tile_for, is_expanded, tokens_at_once
 from llmrt_kernels.triton.variant import Variant, with_tiles
 
 
 def gated_linear(x: Codes, weight: Weight, name: str = "silu", *, delta: Tensor | None = None) -> Codes:
     """x [T, K], weight [2 I, K], rows ordered as in the reference -> activation(gate) * up, [T, I] in int8.
 
-    With a ``delta`` [T, 2 I] it is computed in three steps, for the fused kernel has no place for one.
+    ``delta`` [T, 2 I] is added to the product, all of gate's before all of up's.
     """
-    if delta is not None:
-        return quantize_rows(gated_linear_packed(x, weight, name, delta=delta, product=linear), x.group)
-    return _activated(x, weight, weight.rows // 2, name, gated=True)
+    return _activated(x, weight, weight.rows // 2, name, delta, gated=True)
 
 
 def activated_linear(x: Codes, weight: Weight, name: str, *, delta: Tensor | None = None) -> Codes:
     """x [T, K], weight [I, K], I a multiple of 16 -> activation(x W^T + bias + delta), [T, I] in int8."""
-    if delta is not None:
-        return quantize_rows(activated_linear_packed(x, weight, name, delta=delta, product=linear), x.group)
-    return _activated(x, weight, weight.rows, name, gated=False)
+    return _activated(x, weight, weight.rows, name, delta, gated=False)
 
 
-def _activated(x: Codes, weight: Weight, size: int, name: str, *, gated: bool) -> Codes:
+def _activated(x: Codes, weight: Weight, size: int, name: str, delta: Tensor | None, *, gated: bool) -> Codes:
+    """With a ``delta``, for which the fused kernels have no place, and expanded, the product is one by itself."""
+    expanded = is_expanded(x.num_tokens, target_of(x.codes.device))
+    if expanded or delta is not None:
+        product = linear_as(torch.bfloat16 if expanded else torch.float32, x, weight)
+        return activated_rows(product, delta, x.group, name, gated=gated)
     (matrix,) = weight.pieces
     y = empty_codes(x.num_tokens, size, x.group, x.codes.device)
     programs = triton.cdiv(size, x.group if gated else 2 * x.group)

@@ -8,7 +8,6 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Weight
-from llmrt_kernels.triton.variant import Variant
 
 BLOCK = 1024  # values that one program unpacks
 
@@ -62,14 +61,3 @@ def embedding_packed_kernel(
     if offsets_ptr is not None:
         values += tl.load(offsets_ptr + at, mask=inside, other=0.0).to(tl.float32)
     tl.store(out_ptr + t * SIZE + k, values.to(out_ptr.dtype.element_ty), mask=inside)
-
-
-VARIANTS = (
-    Variant(
-        "embedding_packed-bf16-offsets",
-        embedding_packed_kernel,
-        {"token_ids_ptr": "*i64", "data_ptr": "*u8", "scales_ptr": "*fp16"}
-        | {"offsets_ptr": "*fp16", "out_ptr": "*bf16"},
-        {"SIZE": 4096, "GROUPS": 64, "GROUP": 64, "BITS": 8, "BLOCK": BLOCK},
-    ),
-)

@@ -3,7 +3,8 @@
 Up to ``FEW`` tokens a program computes 16 rows (``product_dot4``), beyond that a tile (``product_mma``). A weight may
 be pieces of different widths: two of them go into one launch, whose first programs have the first piece's rows, so
 that both are read at once. Where tiles are too few to keep the device busy, they are split along K, and a second
-kernel adds the parts in order.
+kernel adds the parts in order. Results of 16 bits for many tokens are left to torch, from an expanded
+weight (``expand``); those of fp32 are wanted more exactly.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from torch import Tensor
 
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.codes import X_CODES
+from llmrt_kernels.triton.expand import expanded_product
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.target import target_of
-from llmrt_kernels.triton.tiles import FEW, MANY, dot4_turn, splits_of, tile_for, tokens_at_once
+from llmrt_kernels.triton.tiles import FEW, MANY, dot4_turn, is_expanded, splits_of, tile_for, tokens_at_once
 from llmrt_kernels.triton.variant import Variant, with_tiles
 
 ADDED = 1024  # values that one program adds parts of
@@ -36,10 +38,21 @@ def linear(x: Codes, weight: Weight, residual: Tensor | None = None) -> Tensor:
 
 def linear_as(dtype: torch.dtype, x: Codes, weight: Weight, residual: Tensor | None = None) -> Tensor:
     """The same, of type ``dtype``."""
+    if dtype != torch.float32 and is_expanded(x.num_tokens, target_of(x.codes.device)):
+        return _expanded(dtype, x, weight, residual)
     y = torch.empty(x.num_tokens, weight.rows, dtype=dtype, device=x.codes.device)
     launch = _few if x.num_tokens <= FEW else _many
     for first_row, pieces in two_at_a_time(weight.pieces):
         launch(x, weight, first_row, pieces, residual, y)
+    return y
+
+
+def _expanded(dtype: torch.dtype, x: Codes, weight: Weight, residual: Tensor | None) -> Tensor:
+    product = expanded_product(x, weight)
+    if product.dtype == dtype and weight.bias is None and residual is None:
+        return product
+    y = torch.empty_like(product, dtype=dtype)
+    _add_parts(product.unsqueeze(0), weight, residual, 0, weight.rows, y)
     return y
 
 
@@ -119,10 +132,14 @@ def _many(
         num_warps=tile.warps,
     )
     if splits > 1:
-        rows = pieces[0].rows + pieces[1].rows
-        add_parts_kernel[(x.num_tokens, triton.cdiv(rows, ADDED))](
-            parts, weight.bias, residual, y, first_row, rows, weight.rows, y.numel(), splits, BLOCK=ADDED
-        )
+        _add_parts(parts, weight, residual, first_row, pieces[0].rows + pieces[1].rows, y)
+
+
+def _add_parts(parts: Tensor, weight: Weight, residual: Tensor | None, first_row: int, rows: int, y: Tensor) -> None:
+    """Parts [S, T, N] of the product with ``rows`` rows, added to bias and residual."""
+    add_parts_kernel[(y.shape[0], triton.cdiv(rows, ADDED))](
+        parts, weight.bias, residual, y, first_row, rows, weight.rows, y.numel(), parts.shape[0], BLOCK=ADDED
+    )
 
 
 @triton.jit(do_not_specialize=["tokens", "first_row", "blocks0"])
@@ -296,6 +313,7 @@ def add_parts_kernel(
     parts_ptr, bias_ptr, residual_ptr, y_ptr, first_row, count, rows, size, splits, BLOCK: tl.constexpr
 ):
     """A program adds the parts of BLOCK of the ``count`` rows from ``first_row`` on, of one token; parts [S, size]."""
+    first_row = first_row // BLOCK * BLOCK  # as it is: so the compiler sees that places are aligned
     t = tl.program_id(0).to(tl.int64)
     i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros([BLOCK], tl.float32)

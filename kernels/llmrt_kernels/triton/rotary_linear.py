@@ -1,6 +1,7 @@
 """Queries, keys and values of new tokens: the product, the norm of heads, RoPE, and keys and values into the cache.
 
-For few tokens a program computes a head and does with it what ``rope_kv_write`` does; for many that is a second launch.
+For few tokens a program computes a head and does with it what ``rope_kv_write`` does; for many, or with something to
+add, that is a second launch.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from torch import Tensor
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes, Matrix, Weight
-from llmrt_kernels.reference.linear_packed import rotary_linear_packed
 from llmrt_kernels.triton.codes import X_CODES
 from llmrt_kernels.triton.fp8 import pages_of
-from llmrt_kernels.triton.linear import OFFSETS, WEIGHT_POINTERS, linear, linear_as, two_at_a_time
+from llmrt_kernels.triton.linear import OFFSETS, WEIGHT_POINTERS, linear_as, two_at_a_time
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.rope_kv_write import (
@@ -44,17 +44,15 @@ def rotary_linear(
 ) -> Tensor:
     """x [T, K] -> rotated queries [T, H, D], of the cache's type, fp16 beside bytes; keys and values go there.
 
-    With a ``delta`` [T, (H + 2 KVH) D] the product alone is a kernel.
+    ``delta`` [T, (H + 2 KVH) D] is added to the product.
     """
     turn = positions, cos_sin, slot_mapping
-    if delta is not None:
-        return rotary_linear_packed(x, weight, *turn, kv, head_norm, delta=delta, product=linear)
     dtype = kv.k.dtype if kv.k_scales is None else torch.float16
     _, kv_heads, _, head_dim = kv.k.shape
     pairs = list(two_at_a_time(weight.pieces))
     apart = len(pairs) > 1 or any(piece.rows % head_dim for piece in pairs[0][1])
-    if x.num_tokens > FEW or apart or _is_of_rows(head_norm, head_dim):
-        return rope_kv_write(linear_as(dtype, x, weight), *turn, kv, head_norm)
+    if x.num_tokens > FEW or delta is not None or apart or _is_of_rows(head_norm, head_dim):
+        return rope_kv_write(linear_as(dtype, x, weight, delta), *turn, kv, head_norm)
     heads = weight.rows // head_dim - 2 * kv_heads
     q = torch.empty(x.num_tokens, heads, head_dim, dtype=dtype, device=x.codes.device)
     _few(x, weight.bias, pairs[0][1], turn, kv, head_norm, q)

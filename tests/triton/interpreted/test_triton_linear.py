@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from llmrt_kernels.packed import Codes, Matrix, Weight
-from llmrt_kernels.triton.linear import linear, linear_mma_kernel
+from llmrt_kernels.triton.expand import expand_rows, expanded_codes
+from llmrt_kernels.triton.linear import linear, linear_as, linear_mma_kernel
 from tests.kernels.operands import draw, relative
 from tests.kernels.packing import meant, random_weight
 
@@ -51,6 +52,7 @@ CASES = (
     Case(70, 320, 64, (130, 20), (8, 4), True, torch.float32, affine=True),
 )
 ROUNDING = {None: 2e-6, torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+EXPANDED = 1.2e-2  # weights, activations and products are rounded to bf16
 
 
 def random_codes(tokens: int, columns: int, group: int, device: str) -> Codes:
@@ -77,6 +79,48 @@ def matrix_on(matrix: Matrix, device: str) -> Matrix:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_linear_equals_the_formula(case: Case, device: str) -> None:
+    check(case, device, ROUNDING[case.residual])
+
+
+@pytest.mark.usefixtures("expanded")
+@pytest.mark.parametrize(
+    ("case", "tolerance"),
+    [
+        (Case(5, 208, 64, (144, 130), (4, 8), True, torch.bfloat16, affine=True), EXPANDED),
+        (Case(6, 576, 32, (33,), (8,), False, torch.float16), EXPANDED),
+        (Case(70, 96, 32, (32, 112, 50), (8, 4, 4), False, torch.bfloat16), EXPANDED),
+        (Case(5, 96, 32, (20,), (4,)), ROUNDING[None]),  # a result of fp32 is as exact as without
+    ],
+    ids=str,
+)
+def test_expanded_it_loses_what_bf16_cannot_hold(case: Case, tolerance: float, device: str) -> None:
+    check(case, device, tolerance)
+
+
+@pytest.mark.usefixtures("expanded")
+def test_an_expanded_product_has_the_type_that_is_asked_for(device: str) -> None:
+    weight, dense = random_weight((150,), 96, (4,), 64)
+    expected = meant(random_codes(5, 96, 64, "cpu"), 96) @ dense.T
+    for dtype in (torch.bfloat16, torch.float16):
+        y = linear_as(dtype, random_codes(5, 96, 64, device), weight_on(weight, device))
+        assert y.dtype == dtype
+        assert relative(y.cpu(), expected) < EXPANDED
+
+
+@pytest.mark.parametrize(("bits", "group", "affine"), [(4, 64, True), (8, 32, False), (8, 64, True), (4, 32, False)])
+def test_rows_and_codes_are_expanded_to_the_nearest_bf16(bits: int, group: int, affine: bool, device: str) -> None:
+    weight, dense = random_weight((48, 150), 672, (bits, bits), group, affine=affine)
+    strip = torch.empty(112, -(-672 // group) * group, dtype=torch.bfloat16, device=device)
+    expand_rows(weight_on(weight, device), 32, 100, strip)  # 16 of the first piece and 84 of the second
+    one = {"rtol": 2**-7, "atol": 1e-30}  # a step, for the interpreter cuts off
+    torch.testing.assert_close(strip[:100, :672].cpu().double(), dense[32:132], **one)
+    x = random_codes(3, 672, group, device)
+    torch.testing.assert_close(
+        expanded_codes(x)[:, :672].cpu().double(), meant(random_codes(3, 672, group, "cpu"), 672), **one
+    )
+
+
+def check(case: Case, device: str, tolerance: float) -> None:
     options = {"bias": case.bias, "affine": case.affine, "seed": sum(case.rows)}
     weight, dense = random_weight(case.rows, case.columns, case.bits, case.group, **options)
     x = random_codes(case.tokens, case.columns, case.group, "cpu")
@@ -89,7 +133,7 @@ def test_linear_equals_the_formula(case: Case, device: str) -> None:
         None if residual is None else residual.to(device),
     )
     assert y.dtype == (case.residual or torch.float32)
-    assert relative(y.cpu(), expected) < ROUNDING[case.residual]
+    assert relative(y.cpu(), expected) < tolerance
 
 
 def test_kernels_are_the_same_for_any_number_of_parts(device: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,20 +129,33 @@ def test_log_probabilities_are_those_of_transformers(family: str, device: str, t
 def test_packed_weights_give_what_the_cpu_makes_of_them(
     family: str, quant: str, kv: torch.dtype, device: str, tmp_path: Path
 ) -> None:
-    checkpoint, recipe = open_checkpoint(saved(family, tmp_path)), RECIPES[quant]
-    spec = OpSpec(device, torch.float32, group=recipe.group)
-    decoder = load_decoder(checkpoint, 64, spec, recipe=recipe)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("TRITON_INTERPRET", raising=False)  # without which Triton does not serve a CPU
-        other = load_decoder(checkpoint, 64, replace(spec, device="cpu"), recipe=recipe)
-    got = logits_of(decoder, PROMPTS[0][:7], kv, torch.device(device))
-    expected = logits_of(other, PROMPTS[0][:7], torch.float32, torch.device("cpu"))
-    errors = (got.cpu() - expected).norm(dim=1) / expected.norm(dim=1)
+    errors = errors_beside_the_cpu(family, quant, kv, torch.float32, device, tmp_path)
     if native_library() is not None and kv == torch.float32:
         assert errors.max() < 1e-5
     else:
         # One side rounds what the other does not, which where two experts are almost alike may choose the other one.
         assert errors.median() < (0.1 if kv == torch.float8_e4m3fn else 0.05)
+
+
+@pytest.mark.usefixtures("expanded")
+def test_a_prompt_long_enough_to_expand_weights_differs_by_rounding(device: str, tmp_path: Path) -> None:
+    errors = errors_beside_the_cpu("mistral", "int4", torch.int8, torch.bfloat16, device, tmp_path)
+    assert errors.median() < 0.05
+
+
+def errors_beside_the_cpu(
+    family: str, quant: str, kv: torch.dtype, dtype: torch.dtype, device: str, folder: Path
+) -> torch.Tensor:
+    """Of logits in ``dtype`` and with a cache of ``kv``, as shares of what the CPU makes of the same codes in fp32."""
+    checkpoint, recipe = open_checkpoint(saved(family, folder)), RECIPES[quant]
+    spec = OpSpec(device, dtype, group=recipe.group)
+    decoder = load_decoder(checkpoint, 64, spec, recipe=recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TRITON_INTERPRET", raising=False)  # without which Triton does not serve a CPU
+        other = load_decoder(checkpoint, 64, OpSpec("cpu", torch.float32, group=recipe.group), recipe=recipe)
+    got = logits_of(decoder, PROMPTS[0][:7], kv, torch.device(device))
+    expected = logits_of(other, PROMPTS[0][:7], torch.float32, torch.device("cpu"))
+    return (got.cpu() - expected).norm(dim=1) / expected.norm(dim=1)
 
 
 def test_packed_weights_take_adapters(device: str, tmp_path: Path) -> None:
