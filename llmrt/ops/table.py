@@ -14,14 +14,13 @@ from llmrt_kernels.cpu import lora as cpu_lora
 from llmrt_kernels.cpu import moe as cpu_moe
 from llmrt_kernels.cpu import quantize as cpu_quantize
 from llmrt_kernels.cpu import residual as cpu_residual
-from llmrt_kernels.reference.activation import activation, gated_activation
 from llmrt_kernels.reference.add_rows import add_rows
 from llmrt_kernels.reference.add_scaled import add_scaled
 from llmrt_kernels.reference.argmax import argmax
 from llmrt_kernels.reference.embedding import embedding
 from llmrt_kernels.reference.gate_rows import gate_rows
 from llmrt_kernels.reference.layer_norm import layer_norm
-from llmrt_kernels.reference.linear import linear
+from llmrt_kernels.reference.linear import activated_linear, gated_linear, linear
 from llmrt_kernels.reference.linear_packed import (
     activated_linear_packed,
     embedding_packed,
@@ -65,7 +64,9 @@ LINEAR = Op("linear", (triton("dense_linear", "linear"), reference(linear)))
 LINEAR_PACKED = Op[..., Tensor](
     "linear_packed", (triton("linear", "linear"), native(cpu.linear), reference(linear_packed))
 )
-ACTIVATION = Op("activation", (torch_on_gpu(activation), reference(activation)))
+ACTIVATED_LINEAR = Op(
+    "activated_linear", (triton("dense_activated_linear", "activated_linear"), reference(activated_linear))
+)
 ACTIVATED_LINEAR_PACKED = Op[..., Activations](
     "activated_linear_packed",
     (
@@ -74,7 +75,7 @@ ACTIVATED_LINEAR_PACKED = Op[..., Activations](
         reference(activated_linear_packed),
     ),
 )
-GATED_ACTIVATION = Op("gated_activation", (triton("activation", "gated_activation"), reference(gated_activation)))
+GATED_LINEAR = Op("gated_linear", (triton("dense_activated_linear", "gated_linear"), reference(gated_linear)))
 GATED_LINEAR_PACKED = Op[..., Activations](
     "gated_linear_packed",
     (triton("activated_linear", "gated_linear"), native(cpu.gated_linear), reference(gated_linear_packed)),

@@ -1,4 +1,4 @@
-"""Dense matrix product: y = x W^T + b + r.
+"""Dense matrix product, y = x W^T + b + r, and what is computed right after it.
 
 A weight of another type than x is converted a few rows at a time, so that it is never held twice.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from llmrt_kernels.reference.activation import activation, gated_activation
 
 STRIP_VALUES = 1 << 20  # of a weight that are converted at once
 
@@ -22,3 +24,20 @@ def _by_strips(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     strips = weight.split(max(1, STRIP_VALUES // weight.shape[1]))
     y = torch.cat([F.linear(x, rows.to(x.dtype)) for rows in strips], dim=1)
     return y if bias is None else y + bias
+
+
+def gated_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, name: str = "silu", *, delta: Tensor | None = None
+) -> Tensor:
+    """activation(gate) * up of x W^T + bias + delta. x [T, K], weight [2 I, K], gate above up -> [T, I].
+
+    The activation is the one called ``name``; bias [2 I], delta [T, 2 I].
+    """
+    return gated_activation(linear(x, weight, bias, delta), name)
+
+
+def activated_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, name: str, *, delta: Tensor | None = None
+) -> Tensor:
+    """The activation called ``name`` of x W^T + bias + delta. x [T, K], weight [I, K] -> [T, I]."""
+    return activation(linear(x, weight, bias, delta), name)

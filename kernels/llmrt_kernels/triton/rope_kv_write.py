@@ -209,11 +209,8 @@ TURN_POINTERS = {
     **{"k_ptr": "*i8", "v_ptr": "*i8", "k_scales_ptr": "*fp32", "v_scales_ptr": "*fp32"},
 }
 HEAD_NORM = {"q_norm_ptr": "*bf16", "k_norm_ptr": "*bf16"}
+FP8 = {"k_ptr": "*u8", "v_ptr": "*u8"}
 _SIZES = {"H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HEADS": HEADS, "HALF": 64}
 _POINTERS = TURN_POINTERS | {"qkv_ptr": "*bf16", "q_ptr": "*bf16"}
-_FP8 = {"k_ptr": "*u8", "v_ptr": "*u8"}
 
-VARIANTS = (
-    Variant("rope_kv_write-bf16-int8-norm", rope_kv_write_kernel, _POINTERS | HEAD_NORM, _SIZES),
-    Variant("rope_kv_write-bf16-fp8", rope_kv_write_kernel, _POINTERS | _FP8, _SIZES),
-)
+VARIANTS = (Variant("rope_kv_write-bf16-int8-norm", rope_kv_write_kernel, _POINTERS | HEAD_NORM, _SIZES),)

@@ -20,6 +20,7 @@ from llmrt_kernels.triton.linear import OFFSETS, WEIGHT_POINTERS, linear_as, two
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.rope_kv_write import (
+    FP8,
     HEAD_NORM,
     TURN_POINTERS,
     norm_arguments,
@@ -226,9 +227,9 @@ _SIZES = _HEADS | {"GROUPS": 64, "GROUP": 64, "BITS0": 4, "BITS1": 8, "TOKENS": 
 
 VARIANTS = (
     Variant(
-        "rotary_linear-int4-int8-1_token-norm-offsets",
+        "rotary_linear-int4-int8-1_token-fp8-norm-offsets",
         rotary_dot4_kernel,
-        _POINTERS | HEAD_NORM | OFFSETS,
+        _POINTERS | HEAD_NORM | FP8 | OFFSETS,
         _SIZES,
         num_warps=8,
         weights=8 * 128 * 64,

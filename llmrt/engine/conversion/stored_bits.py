@@ -10,7 +10,7 @@ from torch import Tensor
 
 from llmrt.model.modules.block_weight import BlockWeight
 from llmrt.model.modules.decoder import Decoder
-from llmrt.model.modules.linear import Linear
+from llmrt.model.modules.linear import DenseModule
 from llmrt.model.modules.packed_linear import PackedModule
 from llmrt.quant.packed_weight import PackedWeight
 
@@ -36,7 +36,7 @@ def _weights(decoder: Decoder) -> Iterator[tuple[str, Tensor | PackedWeight | Bl
     for name, module in decoder.named_modules():
         if isinstance(module, PackedModule):
             yield from ((name, piece) for piece in module.pieces)
-        elif isinstance(module, Linear):
+        elif isinstance(module, DenseModule):
             yield from ((name, tensor) for tensor in module.buffers(recurse=False))
         else:
             yield from ((name, tensor) for key, tensor in module.named_buffers(recurse=False) if key == "weight")

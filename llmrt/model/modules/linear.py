@@ -5,21 +5,19 @@ Each has a packed twin in ``packed_linear.py`` that takes its place when the wei
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.ops.registry import resolve
-from llmrt.ops.table import ACTIVATION, GATED_ACTIVATION, LINEAR, ROPE_KV_WRITE
+from llmrt.ops.table import ACTIVATED_LINEAR, GATED_LINEAR, LINEAR, ROPE_KV_WRITE
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.kv_cache import LayerKVCache
 
 
-class Linear(nn.Module):
-    """y = x W^T + b with W [out_features, in_features]."""
+class DenseModule(nn.Module):
+    """A weight [out_features, in_features], and a bias if there is one."""
 
     weight: Tensor
     bias: Tensor | None
@@ -28,6 +26,13 @@ class Linear(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.empty(out_features, in_features, dtype=spec.dtype, device="meta"))
         self.register_buffer("bias", torch.empty(out_features, dtype=spec.dtype, device="meta") if bias else None)
+
+
+class Linear(DenseModule):
+    """y = x W^T + b."""
+
+    def __init__(self, in_features: int, out_features: int, spec: OpSpec, *, bias: bool = False) -> None:
+        super().__init__(in_features, out_features, spec, bias=bias)
         self._linear = resolve(LINEAR, spec)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -35,7 +40,7 @@ class Linear(nn.Module):
         return self._linear(x, self.weight, self.bias, residual)
 
 
-class GatedLinear(Linear):
+class GatedLinear(DenseModule):
     """The first half of a gated MLP: W is the gate's matrix above that of what it gates."""
 
     def __init__(
@@ -43,16 +48,14 @@ class GatedLinear(Linear):
     ) -> None:
         super().__init__(in_features, 2 * inner_features, spec, bias=bias)
         self.activation = activation
-        self._gate = partial(resolve(GATED_ACTIVATION, spec), name=activation)
+        self._gated_linear = resolve(GATED_LINEAR, spec)
 
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, x: Tensor, delta: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, delta: Tensor | None = None) -> Tensor:
         """activation(gate) * up. x [T, in_features] -> [T, inner_features]; ``delta`` is added to the product."""
-        return self._gate(self._linear(x, self.weight, self.bias, delta))
+        return self._gated_linear(x, self.weight, self.bias, self.activation, delta=delta)
 
 
-class ActivatedLinear(Linear):
+class ActivatedLinear(DenseModule):
     """The first half of an MLP without a gate."""
 
     def __init__(
@@ -60,13 +63,11 @@ class ActivatedLinear(Linear):
     ) -> None:
         super().__init__(in_features, inner_features, spec, bias=bias)
         self.activation = activation
-        self._activation = resolve(ACTIVATION, spec)
+        self._activated_linear = resolve(ACTIVATED_LINEAR, spec)
 
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, x: Tensor, delta: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, delta: Tensor | None = None) -> Tensor:
         """activation(x W^T + b + delta). x [T, in_features] -> [T, inner_features]."""
-        return self._activation(self._linear(x, self.weight, self.bias, delta), self.activation)
+        return self._activated_linear(x, self.weight, self.bias, self.activation, delta=delta)
 
 
 class RotaryLinear(Linear):

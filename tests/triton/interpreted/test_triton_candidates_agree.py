@@ -12,12 +12,13 @@ from torch import Tensor
 
 from llmrt.ops.registry import choose
 from llmrt.ops.table import (
+    ACTIVATED_LINEAR,
     ADD_ROWS,
     ADD_SCALED,
     ARGMAX,
     EMBEDDING_PACKED,
     GATE_ROWS,
-    GATED_ACTIVATION,
+    GATED_LINEAR,
     LAYER_NORM,
     MOE_EXPERTS,
     PAGED_ATTENTION,
@@ -68,6 +69,10 @@ def experts() -> list[Any]:
     return [random(T, 32), random(4, 32), random(4, 96, 32) / 5, random(4, 32, 48) / 5, 2, random(T, 32)]
 
 
+def mlp(tokens: int, activation: str) -> list[Any]:
+    return [random(tokens, 40), random(96, 40) / 5, random(96), activation]
+
+
 def packed_table() -> Weight:
     data, scales = quantize(random(40, 50), bits=8, group=32)
     return Weight((Matrix(data, scales, 8, 40),), 32)
@@ -93,7 +98,12 @@ CASES: dict[str, tuple[Op[..., Any], Callable[[], list[Any]], Callable[[], dict[
     "rope_kv_write": (ROPE_KV_WRITE, lambda: rope(False), dict),
     "rope_kv_write-int8": (ROPE_KV_WRITE, lambda: rope(True), dict),
     "sample": (SAMPLE, lambda: [random(T, 99)], sampling),
-    "gated_activation": (GATED_ACTIVATION, lambda: [random(T, 96), "gelu"], dict),
+    "gated_linear": (GATED_LINEAR, lambda: mlp(T, "gelu"), dict),
+    "gated_linear-few": (GATED_LINEAR, lambda: mlp(3, "silu"), dict),
+    "gated_linear-delta": (GATED_LINEAR, lambda: mlp(3, "silu"), lambda: {"delta": random(3, 96)}),
+    "activated_linear": (ACTIVATED_LINEAR, lambda: mlp(T, "gelu"), dict),
+    "activated_linear-few": (ACTIVATED_LINEAR, lambda: mlp(2, "relu"), dict),
+    "activated_linear-delta": (ACTIVATED_LINEAR, lambda: mlp(2, "gelu"), lambda: {"delta": random(2, 96)}),
     "layer_norm": (LAYER_NORM, lambda: [random(T, 48), random(48), random(48), 1e-5, 0], dict),
     "rms_norm_add": (RMS_NORM_ADD, lambda: [random(T, 48), random(48), 1e-5, random(T, 48)], dict),
     "scale": (SCALE, lambda: [random(T, 48), 3.0, 2.0], dict),

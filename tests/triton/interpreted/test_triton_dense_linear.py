@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from llmrt_kernels.triton import dense_linear
+from llmrt_kernels.triton.dense_activated_linear import activated_linear, gated_linear
 from llmrt_kernels.triton.dense_linear import linear
 from tests.kernels.operands import draw, relative
+from tests.triton.interpreted.test_triton_activation import formula
 
 ROUNDING = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
@@ -41,6 +43,31 @@ def test_linear_equals_the_formula(
     y = linear(x, weight, b, r)
     assert y.dtype == dtype
     assert relative(y, expected) < ROUNDING[dtype]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "columns", "size", "dtype", "bias", "name"),
+    [
+        (1, 1024, 6, torch.bfloat16, True, "silu"),
+        (2, 96, 1, torch.float16, False, "gelu"),
+        (3, 1040, 17, torch.float32, False, "gelu_tanh"),
+        (4, 2048, 8, torch.bfloat16, False, "relu"),
+        (5, 64, 11, torch.float32, True, "silu"),
+    ],
+)
+def test_first_halves_of_mlps_equal_the_formula(
+    tokens: int, columns: int, size: int, dtype: torch.dtype, bias: bool, name: str, device: str
+) -> None:
+    x, weight = operand(device, dtype, tokens, columns), operand(device, dtype, 2 * size, columns)
+    b = operand(device, dtype, 2 * size) if bias else None
+    product = x.double() @ weight.double().T + (0 if b is None else b.double())
+    gate, up = product.chunk(2, dim=1)
+    for y, expected in (
+        (gated_linear(x, weight, b, name), formula(gate, name) * up),
+        (activated_linear(x, weight, b, name), formula(product, name)),
+    ):
+        assert y.dtype == dtype
+        assert relative(y, expected) < ROUNDING[dtype]
 
 
 def test_up_to_four_tokens_are_a_kernel(device: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,99 @@
+"""The first half of an MLP with weights of floats; the contract is that of the reference.
+
+Up to ``FEW`` tokens a program computes the rows of a few outputs, of gate and of up, and what is made of them.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from llmrt_kernels.reference.activation import activation
+from llmrt_kernels.triton.activation import activated, gated_activation
+from llmrt_kernels.triton.dense_linear import dense_variant, linear, program_rows
+from llmrt_kernels.triton.overlap import begin
+from llmrt_kernels.triton.product_dense import product_arguments, product_dense
+from llmrt_kernels.triton.tiles import FEW, MOST_DENSE_ROWS, dense_rows
+
+
+def gated_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, name: str = "silu", *, delta: Tensor | None = None
+) -> Tensor:
+    """x [T, K], weight [2 I, K], gate above up -> activation(gate) * up, [T, I]; ``delta`` [T, 2 I]."""
+    if len(x) > FEW or delta is not None:
+        return gated_activation(linear(x, weight, bias, delta), name)
+    return _few(x, weight, bias, name, gated=True)
+
+
+def activated_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, name: str, *, delta: Tensor | None = None
+) -> Tensor:
+    """x [T, K], weight [I, K] -> activation(x W^T + bias + delta), [T, I]."""
+    if len(x) > FEW or delta is not None:
+        return activation(linear(x, weight, bias, delta), name)
+    return _few(x, weight, bias, name, gated=False)
+
+
+def _few(x: Tensor, weight: Tensor, bias: Tensor | None, name: str, *, gated: bool) -> Tensor:
+    halves = 2 if gated else 1
+    size, at_once = len(weight) // halves, dense_rows(len(weight)) // halves
+    y = torch.empty(len(x), size, dtype=x.dtype, device=x.device)
+    dense_activated_kernel[(triton.cdiv(size, at_once),)](
+        x, weight, bias, y, SIZE=size, OUTPUTS=at_once, NAME=name, GATED=gated, **product_arguments(x, weight)
+    )
+    return y
+
+
+@triton.jit(do_not_specialize=["tokens", "columns"])
+def dense_activated_kernel(
+    x_ptr,
+    w_ptr,
+    bias_ptr,
+    y_ptr,
+    tokens,
+    columns,
+    SIZE: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    NAME: tl.constexpr,
+    GATED: tl.constexpr,
+    K: tl.constexpr,
+    TOKENS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """A program computes OUTPUTS of the SIZE outputs of all tokens."""
+    begin(OVERLAP)
+    first, inside = program_rows(SIZE, OUTPUTS)
+    if GATED:
+        r = tl.arange(0, 2 * OUTPUTS)
+        row = first + r // OUTPUTS * SIZE + r % OUTPUTS
+    else:
+        row = first + tl.arange(0, OUTPUTS)
+    results = product_dense(x_ptr, tokens, w_ptr, row, columns, K, TOKENS, COLUMNS, OVERLAP)
+    for t in tl.static_range(TOKENS):
+        result = results[t]
+        if bias_ptr is not None:
+            result += tl.load(bias_ptr + row).to(tl.float32)
+        if GATED:
+            gate, up = tl.split(tl.permute(tl.reshape(result, [2, OUTPUTS]), [1, 0]))
+            y = activated(gate, NAME) * up
+        else:
+            y = activated(result, NAME)
+        at = y_ptr + t * SIZE + first + tl.arange(0, OUTPUTS)
+        tl.store(at, y.to(y_ptr.dtype.element_ty), mask=inside & (t < tokens))
+
+
+VARIANTS = (
+    dense_variant(
+        "gated_linear-bf16-4_tokens",
+        dense_activated_kernel,
+        {"bias_ptr": "*bf16"},
+        SIZE=14336,
+        OUTPUTS=MOST_DENSE_ROWS // 2,
+        NAME="silu",
+        GATED=True,
+        TOKENS=4,
+    ),
+)
