@@ -37,6 +37,25 @@ SLOTS = [30, 31, 32, 4, 17, 6, 96, 64, 65]
 def test_rotary_linear_equals_the_formula(
     tokens: int, heads: int, kv_heads: int, head_dim: int, split: str, kv_dtype: torch.dtype, device: str
 ) -> None:
+    check(tokens, heads, kv_heads, head_dim, split, kv_dtype, device, adapted=False)
+
+
+@pytest.mark.parametrize(("tokens", "kv_dtype"), [(1, torch.float8_e4m3fn), (3, torch.int8), (9, torch.bfloat16)])
+def test_what_adapters_add_is_rotated_too(tokens: int, kv_dtype: torch.dtype, device: str) -> None:
+    check(tokens, 2, 1, 32, "qk v", kv_dtype, device, adapted=True)
+
+
+def check(
+    tokens: int,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    split: str,
+    kv_dtype: torch.dtype,
+    device: str,
+    *,
+    adapted: bool,
+) -> None:
     sizes = {"q": heads * head_dim, "k": kv_heads * head_dim, "v": kv_heads * head_dim}
     rows = tuple(sum(sizes[kind] for kind in piece) for piece in split.split())
     weight, dense = random_weight(rows, 96, (4, 8, 4)[: len(rows)], 32, bias=True, affine=head_dim == 64)
@@ -46,6 +65,8 @@ def test_rotary_linear_equals_the_formula(
     is_bytes = kv_dtype.itemsize == 1
     k_scales, v_scales = (torch.full(shape[:3], 1.0, device=device) if is_bytes else None for _ in range(2))
     table = cos_sin_table(RopeConfig(), head_dim, 2048)
+    product = meant(random_codes(tokens, 96, 32, "cpu"), 96) @ dense.T + weight.bias
+    delta = (product.std() * torch.randn_like(product)).bfloat16()
     q = rotary_linear(
         random_codes(tokens, 96, 32, device),
         weight_on(weight, device),
@@ -53,8 +74,9 @@ def test_rotary_linear_equals_the_formula(
         table.to(device),
         slots.to(device),
         LayerKVCache(k, v, k_scales, v_scales),
+        delta=delta.to(device) if adapted else None,
     )
-    product = meant(random_codes(tokens, 96, 32, "cpu"), 96) @ dense.T + weight.bias
+    product = product + delta if adapted else product
     by_head = product.float().unflatten(1, (-1, head_dim))
     cos, sin = table[positions].unsqueeze(2).unbind(1)
     expected_q, expected_k, expected_v = by_head.split([heads, kv_heads, kv_heads], dim=1)
