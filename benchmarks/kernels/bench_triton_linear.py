@@ -4,18 +4,23 @@
 
 Weights are cold: a graph runs through copies that are three times the second-level cache, so a time includes the gap
 between two kernels of a graph. ``copy`` is bytes of the weight a second over the measured copy bandwidth, ``x bf16``
-and ``x int4`` torch's time over ours; ``--threads`` measures few tokens with each limit of threads in a program.
+and ``x int4`` torch's time over ours, ``x other`` that of the way which the table does not choose for so many tokens:
+weights expanded for torch's product, or multiplied in int8. ``--threads`` measures few tokens with each limit of
+threads in a program.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -26,12 +31,14 @@ from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton import tiles
 from llmrt_kernels.triton.activated_linear import gated_linear
 from llmrt_kernels.triton.codes import quantize_rows
-from llmrt_kernels.triton.linear import linear
+from llmrt_kernels.triton.linear import linear_as
 from llmrt_kernels.triton.moe import moe_experts
+from llmrt_kernels.triton.target import target_of
 
 SHAPES = {"7B qkv": (6144, 4096), "7B output": (4096, 4096), "7B down": (4096, 14336), "7B gate_up": (28672, 4096)}
 SCHEMES = ((4, 64), (8, 32))
-TOKENS = (1, 16, 4096, 4, 64, 1024)  # those first that say most
+TOKENS = (1, 16, 4096, 4, 64, 1024, 2048)  # those first that say most
+BOTH_WAYS = 1024  # tokens from which weights are expanded and are not
 MOST_INT4 = 64  # tokens that torch's product is measured with
 MIXTRAL = (8, 2, 4096, 14336)  # experts, active ones, hidden and inner size
 MOE_TOKENS = (1, 4, 16, 64, 1024)
@@ -54,11 +61,12 @@ class Row:
     teraops: float
     over_bf16: float | None
     over_int4: float | None
+    over_other: float | None
 
 
 def measure() -> Iterator[Row]:
     """All rows, printed as they come."""
-    print("op           shape       scheme    tokens       us   copy   TOP/s  x bf16  x int4")
+    print("op           shape       scheme    tokens       us   copy   TOP/s  x bf16  x int4  x other")
     yield from dense_rows(TOKENS)
     yield from moe_rows()
 
@@ -68,14 +76,35 @@ def dense_rows(tokens: Sequence[int]) -> Iterator[Row]:
     for count, (name, shape) in product(tokens, SHAPES.items()):
         bf16, int4 = bf16_seconds(shape, count), int4_seconds(shape, count)
         for scheme in SCHEMES:
-            seconds = graph_seconds(products(name, scheme, count, cold_weights(shape, *scheme)))
-            yield row_of(op_of(name).__name__, name, shape, scheme, count, seconds, bf16, int4)
+            calls = products(name, scheme, count, cold_weights(shape, *scheme))
+            seconds, other = graph_seconds(calls), other_seconds(calls, count)
+            yield row_of(op_of(name).__name__, name, shape, scheme, count, seconds, bf16, int4, other)
 
 
 def products(name: str, scheme: tuple[int, int], tokens: int, weights: Sequence[Weight]) -> list[Call]:
     """One with each of ``weights``."""
     x = random_codes(tokens, SHAPES[name][1], scheme[1])
     return [partial(op_of(name), x, weight) for weight in weights]
+
+
+def other_seconds(calls: Sequence[Call], tokens: int) -> float | None:
+    """Of the way that the table does not choose; None for few tokens."""
+    if tokens < BOTH_WAYS:
+        return None
+    with other_way(tokens):
+        return graph_seconds(calls)
+
+
+def other_way(tokens: int) -> AbstractContextManager[object]:
+    """Weights are expanded for so many tokens if the table has them multiplied in int8, and the other way round."""
+    target = target_of(torch.device("cuda"))
+    first = sys.maxsize if tiles.is_expanded(tokens, target) else tokens
+    return patch.dict(tiles.EXPANDED_FROM, {target.name: first})
+
+
+def linear(x: Codes, weight: Weight) -> Tensor:
+    """The product, of the type of cuBLAS's."""
+    return linear_as(torch.bfloat16, x, weight)
 
 
 def op_of(name: str) -> Callable[..., Any]:
@@ -93,7 +122,10 @@ def launch_products(name: str, scheme: tuple[int, int]) -> None:
     """With every number of tokens."""
     weight = random_weight(SHAPES[name], *scheme)
     for tokens in TOKENS:
-        products(name, scheme, tokens, [weight])[0]()
+        (call,) = products(name, scheme, tokens, [weight])
+        call()
+        with other_way(tokens) if tokens >= BOTH_WAYS else nullcontext():
+            call()
     torch.cuda.synchronize()
 
 
@@ -113,6 +145,7 @@ def row_of(
     seconds: float,
     bf16: float | None,
     int4: float | None,
+    other: float | None,
 ) -> Row:
     """Print it, too."""
     row = Row(
@@ -125,10 +158,11 @@ def row_of(
         round(2 * shape[0] * shape[1] * tokens / seconds / 1e12, 1),
         None if bf16 is None else round(bf16 / seconds, 2),
         None if int4 is None else round(int4 / seconds, 2),
+        None if other is None else round(other / seconds, 2),
     )
     print(
         f"{op:12} {name:11} int{row.bits} g{row.group} {tokens:6} {row.microseconds:8.1f} {row.copy:6.0%}"
-        f" {row.teraops:7.1f} {row.over_bf16 or 0:7.2f} {row.over_int4 or 0:7.2f}",
+        f" {row.teraops:7.1f} {row.over_bf16 or 0:7.2f} {row.over_int4 or 0:7.2f} {row.over_other or 0:8.2f}",
         flush=True,
     )
     return row
@@ -141,7 +175,7 @@ def moe_rows() -> Iterator[Row]:
         for tokens, call in experts(scheme).items():
             busy = min(num_active * tokens, num_experts)
             shape = (3 * inner * busy, hidden)
-            yield row_of("moe_experts", "Mixtral", shape, scheme, tokens, graph_seconds([call]), None, None)
+            yield row_of("moe_experts", "Mixtral", shape, scheme, tokens, graph_seconds([call]), None, None, None)
 
 
 def experts(scheme: tuple[int, int]) -> dict[int, Call]:

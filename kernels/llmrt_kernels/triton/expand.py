@@ -29,14 +29,19 @@ def expanded_product(x: Codes, weight: Weight) -> Tensor:
     """x [T, K] -> x W^T, without the bias, [T, N] bf16."""
     values = expanded_codes(x)
     y = values.new_empty(x.num_tokens, weight.rows)
-    strips = triton.cdiv(2 * weight.rows * x.columns, STRIP_BYTES)
-    height = ROWS * triton.cdiv(weight.rows, strips * ROWS)
+    height = strip_rows(weight.rows, x.columns)
     strip = values.new_empty(height, x.columns)
     for first in range(0, weight.rows, height):
         rows = min(height, weight.rows - first)
         expand_rows(weight, first, rows, strip)
         mm(values, strip[:rows].T, out=y[:, first : first + rows])
     return y
+
+
+def strip_rows(rows: int, columns: int) -> int:
+    """Rows of a strip, so that all are about as high."""
+    most = max(STRIP_BYTES // (2 * columns * ROWS), 1)
+    return ROWS * triton.cdiv(rows, triton.cdiv(rows, most * ROWS) * ROWS)
 
 
 def expanded_codes(x: Codes) -> Tensor:

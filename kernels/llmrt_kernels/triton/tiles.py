@@ -46,8 +46,8 @@ TILES_GFX11 = (Tile(16, 64, True, 4, 2), Tile(32, 64, True, 4, 2), Tile(64, 64, 
 
 # Tokens from which a weight is expanded to bf16 and torch multiplies, where matrix units add bf16 products in fp32 at
 # their full rate. Computed for an H200, not measured: to expand a weight takes as long as 230 tokens' products, and
-# beside that this way should reach 0.9 of torch's rate, int8's 0.65, so they are even at 550 tokens. Twice that, for
-# this way has more launches.
+# for each token this way should take 1.07 times torch's time, int8 1.4 to 1.7 times. So they are even at 380 to 640
+# tokens; it is more than that, for this way has more launches.
 EXPANDED_FROM = dict.fromkeys(("sm_80", "sm_90", "sm_100", "sm_103", "gfx90a", "gfx942", "gfx950"), 1024)
 
 

@@ -11,6 +11,7 @@ from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.weight_bytes import BYTES
 from llmrt.model.config import ModelConfig
 from llmrt_kernels.cpu.structs import CHUNK_KEYS, MOST_CHUNKS
+from llmrt_kernels.layout import STRIP_BYTES
 
 # On the processor, of an engine and its server, beside what follows from the model: pages of libraries (109 MB), what
 # threads and allocators keep, the grammars of eight requests. 160 MB were measured with a model of 135M.
@@ -61,9 +62,13 @@ def kv_bytes_per_token(model: ModelConfig, kv_dtype: str) -> int:
 
 
 def step_bytes(model: ModelConfig, config: EngineConfig) -> int:
-    """Bytes of the largest step's activations: one layer's at a time, and the logits, which are fp32 at the end."""
+    """Bytes of the largest step's activations: one layer's at a time, and the logits, which are fp32 at the end.
+
+    On a GPU with a strip of a packed weight that is expanded for many tokens.
+    """
     activations = config.max_num_batched_tokens * _layer_values(model) * BYTES[config.dtype]
-    return activations + config.max_num_seqs * model.vocab_size * (BYTES[config.dtype] + 2 * BYTES["fp32"])
+    strip = 0 if config.device == "cpu" or config.quant == "none" else STRIP_BYTES
+    return activations + strip + config.max_num_seqs * model.vocab_size * (BYTES[config.dtype] + 2 * BYTES["fp32"])
 
 
 def tape_bytes(model: ModelConfig, config: EngineConfig) -> int:

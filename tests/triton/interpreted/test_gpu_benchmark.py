@@ -25,6 +25,7 @@ FIGURES: dict[Any, dict[str, Any]] = {
         "SHAPES": {"7B down": (16, 64), "7B gate_up": (128, 64)},
         "SCHEMES": ((4, 64),),
         "TOKENS": (1, 5, 6),
+        "BOTH_WAYS": 6,
         "MOE_TOKENS": (1, 9),
         "MIXTRAL": (2, 1, 64, 64),
     },

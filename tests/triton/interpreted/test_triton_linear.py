@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from llmrt_kernels.packed import Codes, Matrix, Weight
-from llmrt_kernels.triton.expand import expand_rows, expanded_codes
+from llmrt_kernels.triton.expand import STRIP_BYTES, expand_rows, expanded_codes, strip_rows
 from llmrt_kernels.triton.linear import linear, linear_as, linear_mma_kernel
 from tests.kernels.operands import draw, relative
 from tests.kernels.packing import meant, random_weight
@@ -118,6 +118,15 @@ def test_rows_and_codes_are_expanded_to_the_nearest_bf16(bits: int, group: int, 
     torch.testing.assert_close(
         expanded_codes(x)[:, :672].cpu().double(), meant(random_codes(3, 672, group, "cpu"), 672), **one
     )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4096, 14336), (28672, 4096), (8192, 28672), (128256, 8192), (33, 64)])
+def test_strips_are_bounded_and_about_as_high(rows: int, columns: int) -> None:
+    height = strip_rows(rows, columns)
+    count = -(-rows // height)
+    assert height % 128 == 0 and 2 * height * columns <= STRIP_BYTES
+    assert height < rows / count + 128
+    assert count <= 1.2 * 2 * rows * columns / STRIP_BYTES + 1
 
 
 def check(case: Case, device: str, tolerance: float) -> None:
