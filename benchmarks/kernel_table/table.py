@@ -28,9 +28,10 @@ head dimensions, caps, slopes, norms, activations) are spread over the rows, the
 options whose code is apart share a row, such as codes of 4 and of 8 bits in the two pieces of a weight. A kernel whose
 body is a part of another's has no row: RMSNorm beside LayerNorm, rounding alone beside norms that round, an activation
 alone beside the products that end in it, a token's row of a packed table beside the rows of a weight that are expanded,
-of dense experts the second product beside the two of the first, of sampling's passes the one that counts again, what an
-adapter expands for one token beside what it shrinks. On sm_90 and sm_120 kernels that may begin while the one before
-them ends are compiled so (`kernels/llmrt_kernels/triton/overlap.py`).
+of dense experts the second product beside the two of the first, what is rotated behind a product of floats beside that
+product and a packed one that is rotated, of sampling's passes the one that counts again, what an adapter expands for
+one token beside what it shrinks. On sm_90 and sm_120 kernels that may begin while the one before them ends are compiled
+so (`kernels/llmrt_kernels/triton/overlap.py`).
 
 What kernels do to memory is checked where they run without a GPU (`tests/triton/interpreted/checker`): no access lies
 outside of the tensors of its launch or reads what nobody wrote, and no two programs race, in any order of them.

@@ -1,4 +1,4 @@
-"""Packed products and experts on a GPU, beside cuBLAS in bf16, torch's int4 product and the copy bandwidth.
+"""Products and experts on a GPU, beside cuBLAS in bf16, torch's int4 product and the copy bandwidth.
 
     PYTHONPATH=.:kernels python -m benchmarks.kernels.bench_triton_linear [--threads 128 256 512]
 
@@ -28,7 +28,7 @@ from torch import Tensor
 from benchmarks.on_gpu.graph_seconds import graph_seconds
 from benchmarks.on_gpu.limits import copy_bandwidth
 from llmrt_kernels.packed import Codes, Matrix, Weight
-from llmrt_kernels.triton import tiles
+from llmrt_kernels.triton import dense_activated_linear, dense_linear, tiles
 from llmrt_kernels.triton.activated_linear import gated_linear
 from llmrt_kernels.triton.codes import quantize_rows
 from llmrt_kernels.triton.linear import linear_as
@@ -37,6 +37,7 @@ from llmrt_kernels.triton.target import target_of
 
 SHAPES = {"7B qkv": (6144, 4096), "7B output": (4096, 4096), "7B down": (4096, 14336), "7B gate_up": (28672, 4096)}
 SCHEMES = ((4, 64), (8, 32))
+BF16 = (16, 1)
 TOKENS = (1, 16, 4096, 4, 64, 1024, 2048)  # those first that say most
 BOTH_WAYS = 1024  # tokens from which weights are expanded and are not
 MOST_INT4 = 64  # tokens that torch's product is measured with
@@ -49,11 +50,14 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
-    """One product: ``copy`` a fraction, the ``over_`` ratios of times, None where torch has no such product."""
+    """One product: ``copy`` a fraction, the ``over_`` ratios of times, None where torch has no such product.
+
+    ``weight`` is int4, int8 or bf16, whose group is 1.
+    """
 
     op: str
     shape: str
-    bits: int
+    weight: str
     group: int
     tokens: int
     microseconds: float
@@ -72,9 +76,12 @@ def measure() -> Iterator[Row]:
 
 
 def dense_rows(tokens: Sequence[int]) -> Iterator[Row]:
-    """All matrices and schemes, by the number of tokens."""
+    """All matrices and schemes, by the number of tokens; bf16 where the product is not torch's anyway."""
     for count, (name, shape) in product(tokens, SHAPES.items()):
         bf16, int4 = bf16_seconds(shape, count), int4_seconds(shape, count)
+        if count <= tiles.FEW:
+            seconds = graph_seconds(bf16_products(name, count, bf16_weights(shape)))
+            yield row_of(op_of(name).__name__, name, shape, BF16, count, seconds, bf16, None, None)
         for scheme in SCHEMES:
             calls = products(name, scheme, count, cold_weights(shape, *scheme))
             seconds, other = graph_seconds(calls), other_seconds(calls, count)
@@ -107,6 +114,13 @@ def linear(x: Codes, weight: Weight) -> Tensor:
     return linear_as(torch.bfloat16, x, weight)
 
 
+def bf16_products(name: str, tokens: int, weights: Sequence[Tensor]) -> list[Call]:
+    """One with each of ``weights``."""
+    x = torch.randn(tokens, SHAPES[name][1], device="cuda", dtype=torch.bfloat16)
+    multiplied = dense_activated_linear.gated_linear if op_of(name) is gated_linear else dense_linear.linear
+    return [partial(multiplied, x, weight, None) for weight in weights]
+
+
 def op_of(name: str) -> Callable[..., Any]:
     """``linear``, and ``gated_linear`` where the matrix is a gate's."""
     return gated_linear if name.endswith("gate_up") else linear
@@ -115,6 +129,7 @@ def op_of(name: str) -> Callable[..., Any]:
 def launches() -> dict[str, Call]:
     """Each kernel once, by matrix or experts and scheme."""
     dense = {f"{name}-int{scheme[0]}": partial(launch_products, name, scheme) for name in SHAPES for scheme in SCHEMES}
+    dense |= {f"{name}-bf16": partial(launch_bf16, name) for name in SHAPES}
     return dense | {f"experts-int{scheme[0]}": partial(launch_experts, scheme) for scheme in SCHEMES}
 
 
@@ -126,6 +141,14 @@ def launch_products(name: str, scheme: tuple[int, int]) -> None:
         call()
         with other_way(tokens) if tokens >= BOTH_WAYS else nullcontext():
             call()
+    torch.cuda.synchronize()
+
+
+def launch_bf16(name: str) -> None:
+    """With every number of tokens that is measured."""
+    for tokens in TOKENS:
+        if tokens <= tiles.FEW:
+            bf16_products(name, tokens, [bf16_weight(SHAPES[name])])[0]()
     torch.cuda.synchronize()
 
 
@@ -148,20 +171,22 @@ def row_of(
     other: float | None,
 ) -> Row:
     """Print it, too."""
+    bits, group = scheme
     row = Row(
         op,
         name,
-        *scheme,
+        "bf16" if scheme == BF16 else f"int{bits}",
+        group,
         tokens,
         round(seconds * 1e6, 1),
-        round(packed_bytes(shape, *scheme) / seconds / copy_bandwidth(), 3),
+        round(stored_bytes(shape, *scheme) / seconds / copy_bandwidth(), 3),
         round(2 * shape[0] * shape[1] * tokens / seconds / 1e12, 1),
         None if bf16 is None else round(bf16 / seconds, 2),
         None if int4 is None else round(int4 / seconds, 2),
         None if other is None else round(other / seconds, 2),
     )
     print(
-        f"{op:12} {name:11} int{row.bits} g{row.group} {tokens:6} {row.microseconds:8.1f} {row.copy:6.0%}"
+        f"{op:12} {name:11} {row.weight} g{row.group:<2} {tokens:6} {row.microseconds:8.1f} {row.copy:6.0%}"
         f" {row.teraops:7.1f} {row.over_bf16 or 0:7.2f} {row.over_int4 or 0:7.2f} {row.over_other or 0:8.2f}",
         flush=True,
     )
@@ -201,9 +226,9 @@ def sweep(threads: Sequence[int]) -> None:
         deque(dense_rows([tokens for tokens in TOKENS if tokens <= tiles.FEW]), maxlen=0)
 
 
-def packed_bytes(shape: tuple[int, int], bits: int, group: int) -> float:
-    """Codes and scales."""
-    return shape[0] * shape[1] * (bits / 8 + 2 / group)
+def stored_bytes(shape: tuple[int, int], bits: int, group: int) -> float:
+    """Codes and scales, or floats."""
+    return shape[0] * shape[1] * (bits / 8 + (2 / group if (bits, group) != BF16 else 0))
 
 
 def random_weight(shape: tuple[int, int], bits: int, group: int) -> Weight:
@@ -216,7 +241,7 @@ def random_weight(shape: tuple[int, int], bits: int, group: int) -> Weight:
 
 def cold_weights(shape: tuple[int, int], bits: int, group: int) -> list[Weight]:
     """As many as no cache holds."""
-    return [random_weight(shape, bits, group) for _ in range(copies(packed_bytes(shape, bits, group)))]
+    return [random_weight(shape, bits, group) for _ in range(copies(stored_bytes(shape, bits, group)))]
 
 
 def copies(num_bytes: float) -> int:
@@ -233,9 +258,17 @@ def random_codes(tokens: int, columns: int, group: int) -> Codes:
 def bf16_seconds(shape: tuple[int, int], tokens: int) -> float:
     """cuBLAS."""
     x = torch.randn(tokens, shape[1], device="cuda", dtype=torch.bfloat16)
-    count = copies(2 * shape[0] * shape[1])
-    weights = [torch.randn(shape, device="cuda", dtype=torch.bfloat16) for _ in range(count)]
-    return graph_seconds([lambda w=w: torch.nn.functional.linear(x, w) for w in weights])
+    return graph_seconds([lambda w=w: torch.nn.functional.linear(x, w) for w in bf16_weights(shape)])
+
+
+def bf16_weights(shape: tuple[int, int]) -> list[Tensor]:
+    """As many as no cache holds."""
+    return [bf16_weight(shape) for _ in range(copies(stored_bytes(shape, *BF16)))]
+
+
+def bf16_weight(shape: tuple[int, int]) -> Tensor:
+    """Of any numbers, on the device."""
+    return torch.randn(shape, device="cuda", dtype=torch.bfloat16)
 
 
 def int4_seconds(shape: tuple[int, int], tokens: int) -> float | None:

@@ -77,8 +77,8 @@ def attention() -> Rows:
 
 
 def linear() -> Rows:
-    """Packed products beside cuBLAS and the bandwidth."""
+    """Products beside cuBLAS and the bandwidth."""
     from benchmarks.kernels import bench_triton_linear
 
     for row in bench_triton_linear.measure():
-        yield f"{row.op}-{row.shape}-int{row.bits}-{row.tokens}", asdict(row)
+        yield f"{row.op}-{row.shape}-{row.weight}-{row.tokens}", asdict(row)

@@ -20,7 +20,7 @@ from llmrt_kernels.reference.argmax import argmax
 from llmrt_kernels.reference.embedding import embedding
 from llmrt_kernels.reference.gate_rows import gate_rows
 from llmrt_kernels.reference.layer_norm import layer_norm
-from llmrt_kernels.reference.linear import activated_linear, gated_linear, linear
+from llmrt_kernels.reference.linear import activated_linear, gated_linear, linear, rotary_linear
 from llmrt_kernels.reference.linear_packed import (
     activated_linear_packed,
     embedding_packed,
@@ -34,7 +34,6 @@ from llmrt_kernels.reference.paged_attention import paged_attention
 from llmrt_kernels.reference.quantize import quantize
 from llmrt_kernels.reference.rms_norm import rms_norm
 from llmrt_kernels.reference.rms_norm_add import rms_norm_add
-from llmrt_kernels.reference.rope_kv_write import rope_kv_write
 from llmrt_kernels.reference.rows import rows
 from llmrt_kernels.reference.sample import sample
 from llmrt_kernels.reference.scale import scale
@@ -90,7 +89,7 @@ MOE_EXPERTS_PACKED = Op[..., Tensor](
 )
 
 # Attention over the paged KV cache.
-ROPE_KV_WRITE = Op("rope_kv_write", (triton("rope_kv_write", "rope_kv_write"), reference(rope_kv_write)))
+ROTARY_LINEAR = Op("rotary_linear", (triton("dense_rotary_linear", "rotary_linear"), reference(rotary_linear)))
 ROTARY_LINEAR_PACKED = Op[..., Tensor](
     "rotary_linear_packed",
     (triton("rotary_linear", "rotary_linear"), native(cpu.rotary_linear), reference(rotary_linear_packed)),

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from llmrt_kernels.head_norm import HeadNorm
+from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.reference.activation import activation, gated_activation
+from llmrt_kernels.reference.rope_kv_write import rope_kv_write
 
 STRIP_VALUES = 1 << 20  # of a weight that are converted at once
 
@@ -41,3 +44,22 @@ def activated_linear(
 ) -> Tensor:
     """The activation called ``name`` of x W^T + bias + delta. x [T, K], weight [I, K] -> [T, I]."""
     return activation(linear(x, weight, bias, delta), name)
+
+
+def rotary_linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    positions: Tensor,
+    cos_sin: Tensor,
+    slot_mapping: Tensor,
+    kv: LayerKVCache,
+    head_norm: HeadNorm | None = None,
+    *,
+    delta: Tensor | None = None,
+) -> Tensor:
+    """Queries, keys and values of x W^T + bias + delta. x [T, K], weight [(H + 2 KVH) D, K] -> rotated queries
+    [T, H, D]; keys are rotated too, and keys and values written to the cache: see ``rope_kv_write``.
+    """
+    qkv = linear(x, weight, bias, delta)
+    return rope_kv_write(qkv, positions, cos_sin, slot_mapping, kv, head_norm)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llmrt_kernels.reference.activation import activation
 from llmrt_kernels.triton.activation import activated, gated_activation
-from llmrt_kernels.triton.dense_linear import dense_variant, linear, program_rows
+from llmrt_kernels.triton.dense_linear import dense_variant, linear, plus, program_rows
 from llmrt_kernels.triton.overlap import begin
 from llmrt_kernels.triton.product_dense import product_arguments, product_dense
 from llmrt_kernels.triton.tiles import FEW, MOST_DENSE_ROWS, dense_rows
@@ -22,26 +22,26 @@ def gated_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, name: str = "silu", *, delta: Tensor | None = None
 ) -> Tensor:
     """x [T, K], weight [2 I, K], gate above up -> activation(gate) * up, [T, I]; ``delta`` [T, 2 I]."""
-    if len(x) > FEW or delta is not None:
+    if len(x) > FEW:
         return gated_activation(linear(x, weight, bias, delta), name)
-    return _few(x, weight, bias, name, gated=True)
+    return _few(x, weight, bias, delta, name, gated=True)
 
 
 def activated_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, name: str, *, delta: Tensor | None = None
 ) -> Tensor:
     """x [T, K], weight [I, K] -> activation(x W^T + bias + delta), [T, I]."""
-    if len(x) > FEW or delta is not None:
+    if len(x) > FEW:
         return activation(linear(x, weight, bias, delta), name)
-    return _few(x, weight, bias, name, gated=False)
+    return _few(x, weight, bias, delta, name, gated=False)
 
 
-def _few(x: Tensor, weight: Tensor, bias: Tensor | None, name: str, *, gated: bool) -> Tensor:
+def _few(x: Tensor, weight: Tensor, bias: Tensor | None, delta: Tensor | None, name: str, *, gated: bool) -> Tensor:
     halves = 2 if gated else 1
     size, at_once = len(weight) // halves, dense_rows(len(weight)) // halves
     y = torch.empty(len(x), size, dtype=x.dtype, device=x.device)
     dense_activated_kernel[(triton.cdiv(size, at_once),)](
-        x, weight, bias, y, SIZE=size, OUTPUTS=at_once, NAME=name, GATED=gated, **product_arguments(x, weight)
+        x, weight, bias, delta, y, SIZE=size, OUTPUTS=at_once, NAME=name, GATED=gated, **product_arguments(x, weight)
     )
     return y
 
@@ -51,6 +51,7 @@ def dense_activated_kernel(
     x_ptr,
     w_ptr,
     bias_ptr,
+    delta_ptr,
     y_ptr,
     tokens,
     columns,
@@ -65,7 +66,7 @@ def dense_activated_kernel(
 ):
     """A program computes OUTPUTS of the SIZE outputs of all tokens."""
     begin(OVERLAP)
-    first, inside = program_rows(SIZE, OUTPUTS)
+    first, own = program_rows(SIZE, OUTPUTS)
     if GATED:
         r = tl.arange(0, 2 * OUTPUTS)
         row = first + r // OUTPUTS * SIZE + r % OUTPUTS
@@ -73,23 +74,22 @@ def dense_activated_kernel(
         row = first + tl.arange(0, OUTPUTS)
     results = product_dense(x_ptr, tokens, w_ptr, row, columns, K, TOKENS, COLUMNS, OVERLAP)
     for t in tl.static_range(TOKENS):
-        result = results[t]
-        if bias_ptr is not None:
-            result += tl.load(bias_ptr + row).to(tl.float32)
+        rows = 2 * SIZE if GATED else SIZE
+        result = plus(results[t], bias_ptr, delta_ptr, tl.minimum(t, tokens - 1), row, rows)
         if GATED:
             gate, up = tl.split(tl.permute(tl.reshape(result, [2, OUTPUTS]), [1, 0]))
             y = activated(gate, NAME) * up
         else:
             y = activated(result, NAME)
         at = y_ptr + t * SIZE + first + tl.arange(0, OUTPUTS)
-        tl.store(at, y.to(y_ptr.dtype.element_ty), mask=inside & (t < tokens))
+        tl.store(at, y.to(y_ptr.dtype.element_ty), mask=own & (t < tokens))
 
 
 VARIANTS = (
     dense_variant(
         "gated_linear-bf16-4_tokens",
         dense_activated_kernel,
-        {"bias_ptr": "*bf16"},
+        {"bias_ptr": "*bf16", "delta_ptr": "*bf16"},
         SIZE=14336,
         OUTPUTS=MOST_DENSE_ROWS // 2,
         NAME="silu",

@@ -13,7 +13,6 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.reference.linear import linear as linear_of_torch
-from llmrt_kernels.triton.linear import store_rows
 from llmrt_kernels.triton.overlap import begin
 from llmrt_kernels.triton.product_dense import product_arguments, product_dense
 from llmrt_kernels.triton.target import TARGETS
@@ -52,12 +51,12 @@ def dense_linear_kernel(
 ):
     """A program computes ROWS rows of all tokens."""
     begin(OVERLAP)
-    first, inside = program_rows(rows, ROWS)
-    i = tl.arange(0, ROWS)
-    results = product_dense(x_ptr, tokens, w_ptr, first + i, columns, K, TOKENS, COLUMNS, OVERLAP)
+    first, own = program_rows(rows, ROWS)
+    row = first + tl.arange(0, ROWS)
+    results = product_dense(x_ptr, tokens, w_ptr, row, columns, K, TOKENS, COLUMNS, OVERLAP)
     for t in tl.static_range(TOKENS):
-        out = (bias_ptr, residual_ptr, y_ptr)
-        store_rows(results[t], out, first * 0, t, first, i, rows, inside & (t < tokens))
+        y = plus(results[t], bias_ptr, residual_ptr, tl.minimum(t, tokens - 1), row, rows)
+        tl.store(y_ptr + t * rows + row, y.to(y_ptr.dtype.element_ty), mask=own & (t < tokens))
 
 
 @triton.jit
@@ -69,6 +68,16 @@ def program_rows(rows, ROWS: tl.constexpr):
     begins = tl.program_id(0) * ROWS
     first = tl.minimum(begins, rows - ROWS)
     return first.to(tl.int64), first + tl.arange(0, ROWS) >= begins
+
+
+@triton.jit
+def plus(result, bias_ptr, added_ptr, token, row, rows):
+    """result + bias + added, of rows ``row`` [R] of a token; bias [rows] and added [T, rows] where they are given."""
+    if bias_ptr is not None:
+        result += tl.load(bias_ptr + row).to(tl.float32)
+    if added_ptr is not None:
+        result += tl.load(added_ptr + token * rows + row).to(tl.float32)
+    return result
 
 
 def dense_variant(name: str, kernel: Any, signature: dict[str, str], **constants: Any) -> Variant:

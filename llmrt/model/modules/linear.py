@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.ops.registry import resolve
-from llmrt.ops.table import ACTIVATED_LINEAR, GATED_LINEAR, LINEAR, ROPE_KV_WRITE
+from llmrt.ops.table import ACTIVATED_LINEAR, GATED_LINEAR, LINEAR, ROTARY_LINEAR
 from llmrt.ops.types import OpSpec
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.kv_cache import LayerKVCache
@@ -70,14 +70,14 @@ class ActivatedLinear(DenseModule):
         return self._activated_linear(x, self.weight, self.bias, self.activation, delta=delta)
 
 
-class RotaryLinear(Linear):
+class RotaryLinear(DenseModule):
     """Queries, keys and values in one product; what attention reads is rotated and in the cache afterwards."""
 
     def __init__(self, in_features: int, out_features: int, spec: OpSpec, *, bias: bool = False) -> None:
         super().__init__(in_features, out_features, spec, bias=bias)
-        self._rope_kv_write = resolve(ROPE_KV_WRITE, spec)
+        self._rotary_linear = resolve(ROTARY_LINEAR, spec)
 
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(
         self,
         x: Tensor,
         batch: ForwardBatch,
@@ -90,5 +90,6 @@ class RotaryLinear(Linear):
 
         ``delta`` is added to the product.
         """
-        qkv = self._linear(x, self.weight, self.bias, delta)
-        return self._rope_kv_write(qkv, batch.positions, cos_sin, batch.slot_mapping, kv, head_norm)
+        return self._rotary_linear(
+            x, self.weight, self.bias, batch.positions, cos_sin, batch.slot_mapping, kv, head_norm, delta=delta
+        )

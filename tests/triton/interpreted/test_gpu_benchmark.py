@@ -52,7 +52,7 @@ def test_every_section_runs_to_its_end(
     report = run_part("kernels", tmp_path / "gpu.json", monkeypatch, pretended_cuda)
     # On the CPU torch has no product with weights in that form.
     assert {bar["bar"] for bar in report["bars"] if bar["figure"] is None} == {"int4, 1 token: times torch's int4"}
-    assert len(report["bars"]) == 9
+    assert len(report["bars"]) == 10
     printed = capsys.readouterr().out
     assert all(bar["bar"] in printed for bar in report["bars"])
 

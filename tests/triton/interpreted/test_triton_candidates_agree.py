@@ -24,7 +24,7 @@ from llmrt.ops.table import (
     PAGED_ATTENTION,
     RMS_NORM,
     RMS_NORM_ADD,
-    ROPE_KV_WRITE,
+    ROTARY_LINEAR,
     SAMPLE,
     SCALE,
 )
@@ -42,12 +42,13 @@ def random(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def rope(scales: bool) -> list[Any]:
-    cache = (3, KVH, PAGE, D)
+def rotary(tokens: int, scales: bool) -> list[Any]:
+    cache, rows = (3, KVH, PAGE, D), (H + 2 * KVH) * D
     pages = [torch.zeros(cache, dtype=torch.int8 if scales else torch.float32) for _ in range(2)]
     steps = [torch.zeros(cache[:3]) if scales else None for _ in range(2)]
     positions, angles = torch.tensor([0, 4, 9, 2, 7]), random(10, 2, D // 2)
-    return [random(T, (H + 2 * KVH) * D), positions, angles, SLOTS, LayerKVCache(*pages, *steps)]
+    turn = [positions[:tokens], angles, SLOTS[:tokens], LayerKVCache(*pages, *steps)]
+    return [random(tokens, 40), random(rows, 40) / 5, random(rows), *turn]
 
 
 def head_norm(kind: str) -> HeadNorm:
@@ -95,8 +96,9 @@ CASES: dict[str, tuple[Op[..., Any], Callable[[], list[Any]], Callable[[], dict[
     "argmax": (ARGMAX, lambda: [random(T, 99)], dict),
     "embedding_packed": (EMBEDDING_PACKED, lambda: [torch.tensor([0, 39, 5]), packed_table(), 50, torch.float16], dict),
     "rms_norm": (RMS_NORM, lambda: [random(T, 48), random(48), 1e-5, 0], dict),
-    "rope_kv_write": (ROPE_KV_WRITE, lambda: rope(False), dict),
-    "rope_kv_write-int8": (ROPE_KV_WRITE, lambda: rope(True), dict),
+    "rotary_linear": (ROTARY_LINEAR, lambda: rotary(T, False), dict),
+    "rotary_linear-few": (ROTARY_LINEAR, lambda: rotary(3, False), dict),
+    "rotary_linear-int8": (ROTARY_LINEAR, lambda: rotary(T, True), dict),
     "sample": (SAMPLE, lambda: [random(T, 99)], sampling),
     "gated_linear": (GATED_LINEAR, lambda: mlp(T, "gelu"), dict),
     "gated_linear-few": (GATED_LINEAR, lambda: mlp(3, "silu"), dict),
@@ -111,9 +113,9 @@ CASES: dict[str, tuple[Op[..., Any], Callable[[], list[Any]], Callable[[], dict[
     "add_scaled": (ADD_SCALED, lambda: [random(T, 48), 0.3, random(T, 48) + 1], dict),
     "add_rows": (ADD_ROWS, lambda: [random(T, 48), random(9, 48), torch.tensor([8, 0, 3, 3, 1])], dict),
     "gate_rows": (GATE_ROWS, lambda: [random(T, 48), random(1, 48), random(T, 80)], dict),
-    "rope_kv_write-norm": (ROPE_KV_WRITE, lambda: rope(False), lambda: {"head_norm": head_norm("of heads")}),
-    "rope_kv_write-row_norm": (ROPE_KV_WRITE, lambda: rope(False), lambda: {"head_norm": head_norm("of rows")}),
-    "rope_kv_write-layer_norm": (ROPE_KV_WRITE, lambda: rope(False), lambda: {"head_norm": head_norm("centred")}),
+    "rotary_linear-norm": (ROTARY_LINEAR, lambda: rotary(3, False), lambda: {"head_norm": head_norm("of heads")}),
+    "rotary_linear-row_norm": (ROTARY_LINEAR, lambda: rotary(3, False), lambda: {"head_norm": head_norm("of rows")}),
+    "rotary_linear-layer_norm": (ROTARY_LINEAR, lambda: rotary(3, False), lambda: {"head_norm": head_norm("centred")}),
     "paged_attention-capped": (PAGED_ATTENTION, attention, lambda: {"cap": 2.0}),
     "paged_attention-slopes": (PAGED_ATTENTION, attention, lambda: {"slopes": random(H) / 4}),
     "moe_experts-undivided": (MOE_EXPERTS, experts, lambda: {"renormalize": False}),

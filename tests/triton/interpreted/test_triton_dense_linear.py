@@ -9,8 +9,10 @@ from torch import Tensor
 from llmrt_kernels.triton import dense_linear
 from llmrt_kernels.triton.dense_activated_linear import activated_linear, gated_linear
 from llmrt_kernels.triton.dense_linear import linear
+from llmrt_kernels.triton.dense_rotary_linear import rotary_linear
 from tests.kernels.operands import draw, relative
 from tests.triton.interpreted.test_triton_activation import formula
+from tests.triton.interpreted.test_triton_rotary_linear import check
 
 ROUNDING = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
@@ -46,7 +48,7 @@ def test_linear_equals_the_formula(
 
 
 @pytest.mark.parametrize(
-    ("tokens", "columns", "size", "dtype", "bias", "name"),
+    ("tokens", "columns", "size", "dtype", "more", "name"),
     [
         (1, 1024, 6, torch.bfloat16, True, "silu"),
         (2, 96, 1, torch.float16, False, "gelu"),
@@ -56,18 +58,59 @@ def test_linear_equals_the_formula(
     ],
 )
 def test_first_halves_of_mlps_equal_the_formula(
-    tokens: int, columns: int, size: int, dtype: torch.dtype, bias: bool, name: str, device: str
+    tokens: int, columns: int, size: int, dtype: torch.dtype, more: bool, name: str, device: str
 ) -> None:
     x, weight = operand(device, dtype, tokens, columns), operand(device, dtype, 2 * size, columns)
-    b = operand(device, dtype, 2 * size) if bias else None
-    product = x.double() @ weight.double().T + (0 if b is None else b.double())
+    bias, delta = (operand(device, dtype, 2 * size), operand(device, dtype, tokens, 2 * size)) if more else (None, None)
+    product = x.double() @ weight.double().T
+    if bias is not None and delta is not None:
+        product += bias.double() + delta.double()
     gate, up = product.chunk(2, dim=1)
     for y, expected in (
-        (gated_linear(x, weight, b, name), formula(gate, name) * up),
-        (activated_linear(x, weight, b, name), formula(product, name)),
+        (gated_linear(x, weight, bias, name, delta=delta), formula(gate, name) * up),
+        (activated_linear(x, weight, bias, name, delta=delta), formula(product, name)),
     ):
         assert y.dtype == dtype
         assert relative(y, expected) < ROUNDING[dtype]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "heads", "head_dim", "columns", "dtype", "kv_dtype", "more"),
+    [
+        (1, (3, 1), 128, 1024, torch.bfloat16, torch.bfloat16, True),
+        (2, (2, 2), 80, 96, torch.float16, torch.float16, False),
+        (3, (2, 1), 64, 1040, torch.float32, torch.bfloat16, True),
+        (4, (1, 1), 2, 16, torch.float32, torch.float32, False),
+        (4, (2, 1), 6, 40, torch.float16, torch.float32, True),
+        (3, (2, 1), 32, 48, torch.float32, torch.int8, True),
+        (2, (2, 1), 64, 48, torch.float32, torch.float8_e4m3fn, False),
+        (5, (2, 1), 64, 96, torch.float32, torch.float16, True),
+    ],
+)
+def test_rotary_linear_equals_the_formula(
+    tokens: int,
+    heads: tuple[int, int],
+    head_dim: int,
+    columns: int,
+    dtype: torch.dtype,
+    kv_dtype: torch.dtype,
+    more: bool,
+    device: str,
+) -> None:
+    rows = (heads[0] + 2 * heads[1]) * head_dim
+    x, weight = operand(device, dtype, tokens, columns), operand(device, dtype, rows, columns)
+    bias, delta = (operand(device, dtype, rows), operand(device, dtype, tokens, rows)) if more else (None, None)
+    product = x.double() @ weight.double().T
+    if bias is not None and delta is not None:
+        product += bias.double() + delta.double()
+    check(
+        lambda *turn: rotary_linear(x, weight, bias, *turn, delta=delta),
+        product.cpu(),
+        heads,
+        dtype,
+        kv_dtype,
+        device,
+    )
 
 
 def test_up_to_four_tokens_are_a_kernel(device: str, monkeypatch: pytest.MonkeyPatch) -> None:

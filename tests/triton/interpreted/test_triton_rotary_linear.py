@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -37,18 +39,17 @@ SLOTS = [30, 31, 32, 4, 17, 6, 96, 64, 65]
 def test_rotary_linear_equals_the_formula(
     tokens: int, heads: int, kv_heads: int, head_dim: int, split: str, kv_dtype: torch.dtype, device: str
 ) -> None:
-    check(tokens, heads, kv_heads, head_dim, split, kv_dtype, device, adapted=False)
+    check_packed(tokens, (heads, kv_heads), head_dim, split, kv_dtype, device, adapted=False)
 
 
 @pytest.mark.parametrize(("tokens", "kv_dtype"), [(1, torch.float8_e4m3fn), (3, torch.int8), (9, torch.bfloat16)])
 def test_what_adapters_add_is_rotated_too(tokens: int, kv_dtype: torch.dtype, device: str) -> None:
-    check(tokens, 2, 1, 32, "qk v", kv_dtype, device, adapted=True)
+    check_packed(tokens, (2, 1), 32, "qk v", kv_dtype, device, adapted=True)
 
 
-def check(
+def check_packed(
     tokens: int,
-    heads: int,
-    kv_heads: int,
+    heads: tuple[int, int],
     head_dim: int,
     split: str,
     kv_dtype: torch.dtype,
@@ -56,31 +57,47 @@ def check(
     *,
     adapted: bool,
 ) -> None:
-    sizes = {"q": heads * head_dim, "k": kv_heads * head_dim, "v": kv_heads * head_dim}
+    sizes = {"q": heads[0] * head_dim, "k": heads[1] * head_dim, "v": heads[1] * head_dim}
     rows = tuple(sum(sizes[kind] for kind in piece) for piece in split.split())
     weight, dense = random_weight(rows, 96, (4, 8, 4)[: len(rows)], 32, bias=True, affine=head_dim == 64)
+    product = meant(random_codes(tokens, 96, 32, "cpu"), 96) @ dense.T + weight.bias
+    delta = (product.std() * torch.randn_like(product)).bfloat16() if adapted else None
+    x, on_device = random_codes(tokens, 96, 32, device), weight_on(weight, device)
+    given = None if delta is None else delta.to(device)
+    check(
+        lambda *turn: rotary_linear(x, on_device, *turn, delta=given),
+        product if delta is None else product + delta,
+        heads,
+        torch.float16 if kv_dtype.itemsize == 1 else kv_dtype,
+        kv_dtype,
+        device,
+    )
+
+
+def check(
+    rotated: Callable[[Tensor, Tensor, Tensor, LayerKVCache], Tensor],
+    product: Tensor,
+    heads: tuple[int, int],
+    q_dtype: torch.dtype,
+    kv_dtype: torch.dtype,
+    device: str,
+) -> None:
+    """What ``rotated`` makes of positions, angles, slots and a cache is ``product`` [T, (H + 2 KVH) D] turned, and
+    nothing else of the cache is touched; ``heads`` are H and KVH.
+    """
+    num_heads, kv_heads = heads
+    tokens, head_dim = len(product), product.shape[1] // (num_heads + 2 * kv_heads)
     positions, slots = torch.tensor(POSITIONS[:tokens]), torch.tensor(SLOTS[:tokens])
     shape = (PAGES, kv_heads, PAGE, head_dim)
     k, v = (torch.full(shape, 72, dtype=kv_dtype, device=device) for _ in range(2))
     is_bytes = kv_dtype.itemsize == 1
     k_scales, v_scales = (torch.full(shape[:3], 1.0, device=device) if is_bytes else None for _ in range(2))
     table = cos_sin_table(RopeConfig(), head_dim, 2048)
-    product = meant(random_codes(tokens, 96, 32, "cpu"), 96) @ dense.T + weight.bias
-    delta = (product.std() * torch.randn_like(product)).bfloat16()
-    q = rotary_linear(
-        random_codes(tokens, 96, 32, device),
-        weight_on(weight, device),
-        positions.to(device),
-        table.to(device),
-        slots.to(device),
-        LayerKVCache(k, v, k_scales, v_scales),
-        delta=delta.to(device) if adapted else None,
-    )
-    product = product + delta if adapted else product
+    q = rotated(positions.to(device), table.to(device), slots.to(device), LayerKVCache(k, v, k_scales, v_scales))
     by_head = product.float().unflatten(1, (-1, head_dim))
     cos, sin = table[positions].unsqueeze(2).unbind(1)
-    expected_q, expected_k, expected_v = by_head.split([heads, kv_heads, kv_heads], dim=1)
-    assert q.dtype == (torch.float16 if is_bytes else kv_dtype)
+    expected_q, expected_k, expected_v = by_head.split([num_heads, kv_heads, kv_heads], dim=1)
+    assert q.dtype == q_dtype
     scale = float(product.abs().max())
     close(q, rotate(expected_q, cos, sin), {torch.bfloat16: 8e-3, torch.float16: 1e-3}.get(q.dtype, 1e-6) * scale)
     steps = STEPS[kv_dtype] * scale
