@@ -82,11 +82,16 @@ class EngineConfig:
     speculate: str = "off"  # what guesses tokens: "ngram", or "auto", which is "ngram" where that is possible
     draft_model: str | None = None  # the path of a model that guesses them instead
     max_num_seqs: int = 8  # requests computed side by side
-    max_num_batched_tokens: int = 512  # in one step
+    max_num_batched_tokens: int | None = None  # in one step; None for 512, on large GPUs more
     block_size: int = 64  # tokens in a KV block
     prefix_caching: bool = True
     disk_cache: int = 0  # bytes that the prefixes of all models may have on disk together; 0 for none
     adapters: tuple[tuple[str, str], ...] = ()  # LoRA adapters to begin with, each a name and a folder
+
+    @property
+    def step_tokens(self) -> int:
+        """Most tokens of a step."""
+        return self.max_num_batched_tokens or 512
 
 
 @dataclass(frozen=True, kw_only=True)

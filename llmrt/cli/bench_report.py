@@ -95,7 +95,7 @@ def make_report(
             dtype=config.dtype,
             kv_dtype=config.kv_dtype,
             threads=config.threads or usable_cores(),
-            batched_tokens=config.max_num_batched_tokens,
+            batched_tokens=config.step_tokens,
             prefix_caching=config.prefix_caching,
             repeat=len(runs),
         ),

@@ -182,6 +182,16 @@ def test_each_device_says_which_memory_it_has() -> None:
     assert budget_of(MODEL, replace(ON_GPU, device="cpu"), 1).where == "memory"
 
 
+@pytest.mark.parametrize(
+    ("device", "gigabytes", "asked", "tokens"),
+    [("cuda", 70, None, 2048), ("cuda", 20, None, 512), ("cuda", 70, 100, 100), ("cpu", 70, None, 512)],
+)
+def test_steps_are_larger_on_large_gpus(device: str, gigabytes: int, asked: int | None, tokens: int) -> None:
+    config = EngineConfig(device=device, max_num_batched_tokens=asked)
+    settled, _ = settle_on(AssumedHeaders(MODEL, "bf16"), config, lambda: gigabytes * 10**9)
+    assert settled.step_tokens == tokens
+
+
 def test_quant_auto_counts_a_step_in_the_type_that_a_gpu_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
 

@@ -79,7 +79,7 @@ def _scheduler(
     return Scheduler(
         manager,
         max_num_seqs=config.max_num_seqs,
-        max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs),
+        max_num_batched_tokens=max(config.step_tokens, config.max_num_seqs),
         context_length=plan.context_length,
     )
 

@@ -56,7 +56,7 @@ class PlannedDraft:
         runner = make_runner(decoder, pages, config, plan.context_length, device)
         launcher = SyncLauncher(runner) if isinstance(runner, CpuRunner) else runner
         kv = KVCacheManager(plan.num_blocks, config.block_size, sliding_window=decoder.config.cache_window)
-        return DraftModel(launcher, kv, chunk=config.max_num_batched_tokens, context_length=plan.context_length)
+        return DraftModel(launcher, kv, chunk=config.step_tokens, context_length=plan.context_length)
 
 
 def make_speculation(

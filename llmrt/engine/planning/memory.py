@@ -66,7 +66,7 @@ def step_bytes(model: ModelConfig, config: EngineConfig) -> int:
 
     On a GPU with a strip of a packed weight that is expanded for many tokens.
     """
-    activations = config.max_num_batched_tokens * _layer_values(model) * BYTES[config.dtype]
+    activations = config.step_tokens * _layer_values(model) * BYTES[config.dtype]
     strip = 0 if config.device == "cpu" or config.quant == "none" else STRIP_BYTES
     return activations + strip + config.max_num_seqs * model.vocab_size * (BYTES[config.dtype] + 2 * BYTES["fp32"])
 
@@ -182,7 +182,7 @@ class MemoryPlanner:
         return self.config.block_size * kv_bytes_per_token(self.model, self.config.kv_dtype)
 
     def _blocks(self, context: int) -> int:
-        return peak_blocks(context, self.config.max_num_batched_tokens, self.config.block_size, self.model.cache_window)
+        return peak_blocks(context, self.config.step_tokens, self.config.block_size, self.model.cache_window)
 
     def _refusal(self, context: int, wanted: int) -> str:
         budget = self.budget

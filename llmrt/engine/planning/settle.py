@@ -21,6 +21,8 @@ from llmrt.ops.rules import Case, byte_cache_refusal, native_refusal
 from llmrt.quant.recipe import RECIPES, Recipe
 
 SMALL_MODEL = 500_000_000
+# Bytes for a model on GPUs whose products want this many tokens of a step, and are fast enough for them.
+LARGE_GPU, LARGE_STEP = 30_000_000_000, 2048
 FLOATS = ("fp32", "bf16", "fp16")
 KV_DTYPES = (*FLOATS, "int8", "fp8")
 
@@ -28,11 +30,13 @@ KV_DTYPES = (*FLOATS, "int8", "fp8")
 def settle_on(
     model: Headers | PackedHeaders, config: EngineConfig, available: Callable[[], int]
 ) -> tuple[EngineConfig, list[str]]:
-    """``config``, whose device is chosen, with quant, dtype and kv_dtype as they will be used, and what to say of that.
+    """``config``, whose device is chosen, with quant, types and tokens of a step as they will be used, and what to say.
 
     ``available`` tells the bytes of memory there. Raises ``ConfigError`` for a setting that cannot work.
     """
     notices: list[str] = []
+    if config.max_num_batched_tokens is None and config.device != "cpu" and available() >= LARGE_GPU:
+        config = replace(config, max_num_batched_tokens=LARGE_STEP)
     if isinstance(model, PackedHeaders):
         config = replace(config, quant=_quant_of_packed(model, config))
     elif config.quant in ("auto", STORED) and stored_group(model.inventory):
