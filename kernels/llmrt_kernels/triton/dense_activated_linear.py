@@ -12,10 +12,10 @@ from torch import Tensor
 
 from llmrt_kernels.reference.activation import activation
 from llmrt_kernels.triton.activation import activated, gated_activation
-from llmrt_kernels.triton.dense_linear import dense_variant, linear, plus, program_rows
+from llmrt_kernels.triton.dense_linear import dense_variant, linear, plus
 from llmrt_kernels.triton.overlap import begin
 from llmrt_kernels.triton.product_dense import product_arguments, product_dense
-from llmrt_kernels.triton.tiles import FEW, MOST_DENSE_ROWS, dense_rows
+from llmrt_kernels.triton.tiles import DENSE_ROWS, FEW
 
 
 def gated_linear(
@@ -38,10 +38,10 @@ def activated_linear(
 
 def _few(x: Tensor, weight: Tensor, bias: Tensor | None, delta: Tensor | None, name: str, *, gated: bool) -> Tensor:
     halves = 2 if gated else 1
-    size, at_once = len(weight) // halves, dense_rows(len(weight)) // halves
+    size, outputs = len(weight) // halves, DENSE_ROWS // halves
     y = torch.empty(len(x), size, dtype=x.dtype, device=x.device)
-    dense_activated_kernel[(triton.cdiv(size, at_once),)](
-        x, weight, bias, delta, y, SIZE=size, OUTPUTS=at_once, NAME=name, GATED=gated, **product_arguments(x, weight)
+    dense_activated_kernel[(triton.cdiv(size, outputs),)](
+        x, weight, bias, delta, y, SIZE=size, OUTPUTS=outputs, NAME=name, GATED=gated, **product_arguments(x, weight)
     )
     return y
 
@@ -66,12 +66,10 @@ def dense_activated_kernel(
 ):
     """A program computes OUTPUTS of the SIZE outputs of all tokens."""
     begin(OVERLAP)
-    first, own = program_rows(SIZE, OUTPUTS)
-    if GATED:
-        r = tl.arange(0, 2 * OUTPUTS)
-        row = first + r // OUTPUTS * SIZE + r % OUTPUTS
-    else:
-        row = first + tl.arange(0, OUTPUTS)
+    n = tl.program_id(0) * OUTPUTS + tl.arange(0, OUTPUTS)
+    r = tl.arange(0, 2 * OUTPUTS if GATED else OUTPUTS)
+    row = tl.minimum(tl.program_id(0) * OUTPUTS + r % OUTPUTS, SIZE - 1) + r // OUTPUTS * SIZE
+    row = row.to(tl.int64)
     results = product_dense(x_ptr, tokens, w_ptr, row, columns, K, TOKENS, COLUMNS, OVERLAP)
     for t in tl.static_range(TOKENS):
         rows = 2 * SIZE if GATED else SIZE
@@ -81,8 +79,7 @@ def dense_activated_kernel(
             y = activated(gate, NAME) * up
         else:
             y = activated(result, NAME)
-        at = y_ptr + t * SIZE + first + tl.arange(0, OUTPUTS)
-        tl.store(at, y.to(y_ptr.dtype.element_ty), mask=own & (t < tokens))
+        tl.store(y_ptr + t * SIZE + n, y.to(y_ptr.dtype.element_ty), mask=(n < SIZE) & (t < tokens))
 
 
 VARIANTS = (
@@ -91,7 +88,7 @@ VARIANTS = (
         dense_activated_kernel,
         {"bias_ptr": "*bf16", "delta_ptr": "*bf16"},
         SIZE=14336,
-        OUTPUTS=MOST_DENSE_ROWS // 2,
+        OUTPUTS=DENSE_ROWS // 2,
         NAME="silu",
         GATED=True,
         TOKENS=4,

@@ -16,7 +16,7 @@ from llmrt_kernels.reference.linear import linear as linear_of_torch
 from llmrt_kernels.triton.overlap import begin
 from llmrt_kernels.triton.product_dense import product_arguments, product_dense
 from llmrt_kernels.triton.target import TARGETS
-from llmrt_kernels.triton.tiles import FEW, MOST_DENSE_ROWS, dense_rows, dense_turn
+from llmrt_kernels.triton.tiles import DENSE_ROWS, FEW, dense_turn
 from llmrt_kernels.triton.variant import Variant
 
 
@@ -26,9 +26,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | No
         return linear_of_torch(x, weight, bias, residual)
     rows = len(weight)
     y = torch.empty(len(x), rows, dtype=x.dtype, device=x.device)
-    at_once = dense_rows(rows)
-    dense_linear_kernel[(triton.cdiv(rows, at_once),)](
-        x, weight, bias, residual, y, rows=rows, ROWS=at_once, **product_arguments(x, weight)
+    dense_linear_kernel[(triton.cdiv(rows, DENSE_ROWS),)](
+        x, weight, bias, residual, y, rows=rows, ROWS=DENSE_ROWS, **product_arguments(x, weight)
     )
     return y
 
@@ -51,23 +50,12 @@ def dense_linear_kernel(
 ):
     """A program computes ROWS rows of all tokens."""
     begin(OVERLAP)
-    first, own = program_rows(rows, ROWS)
-    row = first + tl.arange(0, ROWS)
+    n = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    row = tl.minimum(n, rows - 1).to(tl.int64)
     results = product_dense(x_ptr, tokens, w_ptr, row, columns, K, TOKENS, COLUMNS, OVERLAP)
     for t in tl.static_range(TOKENS):
         y = plus(results[t], bias_ptr, residual_ptr, tl.minimum(t, tokens - 1), row, rows)
-        tl.store(y_ptr + t * rows + row, y.to(y_ptr.dtype.element_ty), mask=own & (t < tokens))
-
-
-@triton.jit
-def program_rows(rows, ROWS: tl.constexpr):
-    """The first of this program's ROWS of ``rows``, int64, and which of them no program before it has.
-
-    The last one has as many as the others, so that rows follow each other at a distance that the compiler knows.
-    """
-    begins = tl.program_id(0) * ROWS
-    first = tl.minimum(begins, rows - ROWS)
-    return first.to(tl.int64), first + tl.arange(0, ROWS) >= begins
+        tl.store(y_ptr + t * rows + row, y.to(y_ptr.dtype.element_ty), mask=(n < rows) & (t < tokens))
 
 
 @triton.jit
@@ -95,6 +83,6 @@ VARIANTS = (
         dense_linear_kernel,
         {"bias_ptr": "*bf16", "residual_ptr": "*bf16", "rows": "i32"},
         TOKENS=1,
-        ROWS=MOST_DENSE_ROWS,
+        ROWS=DENSE_ROWS,
     ),
 )

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.kv_cache import LayerKVCache
-from llmrt_kernels.triton.dense_linear import linear, plus, program_rows
+from llmrt_kernels.triton.dense_linear import linear, plus
 from llmrt_kernels.triton.overlap import begin
 from llmrt_kernels.triton.product_dense import product_arguments, product_dense
 from llmrt_kernels.triton.rope_kv_write import rope_kv_write, turn_and_store
-from llmrt_kernels.triton.tiles import FEW, dense_rows
+from llmrt_kernels.triton.tiles import DENSE_ROWS, FEW
 
 
 def rotary_linear(
@@ -38,7 +38,7 @@ def rotary_linear(
     if len(x) > FEW or head_norm is not None or kv.k_scales is not None:
         return rope_kv_write(linear(x, weight, bias, delta), *turn, kv, head_norm)
     _, kv_heads, block_size, head_dim = kv.k.shape
-    all_heads, pairs = len(weight) // head_dim, dense_rows(head_dim) // 2
+    all_heads, pairs = len(weight) // head_dim, DENSE_ROWS // 2
     q = torch.empty(len(x), all_heads - 2 * kv_heads, head_dim, dtype=x.dtype, device=x.device)
     dense_rotary_kernel[(triton.cdiv(head_dim // 2, pairs), all_heads)](
         x,
@@ -86,16 +86,16 @@ def dense_rotary_kernel(
     """A program computes PAIRS pairs of values of a head, of all tokens."""
     begin(OVERLAP)
     head = tl.program_id(1) + tl.zeros([1, 1], tl.int32)
-    first, own = program_rows(D // 2, PAIRS)
+    i = (tl.program_id(0) * PAIRS + tl.arange(0, PAIRS))[None, :]
     r = tl.arange(0, 2 * PAIRS)
-    row = tl.program_id(1).to(tl.int64) * D + first + r // PAIRS * (D // 2) + r % PAIRS
+    row = tl.minimum(tl.program_id(0) * PAIRS + r % PAIRS, D // 2 - 1) + r // PAIRS * (D // 2)
+    row = tl.program_id(1).to(tl.int64) * D + row
     results = product_dense(x_ptr, tokens, w_ptr, row, columns, K, TOKENS, COLUMNS, OVERLAP)
-    i = (first + tl.arange(0, PAIRS))[None, :]
     turn, cache = (positions_ptr, cos_sin_ptr, slots_ptr), (k_ptr, v_ptr, None, None)
     no_norm = (None, None, 0.0, 0, 0, (0.0, 0.0))
     for t in tl.static_range(TOKENS):
         token = tl.minimum(t, tokens - 1).to(tl.int64)
         result = plus(results[t], bias_ptr, delta_ptr, token, row, (H + 2 * KVH) * D)
         x1, x2 = tl.split(tl.permute(tl.reshape(result, [1, 2, PAIRS]), [0, 2, 1]))
-        inside = own[None, :] & (t < tokens)
+        inside = (i < D // 2) & (t < tokens)
         turn_and_store(x1, x2, token, head, i, inside, no_norm, turn, cache, q_ptr, H, KVH, D, PAGE)

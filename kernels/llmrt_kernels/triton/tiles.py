@@ -11,12 +11,12 @@ import triton
 from llmrt_kernels.triton import tuned
 from llmrt_kernels.triton.target import INTERPRETER, Target
 
-FEW = 4  # tokens up to which bytes are multiplied four at a time
+FEW = 4  # tokens up to which products take no matrix units: they wait for the weight
 MANY = 64  # those of the largest tile
 MAX_THREADS = 256
-# Of a weight of floats: 16 KB on their way for a program, of which a matrix of 4096 rows has three for each
-# multiprocessor of an H200; four tokens leave registers for no more rows.
-MOST_DENSE_ROWS, DENSE_THREADS = 8, 128
+# Rows of a weight of floats that a program has: 16 KB are on their way for it, and a matrix of 4096 rows has four such
+# programs for each multiprocessor of an H200. Four tokens leave registers for no more rows.
+DENSE_ROWS, DENSE_THREADS = 8, 128
 MOST_WITH_OFFSETS = 32  # tokens of a tile of a weight with offsets: for more it lacks registers
 CROWDED_WARPS = 8  # of the largest tile where a launch has two pieces or a bias: with four it lacks registers
 
@@ -101,13 +101,8 @@ def dot4_turn(groups: int, rows: int, target: Target) -> tuple[int, int]:
     return warps, max(4 * warps * target.warp_size // rows, 1)
 
 
-def dense_rows(rows: int) -> int:
-    """Of a weight of floats with ``rows`` rows, those that a program has: a thread loads 16 bytes of each in a turn."""
-    return min(MOST_DENSE_ROWS, 1 << rows.bit_length() - 1)
-
-
 def dense_turn(columns: int, itemsize: int, target: Target) -> tuple[int, int]:
-    """Warps of such a program, and columns that they take at a time."""
+    """Warps of a program for rows of floats, and columns that they take at a time: a lane loads 16 bytes of a row."""
     warps, loaded = 1, 16 // itemsize
     while warps * target.warp_size * loaded < columns and warps * target.warp_size < DENSE_THREADS:
         warps *= 2

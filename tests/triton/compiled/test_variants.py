@@ -16,7 +16,7 @@ from llmrt_kernels.triton.attention import join_sizes
 from llmrt_kernels.triton.attention_tuning import TABLES, decode_rows, tiles_of, with_room
 from llmrt_kernels.triton.dense_rotary_linear import dense_rotary_kernel
 from llmrt_kernels.triton.routing import columns_at_once
-from llmrt_kernels.triton.tiles import MOST_DENSE_ROWS
+from llmrt_kernels.triton.tiles import DENSE_ROWS
 from llmrt_kernels.triton.variants import shipped_variants
 
 ROTATION = {
@@ -93,7 +93,7 @@ def test_what_is_rotated_behind_a_product_of_floats_stays_in_registers(target: s
         shipped_form,
         kernel=dense_rotary_kernel,
         signature=pointers,
-        constants=product | {"K": 3584, "H": 28, "KVH": 4, "D": 128, "PAGE": 64, "PAIRS": MOST_DENSE_ROWS // 2},
+        constants=product | {"K": 3584, "H": 28, "KVH": 4, "D": 128, "PAGE": 64, "PAIRS": DENSE_ROWS // 2},
         tuned={},
     )
     assert resources_of(build(rotated, BY_NAME[target])).spilled == 0
