@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from triton.runtime.interpreter import GridExecutor
 
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading import build, build_speculation
@@ -179,6 +181,48 @@ def test_packed_weights_take_adapters(device: str, tmp_path: Path) -> None:
     errors = (got - expected).norm(dim=1) / expected.norm(dim=1)
     assert errors.max() < (1e-5 if native_library() is not None else 0.1)
     assert (expected - plain).norm() > 0.1 * plain.norm()
+
+
+@pytest.mark.parametrize("quant", ["none", "int4"])
+def test_a_layer_is_seven_launches_for_a_token(
+    quant: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's operations among them, each of which would be one."""
+    if device == "cuda":
+        pytest.skip("launches are counted in the interpreter")
+    recipe = RECIPES.get(quant)
+    spec = OpSpec(device, torch.float32, group=0 if recipe is None else recipe.group)
+    folder = save_model(make_model("llama", **(SHAPE | TWO_LAYERS), head_dim=64), tmp_path)
+    decoder = load_decoder(open_checkpoint(folder), 64, spec, recipe=recipe)
+    kv = KVCache.allocate(decoder.config, 4, 16, torch.float32, torch.device(device))
+    request = Request("decoded", PROMPTS[1], SamplingParams())
+    request.block_table = array("q", [3])
+    layers = decoder.streams(lay_out({request: 1}, 16).batch(torch.device(device)), kv)
+    names = list[str]()
+
+    def launch(self: GridExecutor, *args: Any, run: Any = GridExecutor.__call__, **kwargs: Any) -> None:
+        names.append(self.fn.__name__)
+        run(self, *args, **kwargs)
+
+    monkeypatch.setattr(GridExecutor, "__call__", launch)
+    with torch.inference_mode(), Operations(names):
+        next(layers)
+        names.clear()
+        next(layers)
+    assert len(names) == 7, names
+
+
+class Operations(TorchDispatchMode):
+    """Adds to ``names`` those of torch's operations that compute something."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not (func.is_view or "empty" in str(func)):
+            self._names.append(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 def test_a_draft_model_changes_no_token(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
