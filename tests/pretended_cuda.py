@@ -24,6 +24,7 @@ from triton.runtime.interpreter import GridExecutor, TensorHandle
 
 from llmrt.engine.hardware import gpus
 from llmrt_kernels.triton import product_dot4
+from llmrt_kernels.triton.target import INTERPRETED
 
 FREE, TOTAL = 2 << 30, 4 << 30
 WAITS = {"item", "tolist", "numpy", "cpu", "nonzero", "__int__", "__bool__", "__float__", "__index__", "pin_memory"}
@@ -135,7 +136,8 @@ def pretended_cuda() -> Iterator[OnCpu]:
             mode.recorded.append(lambda: run(self, *args, **kwargs))
 
     properties = SimpleNamespace(
-        name="pretended", major=9, minor=0, total_memory=TOTAL, multi_processor_count=4, L2_cache_size=1 << 10
+        **{"name": "pretended", "major": 9, "minor": 0, "multi_processor_count": 4},
+        **{"total_memory": TOTAL, "L2_cache_size": 1 << 10, "shared_memory_per_block_optin": 227 << 10},
     )
     functions: dict[str, Any] = {
         "is_available": lambda: True,
@@ -160,5 +162,6 @@ def pretended_cuda() -> Iterator[OnCpu]:
             patch.setattr(torch.cuda, name, value)
         patch.setattr(gpus, "launcher_refusal", lambda: None)  # nothing is launched
         patch.setattr(GridExecutor, "__call__", launch)
-        patch.setattr(product_dot4, "dot4", dot4)
+        if INTERPRETED:
+            patch.setattr(product_dot4, "dot4", dot4)
         yield mode

@@ -90,6 +90,9 @@ class ScriptedRunner:
     def forget_adapters(self) -> None:
         raise NotImplementedError
 
+    def warm_up(self, max_tokens: int, max_seqs: int, *, adapted: bool = False) -> None:
+        """There is nothing to compile."""
+
     def randomize_cache(self) -> None:
         raise NotImplementedError
 

@@ -130,6 +130,11 @@ class LLMEngine:
             self._grammars.abort(request_id)
         self._let_adapters_go()
 
+    def warm_up(self, *, adapted: bool = False) -> None:
+        """Compile what a GPU would compile in the midst of serving; ``adapted``, what adapters that came need."""
+        most_tokens = max(self.config.step_tokens, self.config.max_num_seqs)
+        self._runner.warm_up(min(most_tokens, self.context_length), self.config.max_num_seqs, adapted=adapted)
+
     def fill(self, depth: int) -> None:
         """For measuring: take the first ``depth`` tokens of every request for computed, with random keys and values."""
         self._runner.randomize_cache()

@@ -7,12 +7,15 @@ prompt is reported on, or a request ends with its prompt, the step is waited for
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.request import PENDING, Request
 from llmrt.engine.runners.batch_builder import chooses_in_step, ends_in_step, lay_out, prompt_ends
 from llmrt.engine.runners.decode_inputs import DecodeInputs
@@ -22,6 +25,7 @@ from llmrt.engine.runners.device_sampler import GREEDY, DeviceSampler, SamplingK
 from llmrt.engine.runners.graphs import DecodeGraphs, rows_for
 from llmrt.engine.runners.pooling import Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.runners.runner import KnownResults
+from llmrt.engine.runners.warm_up import KINDS, WarmUp
 from llmrt.engine.sampling.prompt_scores import score, scored_rows
 from llmrt.engine.sampling.sampler import accept, verify
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
@@ -55,7 +59,8 @@ class GpuRunner:
         self, decoder: Decoder, kv: KVCache, device: StepDevice, *, block_size: int, max_num_seqs: int, max_blocks: int
     ) -> None:
         self.vocab_size, self.hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
-        self._decoder, self._kv, self._device, self._block_size = decoder, kv, device, block_size
+        self._decoder, self._kv, self._device = decoder, kv, device
+        self._block_size, self._max_blocks = block_size, max_blocks
         capacity = rows_for(max(max_num_seqs, *DRAFT_STEP_ROWS))
         self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
         self._sampler = DeviceSampler(device, capacity, decoder.spec)
@@ -75,6 +80,19 @@ class GpuRunner:
         """See ``Runner``."""
         self._device.event().wait()
         self._graphs.forget_adapters()
+
+    @torch.inference_mode()
+    def warm_up(self, max_tokens: int, max_seqs: int, *, adapted: bool = False) -> None:
+        """See ``Runner``."""
+        device = self._device
+        for tensor in self._kv.tensors:
+            device.run(tensor[NULL_BLOCK].view(torch.uint8).zero_)  # what is read there must be numbers
+        sizes = WarmUp(max_tokens, rows_for(max_seqs), self._max_blocks, self._block_size, adapted)
+        steps = (device.run(partial(self._decoder, batch, self._kv)) for batch in sizes.batches(device.device))
+        computed = deque(steps, maxlen=1).pop()
+        for kind in KINDS:
+            device.run(lambda kind=kind: self._sampler.sample(kind, computed.result))
+        device.event().wait()
 
     def randomize_cache(self) -> None:
         """See ``KVCache.randomize``."""

@@ -20,6 +20,10 @@ class Runner(Protocol):
         """The matrices of LoRA adapters are others from now on."""
         ...
 
+    def warm_up(self, max_tokens: int, max_seqs: int, *, adapted: bool = False) -> None:
+        """Compile what steps of so many tokens and requests launch, ``adapted`` ones where some have adapters."""
+        ...
+
     def randomize_cache(self) -> None:
         """Put random keys and values in the place of those that were computed."""
         ...

@@ -1,0 +1,65 @@
+"""Steps like those that serving will take, before it begins: kernels are compiled then, and no request waits for one.
+
+Kernels have forms for ranges of numbers: of tokens, requests, new tokens beside an answer, blocks in a table. Where one
+ends is the kernels' affair; powers of two, and for tokens what is one less, meet each of them. All tokens are the first
+of the vocabulary, at slot 0 of the null block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, product
+
+import torch
+
+from llmrt.engine.kv.manager import blocks_for
+from llmrt.engine.runners.device_sampler import GREEDY, SamplingKind
+from llmrt.model.forward_batch import ForwardBatch
+
+KINDS = (GREEDY, *(SamplingKind(True, *filters) for filters in product((False, True), repeat=2)))
+MOST_BESIDE = 64  # new tokens of a prompt up to which attention looks at how many they are
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """For steps of up to ``max_tokens``, up to ``max_rows`` that decode, and block tables of up to ``max_blocks``."""
+
+    max_tokens: int
+    max_rows: int
+    max_blocks: int
+    block_size: int
+    adapted: bool  # some request has an adapter
+
+    def batches(self, device: torch.device) -> Iterator[ForwardBatch]:
+        """Prompts, short ones beside an answer, and answers, the most in the end."""
+        for count in {max(1, count - less) for count in _up_to(self.max_tokens) for less in (0, 1)}:
+            yield self._batch([count], blocks_for(count, self.block_size), device)
+        widths = {blocks_for(MOST_BESIDE, self.block_size), self.max_blocks}
+        for count, width in product(_up_to(min(self.max_tokens, MOST_BESIDE)), widths):
+            yield self._batch([1, count], width, device)
+        for count in _up_to(self.max_rows):
+            yield self._batch([1] * count, self.max_blocks, device)
+
+    def _batch(self, new_tokens: Sequence[int], width: int, device: torch.device) -> ForwardBatch:
+        def tensor(values: Sequence[int]) -> torch.Tensor:
+            return torch.tensor(values, dtype=torch.int64, device=device)
+
+        ends = [*accumulate(new_tokens)]
+        zeros = torch.zeros(ends[-1], dtype=torch.int64, device=device)
+        return ForwardBatch(
+            input_ids=zeros,
+            positions=zeros,
+            slot_mapping=zeros,
+            cu_seqlens_q=tensor([0, *ends]),
+            seq_lens=tensor(new_tokens),
+            block_table=torch.zeros(len(new_tokens), width, dtype=torch.int64, device=device),
+            max_query_len=max(new_tokens),
+            logits_index=tensor([end - 1 for end in ends]),
+            adapters=zeros if self.adapted else None,
+        )
+
+
+def _up_to(most: int) -> list[int]:
+    """Powers of two below ``most``, and that."""
+    return [*(1 << i for i in range((most - 1).bit_length())), most]
