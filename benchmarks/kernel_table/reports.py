@@ -37,7 +37,7 @@ def shipped() -> list[Pair]:
 def report(variant: str, target: str) -> Report:
     """Compile one, or find what was compiled before."""
     kernel = build(VARIANTS[variant], BY_NAME[target])
-    weights = VARIANTS[variant].weights
+    weights = VARIANTS[variant].on(target).weights
     return Report(resources_of(kernel), instructions_per_weight(kernel, weights) if weights else None)
 
 

@@ -6,6 +6,8 @@ add, that is a second launch.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -27,8 +29,8 @@ from llmrt_kernels.triton.rope_kv_write import (
     rope_kv_write,
     turn_and_store,
 )
-from llmrt_kernels.triton.target import target_of
-from llmrt_kernels.triton.tiles import FEW, dot4_turn, tokens_at_once
+from llmrt_kernels.triton.target import TARGETS, Target, target_of
+from llmrt_kernels.triton.tiles import FEW, head_turn, tokens_at_once
 from llmrt_kernels.triton.variant import Variant
 
 
@@ -78,7 +80,7 @@ def _few(
     heads, head_dim = q.shape[1:]
     _, kv_heads, block_size, _ = kv.k.shape
     half = triton.next_power_of_2(head_dim // 2)
-    warps, span = dot4_turn(groups, 2 * half, target)
+    warps, span = head_turn(groups, 2 * half, x.num_tokens, target)
     rotary_dot4_kernel[(heads + 2 * kv_heads,)](
         *x.tensors,
         *pieces[0].tensors,
@@ -222,7 +224,12 @@ def head_rows(head, D: tl.constexpr, HALF: tl.constexpr):
 
 _POINTERS = X_CODES | WEIGHT_POINTERS | TURN_POINTERS | {"q_ptr": "*fp16", "tokens": "i32", "heads0": "i32"}
 _HEADS = {"H": 32, "KVH": 8, "D": 128, "PAGE": 64, "HALF": 64}
-_SIZES = _HEADS | {"GROUPS": 64, "GROUP": 64, "BITS0": 4, "BITS1": 8, "TOKENS": 1, "SPAN": 8}
+_SIZES = _HEADS | {"GROUPS": 64, "GROUP": 64, "BITS0": 4, "BITS1": 8, "TOKENS": 1}
+
+
+def _turn(target: Target) -> dict[str, Any]:
+    warps, span = head_turn(64, 128, 1, target)
+    return {"constants": _SIZES | {"SPAN": span}, "num_warps": warps, "weights": span * 128 * 64}
 
 
 VARIANTS = (
@@ -230,8 +237,7 @@ VARIANTS = (
         "rotary_linear-int4-int8-1_token-fp8-norm-offsets",
         rotary_dot4_kernel,
         _POINTERS | HEAD_NORM | FP8 | OFFSETS,
-        _SIZES,
-        num_warps=8,
-        weights=8 * 128 * 64,
+        tuned={target.name: _turn(target) for target in TARGETS},
+        **_turn(TARGETS[0]),
     ),
 )

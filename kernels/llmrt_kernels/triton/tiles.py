@@ -14,6 +14,10 @@ from llmrt_kernels.triton.target import INTERPRETER, Target
 FEW = 4  # tokens up to which products take no matrix units: they wait for the weight
 MANY = 64  # those of the largest tile
 MAX_THREADS = 256
+# Of a head of queries, keys or values of up to two tokens; for more there are no registers. Heads are few programs, 48
+# in Mistral 7B: with 256 threads they have 1.6 MB of a weight on their way, and an H200 wants 3.4 (computed, not
+# measured).
+HEAD_THREADS = dict.fromkeys(("sm_90", "sm_100", "sm_103"), 512)
 # Rows of a weight of floats that a program has: 16 KB are on their way for it, and a matrix of 4096 rows has four such
 # programs for each multiprocessor of an H200. Four tokens leave registers for no more rows.
 DENSE_ROWS, DENSE_THREADS = 8, 128
@@ -93,12 +97,18 @@ def tokens_at_once(tokens: int) -> int:
     return triton.next_power_of_2(tokens)
 
 
-def dot4_turn(groups: int, rows: int, target: Target) -> tuple[int, int]:
+def dot4_turn(groups: int, rows: int, target: Target, max_threads: int = MAX_THREADS) -> tuple[int, int]:
     """Warps of a program for ``rows`` rows, and groups of columns that they take at a time: a thread has four rows."""
     warps = 1
-    while 4 * warps * target.warp_size < groups * rows and warps * target.warp_size < MAX_THREADS:
+    while 4 * warps * target.warp_size < groups * rows and warps * target.warp_size < max_threads:
         warps *= 2
     return warps, max(4 * warps * target.warp_size // rows, 1)
+
+
+def head_turn(groups: int, rows: int, tokens: int, target: Target) -> tuple[int, int]:
+    """The same of a program that has the rows of a head."""
+    most = HEAD_THREADS.get(target.name, MAX_THREADS) if tokens <= 2 else MAX_THREADS
+    return dot4_turn(groups, rows, target, most)
 
 
 def dense_turn(columns: int, itemsize: int, target: Target) -> tuple[int, int]:
