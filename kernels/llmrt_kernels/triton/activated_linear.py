@@ -20,6 +20,7 @@ from llmrt_kernels.packed import Codes, Weight
 from llmrt_kernels.triton.activated_rows import activated_rows
 from llmrt_kernels.triton.activation import activated
 from llmrt_kernels.triton.codes import X_CODES, Y_CODES, empty_codes, store_codes
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.linear import linear_as
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
@@ -50,7 +51,7 @@ def _activated(x: Codes, weight: Weight, size: int, name: str, delta: Tensor | N
         return activated_rows(product, delta, x.group, name, gated=gated)
     (matrix,) = weight.pieces
     y = empty_codes(x.num_tokens, size, x.group, x.codes.device)
-    programs = triton.cdiv(size, x.group if gated else 2 * x.group)
+    programs = cdiv(size, x.group if gated else 2 * x.group)
     sizes = {"SIZE": size, "GROUPS": x.scales.shape[1], "GROUP": x.group, "BITS": matrix.bits}
     launch = _few if x.num_tokens <= FEW else _many
     launch(x, weight, y, programs, NAME=name, GATED=gated, **sizes)
@@ -78,7 +79,7 @@ def _few(x: Codes, weight: Weight, y: Codes, programs: int, **constants: int | s
 def _many(x: Codes, weight: Weight, y: Codes, programs: int, **constants: int | str) -> None:
     target = target_of(x.codes.device)
     tile = gated_tile_for(x.num_tokens, target, offsets=weight.pieces[0].offsets is not None)
-    activated_mma_kernel[(triton.cdiv(x.num_tokens, tile.tokens), programs)](
+    activated_mma_kernel[(cdiv(x.num_tokens, tile.tokens), programs)](
         *x.tensors,
         *weight.pieces[0].tensors,
         weight.bias,

@@ -15,6 +15,7 @@ from torch import Tensor
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.activation import activated
 from llmrt_kernels.triton.codes import TILE, empty_codes, store_codes
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 
 
 def activated_rows(product: Tensor, delta: Tensor | None, group: int, name: str, *, gated: bool) -> Codes:
@@ -22,8 +23,8 @@ def activated_rows(product: Tensor, delta: Tensor | None, group: int, name: str,
     tokens, columns = product.shape
     size = columns // 2 if gated else columns
     y = empty_codes(tokens, size, group, product.device)
-    groups = min(triton.next_power_of_2(y.scales.shape[1]), TILE // group)
-    activated_rows_kernel[(tokens, triton.cdiv(y.scales.shape[1], groups))](
+    groups = min(next_power_of_2(y.scales.shape[1]), TILE // group)
+    activated_rows_kernel[(tokens, cdiv(y.scales.shape[1], groups))](
         product, delta, *y.tensors, SIZE=size, GROUPS=groups, GROUP=group, NAME=name, GATED=gated
     )
     return y

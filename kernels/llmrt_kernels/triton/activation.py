@@ -6,6 +6,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from llmrt_kernels.triton.integers import cdiv
+
 BLOCK = 1024  # values that one program gates
 
 
@@ -13,7 +15,7 @@ def gated_activation(gate_up: Tensor, name: str) -> Tensor:
     """gate_up [T, 2 I], gate in the left half -> activation(gate) * up, [T, I]."""
     tokens, size = gate_up.shape[0], gate_up.shape[1] // 2
     y = gate_up.new_empty(tokens, size)
-    gate_kernel[(tokens, triton.cdiv(size, BLOCK))](gate_up, y, SIZE=size, BLOCK=BLOCK, NAME=name)
+    gate_kernel[(tokens, cdiv(size, BLOCK))](gate_up, y, SIZE=size, BLOCK=BLOCK, NAME=name)
     return y
 
 

@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.variant import Variant
 
 STRETCH = 2048  # values of a row that one program reads
@@ -26,14 +27,14 @@ def argmax(logits: Tensor) -> Tensor:
     keys = largest_keys(logits)
     tokens, stretches = keys.shape
     out = torch.empty(tokens, dtype=torch.int64, device=logits.device)
-    argmax_kernel[(tokens,)](keys, out, STRETCHES=stretches, PADDED=triton.next_power_of_2(stretches), num_warps=1)
+    argmax_kernel[(tokens,)](keys, out, STRETCHES=stretches, PADDED=next_power_of_2(stretches), num_warps=1)
     return out
 
 
 def largest_keys(logits: Tensor) -> Tensor:
     """The largest key of each stretch of each row. logits [T, V] -> [T, V / STRETCH]."""
     tokens, size = logits.shape
-    keys = torch.empty(tokens, triton.cdiv(size, STRETCH), dtype=torch.int64, device=logits.device)
+    keys = torch.empty(tokens, cdiv(size, STRETCH), dtype=torch.int64, device=logits.device)
     largest_keys_kernel[tuple(keys.shape)](logits, keys, SIZE=size, STRETCH=STRETCH)
     return keys
 

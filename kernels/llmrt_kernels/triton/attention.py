@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-import triton
 from torch import Tensor
 
 from llmrt_kernels.kv_cache import LayerKVCache
@@ -21,6 +20,7 @@ from llmrt_kernels.triton.attention_decode import decode_kernel
 from llmrt_kernels.triton.attention_prefill import prefill_kernel
 from llmrt_kernels.triton.codes import empty_codes, quantize_rows
 from llmrt_kernels.triton.fp8 import Pages, pages_of
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.overlap import overlap
 from llmrt_kernels.triton.target import target_of
 
@@ -116,7 +116,7 @@ class _Call:
         return {
             "HEADS": self.heads_per_kv,
             "DIM": dim,
-            "DIM_PADDED": max(16, triton.next_power_of_2(dim)),
+            "DIM_PADDED": max(16, next_power_of_2(dim)),
             "CODE_GROUP": self.code_group,
         }
 
@@ -143,7 +143,7 @@ class _Call:
 
     def prefill(self, min_queries: int) -> None:
         tiles = self.tiles("prefill")
-        block_m = max(tiles.block_m, triton.next_power_of_2(self.heads_per_kv))
+        block_m = max(tiles.block_m, next_power_of_2(self.heads_per_kv))
         grid = (self.q.shape[0] // (block_m // self.heads_per_kv) + self.requests, self.kv_heads)
         prefill_kernel[grid](
             self.q, *self.cache, *self.batch, *self.out,
@@ -169,12 +169,12 @@ class _Call:
         shape = (self.requests, self.kv_heads, splits, rows)
         out = self.q.new_empty(*shape, self.q.shape[2], dtype=torch.float32)
         stats = self.q.new_empty(*shape, 2, dtype=torch.float32)
-        return out, stats, counters(self.q.device, triton.cdiv(self.requests * self.kv_heads, COUNTERS))
+        return out, stats, counters(self.q.device, cdiv(self.requests * self.kv_heads, COUNTERS))
 
 
 def join_sizes(rows: int, dim_padded: int) -> dict[str, int]:
     """How many rows, and parts of each, are joined at once: half as many values where the rows take registers, too."""
-    padded = triton.next_power_of_2(rows)
+    padded = next_power_of_2(rows)
     room = JOINED_AT_ONCE // 2 if padded >= MANY_ROWS else JOINED_AT_ONCE
     return {"ROWS": padded, "PARTS": max(1, min(16, room // (padded * dim_padded)))}
 

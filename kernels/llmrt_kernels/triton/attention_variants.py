@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import triton
-
 from llmrt_kernels.triton.attention import MANY_ROWS, join_sizes
 from llmrt_kernels.triton.attention_decode import decode_kernel
 from llmrt_kernels.triton.attention_prefill import prefill_kernel
 from llmrt_kernels.triton.attention_tuning import DECODE, PREFILL, tiles_of
+from llmrt_kernels.triton.integers import next_power_of_2
 from llmrt_kernels.triton.target import TARGETS, Target
 from llmrt_kernels.triton.variant import Variant
 
@@ -30,7 +29,7 @@ _CODES = {"out_ptr": "*i8", "out_scales_ptr": "*fp32", "out_sums_ptr": "*i32"}
 
 
 def _variant(name: str, kernel: Any, dim: int, signature: dict[str, str], rows: int = HEADS) -> Variant:
-    padded = triton.next_power_of_2(dim)
+    padded = next_power_of_2(dim)
     sizes = {"HEADS": HEADS, "DIM": dim, "DIM_PADDED": padded, "PAGE": PAGE} | join_sizes(rows, padded)
     sizes["CODE_GROUP"] = GROUP if "out_sums_ptr" in signature else 0
     names = {parameter.name for parameter in kernel.params}

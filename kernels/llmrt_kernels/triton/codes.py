@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Codes
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 
 PAD = tl.constexpr(64)  # bytes between two tokens' codes
 TILE = 2048  # values that one program rounds
@@ -40,8 +41,8 @@ def quantize_rows(x: Tensor, group: int) -> Codes:
     tokens, size = x.shape
     codes = empty_codes(tokens, size, group, x.device)
     count = codes.scales.shape[1]
-    tile = min(triton.next_power_of_2(count), TILE // group)
-    grid = (tokens, triton.cdiv(count, tile))
+    tile = min(next_power_of_2(count), TILE // group)
+    grid = (tokens, cdiv(count, tile))
     quantize_rows_kernel[grid](x, *codes.tensors, SIZE=size, GROUPS=tile, GROUP=group)
     return codes
 

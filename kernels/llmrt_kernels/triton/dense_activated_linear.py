@@ -13,6 +13,7 @@ from torch import Tensor
 from llmrt_kernels.reference.activation import activation
 from llmrt_kernels.triton.activation import activated, gated_activation
 from llmrt_kernels.triton.dense_linear import dense_variant, linear, plus
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.overlap import begin
 from llmrt_kernels.triton.product_dense import product_arguments, product_dense
 from llmrt_kernels.triton.tiles import DENSE_ROWS, FEW
@@ -40,7 +41,7 @@ def _few(x: Tensor, weight: Tensor, bias: Tensor | None, delta: Tensor | None, n
     halves = 2 if gated else 1
     size, outputs = len(weight) // halves, DENSE_ROWS // halves
     y = torch.empty(len(x), size, dtype=x.dtype, device=x.device)
-    dense_activated_kernel[(triton.cdiv(size, outputs),)](
+    dense_activated_kernel[(cdiv(size, outputs),)](
         x, weight, bias, delta, y, SIZE=size, OUTPUTS=outputs, NAME=name, GATED=gated, **product_arguments(x, weight)
     )
     return y

@@ -13,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.reference.linear import linear as linear_of_torch
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.overlap import begin
 from llmrt_kernels.triton.product_dense import product_arguments, product_dense
 from llmrt_kernels.triton.target import TARGETS
@@ -26,7 +27,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | No
         return linear_of_torch(x, weight, bias, residual)
     rows = len(weight)
     y = torch.empty(len(x), rows, dtype=x.dtype, device=x.device)
-    dense_linear_kernel[(triton.cdiv(rows, DENSE_ROWS),)](
+    dense_linear_kernel[(cdiv(rows, DENSE_ROWS),)](
         x, weight, bias, residual, y, rows=rows, ROWS=DENSE_ROWS, **product_arguments(x, weight)
     )
     return y

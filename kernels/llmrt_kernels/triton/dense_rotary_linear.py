@@ -15,6 +15,7 @@ from torch import Tensor
 from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.triton.dense_linear import linear, plus
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.overlap import begin
 from llmrt_kernels.triton.product_dense import product_arguments, product_dense
 from llmrt_kernels.triton.rope_kv_write import rope_kv_write, turn_and_store
@@ -40,7 +41,7 @@ def rotary_linear(
     _, kv_heads, block_size, head_dim = kv.k.shape
     all_heads, pairs = len(weight) // head_dim, DENSE_ROWS // 2
     q = torch.empty(len(x), all_heads - 2 * kv_heads, head_dim, dtype=x.dtype, device=x.device)
-    dense_rotary_kernel[(triton.cdiv(head_dim // 2, pairs), all_heads)](
+    dense_rotary_kernel[(cdiv(head_dim // 2, pairs), all_heads)](
         x,
         weight,
         bias,

@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.packed import Weight
+from llmrt_kernels.triton.integers import cdiv
 
 BLOCK = 1024  # values that one program unpacks
 
@@ -18,7 +19,7 @@ def embedding_packed(token_ids: Tensor, table: Weight, hidden_size: int, dtype: 
     assert matrix.scales is not None
     tokens = token_ids.shape[0]
     out = torch.empty(tokens, hidden_size, dtype=dtype, device=token_ids.device)
-    embedding_packed_kernel[(tokens, triton.cdiv(hidden_size, BLOCK))](
+    embedding_packed_kernel[(tokens, cdiv(hidden_size, BLOCK))](
         token_ids,
         *matrix.tensors,
         out,

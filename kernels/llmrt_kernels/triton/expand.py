@@ -16,6 +16,7 @@ from torch import Tensor, bfloat16, mm
 from llmrt_kernels.layout import STRIP_BYTES
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.codes import PAD, TILE
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.product_dot4 import BLOCK
 from llmrt_kernels.triton.product_mma import signed_bytes
 from llmrt_kernels.triton.target import target_of
@@ -41,15 +42,15 @@ def expanded_product(x: Codes, weight: Weight) -> Tensor:
 def strip_rows(rows: int, columns: int) -> int:
     """Rows of a strip, so that all are about as high."""
     most = max(STRIP_BYTES // (2 * columns * ROWS), 1)
-    return ROWS * triton.cdiv(rows, triton.cdiv(rows, most * ROWS) * ROWS)
+    return ROWS * cdiv(rows, cdiv(rows, most * ROWS) * ROWS)
 
 
 def expanded_codes(x: Codes) -> Tensor:
     """What activations stand for, [T, K] bf16."""
     groups = x.scales.shape[1]
     y = x.codes.new_empty(x.num_tokens, x.columns, dtype=bfloat16)
-    span = min(triton.next_power_of_2(groups), TILE // x.group)
-    expand_codes_kernel[(x.num_tokens, triton.cdiv(groups, span))](
+    span = min(next_power_of_2(groups), TILE // x.group)
+    expand_codes_kernel[(x.num_tokens, cdiv(groups, span))](
         x.codes, x.scales, y, GROUPS=groups, GROUP=x.group, SPAN=span
     )
     return y
@@ -61,7 +62,7 @@ def expand_rows(weight: Weight, first: int, rows: int, strip: Tensor) -> None:
     for piece in weight.pieces:
         begin, end = max(first, row), min(first + rows, row + piece.rows)
         if begin < end:
-            blocks = triton.cdiv(end - begin, BLOCK.value)
+            blocks = cdiv(end - begin, BLOCK.value)
             _expand(piece, weight.group, (begin - row) // BLOCK.value, blocks, strip[begin - first :])
         row += piece.rows
 
@@ -69,7 +70,7 @@ def expand_rows(weight: Weight, first: int, rows: int, strip: Tensor) -> None:
 def _expand(matrix: Matrix, group: int, first_block: int, blocks: int, out: Tensor) -> None:
     assert matrix.scales is not None
     groups = matrix.scales.shape[1]
-    expand_rows_kernel[(blocks, triton.cdiv(groups * group, COLUMNS))](
+    expand_rows_kernel[(blocks, cdiv(groups * group, COLUMNS))](
         *matrix.tensors,
         out,
         first_block,

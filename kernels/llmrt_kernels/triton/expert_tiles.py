@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.variant import Variant
 
 COMPARED = 8192  # pairs of a stretch times experts
@@ -46,10 +47,10 @@ class Tiles:
 
 def tiles_of(experts: Tensor, num_experts: int, tile: int) -> Tiles:
     """Sort pairs by their ``experts`` [T, k] into tiles of ``tile``, each expert's in their order."""
-    pairs, padded = experts.numel(), max(16, triton.next_power_of_2(num_experts))
+    pairs, padded = experts.numel(), max(16, next_power_of_2(num_experts))
     stretch = max(16, COMPARED // padded)
-    programs = triton.cdiv(pairs, stretch)
-    count = min(triton.cdiv(pairs, tile) + num_experts, pairs)
+    programs = cdiv(pairs, stretch)
+    count = min(cdiv(pairs, tile) + num_experts, pairs)
     counts, lasts = (torch.empty(programs, padded, dtype=torch.int32, device=experts.device) for _ in range(2))
     tiles = Tiles(
         torch.empty(count, dtype=torch.int32, device=experts.device),
@@ -57,7 +58,7 @@ def tiles_of(experts: Tensor, num_experts: int, tile: int) -> Tiles:
     )
     sizes = {"EXPERTS": padded, "STRETCH": stretch}
     count_pairs_kernel[(programs,)](experts, counts, lasts, pairs, **sizes)
-    slots = triton.next_power_of_2(triton.cdiv(count, programs))
+    slots = next_power_of_2(cdiv(count, programs))
     fill_tiles_kernel[(programs,)](
         experts, counts, lasts, *tiles.tensors, pairs, count, **sizes, SLOTS=slots, TILE=tile
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.activation import sigmoid
 from llmrt_kernels.triton.codes import values_of
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.variant import Variant
 
 COLUMNS = 1024  # of x that are read at a time
@@ -31,7 +32,7 @@ def _gated(x: tuple[Tensor, Tensor | None], group: int, gate: Tensor, h: Tensor)
     y = torch.empty_like(h)
     tokens, inner = h.shape
     sizes = {"SIZE": gate.shape[1], "GROUP": group, "INNER": inner, "COLUMNS": COLUMNS, "BLOCK": BLOCK}
-    gate_rows_kernel[(tokens, triton.cdiv(inner, BLOCK))](*x, gate, h, y, **sizes)
+    gate_rows_kernel[(tokens, cdiv(inner, BLOCK))](*x, gate, h, y, **sizes)
     return y
 
 

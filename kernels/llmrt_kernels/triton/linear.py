@@ -21,6 +21,7 @@ from torch import Tensor
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.codes import X_CODES
 from llmrt_kernels.triton.expand import expanded_product
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
@@ -70,7 +71,7 @@ def _few(
 ) -> None:
     target, groups = target_of(y.device), x.scales.shape[1]
     warps, span = dot4_turn(groups, BLOCK.value, target)
-    blocks = [triton.cdiv(piece.rows, BLOCK.value) for piece in pieces]
+    blocks = [cdiv(piece.rows, BLOCK.value) for piece in pieces]
     linear_dot4_kernel[(sum(blocks),)](
         *x.tensors,
         *pieces[0].tensors,
@@ -101,9 +102,9 @@ def _many(
     offsets = any(piece.offsets is not None for piece in pieces)
     crowded = pieces[1].rows > 0 or weight.bias is not None
     tile = tile_for(x.num_tokens, target, offsets=offsets, crowded=crowded)
-    token_tiles = triton.cdiv(x.num_tokens, tile.tokens)
-    row_tiles = [triton.cdiv(piece.rows, tile.rows) for piece in pieces]
-    turns = triton.cdiv(groups, UNROLL.value)
+    token_tiles = cdiv(x.num_tokens, tile.tokens)
+    row_tiles = [cdiv(piece.rows, tile.rows) for piece in pieces]
+    turns = cdiv(groups, UNROLL.value)
     splits = splits_of(token_tiles * sum(row_tiles), turns, target, y.device)
     parts = y if splits == 1 else torch.empty(splits, *y.shape, device=y.device)
     added = (weight.bias, residual) if splits == 1 else (None, None)
@@ -118,7 +119,7 @@ def _many(
         pieces[0].rows,
         pieces[1].rows,
         weight.rows,
-        triton.cdiv(turns, splits) * UNROLL.value,
+        cdiv(turns, splits) * UNROLL.value,
         SPLIT=splits > 1,
         GROUPS=groups,
         GROUP=x.group,
@@ -137,7 +138,7 @@ def _many(
 
 def _add_parts(parts: Tensor, weight: Weight, residual: Tensor | None, first_row: int, rows: int, y: Tensor) -> None:
     """Parts [S, T, N] of the product with ``rows`` rows, added to bias and residual."""
-    add_parts_kernel[(y.shape[0], triton.cdiv(rows, ADDED))](
+    add_parts_kernel[(y.shape[0], cdiv(rows, ADDED))](
         parts, weight.bias, residual, y, first_row, rows, weight.rows, y.numel(), parts.shape[0], BLOCK=ADDED
     )
 

@@ -24,6 +24,7 @@ from llmrt_kernels.low_rank import LowRank, LowRankTable
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.codes import PAD
 from llmrt_kernels.triton.expert_tiles import tiles_of
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.product_dot4 import BLOCK
 from llmrt_kernels.triton.variant import Variant
 
@@ -57,7 +58,7 @@ class Table:
         pieces = [piece for adapter in table.adapters for piece in adapter]
         self.count, self.num_pieces = len(table.adapters), max(map(len, table.adapters))
         self.ranks = max(piece.a.rows for piece in pieces)
-        self.ranks_at_once = min(triton.next_power_of_2(self.ranks), MOST_RANKS)
+        self.ranks_at_once = min(next_power_of_2(self.ranks), MOST_RANKS)
         _, self.lines, _, self.pair = pieces[0].a.data.shape
         self.aligned = all(piece.start % BLOCK.value == 0 for piece in pieces)
         entries = torch.zeros(self.count + 1, self.num_pieces, FIELDS.value, dtype=torch.int64)
@@ -68,7 +69,7 @@ class Table:
     @property
     def sizes(self) -> dict[str, int]:
         """What both kernels are compiled for."""
-        blocks = triton.cdiv(self.ranks, self.ranks_at_once)
+        blocks = cdiv(self.ranks, self.ranks_at_once)
         return {"PIECES": self.num_pieces, "RANK": blocks * self.ranks_at_once}
 
 
@@ -87,7 +88,7 @@ def lora(
     tokens, cut = len(adapters), FEW if len(adapters) <= FEW_TOKENS else MANY
     tiles, of_tiles = _tiles(adapters, own.count, cut)
     columns = own.lines * own.pair
-    splits = triton.cdiv(columns, cut.split)
+    splits = cdiv(columns, cut.split)
     shrunk = torch.empty(splits, tokens, own.num_pieces, own.sizes["RANK"], device=adapters.device)
     y = torch.empty(tokens, table.rows, dtype=dtype, device=adapters.device)
     values, scales, group = (x, None, 0) if isinstance(x, Tensor) else (x.codes, x.scales, x.group)
@@ -107,7 +108,7 @@ def lora(
         SPLIT=min(cut.split, columns),
         **sizes,
     )
-    expand_kernel[(tiles, triton.cdiv(table.rows, cut.rows))](
+    expand_kernel[(tiles, cdiv(table.rows, cut.rows))](
         shrunk,
         *of_tiles,
         own.entries,
@@ -320,7 +321,7 @@ def _shrink(name: str, cut: Cut, rank: int, given: dict[str, str]) -> Variant:
 
 
 def _expand(name: str, cut: Cut, rank: int, given: dict[str, str]) -> Variant:
-    outputs = {"N": _OUTPUTS, "SPLITS": triton.cdiv(_COLUMNS, cut.split), "ALIGN": BLOCK.value}
+    outputs = {"N": _OUTPUTS, "SPLITS": cdiv(_COLUMNS, cut.split), "ALIGN": BLOCK.value}
     cuts = {"BM": cut.tokens, "BN": cut.rows, "BR": min(rank, cut.ranks)}
     return Variant(name, expand_kernel, _ENTRIES | given, _ranks(rank) | outputs | cuts)
 

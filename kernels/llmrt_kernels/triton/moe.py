@@ -21,6 +21,7 @@ from llmrt_kernels.packed import Codes, Weight
 from llmrt_kernels.triton.activated_linear import ONE_WEIGHT_POINTERS, gated, group_rows
 from llmrt_kernels.triton.codes import X_CODES, Y_CODES, empty_codes, store_codes
 from llmrt_kernels.triton.expert_tiles import TILE_POINTERS, Tiles, tiles_of
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
 from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route_codes
@@ -47,7 +48,7 @@ def moe_experts(
         products = _few_linear(hidden, down, experts, num_experts)
     else:
         offsets = any(weight.pieces[0].offsets is not None for weight in (gate_up, down))
-        tile = gated_tile_for(triton.cdiv(pairs, num_experts), target_of(residual.device), offsets=offsets)
+        tile = gated_tile_for(cdiv(pairs, num_experts), target_of(residual.device), offsets=offsets)
         tiles = tiles_of(experts, num_experts, tile.tokens)
         hidden = _many_gated(x, gate_up, tiles, tile, num_active, num_experts)
         products = _many_linear(hidden, down, tiles, tile, num_experts)
@@ -126,7 +127,7 @@ def _many_linear(x: Codes, weight: Weight, tiles: Tiles, tile: Tile, num_experts
     target, (matrix,) = target_of(x.codes.device), weight.pieces
     size = weight.rows // num_experts
     y = torch.empty(x.num_tokens, size, device=x.codes.device)
-    expert_linear_mma_kernel[(tiles.count, triton.cdiv(size, tile.rows))](
+    expert_linear_mma_kernel[(tiles.count, cdiv(size, tile.rows))](
         *x.tensors,
         *matrix.tensors,
         *tiles.tensors,

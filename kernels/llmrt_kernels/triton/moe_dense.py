@@ -16,6 +16,7 @@ from torch import Tensor
 
 from llmrt_kernels.triton.activation import activated
 from llmrt_kernels.triton.expert_tiles import TILE_POINTERS, Tiles, tiles_of
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.product_dense import columns_of
 from llmrt_kernels.triton.routing import FEW_PAIRS, mix, route
 from llmrt_kernels.triton.variant import Variant
@@ -65,7 +66,7 @@ def one_pair_each(experts: Tensor, tile: int) -> Tiles:
 
 def _launch(kernel: triton.JITFunction[Any], cut: Cut, tiles: Tiles, tensors: tuple[Tensor, ...], **sizes: int) -> None:
     x, w, y = tensors
-    kernel[(tiles.count, triton.cdiv(sizes["SIZE"], cut.rows))](
+    kernel[(tiles.count, cdiv(sizes["SIZE"], cut.rows))](
         x,
         w,
         y,

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.codes import empty_codes, store_codes
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.overlap import begin, overlap, wait
 from llmrt_kernels.triton.target import target_of
 from llmrt_kernels.triton.variant import Variant
@@ -59,8 +60,8 @@ def _launch(
     group: int = 0,
 ) -> None:
     tokens, size = x.shape
-    groups = triton.next_power_of_2(triton.cdiv(size, group)) if group else 1
-    width = group or triton.next_power_of_2(size)
+    groups = next_power_of_2(cdiv(size, group)) if group else 1
+    width = group or next_power_of_2(size)
     warps = min(max(groups * width // VALUES_A_WARP, 1), 16)
     sizes = {"SIZE": size, "GROUPS": groups, "GROUP": width}
     norm_kernel[(tokens,)](x, weight, bias, residual, *y, eps, **sizes, **overlap(target_of(x.device)), num_warps=warps)

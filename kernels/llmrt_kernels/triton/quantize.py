@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn.functional import pad
 
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.product_dot4 import BLOCK
 from llmrt_kernels.triton.quantize_search import TRIED, nearest_code, over, searched
 from llmrt_kernels.triton.target import INTERPRETED, target_of
@@ -34,11 +35,11 @@ def quantize(
 ) -> tuple[Tensor, Tensor]:
     """weight [N, K] of fp32, bf16 or fp16, importance [K], directions and correction [K, R] fp32 -> (data, scales)."""
     (rows, columns), device = weight.shape, weight.device
-    blocks, groups = triton.cdiv(rows, BLOCK.value), triton.cdiv(columns, group)
+    blocks, groups = cdiv(rows, BLOCK.value), cdiv(columns, group)
     data = torch.empty(blocks, groups * group * bits // 32, 64, dtype=torch.uint8, device=device)
     scales = torch.empty(blocks, groups, BLOCK.value, dtype=torch.float16, device=device)
     lanes = 1024 if INTERPRETED else target_of(device).warp_size
-    programs = triton.cdiv(4 * blocks * BLOCK.value, lanes)
+    programs = cdiv(4 * blocks * BLOCK.value, lanes)
     targets = torch.empty(programs, group, lanes // 4, device=device)
     behind = groups * group - columns
     importance = None if importance is None else pad(importance, (0, behind))
@@ -46,7 +47,7 @@ def quantize(
     directions, correction = (t if t is None else pad(t, (0, -rank % 4, 0, behind)) for t in (directions, correction))
     quantize_kernel[(programs,)](
         weight, importance, directions, correction, targets, data, scales, rows, blocks * BLOCK.value, columns, groups,
-        TRIED=TRIED[bits], FOURS=triton.cdiv(rank, 4), GROUP=group, BITS=bits, ROWS=lanes // 4, num_warps=1,
+        TRIED=TRIED[bits], FOURS=cdiv(rank, 4), GROUP=group, BITS=bits, ROWS=lanes // 4, num_warps=1,
     )  # fmt: skip
     return data, scales
 

@@ -13,6 +13,7 @@ from llmrt_kernels.head_norm import HeadNorm
 from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.triton.codes import nearest
 from llmrt_kernels.triton.fp8 import pages_of, to_fp8
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.variant import Variant
 
 HEADS = 8  # of a token that one program turns
@@ -36,7 +37,7 @@ def rope_kv_write(
     tokens, all_heads = qkv.shape[0], qkv.shape[1] // head_dim
     heads = all_heads - 2 * kv_heads
     q = qkv.new_empty(tokens, heads, head_dim)
-    rope_kv_write_kernel[(tokens, triton.cdiv(all_heads, HEADS))](
+    rope_kv_write_kernel[(tokens, cdiv(all_heads, HEADS))](
         qkv,
         positions,
         cos_sin,
@@ -49,7 +50,7 @@ def rope_kv_write(
         D=head_dim,
         PAGE=block_size,
         HEADS=HEADS,
-        HALF=triton.next_power_of_2(head_dim // 2),
+        HALF=next_power_of_2(head_dim // 2),
     )
     return q
 

@@ -18,6 +18,7 @@ from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.codes import X_CODES
 from llmrt_kernels.triton.fp8 import pages_of
+from llmrt_kernels.triton.integers import next_power_of_2
 from llmrt_kernels.triton.linear import OFFSETS, WEIGHT_POINTERS, linear_as, two_at_a_time
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
@@ -79,7 +80,7 @@ def _few(
     target, groups = target_of(q.device), x.scales.shape[1]
     heads, head_dim = q.shape[1:]
     _, kv_heads, block_size, _ = kv.k.shape
-    half = triton.next_power_of_2(head_dim // 2)
+    half = next_power_of_2(head_dim // 2)
     warps, span = head_turn(groups, 2 * half, x.num_tokens, target)
     rotary_dot4_kernel[(heads + 2 * kv_heads,)](
         *x.tensors,

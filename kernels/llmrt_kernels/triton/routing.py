@@ -14,6 +14,7 @@ from torch import Tensor
 
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.codes import values_of
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.variant import Variant
 
 FEW_PAIRS = 8  # of a token and an expert, up to which sorting them does not pay
@@ -24,7 +25,7 @@ MIXED = 1024  # values of a token that a program mixes
 def route_codes(x: Codes, router: Tensor, num_active: int, *, renormalize: bool = True) -> tuple[Tensor, Tensor]:
     """x [T, N] in int8, router [E, N] -> (weights [T, k] fp32, experts [T, k] int64)."""
     weights, experts = _room(x.num_tokens, num_active, x.codes.device)
-    padded = triton.next_power_of_2(router.shape[0])
+    padded = next_power_of_2(router.shape[0])
     route_codes_kernel[(x.num_tokens,)](
         x.codes,
         x.scales,
@@ -51,7 +52,7 @@ def route(logits: Tensor, num_active: int, *, renormalize: bool = True) -> tuple
         weights,
         experts,
         E=num_experts,
-        EXPERTS=triton.next_power_of_2(num_experts),
+        EXPERTS=next_power_of_2(num_experts),
         CHOICES=num_active,
         RENORMALIZE=renormalize,
     )
@@ -74,7 +75,7 @@ def mix(products: Tensor, weights: Tensor, residual: Tensor) -> Tensor:
     """products [T k, N], weights [T, k] -> residual + the weighted sum of each token's pairs, [T, N]."""
     tokens, size = residual.shape
     y = torch.empty_like(residual)
-    grid = (tokens, triton.cdiv(size, MIXED))
+    grid = (tokens, cdiv(size, MIXED))
     mix_kernel[grid](products, weights, residual, y, SIZE=size, CHOICES=weights.shape[1], BLOCK=MIXED)
     return y
 

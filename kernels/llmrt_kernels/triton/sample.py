@@ -26,6 +26,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.triton.argmax import STRETCH, largest_keys, largest_of_row, place_of, value_of
+from llmrt_kernels.triton.integers import next_power_of_2
 from llmrt_kernels.triton.variant import Variant
 
 BINS = tl.constexpr(1024)
@@ -60,7 +61,7 @@ def sample(
     borders = torch.empty(tokens, dtype=torch.int32, device=logits.device)
     out = torch.empty(tokens, dtype=torch.int64, device=logits.device)
     rows = (logits, keys, temperature)
-    sizes = {"SIZE": size, "STRETCHES": stretches, "PADDED": triton.next_power_of_2(stretches), "STRETCH": STRETCH}
+    sizes = {"SIZE": size, "STRETCHES": stretches, "PADDED": next_power_of_2(stretches), "STRETCH": STRETCH}
     grid = (tokens, stretches)
     if bins.counts is not None:
         histogram_kernel[grid](*rows, bins.counts, bins.masses, **sizes)

@@ -13,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from llmrt_kernels.triton.activation import tanh
+from llmrt_kernels.triton.integers import cdiv
 from llmrt_kernels.triton.variant import Variant
 
 BLOCK = 1024  # values that one program scales
@@ -35,9 +36,7 @@ def add_rows(x: Tensor, table: Tensor, index: Tensor) -> Tensor:
 
 def _scaled(x: Tensor, index: Tensor | None, residual: Tensor | None, y: Tensor, factor: float, cap: float) -> Tensor:
     size = x.shape[1]
-    scale_kernel[(len(y), triton.cdiv(size, BLOCK))](
-        x, index, residual, y, float(factor), float(cap), SIZE=size, BLOCK=BLOCK
-    )
+    scale_kernel[(len(y), cdiv(size, BLOCK))](x, index, residual, y, float(factor), float(cap), SIZE=size, BLOCK=BLOCK)
     return y
 
 

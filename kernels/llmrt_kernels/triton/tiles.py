@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass, replace
 
 import torch
-import triton
 
 from llmrt_kernels.triton import tuned
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.target import INTERPRETER, Target
 
 FEW = 4  # tokens up to which products take no matrix units: they wait for the weight
@@ -94,7 +94,7 @@ def gated_tile_for(tokens: int, target: Target, *, offsets: bool) -> Tile:
 
 def tokens_at_once(tokens: int) -> int:
     """What few tokens are rounded up to, so that three need no kernel of their own."""
-    return triton.next_power_of_2(tokens)
+    return next_power_of_2(tokens)
 
 
 def dot4_turn(groups: int, rows: int, target: Target, max_threads: int = MAX_THREADS) -> tuple[int, int]:
@@ -123,7 +123,7 @@ def splits_of(programs: int, turns: int, target: Target, device: torch.device) -
     """Into how many parts the ``turns`` of each of ``programs`` are split: two programs for each core, if they have
     four turns each.
     """
-    wanted = triton.cdiv(2 * cores_of(target, device), programs)
+    wanted = cdiv(2 * cores_of(target, device), programs)
     return max(1, min(wanted, turns // 4, 16))
 
 

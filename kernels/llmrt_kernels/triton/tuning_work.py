@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-import triton
 from torch import Tensor
 
 from llmrt_kernels.kv_cache import LayerKVCache
@@ -14,6 +13,7 @@ from llmrt_kernels.packed import Matrix, Weight
 from llmrt_kernels.triton.attention import paged_attention
 from llmrt_kernels.triton.attention_tuning import name_of
 from llmrt_kernels.triton.codes import quantize_rows
+from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.linear import linear
 from llmrt_kernels.triton.tiles import MOST_WITH_OFFSETS, TILES, product_name
 from llmrt_kernels.triton.tuning import Work
@@ -38,7 +38,7 @@ class Shape:
 
 def works_of(shape: Shape, device: torch.device) -> dict[str, Work]:
     """What to measure for each name, see ``tuned``."""
-    padded = max(16, triton.next_power_of_2(shape.head_dim))
+    padded = max(16, next_power_of_2(shape.head_dim))
     works = {
         name_of(kind, padded, shape.kv_dtype.itemsize): _attention(shape, new, device)
         for kind, new in NEW_TOKENS.items()
@@ -65,7 +65,7 @@ def _attention(shape: Shape, new: int, device: torch.device) -> Work:
 
 
 def _weight(shape: Shape, rows: int, columns: int, device: torch.device) -> Weight:
-    blocks, groups = triton.cdiv(rows, 16), triton.cdiv(columns, shape.group)
+    blocks, groups = cdiv(rows, 16), cdiv(columns, shape.group)
     lines = groups * shape.group * shape.bits // 32
     data = torch.randint(0, 256, (blocks, lines, 64), dtype=torch.uint8, device=device)
     scales = torch.full((blocks, groups, 16), 0.01, dtype=torch.float16, device=device)
