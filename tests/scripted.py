@@ -90,7 +90,7 @@ class ScriptedRunner:
     def forget_adapters(self) -> None:
         raise NotImplementedError
 
-    def warm_up(self, max_tokens: int, max_seqs: int, *, adapted: bool = False) -> None:
+    def warm_up(self, max_tokens: int, *, adapted: bool = False) -> None:
         """There is nothing to compile."""
 
     def randomize_cache(self) -> None:

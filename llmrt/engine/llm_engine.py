@@ -133,7 +133,7 @@ class LLMEngine:
     def warm_up(self, *, adapted: bool = False) -> None:
         """Compile what a GPU would compile in the midst of serving; ``adapted``, what adapters that came need."""
         most_tokens = max(self.config.step_tokens, self.config.max_num_seqs)
-        self._runner.warm_up(min(most_tokens, self.context_length), self.config.max_num_seqs, adapted=adapted)
+        self._runner.warm_up(min(most_tokens, self.context_length), adapted=adapted)
 
     def fill(self, depth: int) -> None:
         """For measuring: take the first ``depth`` tokens of every request for computed, with random keys and values."""

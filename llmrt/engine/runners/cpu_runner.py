@@ -56,7 +56,7 @@ class CpuRunner:
         if self._tapes is not None:
             self._tapes.forget_adapters()
 
-    def warm_up(self, max_tokens: int, max_seqs: int, *, adapted: bool = False) -> None:
+    def warm_up(self, max_tokens: int, *, adapted: bool = False) -> None:
         """See ``Runner``. There is nothing to compile."""
 
     def randomize_cache(self) -> None:

@@ -61,7 +61,7 @@ class GpuRunner:
         self.vocab_size, self.hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
         self._decoder, self._kv, self._device = decoder, kv, device
         self._block_size, self._max_blocks = block_size, max_blocks
-        capacity = rows_for(max(max_num_seqs, *DRAFT_STEP_ROWS))
+        self._capacity = capacity = rows_for(max(max_num_seqs, *DRAFT_STEP_ROWS))
         self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
         self._sampler = DeviceSampler(device, capacity, decoder.spec)
         self._pooler = Pooler(decoder.norm)
@@ -82,12 +82,12 @@ class GpuRunner:
         self._graphs.forget_adapters()
 
     @torch.inference_mode()
-    def warm_up(self, max_tokens: int, max_seqs: int, *, adapted: bool = False) -> None:
+    def warm_up(self, max_tokens: int, *, adapted: bool = False) -> None:
         """See ``Runner``."""
         device = self._device
         for tensor in self._kv.tensors:
             device.run(tensor[NULL_BLOCK].view(torch.uint8).zero_)  # what is read there must be numbers
-        sizes = WarmUp(max_tokens, rows_for(max_seqs), self._max_blocks, self._block_size, adapted)
+        sizes = WarmUp(max_tokens, self._capacity, self._max_blocks, self._block_size, adapted)
         steps = (device.run(partial(self._decoder, batch, self._kv)) for batch in sizes.batches(device.device))
         computed = deque(steps, maxlen=1).pop()
         for kind in KINDS:

@@ -20,8 +20,8 @@ class Runner(Protocol):
         """The matrices of LoRA adapters are others from now on."""
         ...
 
-    def warm_up(self, max_tokens: int, max_seqs: int, *, adapted: bool = False) -> None:
-        """Compile what steps of so many tokens and requests launch, ``adapted`` ones where some have adapters."""
+    def warm_up(self, max_tokens: int, *, adapted: bool = False) -> None:
+        """Compile what steps of up to so many tokens launch, ``adapted`` ones where some requests have adapters."""
         ...
 
     def randomize_cache(self) -> None:
