@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llmrt.config import EngineConfig
 from llmrt.engine.adapters import Adapters
+from llmrt.engine.hardware.system_memory import allocation
 from llmrt.engine.interleave import Interleave
 from llmrt.engine.request import Adapter, Pooling, Request, RequestOutput, SamplingParams, check_token_ids
 from llmrt.engine.run_ahead import RunAhead
@@ -130,8 +131,12 @@ class LLMEngine:
             self._grammars.abort(request_id)
         self._let_adapters_go()
 
+    @allocation()
     def warm_up(self, *, adapted: bool = False) -> None:
-        """Compile what a GPU would compile in the midst of serving; ``adapted``, what adapters that came need."""
+        """Compile what a GPU would compile in the midst of serving; ``adapted``, what adapters that came need.
+
+        Raises ``MemoryFitError`` where its steps find no memory.
+        """
         most_tokens = max(self.config.step_tokens, self.config.max_num_seqs)
         self._runner.warm_up(min(most_tokens, self.context_length), adapted=adapted)
 
