@@ -177,6 +177,8 @@ def _problems(kernels: Kernels, gpus: list[Gpu], packages: dict[str, str | None]
 
 
 def _gpu_remedy(refusal: str) -> str:
+    if "cannot be written to" in refusal:
+        return "set TRITON_CACHE_DIR to a folder that can be"
     if "torch" in refusal:
         return "install a torch that is built for it: https://pytorch.org/get-started/locally"
     if "triton" in refusal:

@@ -113,9 +113,7 @@ def test_without_a_driver_there_are_none(monkeypatch: pytest.MonkeyPatch) -> Non
     assert visible_gpus() == []
 
 
-def test_what_triton_launches_with_takes_a_compiler_and_headers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_triton_takes_a_compiler_and_headers_and_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CC", "CPATH", "C_INCLUDE_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(gpus, "find_spec", lambda package: package)
@@ -124,7 +122,12 @@ def test_what_triton_launches_with_takes_a_compiler_and_headers(
     refusal = gpu_refusal((9, 0))
     assert refusal is not None and refusal.startswith(f"there is no {tmp_path / 'Python.h'}, ")
     (tmp_path / "Python.h").touch()
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "a" / "b"))
     assert gpu_refusal((9, 0)) is None
+    monkeypatch.setattr(gpus.os, "access", lambda path, mode: path != tmp_path)  # root may write anywhere
+    refusal = gpu_refusal((9, 0))
+    assert refusal == f"Triton keeps what it compiles in {tmp_path}/a/b, which cannot be written to"
+    assert _gpu_remedy(refusal) == "set TRITON_CACHE_DIR to a folder that can be"
     monkeypatch.setattr(gpus.shutil, "which", lambda name: None)
     refusal = gpu_refusal((9, 0))
     assert refusal is not None and refusal.startswith("there is no C compiler, ")

@@ -64,13 +64,17 @@ def gpu_refusal(capability: tuple[int, int] | None) -> str | None:
 
 
 def launcher_refusal() -> str | None:
-    """Why Triton could not compile the C module that launches its kernels, which it does before the first one."""
+    """Why Triton could not compile kernels, and before the first one the C module that launches them."""
     if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
         return "there is no C compiler, with which Triton makes what launches kernels"
     scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own, as Triton has it
     header = Path(sysconfig.get_path("include", scheme), "Python.h")
     if not (header.exists() or os.environ.get("CPATH") or os.environ.get("C_INCLUDE_PATH")):
         return f"there is no {header}, with which Triton makes what launches kernels"
+    home = os.environ.get("TRITON_HOME") or os.path.expanduser("~")
+    kept = Path(os.environ.get("TRITON_CACHE_DIR") or Path(home, ".triton", "cache"))
+    if not os.access(next(folder for folder in (kept, *kept.parents) if folder.exists()), os.W_OK):
+        return f"Triton keeps what it compiles in {kept}, which cannot be written to"
     return None
 
 
