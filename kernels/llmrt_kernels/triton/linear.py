@@ -139,7 +139,7 @@ def _many(
 def _add_parts(parts: Tensor, weight: Weight, residual: Tensor | None, first_row: int, rows: int, y: Tensor) -> None:
     """Parts [S, T, N] of the product with ``rows`` rows, added to bias and residual."""
     add_parts_kernel[(y.shape[0], cdiv(rows, ADDED))](
-        parts, weight.bias, residual, y, first_row, rows, weight.rows, y.numel(), parts.shape[0], BLOCK=ADDED
+        parts, weight.bias, residual, y, first_row, rows, weight.rows, y.numel(), parts.shape[0], ADDED=ADDED
     )
 
 
@@ -311,13 +311,13 @@ def store_rows(result, out, first_token, token, first_row, n, rows, inside):
 
 @triton.jit(do_not_specialize=["first_row", "splits"])
 def add_parts_kernel(
-    parts_ptr, bias_ptr, residual_ptr, y_ptr, first_row, count, rows, size, splits, BLOCK: tl.constexpr
+    parts_ptr, bias_ptr, residual_ptr, y_ptr, first_row, count, rows, size, splits, ADDED: tl.constexpr
 ):
-    """A program adds the parts of BLOCK of the ``count`` rows from ``first_row`` on, of one token; parts [S, size]."""
-    first_row = first_row // BLOCK * BLOCK  # as it is: so the compiler sees that places are aligned
+    """A program adds the parts of ADDED of the ``count`` rows from ``first_row`` on, of one token; parts [S, size]."""
+    first_row = first_row // BLOCK * BLOCK  # pieces begin with a block: so the compiler sees that places are aligned
     t = tl.program_id(0).to(tl.int64)
-    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    total = tl.zeros([BLOCK], tl.float32)
+    i = tl.program_id(1) * ADDED + tl.arange(0, ADDED)
+    total = tl.zeros([ADDED], tl.float32)
     for s in tl.range(0, splits):
         total += tl.load(parts_ptr + s * size.to(tl.int64) + t * rows + first_row + i, mask=i < count, other=0.0)
     store_rows(total, (bias_ptr, residual_ptr, y_ptr), t, 0, first_row, i, rows, i < count)

@@ -17,7 +17,7 @@ MAX_THREADS = 256
 # Of a head of queries, keys or values of up to two tokens; for more there are no registers. Heads are few programs, 48
 # in Mistral 7B: with 256 threads they have 1.6 MB of a weight on their way, and an H200 wants 3.4 (computed, not
 # measured).
-HEAD_THREADS = dict.fromkeys(("sm_90", "sm_100", "sm_103"), 512)
+HEAD_THREADS = {"sm_90": 512}
 # Rows of a weight of floats that a program has: 16 KB are on their way for it, and a matrix of 4096 rows has four such
 # programs for each multiprocessor of an H200. Four tokens leave registers for no more rows.
 DENSE_ROWS, DENSE_THREADS = 8, 128

@@ -41,6 +41,7 @@ CASES = (
     Case(5, 64, 64, (33,), (8,), True, torch.bfloat16),
     Case(5, 576, 32, (144, 130), (4, 8), False, torch.float16),
     Case(5, 1024, 64, (16,), (4,), True, None),
+    Case(5, 1024, 32, (32, 16, 50), (8, 4, 4), True, torch.float32),  # in parts, and a third piece at row 48
     Case(6, 1100, 32, (20,), (8,)),  # parts of 10, 10, 10 and 5 groups
     Case(17, 208, 32, (32, 16, 50), (8, 4, 4), True, torch.float32),
     Case(17, 576, 64, (160, 20), (8, 4), False, None),
