@@ -64,9 +64,10 @@ def target_of(device: torch.device) -> Target:
     properties = torch.cuda.get_device_properties(device)
     if not torch.version.hip:  # the version of ROCm
         arch = 10 * properties.major + properties.minor
-        return Target("cuda", arch, 32, properties.shared_memory_per_block_optin, "cuda")
+        return Target("cuda", arch, 32, getattr(properties, "shared_memory_per_block_optin", 48 * KB), "cuda")
     arch = properties.gcnArchName.split(":")[0]  # gfx942:sramecc+:xnack-
-    return Target("hip", arch, properties.warp_size, properties.shared_memory_per_block, amd_asm(arch))
+    shared = getattr(properties, "shared_memory_per_block", 64 * KB)  # which torch did not tell at first
+    return Target("hip", arch, properties.warp_size, shared, amd_asm(arch))
 
 
 def amd_asm(arch: str) -> str:
