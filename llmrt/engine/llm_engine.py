@@ -137,8 +137,7 @@ class LLMEngine:
 
         Raises ``MemoryFitError`` where its steps find no memory.
         """
-        most_tokens = max(self.config.step_tokens, self.config.max_num_seqs)
-        self._runner.warm_up(min(most_tokens, self.context_length), adapted=adapted)
+        self._runner.warm_up(max(self.config.step_tokens, self.config.max_num_seqs), adapted=adapted)
 
     def fill(self, depth: int) -> None:
         """For measuring: take the first ``depth`` tokens of every request for computed, with random keys and values."""

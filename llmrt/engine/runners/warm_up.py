@@ -23,7 +23,10 @@ MOST_BESIDE = 64  # new tokens of a prompt up to which attention looks at how ma
 
 @dataclass(frozen=True)
 class WarmUp:
-    """For steps of up to ``max_tokens``, up to ``max_rows`` that decode, and block tables of up to ``max_blocks``."""
+    """For steps of up to ``max_tokens``, up to ``max_rows`` that decode, and block tables of up to ``max_blocks``.
+
+    A step may have more tokens than a request has room for: those of several prompts.
+    """
 
     max_tokens: int
     max_rows: int
@@ -34,12 +37,23 @@ class WarmUp:
     def batches(self, device: torch.device) -> Iterator[ForwardBatch]:
         """Prompts, short ones beside an answer, and answers, the most in the end."""
         for count in {max(1, count - less) for count in _up_to(self.max_tokens) for less in (0, 1)}:
-            yield self._batch([count], blocks_for(count, self.block_size), device)
-        widths = {blocks_for(MOST_BESIDE, self.block_size), self.max_blocks}
-        for count, width in product(_up_to(min(self.max_tokens, MOST_BESIDE)), widths):
+            prompts = self._prompts(count)
+            yield self._batch(prompts, blocks_for(prompts[0], self.block_size), device)
+        widths = {min(blocks_for(MOST_BESIDE, self.block_size), self.max_blocks), self.max_blocks}
+        for count, width in product(_up_to(min(self.max_tokens, self._longest, MOST_BESIDE)), widths):
             yield self._batch([1, count], width, device)
         for count in _up_to(self.max_rows):
             yield self._batch([1] * count, self.max_blocks, device)
+
+    @property
+    def _longest(self) -> int:
+        """Tokens that a request has room for."""
+        return self.max_blocks * self.block_size
+
+    def _prompts(self, count: int) -> list[int]:
+        """So many tokens in as few prompts as they fit in, the longest first."""
+        full, rest = divmod(count, self._longest)
+        return [self._longest] * full + [rest] * (rest > 0)
 
     def _batch(self, new_tokens: Sequence[int], width: int, device: torch.device) -> ForwardBatch:
         def tensor(values: Sequence[int]) -> torch.Tensor:

@@ -16,6 +16,7 @@ from triton.runtime.jit import JITFunction
 
 from benchmarks.on_gpu.models import MISTRAL
 from llmrt.config import EngineConfig
+from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading.build import assemble_engine
 from llmrt.engine.request import SamplingParams
 from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
@@ -71,25 +72,40 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("shape", "quant", "kv_dtype"),
-    [(SHAPE, "int4", "bf16"), (SHAPE, "none", "fp8"), (EXPERTS, "int8", "int8"), (EXPERTS, "none", "bf16")],
+    ("shape", "quant", "kv_dtype", "context", "step_tokens"),
+    [
+        (SHAPE, "int4", "bf16", 600, 256),
+        (SHAPE, "int4", "int8", 300, 2048),
+        (SHAPE, "none", "fp8", 600, 256),
+        (SHAPE, "none", "bf16", 40, 1100),
+        (EXPERTS, "int8", "int8", 600, 256),
+        (EXPERTS, "none", "bf16", 600, 1024),
+    ],
 )
 def test_nothing_is_compiled_once_serving_begins(
-    shape: ModelConfig, quant: str, kv_dtype: str, compiled: list[str]
+    shape: ModelConfig, quant: str, kv_dtype: str, context: int, step_tokens: int, compiled: list[str]
 ) -> None:
     rng = random.Random(0)
     with pretended_cuda():
-        settings = {"device": "cuda", "quant": quant, "kv_dtype": kv_dtype, "context_length": 600}
-        config = EngineConfig(**settings, max_num_seqs=16, max_num_batched_tokens=256)
+        settings = {"device": "cuda", "quant": quant, "kv_dtype": kv_dtype, "context_length": context}
+        config = EngineConfig(**settings, max_num_seqs=16, max_num_batched_tokens=step_tokens)
         engine = assemble_engine(RandomCheckpoint(shape), config)
         engine.warm_up()
         known = [*compiled]
         assert known
+        add_together(engine, rng, [context - 10] * 8)
         for i in range(30):
-            prompt = rng.choices(range(512), k=rng.choice([1, 2, 3, 5, 9, 17, 33, 65, 130, 255, 400]))
-            engine.add(str(i), prompt, SamplingParams(**rng.choice(FILTERS), max_tokens=rng.randrange(1, 20)))
+            length = min(context - 20, rng.choice([1, 2, 3, 5, 9, 17, 33, 65, 130, 255, 400]))
+            params = SamplingParams(**rng.choice(FILTERS), max_tokens=rng.randrange(1, 20))
+            engine.add(str(i), rng.choices(range(512), k=length), params)
             for _ in range(rng.randrange(4)):
                 engine.step()
         while engine.has_work:
             engine.step()
         assert compiled[len(known) :] == []
+
+
+def add_together(engine: LLMEngine, rng: random.Random, lengths: list[int]) -> None:
+    """Prompts that are computed in as few steps as can be."""
+    for i, length in enumerate(lengths):
+        engine.add(f"together {i}", rng.choices(range(512), k=length), SamplingParams(max_tokens=2))
