@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Weights as the files have them: in codes where these are, else in floats.
 STORED = "stored"
+# Most tokens of a step unless chosen; the second on large GPUs that compute so many at a higher rate each.
+STEP_TOKENS, LARGE_STEP_TOKENS = 512, 2048
 
 
 class DtypeName(StrEnum):
@@ -82,7 +84,7 @@ class EngineConfig:
     speculate: str = "off"  # what guesses tokens: "ngram", or "auto", which is "ngram" where that is possible
     draft_model: str | None = None  # the path of a model that guesses them instead
     max_num_seqs: int = 8  # requests computed side by side
-    max_num_batched_tokens: int | None = None  # in one step; None for 512, on large GPUs more
+    max_num_batched_tokens: int | None = None  # in one step; None for STEP_TOKENS, more on some GPUs
     block_size: int = 64  # tokens in a KV block
     prefix_caching: bool = True
     disk_cache: int = 0  # bytes that the prefixes of all models may have on disk together; 0 for none
@@ -91,7 +93,7 @@ class EngineConfig:
     @property
     def step_tokens(self) -> int:
         """Most tokens of a step."""
-        return self.max_num_batched_tokens or 512
+        return STEP_TOKENS if self.max_num_batched_tokens is None else self.max_num_batched_tokens
 
 
 @dataclass(frozen=True, kw_only=True)

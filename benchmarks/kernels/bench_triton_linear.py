@@ -27,6 +27,7 @@ from torch import Tensor
 
 from benchmarks.on_gpu.graph_seconds import graph_seconds
 from benchmarks.on_gpu.limits import copy_bandwidth
+from llmrt_kernels.expansion import EXPANDED_FROM
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton import dense_activated_linear, dense_linear, tiles
 from llmrt_kernels.triton.activated_linear import gated_linear
@@ -106,7 +107,7 @@ def other_way(tokens: int) -> AbstractContextManager[object]:
     """Weights are expanded for so many tokens if the table has them multiplied in int8, and the other way round."""
     target = target_of(torch.device("cuda"))
     first = sys.maxsize if tiles.is_expanded(tokens, target) else tokens
-    return patch.dict(tiles.EXPANDED_FROM, {target.name: first})
+    return patch.dict(EXPANDED_FROM, {target.name: first})
 
 
 def linear(x: Codes, weight: Weight) -> Tensor:

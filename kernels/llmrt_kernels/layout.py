@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BLOCK = 16  # rows of a matrix that are packed together
-STRIP_BYTES = 64 << 20  # of a weight in bf16 that a GPU has at a time: see ``triton/expand.py``
 _IQ4 = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
 

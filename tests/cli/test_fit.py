@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,19 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> N
     found = fit(AssumedHeaders(MODEL, "bf16"), EngineConfig())
     assert found.device == "cpu"
     assert found.notices == ("The GPU, Card, is not used: torch is installed for the cpu alone.",)
+
+
+def test_larger_steps_of_a_gpu_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmrt.engine.hardware.gpus.installed", lambda package: "2.11.0+cu128")
+    monkeypatch.setattr("llmrt.engine.hardware.gpus.launcher_refusal", lambda: None)
+    needed: list[int] = []
+    for capability in ((8, 9), (9, 0)):
+        large = replace(CARD, capability=capability, total_bytes=80 * 10**9, free_bytes=78 * 10**9)
+        monkeypatch.setattr(fitting, "visible_gpus", lambda large=large: [large])
+        needed.append(fit(AssumedHeaders(MODEL, "bf16"), EngineConfig()).workspace_bytes)
+    settled = EngineConfig(device="cuda", dtype="bf16", quant="none")
+    larger = replace(settled, max_num_batched_tokens=2048)
+    assert needed[1] - needed[0] == memory.step_bytes(MODEL, larger) - memory.step_bytes(MODEL, settled) > 0
 
 
 def test_packed_weights_are_counted_as_they_lie(llmrt: CommandLine, tiny: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ from llmrt.engine.planning.settle import settle_on
 from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.headers import AssumedHeaders
 from llmrt.model.config import ModelConfig
-from llmrt_kernels.layout import STRIP_BYTES
+from llmrt_kernels.expansion import STRIP_BYTES
 
 MODEL = ModelConfig(
     family="llama",
@@ -65,7 +67,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
         "device_count": lambda: card.count,
         "current_device": lambda: card.current,
         "get_device_name": lambda index: f"Card {index}",
-        "get_device_capability": lambda index: card.capability,
+        "get_device_capability": lambda index=0: card.capability,
         "set_device": set_device,
         "mem_get_info": lambda: (card.free, card.total),
     }.items():
@@ -183,13 +185,32 @@ def test_each_device_says_which_memory_it_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "gigabytes", "asked", "tokens"),
-    [("cuda", 70, None, 2048), ("cuda", 20, None, 512), ("cuda", 70, 100, 100), ("cpu", 70, None, 512)],
+    ("capability", "gigabytes", "settings", "tokens"),
+    [
+        ((9, 0), 70, {}, 2048),
+        ((8, 0), 36, {}, 2048),
+        ((9, 0), 20, {}, 512),
+        ((9, 0), 70, {"max_num_batched_tokens": 100}, 100),
+        ((9, 0), 70, {"device": "cpu"}, 512),
+        ((8, 6), 44, {}, 512),  # A40: its products of many tokens are in int8, whose rate 512 reach
+        ((8, 9), 44, {}, 512),
+        ((12, 1), 110, {}, 512),
+    ],
 )
-def test_steps_are_larger_on_large_gpus(device: str, gigabytes: int, asked: int | None, tokens: int) -> None:
-    config = EngineConfig(device=device, max_num_batched_tokens=asked)
-    settled, _ = settle_on(AssumedHeaders(MODEL, "bf16"), config, lambda: gigabytes * 10**9)
+def test_steps_are_larger_on_large_gpus_that_expand_weights(
+    capability: tuple[int, int], gigabytes: int, settings: dict[str, Any], tokens: int, card: Card
+) -> None:
+    card.capability, card.free, card.total = capability, gigabytes * 10**9, 128 * 10**9
+    settled, _ = settle(AssumedHeaders(MODEL, "bf16"), EngineConfig(**settings))
     assert settled.step_tokens == tokens
+
+
+@pytest.mark.parametrize(("arch", "tokens"), [("gfx942:sramecc+:xnack-", 2048), ("gfx1151", 512)])
+def test_one_of_amds_is_known_by_its_name(arch: str, tokens: int, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    card.free, card.total = 70 * 10**9, 128 * 10**9
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: SimpleNamespace(gcnArchName=arch))
+    assert settle(AssumedHeaders(MODEL, "bf16"), EngineConfig())[0].step_tokens == tokens
 
 
 def test_quant_auto_counts_a_step_in_the_type_that_a_gpu_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:

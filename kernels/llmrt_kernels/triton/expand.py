@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, bfloat16, mm
 
-from llmrt_kernels.layout import STRIP_BYTES
+from llmrt_kernels.expansion import STRIP_BYTES
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.codes import PAD, TILE
 from llmrt_kernels.triton.integers import cdiv, next_power_of_2

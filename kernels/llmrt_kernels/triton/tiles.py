@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from llmrt_kernels.expansion import EXPANDED_FROM
 from llmrt_kernels.triton import tuned
 from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 from llmrt_kernels.triton.target import INTERPRETER, Target
@@ -48,15 +49,9 @@ TILES_SM120 = (Tile(16, 64, True, 4, 4), *TILES[1:])
 TILES_GFX9 = (Tile(16, 128, True, 4, 2), Tile(32, 128, True, 4, 2), Tile(64, 128, True, 8, 2))
 TILES_GFX11 = (Tile(16, 64, True, 4, 2), Tile(32, 64, True, 4, 2), Tile(64, 64, True, 8, 2))
 
-# Tokens from which a weight is expanded to bf16 and torch multiplies, where matrix units add bf16 products in fp32 at
-# their full rate. Computed for an H200, not measured: to expand a weight takes as long as 230 tokens' products, and
-# for each token this way should take 1.07 times torch's time, int8 1.4 to 1.7 times. So they are even at 380 to 640
-# tokens; it is more than that, for this way has more launches.
-EXPANDED_FROM = dict.fromkeys(("sm_80", "sm_90", "sm_100", "sm_103", "gfx90a", "gfx942", "gfx950"), 1024)
-
 
 def is_expanded(tokens: int, target: Target) -> bool:
-    """Whether a product of so many tokens takes that way there."""
+    """Whether a weight is expanded to bf16 for a product of so many tokens there."""
     return tokens >= EXPANDED_FROM.get(target.name, sys.maxsize)
 
 

@@ -35,6 +35,11 @@ class Gpu:
     read_bytes_per_second: float | None
 
     @property
+    def arch(self) -> str:
+        """What its maker calls its kind: sm_90."""
+        return sm_name(self.capability)
+
+    @property
     def refusal(self) -> str | None:
         """Why models cannot run on it, None if they can."""
         if (torch := installed("torch")) is None or "+cpu" in torch:
@@ -51,6 +56,11 @@ def visible_gpus() -> list[Gpu]:
 def auto_device() -> str:
     """What ``--device auto`` takes, as far as the driver tells: "cuda" where its first GPU serves, else "cpu"."""
     return "cuda" if any(gpu.refusal is None for gpu in visible_gpus()[:1]) else "cpu"
+
+
+def sm_name(capability: tuple[int, int]) -> str:
+    """What a compute capability is called as a compiler's target: sm_90."""
+    return f"sm_{capability[0]}{capability[1]}"
 
 
 def gpu_refusal(capability: tuple[int, int] | None) -> str | None:

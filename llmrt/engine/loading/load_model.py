@@ -10,7 +10,7 @@ import torch
 
 from llmrt.config import EngineConfig
 from llmrt.engine.hardware.threads import usable_cores
-from llmrt.engine.planning.placement import choose_device, free_memory
+from llmrt.engine.planning.placement import arch_of, choose_device, free_memory
 from llmrt.engine.planning.settle import case_of, recipe_of, settle_on
 from llmrt.errors import ConfigError
 from llmrt.model.checkpoints.checkpoint import Checkpoint, open_checkpoint
@@ -48,7 +48,7 @@ def settle(model: Headers | PackedHeaders, config: EngineConfig) -> tuple[Engine
     """
     device, notices = choose_device(config.device)
     config = replace(config, device=device)
-    settled, more = settle_on(model, config, lambda: free_memory(config))
+    settled, more = settle_on(model, config, lambda: free_memory(config), arch_of(device))
     return settled, [*notices, *more]
 
 

@@ -71,7 +71,7 @@ def fit(model: Headers | PackedHeaders, config: EngineConfig) -> Fit:
     """Settle ``config`` as the engine would, and count. Raises ``ConfigError`` for a setting that cannot work."""
     gpu, said = _choose_gpu(config.device)
     config = replace(config, device="cpu" if gpu is None else "cuda")
-    config, more = settle_on(model, config, partial(_free, gpu, config))
+    config, more = settle_on(model, config, partial(_free, gpu, config), gpu and gpu.arch)
     shape, weights = model.config, loaded_bytes(model, config)
     budget = budget_of(shape, config, _free(gpu, config))
     planner = MemoryPlanner(shape, config, weights, budget)

@@ -11,7 +11,7 @@ from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.weight_bytes import BYTES
 from llmrt.model.config import ModelConfig
 from llmrt_kernels.cpu.structs import CHUNK_KEYS, MOST_CHUNKS
-from llmrt_kernels.layout import STRIP_BYTES
+from llmrt_kernels.expansion import STRIP_BYTES
 
 # On the processor, of an engine and its server, beside what follows from the model: pages of libraries (109 MB), what
 # threads and allocators keep, the grammars of eight requests. 160 MB were measured with a model of 135M.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from llmrt.config import EngineConfig
-from llmrt.engine.hardware.gpus import gpu_refusal
+from llmrt.engine.hardware.gpus import gpu_refusal, sm_name
 from llmrt.engine.hardware.system_memory import available_memory
 from llmrt.engine.planning.device import SeenGpu, choose_gpu
 from llmrt.engine.planning.memory import usable_memory
@@ -23,6 +23,15 @@ def choose_device(asked: str) -> tuple[str, list[str]]:
         return "cpu", notices
     torch.cuda.set_device(index)
     return "cuda", [f"Running on the GPU, {gpus[index].name}."] if asked == "auto" else []
+
+
+def arch_of(device: str) -> str | None:
+    """What the maker of a chosen GPU calls its kind, "sm_90" or "gfx942"; None for the processor."""
+    if device == "cpu":
+        return None
+    if torch.version.hip is not None:
+        return torch.cuda.get_device_properties().gcnArchName.split(":")[0]  # gfx942:sramecc+:xnack-
+    return sm_name(torch.cuda.get_device_capability())
 
 
 def free_memory(config: EngineConfig) -> int:

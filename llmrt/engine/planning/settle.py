@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from llmrt.config import STORED, EngineConfig
+from llmrt.config import LARGE_STEP_TOKENS, STORED, EngineConfig
 from llmrt.engine.hardware.processor import multiplies_bf16
 from llmrt.engine.planning.auto_quant import choose_quant
 from llmrt.engine.planning.memory import budget_of
@@ -19,24 +19,25 @@ from llmrt.model.config import ModelConfig
 from llmrt.model.quantized.described_headers import rounding_notice
 from llmrt.ops.rules import Case, byte_cache_refusal, native_refusal
 from llmrt.quant.recipe import RECIPES, Recipe
+from llmrt_kernels.expansion import EXPANDED_FROM
 
 SMALL_MODEL = 500_000_000
-# Bytes for a model on GPUs whose products want this many tokens of a step, and are fast enough for them.
-LARGE_GPU, LARGE_STEP = 30_000_000_000, 2048
+LARGE_GPU = 30_000_000_000  # bytes for a model
 FLOATS = ("fp32", "bf16", "fp16")
 KV_DTYPES = (*FLOATS, "int8", "fp8")
 
 
 def settle_on(
-    model: Headers | PackedHeaders, config: EngineConfig, available: Callable[[], int]
+    model: Headers | PackedHeaders, config: EngineConfig, available: Callable[[], int], arch: str | None = None
 ) -> tuple[EngineConfig, list[str]]:
     """``config``, whose device is chosen, with quant, types and tokens of a step as they will be used, and what to say.
 
-    ``available`` tells the bytes of memory there. Raises ``ConfigError`` for a setting that cannot work.
+    ``available`` tells the bytes of memory there, ``arch`` is the GPU's: "sm_90". Raises ``ConfigError`` for a setting
+    that cannot work.
     """
     notices: list[str] = []
-    if config.max_num_batched_tokens is None and config.device != "cpu" and available() >= LARGE_GPU:
-        config = replace(config, max_num_batched_tokens=LARGE_STEP)
+    if config.max_num_batched_tokens is None and arch in EXPANDED_FROM and available() >= LARGE_GPU:
+        config = replace(config, max_num_batched_tokens=LARGE_STEP_TOKENS)
     if isinstance(model, PackedHeaders):
         config = replace(config, quant=_quant_of_packed(model, config))
     elif config.quant in ("auto", STORED) and stored_group(model.inventory):

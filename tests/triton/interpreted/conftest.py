@@ -15,7 +15,8 @@ import torch
 import triton.language as tl
 from triton.runtime import interpreter
 
-from llmrt_kernels.triton import expand, tiles
+from llmrt_kernels.expansion import EXPANDED_FROM
+from llmrt_kernels.triton import expand
 from llmrt_kernels.triton.target import target_of
 from tests.triton.interpreted.checker.interpreter import check_launches
 from tests.triton.interpreted.quick_interpreter import make_quick
@@ -92,7 +93,7 @@ def device() -> str:
 @pytest.fixture
 def expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Products of five tokens and more are torch's, from weights expanded in strips of 128 rows."""
-    monkeypatch.setitem(tiles.EXPANDED_FROM, target_of(torch.device(DEVICE)).name, 5)
+    monkeypatch.setitem(EXPANDED_FROM, target_of(torch.device(DEVICE)).name, 5)
     monkeypatch.setattr(expand, "STRIP_BYTES", 1)
 
 

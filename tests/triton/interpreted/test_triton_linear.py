@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from llmrt_kernels.expansion import STRIP_BYTES
 from llmrt_kernels.packed import Codes, Matrix, Weight
-from llmrt_kernels.triton.expand import STRIP_BYTES, expand_rows, expanded_codes, strip_rows
+from llmrt_kernels.triton.expand import expand_rows, expanded_codes, strip_rows
 from llmrt_kernels.triton.linear import linear, linear_as, linear_mma_kernel
 from tests.kernels.operands import draw, relative
 from tests.kernels.packing import meant, random_weight
