@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmrt.config import EngineConfig
@@ -16,7 +17,7 @@ from llmrt.engine.sampling.grammars import Grammars
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.speculation.speculation import Speculation
 from llmrt.engine.stats import EngineStats
-from llmrt.errors import ContextLengthError, RequestError
+from llmrt.errors import ConfigError, ContextLengthError, LlmrtError, RequestError
 
 DEFAULTS = EngineConfig()
 
@@ -131,13 +132,18 @@ class LLMEngine:
             self._grammars.abort(request_id)
         self._let_adapters_go()
 
-    @allocation()
-    def warm_up(self, *, adapted: bool = False) -> None:
-        """Compile what a GPU would compile in the midst of serving; ``adapted``, what adapters that came need.
+    def warm_up(self) -> None:
+        """Compile what a GPU would compile in the midst of serving, with adapters too if it was started with some.
 
-        Raises ``MemoryFitError`` where its steps find no memory.
+        Raises ``MemoryFitError`` where its steps find no memory, ``ConfigError`` where they fail.
         """
-        self._runner.warm_up(max(self.config.step_tokens, self.config.max_num_seqs), adapted=adapted)
+        with _first_steps(), allocation():
+            most_tokens = max(self.config.step_tokens, self.config.max_num_seqs)
+            self._runner.warm_up(most_tokens)
+            if self.config.adapters:
+                self._runner.warm_up(most_tokens, adapted=True)
+            if self._speculation is not None:
+                self._speculation.warm_up()
 
     def fill(self, depth: int) -> None:
         """For measuring: take the first ``depth`` tokens of every request for computed, with random keys and values."""
@@ -188,6 +194,20 @@ class LLMEngine:
         for request in ready:
             self.scheduler.add(request)
         return refused
+
+
+@contextmanager
+def _first_steps() -> Generator[None]:
+    """Inside, whatever fails is a ``ConfigError``: compilers and drivers raise errors of many kinds."""
+    try:
+        yield
+    except LlmrtError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            "The first steps on the GPU, before any request, failed; --device cpu does without it."
+            f" {type(error).__name__}: {error}"
+        ) from error
 
 
 def check_request(token_ids: Sequence[int], params: SamplingParams, vocab_size: int, context_length: int) -> None:

@@ -106,7 +106,6 @@ def _change_adapters(engine: LLMEngine, record: LoadAdapter | UnloadAdapter) -> 
     try:
         if isinstance(record, LoadAdapter):
             engine.load_adapter(record.name, Path(record.path))
-            engine.warm_up(adapted=True)
         else:
             engine.unload_adapter(record.name)
     except LlmrtError as error:
@@ -135,8 +134,6 @@ def _build_engine(path: Path, config: EngineConfig) -> LLMEngine:
         from llmrt.engine.loading.build import build_engine
     engine = build_engine(path, config)
     engine.warm_up()
-    if config.adapters:
-        engine.warm_up(adapted=True)
     give_back_freed_memory()  # what loading took beside the weights
     return engine
 

@@ -93,9 +93,6 @@ class ScriptedEngine:
             raise CheckpointError(f"{folder} is no LoRA adapter")
         self._adapters.append(name)
 
-    def warm_up(self, *, adapted: bool) -> None:
-        assert adapted
-
     def unload_adapter(self, name: str) -> None:
         self._check_adapter(name)
         self._adapters.remove(name)

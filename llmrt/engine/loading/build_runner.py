@@ -25,7 +25,15 @@ def make_runner(
     block_size, max_num_seqs = config.block_size, config.max_num_seqs
     max_blocks = blocks_for(context_length, block_size)
     if device is not None:
-        return GpuRunner(decoder, kv, device, block_size=block_size, max_num_seqs=max_num_seqs, max_blocks=max_blocks)
+        return GpuRunner(
+            decoder,
+            kv,
+            device,
+            block_size=block_size,
+            max_num_seqs=max_num_seqs,
+            max_blocks=max_blocks,
+            compiles=attention_backend(decoder) != "reference",
+        )
     if not is_native(decoder):
         return CpuRunner(decoder, kv, block_size)
     tapes = DecodeTapes(decoder, kv, max_blocks, block_size, taped_rows(decoder.config, max_num_seqs))

@@ -52,15 +52,24 @@ class LateTokens:
 class GpuRunner:
     """Runs ``decoder`` over ``kv``, whose pages hold ``block_size`` tokens each, on ``device``.
 
-    At most ``max_num_seqs`` requests are in a step, their block tables at most ``max_blocks`` wide.
+    At most ``max_num_seqs`` requests are in a step, their block tables at most ``max_blocks`` wide. ``compiles`` says
+    whether its kernels are compiled when they are first launched.
     """
 
     def __init__(
-        self, decoder: Decoder, kv: KVCache, device: StepDevice, *, block_size: int, max_num_seqs: int, max_blocks: int
+        self,
+        decoder: Decoder,
+        kv: KVCache,
+        device: StepDevice,
+        *,
+        block_size: int,
+        max_num_seqs: int,
+        max_blocks: int,
+        compiles: bool = True,
     ) -> None:
         self.vocab_size, self.hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
         self._decoder, self._kv, self._device = decoder, kv, device
-        self._block_size, self._max_blocks = block_size, max_blocks
+        self._block_size, self._max_blocks, self._compiles = block_size, max_blocks, compiles
         self._capacity = capacity = rows_for(max(max_num_seqs, *DRAFT_STEP_ROWS))
         self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
         self._sampler = DeviceSampler(device, capacity, decoder.spec)
@@ -84,6 +93,8 @@ class GpuRunner:
     @torch.inference_mode()
     def warm_up(self, max_tokens: int, *, adapted: bool = False) -> None:
         """See ``Runner``."""
+        if not self._compiles:
+            return
         device = self._device
         for tensor in self._kv.tensors:
             device.run(tensor[NULL_BLOCK].view(torch.uint8).zero_)  # what is read there must be numbers

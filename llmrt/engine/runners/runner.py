@@ -105,6 +105,10 @@ class StepLauncher(Protocol):
 
     vocab_size: int
 
+    def warm_up(self, max_tokens: int) -> None:
+        """See ``Runner``."""
+        ...
+
     def launch(self, scheduled: SchedulerOutput) -> Flight:
         """Launch a step. A request's pending token is the one that the step launched last chose for it.
 

@@ -53,6 +53,10 @@ class DraftModel:
         """See ``Proposer``. At least what is worth measuring: guesses are made where they may pay."""
         return max(1e-6, median(self._seconds))
 
+    def warm_up(self) -> None:
+        """See ``Proposer``."""
+        self._runner.warm_up(self._chunk)
+
     def reach(self, request: Request) -> int:
         """See ``Proposer``."""
         return 0 if request in self._left_out else self._context_length - len(request.token_ids)

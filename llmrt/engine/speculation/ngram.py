@@ -27,6 +27,9 @@ class PromptLookup:
     def __init__(self) -> None:
         self._histories = WeakKeyDictionary[Request, History]()
 
+    def warm_up(self) -> None:
+        """See ``Proposer``. There is nothing to compile."""
+
     def reach(self, request: Request) -> int:
         """See ``Proposer``. What repeats may repeat for ever."""
         return request.max_length

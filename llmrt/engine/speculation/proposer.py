@@ -16,6 +16,10 @@ class Proposer(Protocol):
         """What a guess takes; 0 where that is next to nothing."""
         ...
 
+    def warm_up(self) -> None:
+        """Compile what a GPU would compile in the midst of serving."""
+        ...
+
     def reach(self, request: Request) -> int:
         """How many tokens it may guess at most, 0 or less for a request that it cannot guess for now."""
         ...

@@ -44,6 +44,10 @@ class Speculation:
         self._acceptance = WeakKeyDictionary[Request, Acceptance]()
         self._guesses: dict[Request, _Guess] = {}
 
+    def warm_up(self) -> None:
+        """See ``Proposer``."""
+        self._proposer.warm_up()
+
     def draft(self, requests: Sequence[Request]) -> None:
         """Give each of ``requests``, all that decode, the guesses that its next step verifies."""
         lengths = self._guess(requests, self._counts(requests))

@@ -13,6 +13,10 @@ class SyncLauncher:
         self.vocab_size = runner.vocab_size
         self._runner = runner
 
+    def warm_up(self, max_tokens: int) -> None:
+        """See ``StepLauncher``."""
+        self._runner.warm_up(max_tokens)
+
     def launch(self, scheduled: SchedulerOutput) -> KnownResults:
         """See ``StepLauncher``."""
         if all(request.is_decoding for request in scheduled):

@@ -1,0 +1,87 @@
+"""Steps before the first request: for whom they are taken, and what comes of one that fails."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmrt.config import EngineConfig
+from llmrt.engine.adapters import Adapters
+from llmrt.engine.kv.manager import KVCacheManager
+from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading.build_runner import make_runner
+from llmrt.engine.messages import AdaptersChanged, LoadAdapter
+from llmrt.engine.scheduler import Scheduler
+from llmrt.engine.speculation.draft_model import DraftModel
+from llmrt.engine.speculation.speculation import Speculation
+from llmrt.engine.worker import _change_adapters
+from llmrt.errors import ConfigError, LlmrtError, MemoryFitError
+from tests.engines import on_reference
+from tests.scripted import CONTEXT, LateScriptedRunner
+from tests.scripted_device import ScriptedDevice
+
+
+class Warmed(LateScriptedRunner):
+    """Writes down what it was asked to be ready for, or raises ``error``."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(16, None)
+        self.error, self.asked = error, list[tuple[int, bool]]()
+
+    def warm_up(self, max_tokens: int, *, adapted: bool = False) -> None:
+        if self.error is not None:
+            raise self.error
+        self.asked.append((max_tokens, adapted))
+
+
+def engine_of(runner: Warmed, speculation: Speculation | None = None, **settings: Any) -> LLMEngine:
+    config = EngineConfig(max_num_seqs=4, max_num_batched_tokens=200, **settings)
+    scheduler = Scheduler(KVCacheManager(20, 16), max_num_seqs=4, max_num_batched_tokens=200, context_length=CONTEXT)
+    installer = SimpleNamespace(install=lambda number, folder: b"digest")
+    return LLMEngine(scheduler, runner, config=config, adapters=Adapters(installer), speculation=speculation)
+
+
+def test_steps_with_adapters_are_for_those_that_it_was_started_with() -> None:
+    """Others are loaded while answers are under way, which would wait for the steps."""
+    runner = Warmed()
+    engine = engine_of(runner)
+    engine.warm_up()
+    assert _change_adapters(engine, LoadAdapter("a", "folder")) == AdaptersChanged()
+    assert runner.asked == [(200, False)]
+    engine_of(runner := Warmed(), adapters=(("a", "folder"),)).warm_up()
+    assert runner.asked == [(200, False), (200, True)]
+
+
+def test_a_draft_model_has_steps_too() -> None:
+    runner = Warmed()
+    draft = DraftModel(runner, KVCacheManager(20, 16), chunk=100, context_length=CONTEXT)
+    engine_of(Warmed(), Speculation(draft)).warm_up()
+    assert runner.asked == [(100, False)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            RuntimeError("PTXAS error:\n`ptxas` failed"),
+            ConfigError,
+            "--device cpu.* RuntimeError: PTXAS error: `ptxas`",
+        ),
+        (FileNotFoundError(2, "No such file", "cc"), ConfigError, "--device cpu.* FileNotFoundError: .*cc"),
+        (RuntimeError("CUDA out of memory. Tried"), MemoryFitError, "--max-num-seqs needs less"),
+    ],
+)
+def test_a_step_that_fails_is_told_in_a_line(error: Exception, kind: type[LlmrtError], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        engine_of(Warmed(error)).warm_up()
+
+
+def test_the_reference_has_nothing_to_compile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = on_reference(folder, monkeypatch, context_length=CONTEXT)._runner._decoder
+    device = ScriptedDevice(random.Random(0))
+    make_runner(decoder, None, EngineConfig(), CONTEXT, device).warm_up(200)
+    assert device.num_run == 0
