@@ -27,11 +27,13 @@ of tokens are arguments of a launch and make no forms. The others (tokens of a t
 head dimensions, caps, slopes, norms, activations) are spread over the rows, the largest form of each option among them;
 options whose code is apart share a row, such as codes of 4 and of 8 bits in the two pieces of a weight. A kernel whose
 body is a part of another's has no row: RMSNorm beside LayerNorm, rounding alone beside norms that round, an activation
-alone beside the products that end in it, a token's row of a packed table beside the rows of a weight that are expanded,
-of dense experts the second product beside the two of the first, what is rotated behind a product of floats beside that
-product and a packed one that is rotated, of sampling's passes the one that counts again, what an adapter expands for
-one token beside what it shrinks. On sm_90 and sm_120 kernels that may begin while the one before them ends are compiled
-so (`kernels/llmrt_kernels/triton/overlap.py`).
+alone beside the products that end in it, of dense experts the second product beside the two of the first, what is
+rotated behind a product of floats beside that product and a packed one that is rotated, of sampling's passes the one
+that counts again, what an adapter expands for one token beside what it shrinks. A few short ones have none either: a
+token's row of a packed table, activations that are expanded, results of a product that are activated and rounded. Those
+and the rotated product of floats are compiled for all targets by `tests/triton/compiled/test_without_rows.py`, within
+the same limits. On sm_90 and sm_120 kernels that may begin while the one before them ends are compiled so
+(`kernels/llmrt_kernels/triton/overlap.py`).
 
 What kernels do to memory is checked where they run without a GPU (`tests/triton/interpreted/checker`): no access lies
 outside of the tensors of its launch or reads what nobody wrote, and no two programs race, in any order of them.

@@ -71,11 +71,11 @@ def plus(result, bias_ptr, added_ptr, token, row, rows):
 
 def dense_variant(name: str, kernel: Any, signature: dict[str, str], **constants: Any) -> Variant:
     """A form for a matrix of 4096 columns in bf16, in the warps that launches have on each target."""
-    product = {"x_ptr": "*bf16", "w_ptr": "*bf16", "y_ptr": "*bf16", "tokens": "i32", "columns": "i32"}
+    of_product = {"x_ptr": "*bf16", "w_ptr": "*bf16", "y_ptr": "*bf16", "tokens": "i32", "columns": "i32"}
     turns = {target.name: dense_turn(4096, torch.bfloat16.itemsize, target) for target in TARGETS}
-    tuned = {name: {"num_warps": warps} for name, (warps, _) in turns.items()}
+    tuned = {target: {"num_warps": warps} for target, (warps, _) in turns.items()}
     (at_once,) = {columns for _, columns in turns.values()}
-    return Variant(name, kernel, product | signature, {"K": 4096, "COLUMNS": at_once} | constants, tuned=tuned)
+    return Variant(name, kernel, of_product | signature, {"K": 4096, "COLUMNS": at_once} | constants, tuned=tuned)
 
 
 VARIANTS = (

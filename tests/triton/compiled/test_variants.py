@@ -14,15 +14,8 @@ from benchmarks.kernel_table.resources import resources_of
 from benchmarks.kernel_table.table import PAGE, page
 from llmrt_kernels.triton.attention import join_sizes
 from llmrt_kernels.triton.attention_tuning import TABLES, decode_rows, tiles_of, with_room
-from llmrt_kernels.triton.dense_rotary_linear import dense_rotary_kernel
 from llmrt_kernels.triton.routing import columns_at_once
-from llmrt_kernels.triton.tiles import DENSE_ROWS
 from llmrt_kernels.triton.variants import shipped_variants
-
-ROTATION = {
-    **{"positions_ptr": "*i64", "cos_sin_ptr": "*fp32", "slots_ptr": "*i64"},
-    **{"k_ptr": "*bf16", "v_ptr": "*bf16", "q_ptr": "*bf16"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -81,22 +74,6 @@ def test_an_adapter_in_fp32_stays_in_registers() -> None:
         constants={**shipped_form.constants, **sizes},
     )
     assert resources_of(build(in_fp32, BY_NAME["sm_90"])).spilled == 0
-
-
-@pytest.mark.parametrize("target", ["sm_90", "gfx1100"])
-def test_what_is_rotated_behind_a_product_of_floats_stays_in_registers(target: str) -> None:
-    """With what an adapter adds, and columns that are cut: it has no row, for its product and its rotation have."""
-    shipped_form = VARIANTS["gated_linear-bf16-4_tokens"].on(target)
-    pointers = {name: kind for name, kind in shipped_form.signature.items() if name != "y_ptr"} | ROTATION
-    product = {name: shipped_form.constants[name] for name in ("TOKENS", "COLUMNS")}
-    rotated = replace(
-        shipped_form,
-        kernel=dense_rotary_kernel,
-        signature=pointers,
-        constants=product | {"K": 3584, "H": 28, "KVH": 4, "D": 128, "PAGE": 64, "PAIRS": DENSE_ROWS // 2},
-        tuned={},
-    )
-    assert resources_of(build(rotated, BY_NAME[target])).spilled == 0
 
 
 def test_71_heads_of_one_kv_head_stay_in_registers() -> None:

@@ -96,7 +96,7 @@ def test_greedy_answers_equal_those_of_transformers(device: str, tmp_path: Path)
         assert tokens(outputs) == expected[0, len(prompt) :].tolist()
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "gemma2", "qwen2_moe", "qwen3"])
+@pytest.mark.parametrize("family", [*FAMILIES, "gemma2", "phi", "qwen2_moe", "qwen3"])
 def test_log_probabilities_are_those_of_transformers(family: str, device: str, tmp_path: Path) -> None:
     engine = open_on(device, saved(family, tmp_path))
     kind, fields = (FAMILIES | OPTIONS)[family]
