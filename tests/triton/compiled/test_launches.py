@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,15 +18,20 @@ from triton.runtime.jit import JITFunction
 from benchmarks.on_gpu.models import MISTRAL
 from llmrt.config import EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
+from llmrt.engine.loading import build_speculation
 from llmrt.engine.loading.build import assemble_engine
 from llmrt.engine.request import SamplingParams
 from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from llmrt.model.config import ModelConfig, MoeConfig
+from tests.adapters import make_adapter
 from tests.pretended_cuda import pretended_cuda
+from tests.scripted import verify_some_guesses
+from tests.tiny import make_model
 
 SIZES = {"vocab_size": 512, "hidden_size": 128, "num_layers": 1, "num_heads": 4, "num_kv_heads": 1, "head_dim": 32}
 SHAPE = replace(MISTRAL, **SIZES, intermediate_size=192)
 EXPERTS = replace(SHAPE, family="mixtral", moe=MoeConfig(8, 2, 64))
+GPU = {"device": "cuda", "quant": "int4", "kv_dtype": "bf16", "max_num_batched_tokens": 2048}
 FILTERS = ({}, {"temperature": 1}, {"temperature": 1, "top_k": 9}, {"temperature": 1, "top_p": 0.9})
 
 
@@ -93,19 +99,49 @@ def test_nothing_is_compiled_once_serving_begins(
         engine.warm_up()
         known = [*compiled]
         assert known
-        add_together(engine, rng, [context - 10] * 8)
-        for i in range(30):
-            length = min(context - 20, rng.choice([1, 2, 3, 5, 9, 17, 33, 65, 130, 255, 400]))
-            params = SamplingParams(**rng.choice(FILTERS), max_tokens=rng.randrange(1, 20))
-            engine.add(str(i), rng.choices(range(512), k=length), params)
-            for _ in range(rng.randrange(4)):
-                engine.step()
-        while engine.has_work:
-            engine.step()
+        serve_some(engine, rng)
         assert compiled[len(known) :] == []
 
 
-def add_together(engine: LLMEngine, rng: random.Random, lengths: list[int]) -> None:
-    """Prompts that are computed in as few steps as can be."""
+def test_nor_for_adapters_that_came_before(compiled: list[str], tmp_path: Path) -> None:
+    modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    sizes = {"hidden_size": 128, "intermediate_size": 192, "num_attention_heads": 4, "num_key_value_heads": 1}
+    model = make_model("mistral", **sizes, head_dim=32, num_hidden_layers=1)
+    adapter = make_adapter(model, tmp_path, r=16, target_modules=modules)
+    with pretended_cuda():
+        config = EngineConfig(**GPU, context_length=300, max_num_seqs=16, adapters=(("a", str(adapter)),))
+        engine = assemble_engine(RandomCheckpoint(SHAPE), config)
+        engine.warm_up()
+        known = [*compiled]
+        assert "expand_kernel" in known
+        serve_some(engine, random.Random(0), adapters=(None, "a"))
+        assert compiled[len(known) :] == []
+
+
+def test_nor_for_a_draft_model(compiled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(SHAPE, hidden_size=64, intermediate_size=128)
+    monkeypatch.setattr(build_speculation, "open_model", lambda path: RandomCheckpoint(small))
+    monkeypatch.setattr(build_speculation, "_check_vocabulary", lambda target, draft: None)
+    verify_some_guesses(monkeypatch, rng := random.Random(0))
+    with pretended_cuda():
+        config = EngineConfig(**GPU, context_length=300, max_num_seqs=16, speculate="auto", draft_model="draft")
+        engine = assemble_engine(RandomCheckpoint(SHAPE), config)
+        engine.warm_up()
+        known = [*compiled]
+        serve_some(engine, rng)
+        assert engine.stats.num_draft_tokens
+        assert compiled[len(known) :] == []
+
+
+def serve_some(engine: LLMEngine, rng: random.Random, adapters: Sequence[str | None] = (None,)) -> None:
+    """Prompts as long as the context that are computed together, then some of all lengths."""
+    context = engine.context_length
+    lengths = [context - 10] * 8 + rng.choices([1, 2, 3, 5, 9, 17, 33, 65, 130, 255, 400], k=30)
     for i, length in enumerate(lengths):
-        engine.add(f"together {i}", rng.choices(range(512), k=length), SamplingParams(max_tokens=2))
+        params = SamplingParams(**rng.choice(FILTERS), max_tokens=rng.randrange(1, 20))
+        prompt = rng.choices(range(512), k=min(context - 1, length))
+        engine.add(str(i), prompt, params, rng.choice(adapters))
+        for _ in range(rng.randrange(4) if i > 7 else 0):
+            engine.step()
+    while engine.has_work:
+        engine.step()
