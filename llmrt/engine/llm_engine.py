@@ -116,6 +116,7 @@ class LLMEngine:
             raise ContextLengthError(len(token_ids), self.context_length, param="input")
         self.scheduler.add(Request(request_id, list(token_ids), SamplingParams(), pooling, self._adapter(adapter)))
 
+    @allocation()
     def load_adapter(self, name: str, folder: Path) -> None:
         """Take requests for the LoRA adapter in ``folder`` from now on. Raises ``LlmrtError``."""
         self._all_adapters.load(name, folder)

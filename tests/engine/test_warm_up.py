@@ -56,6 +56,17 @@ def test_steps_with_adapters_are_for_those_that_it_was_started_with() -> None:
     assert runner.asked == [(200, False), (200, True)]
 
 
+def test_an_adapter_that_a_gpu_has_no_memory_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what its allocator says: another process may have taken what seemed to be there."""
+
+    def refuse(self: Adapters, name: str, folder: Path) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(Adapters, "load", refuse)
+    answer = _change_adapters(engine_of(Warmed()), LoadAdapter("a", "folder"))
+    assert "refused memory" in answer.error
+
+
 def test_a_draft_model_has_steps_too() -> None:
     runner = Warmed()
     draft = DraftModel(runner, KVCacheManager(20, 16), chunk=100, context_length=CONTEXT)
