@@ -35,6 +35,7 @@ def test_what_is_the_fastest_is_kept(
 
     here = Origin("A GPU", "3.6.0", "0123")
     monkeypatch.setattr(load_model, "choose_device", lambda asked: ("cuda", []))
+    monkeypatch.setattr(load_model, "arch_of", lambda device: "sm_90")
     monkeypatch.setattr(load_model, "free_memory", lambda config: 1 << 30)
     monkeypatch.setattr(tuned_kernels, "origin_here", lambda: here)
     monkeypatch.setattr(tuned_kernels, "works_of", works_of)

@@ -143,6 +143,7 @@ def answered(
 
 def test_a_draft_on_a_gpu_is_part_of_what_must_fit(target: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmrt.engine.loading.load_model.choose_device", lambda asked: ("cuda", []))
+    monkeypatch.setattr("llmrt.engine.loading.load_model.arch_of", lambda device: "sm_90")
     monkeypatch.setattr("llmrt.engine.loading.load_model.free_memory", lambda config: 1 << 30)
     config = EngineConfig(
         device="cuda", quant="none", dtype="bf16", kv_dtype="bf16", speculate="auto", draft_model=str(other)
