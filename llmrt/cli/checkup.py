@@ -179,10 +179,10 @@ def _problems(kernels: Kernels, gpus: list[Gpu], packages: dict[str, str | None]
 def _gpu_remedy(refusal: str) -> str:
     if "cannot be written to" in refusal:
         return "set TRITON_CACHE_DIR to a folder that can be"
+    if "launches" in refusal:
+        return "unset CC, or name a C compiler" if "CC names" in refusal else "run: apt install gcc python3-dev"
     if "torch" in refusal:
         return "install a torch that is built for it: https://pytorch.org/get-started/locally"
     if "triton" in refusal:
         return "run: pip install 'llmrt[gpu]'"
-    if "launches" in refusal:
-        return "run: apt install gcc python3-dev"
     return "models run on the processor; a newer GPU is needed"

@@ -132,3 +132,7 @@ def test_triton_takes_a_compiler_and_headers_and_a_folder(tmp_path: Path, monkey
     refusal = gpu_refusal((9, 0))
     assert refusal is not None and refusal.startswith("there is no C compiler, ")
     assert _gpu_remedy(refusal) == "run: apt install gcc python3-dev"
+    monkeypatch.setattr(gpus.shutil, "which", {"gcc": "/bin/gcc"}.get)
+    monkeypatch.setenv("CC", "ccache gcc")  # which is no program, and Triton takes it for one
+    refusal = gpu_refusal((9, 0))
+    assert refusal is not None and refusal.startswith("there is no 'ccache gcc', which CC names, ")

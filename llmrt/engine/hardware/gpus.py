@@ -75,8 +75,10 @@ def gpu_refusal(capability: tuple[int, int] | None) -> str | None:
 
 def launcher_refusal() -> str | None:
     """Why Triton could not compile kernels, and before the first one the C module that launches them."""
-    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
-        return "there is no C compiler, with which Triton makes what launches kernels"
+    named = os.environ.get("CC")
+    if not any(map(shutil.which, ("gcc", "clang") if named is None else (named,))):
+        which = "C compiler" if named is None else f"{named!r}, which CC names"
+        return f"there is no {which}, with which Triton makes what launches kernels"
     scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own, as Triton has it
     header = Path(sysconfig.get_path("include", scheme), "Python.h")
     if not (header.exists() or os.environ.get("CPATH") or os.environ.get("C_INCLUDE_PATH")):
