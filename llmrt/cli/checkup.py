@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from llmrt.ops.catalogue import Choice
 
 PACKAGES = ("torch", "triton", "numpy", "tokenizers", "llguidance", "huggingface_hub")
+PYTHON_HEADERS = "python{}.{}-dev".format(*sys.version_info)
 SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 OTHER_VARIABLES = ("HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 
@@ -180,7 +182,7 @@ def _gpu_remedy(refusal: str) -> str:
     if "cannot be written to" in refusal:
         return "set TRITON_CACHE_DIR to a folder that can be"
     if "launches" in refusal:
-        return "unset CC, or name a C compiler" if "CC names" in refusal else "run: apt install gcc python3-dev"
+        return "unset CC, or name a C compiler" if "CC names" in refusal else f"run: apt install gcc {PYTHON_HEADERS}"
     if "torch" in refusal:
         return "install a torch that is built for it: https://pytorch.org/get-started/locally"
     if "triton" in refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from llmrt.cli.checkup import _gpu_remedy
+from llmrt.cli.checkup import PYTHON_HEADERS, _gpu_remedy
 from llmrt.engine.hardware import gpus
 from llmrt.engine.hardware.gpus import auto_device, gpu_refusal, visible_gpus
 from llmrt.engine.hardware.limits import gpu_limits
@@ -131,8 +132,26 @@ def test_triton_takes_a_compiler_and_headers_and_a_folder(tmp_path: Path, monkey
     monkeypatch.setattr(gpus.shutil, "which", lambda name: None)
     refusal = gpu_refusal((9, 0))
     assert refusal is not None and refusal.startswith("there is no C compiler, ")
-    assert _gpu_remedy(refusal) == "run: apt install gcc python3-dev"
+    assert _gpu_remedy(refusal) == f"run: apt install gcc {PYTHON_HEADERS}"
     monkeypatch.setattr(gpus.shutil, "which", {"gcc": "/bin/gcc"}.get)
     monkeypatch.setenv("CC", "ccache gcc")  # which is no program, and Triton takes it for one
     refusal = gpu_refusal((9, 0))
     assert refusal is not None and refusal.startswith("there is no 'ccache gcc', which CC names, ")
+
+
+def test_a_home_that_may_not_be_looked_into_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service under another user's HOME: pathlib's own question raises there."""
+
+    def stat(path: Any, *, stat: Any = os.stat, **options: Any) -> Any:
+        if Path(path).is_relative_to(tmp_path) and Path(path) != tmp_path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(gpus, "find_spec", lambda package: package)
+    monkeypatch.setattr(gpus.shutil, "which", lambda name: name)
+    monkeypatch.setenv("CPATH", "/usr/include/python")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "a" / "b"))
+    monkeypatch.setattr(gpus.os, "stat", stat)
+    monkeypatch.setattr(gpus.os, "access", lambda path, mode: path != tmp_path)
+    refusal = gpu_refusal((9, 0))
+    assert refusal is not None and "which cannot be written to" in refusal

@@ -21,6 +21,7 @@ from llmrt_kernels.triton.variant import Variant
 
 COMPARED = 8192  # pairs of a stretch times experts
 STRETCHES = tl.constexpr(16)  # that are added up at a time
+SLOTS = tl.constexpr(16)  # tiles that a program says of at a time whose they are
 TILE_POINTERS = {"tile_experts_ptr": "*i32", "tile_pairs_ptr": "*i32"}
 
 
@@ -58,10 +59,7 @@ def tiles_of(experts: Tensor, num_experts: int, tile: int) -> Tiles:
     )
     sizes = {"EXPERTS": padded, "STRETCH": stretch}
     count_pairs_kernel[(programs,)](experts, counts, lasts, pairs, **sizes)
-    slots = next_power_of_2(cdiv(count, programs))
-    fill_tiles_kernel[(programs,)](
-        experts, counts, lasts, *tiles.tensors, pairs, count, **sizes, SLOTS=slots, TILE=tile
-    )
+    fill_tiles_kernel[(programs,)](experts, counts, lasts, *tiles.tensors, pairs, count, **sizes, TILE=tile)
     return tiles
 
 
@@ -77,9 +75,9 @@ def count_pairs_kernel(experts_ptr, counts_ptr, lasts_ptr, pairs, EXPERTS: tl.co
 @triton.jit(do_not_specialize=["pairs", "count"])
 def fill_tiles_kernel(
     experts_ptr, counts_ptr, lasts_ptr, tile_experts_ptr, tile_pairs_ptr, pairs, count,
-    EXPERTS: tl.constexpr, STRETCH: tl.constexpr, SLOTS: tl.constexpr, TILE: tl.constexpr,
+    EXPERTS: tl.constexpr, STRETCH: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """A program places the pairs of its stretch, and says for SLOTS tiles whose they are; the first one fills up."""
+    """A program places the pairs of its stretch, and says of its share of tiles whose they are; the first fills up."""
     before = tl.zeros([EXPERTS], tl.int32)
     total = before
     last = before - 1
@@ -99,9 +97,10 @@ def fill_tiles_kernel(
     place = ((ends - tiles) * TILE + before)[None, :] + rank
     tl.store(tile_pairs_ptr + tl.sum(tl.where(is_of, place, 0), 1), pair, mask=pair < pairs)
 
-    slot = tl.program_id(0) * SLOTS + tl.arange(0, SLOTS)
-    expert = tl.sum((ends[None, :] <= slot[:, None]).to(tl.int32), 1)
-    tl.store(tile_experts_ptr + slot, tl.where(expert < EXPERTS, expert, -1), mask=slot < count)
+    for first in tl.range(tl.program_id(0) * SLOTS, count, tl.num_programs(0) * SLOTS):
+        slot = first + tl.arange(0, SLOTS)
+        expert = tl.sum((ends[None, :] <= slot[:, None]).to(tl.int32), 1)
+        tl.store(tile_experts_ptr + slot, tl.where(expert < EXPERTS, expert, -1), mask=slot < count)
     if tl.program_id(0) == 0:
         j = tl.arange(0, TILE)[None, :]
         missing = (total % TILE != 0)[:, None] & (j >= (total % TILE)[:, None])
@@ -124,6 +123,6 @@ VARIANTS = (
         {"experts_ptr": "*i64", "counts_ptr": "*i32", "lasts_ptr": "*i32"}
         | TILE_POINTERS
         | {"pairs": "i32", "count": "i32"},
-        {"EXPERTS": 16, "STRETCH": 512, "SLOTS": 16, "TILE": 64},
+        {"EXPERTS": 16, "STRETCH": 512, "TILE": 64},
     ),
 )

@@ -81,11 +81,11 @@ def launcher_refusal() -> str | None:
         return f"there is no {which}, with which Triton makes what launches kernels"
     scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own, as Triton has it
     header = Path(sysconfig.get_path("include", scheme), "Python.h")
-    if not (header.exists() or os.environ.get("CPATH") or os.environ.get("C_INCLUDE_PATH")):
+    if not (os.path.exists(header) or os.environ.get("CPATH") or os.environ.get("C_INCLUDE_PATH")):
         return f"there is no {header}, with which Triton makes what launches kernels"
     home = os.environ.get("TRITON_HOME") or os.path.expanduser("~")
     kept = Path(os.environ.get("TRITON_CACHE_DIR") or Path(home, ".triton", "cache"))
-    if not os.access(next(folder for folder in (kept, *kept.parents) if folder.exists()), os.W_OK):
+    if not os.access(next(folder for folder in (kept, *kept.parents) if os.path.exists(folder)), os.W_OK):
         return f"Triton keeps what it compiles in {kept}, which cannot be written to"
     return None
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from llmrt.engine.hardware.cgroup import memory_limits
 from llmrt.errors import MemoryFitError
 
-_REFUSED = re.compile("allocate memory|out of memory", re.IGNORECASE)  # by the system, by a GPU
+_REFUSED = re.compile("allocate memory|out of memory|ALLOC_FAILED", re.IGNORECASE)  # by the system, by a GPU
 
 
 def available_memory() -> int:

@@ -11,7 +11,7 @@ from llmrt.errors import ConfigError, MemoryFitError
 from llmrt.model.checkpoints.weight_bytes import BYTES
 from llmrt.model.config import ModelConfig
 from llmrt_kernels.cpu.structs import CHUNK_KEYS, MOST_CHUNKS
-from llmrt_kernels.expansion import STRIP_BYTES
+from llmrt_kernels.expansion import EXPANDED_FROM, STRIP_BYTES
 
 # On the processor, of an engine and its server, beside what follows from the model: pages of libraries (109 MB), what
 # threads and allocators keep, the grammars of eight requests. 160 MB were measured with a model of 135M.
@@ -64,10 +64,11 @@ def kv_bytes_per_token(model: ModelConfig, kv_dtype: str) -> int:
 def step_bytes(model: ModelConfig, config: EngineConfig) -> int:
     """Bytes of the largest step's activations: one layer's at a time, and the logits, which are fp32 at the end.
 
-    On a GPU with a strip of a packed weight that is expanded for many tokens.
+    With a strip of a packed weight where steps have so many tokens that one is expanded, which is on GPUs.
     """
     activations = config.step_tokens * _layer_values(model) * BYTES[config.dtype]
-    strip = 0 if config.device == "cpu" or config.quant == "none" else STRIP_BYTES
+    expands = config.device != "cpu" and config.quant != "none" and config.step_tokens >= min(EXPANDED_FROM.values())
+    strip = STRIP_BYTES if expands else 0
     return activations + strip + config.max_num_seqs * model.vocab_size * (BYTES[config.dtype] + 2 * BYTES["fp32"])
 
 

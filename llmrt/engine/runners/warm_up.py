@@ -35,13 +35,14 @@ class WarmUp:
     adapted: bool  # some request has an adapter
 
     def batches(self, device: torch.device) -> Iterator[ForwardBatch]:
-        """Prompts, short ones beside an answer, and answers, the most in the end."""
+        """Prompts, short ones beside an answer or behind a long text, and answers, the most in the end."""
         for count in {max(1, count - less) for count in _up_to(self.max_tokens) for less in (0, 1)}:
             prompts = self._prompts(count)
             yield self._batch(prompts, blocks_for(prompts[0], self.block_size), device)
         widths = {min(blocks_for(MOST_BESIDE, self.block_size), self.max_blocks), self.max_blocks}
         for count, width in product(_up_to(min(self.max_tokens, self._longest, MOST_BESIDE)), widths):
             yield self._batch([1, count], width, device)
+            yield self._batch([count], width, device)  # behind what the cache has of a conversation
         for count in _up_to(self.max_rows):
             yield self._batch([1] * count, self.max_blocks, device)
 

@@ -31,6 +31,8 @@ from tests.tiny import make_model
 SIZES = {"vocab_size": 512, "hidden_size": 128, "num_layers": 1, "num_heads": 4, "num_kv_heads": 1, "head_dim": 32}
 SHAPE = replace(MISTRAL, **SIZES, intermediate_size=192)
 EXPERTS = replace(SHAPE, family="mixtral", moe=MoeConfig(8, 2, 64))
+MANY_EXPERTS = replace(EXPERTS, moe=MoeConfig(128, 8, 64))
+MANY_HEADS = replace(SHAPE, num_kv_heads=4)  # of one request, but not of two, keys are split
 GPU = {"device": "cuda", "quant": "int4", "kv_dtype": "bf16", "max_num_batched_tokens": 2048}
 FILTERS = ({}, {"temperature": 1}, {"temperature": 1, "top_k": 9}, {"temperature": 1, "top_p": 0.9})
 
@@ -86,6 +88,8 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         (SHAPE, "none", "bf16", 40, 1100),
         (EXPERTS, "int8", "int8", 600, 256),
         (EXPERTS, "none", "bf16", 600, 1024),
+        (MANY_EXPERTS, "int4", "bf16", 600, 512),
+        (MANY_HEADS, "int4", "bf16", 600, 512),
     ],
 )
 def test_nothing_is_compiled_once_serving_begins(
@@ -134,7 +138,7 @@ def test_nor_for_a_draft_model(compiled: list[str], monkeypatch: pytest.MonkeyPa
 
 
 def serve_some(engine: LLMEngine, rng: random.Random, adapters: Sequence[str | None] = (None,)) -> None:
-    """Prompts as long as the context that are computed together, then some of all lengths."""
+    """Prompts as long as the context that are computed together, some of all lengths, then a conversation alone."""
     context = engine.context_length
     lengths = [context - 10] * 8 + rng.choices([1, 2, 3, 5, 9, 17, 33, 65, 130, 255, 400], k=30)
     for i, length in enumerate(lengths):
@@ -145,3 +149,8 @@ def serve_some(engine: LLMEngine, rng: random.Random, adapters: Sequence[str | N
             engine.step()
     while engine.has_work:
         engine.step()
+    said = rng.choices(range(512), k=max(0, context - 60) // 64 * 64)  # whole blocks, which are kept
+    for more in (1, 3, 7, 14, 30):
+        engine.add(f"turn {more}", [*said, *range(more)], SamplingParams(max_tokens=2))
+        while engine.has_work:
+            engine.step()

@@ -14,6 +14,7 @@ from llmrt_kernels.triton.activated_rows import activated_rows_kernel
 from llmrt_kernels.triton.codes import TILE, Y_CODES
 from llmrt_kernels.triton.dense_rotary_linear import dense_rotary_kernel
 from llmrt_kernels.triton.expand import expand_codes_kernel
+from llmrt_kernels.triton.rope_kv_write import FP8
 from llmrt_kernels.triton.tiles import DENSE_ROWS
 from llmrt_kernels.triton.variant import Variant
 
@@ -35,7 +36,22 @@ def rotary_of_floats() -> Variant:
     return replace(form, signature=pointers, constants=sizes)
 
 
+def of_two_tokens() -> Variant:
+    """A packed head, which has 512 threads on sm_90 for so many."""
+    form = VARIANTS["rotary_linear-int4-int8-1_token-fp8-norm-offsets"]
+    tuned = {name: fields | {"constants": fields["constants"] | {"TOKENS": 2}} for name, fields in form.tuned.items()}
+    return replace(form, name="rotary_linear-int4-int8-2_tokens", tuned=tuned)
+
+
+def rope_into_fp8() -> Variant:
+    """Behind products of floats."""
+    form = VARIANTS["rope_kv_write-bf16-int8-norm"]
+    return replace(form, name="rope_kv_write-bf16-fp8", signature={**form.signature, **FP8})
+
+
 FORMS = (
+    of_two_tokens(),
+    rope_into_fp8(),
     Variant(
         "embedding-int4-offsets",
         embedding_packed.embedding_packed_kernel,
