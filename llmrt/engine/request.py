@@ -176,7 +176,8 @@ class Request:
     ``num_computed_tokens`` of them have their keys and values in the blocks of ``block_table``, 64-bit numbers side by
     side as the kernels read them; while it ``is_loading`` they are read from the disk. ``block_keys`` name the content
     of its full blocks. ``seed`` is the one asked for, or drawn when the request begins; with ``max_length`` tokens, a
-    number that the scheduler sets, it ends. ``is_plain`` and ``is_plain_greedy`` are those of ``params``.
+    number that the scheduler sets, it ends. ``is_plain`` and ``is_plain_greedy`` are those of ``params``; one that
+    ``ends_with_prompt`` generates nothing, and is over when its prompt is computed.
     ``constraint`` is its place in the grammar, if it has one. With ``pooling`` nothing is generated: the request ends
     when its prompt is computed, and gives a vector. All of its tokens go through the model with its ``adapter``, if it
     has one. ``draft`` are guesses of what follows that the step which is scheduled verifies. ``prompt_logprobs`` are
@@ -192,6 +193,7 @@ class Request:
     seed: int = field(init=False)
     is_plain: bool = field(init=False)
     is_plain_greedy: bool = field(init=False)
+    ends_with_prompt: bool = field(init=False)
     max_length: int = field(init=False)
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0
@@ -211,6 +213,7 @@ class Request:
         self.seed = secrets.randbits(64) if self.params.seed is None else self.params.seed
         self.is_plain = self.params.is_plain
         self.is_plain_greedy = self.params.is_plain_greedy
+        self.ends_with_prompt = self.pooling is not None or self.params.max_tokens == 0
 
     @property
     def cache_salt(self) -> bytes:
@@ -233,14 +236,9 @@ class Request:
         return self.pooling == "mean" or self.reports_prompt
 
     @property
-    def ends_with_prompt(self) -> bool:
-        """Whether nothing is generated: it is over when its prompt is computed."""
-        return self.pooling is not None or self.params.max_tokens == 0
-
-    @property
     def is_decoding(self) -> bool:
         """Whether its next step is one token, after which another is chosen."""
-        return self.num_uncomputed_tokens == 1 and not self.ends_with_prompt
+        return len(self.token_ids) - self.num_computed_tokens == 1 and not self.ends_with_prompt
 
     @property
     def num_output_tokens(self) -> int:

@@ -275,7 +275,7 @@ class Scheduler:
         of_prompt, request.prompt_logprobs = request.prompt_logprobs, []
         return RequestOutput(
             request_id=request.request_id,
-            token_ids=tuple(token.token_id for token in gained),
+            token_ids=tuple([token.token_id for token in gained]),
             finish_reason=finish_reason,
             logprobs=tuple(t.logprob for t in gained if t.logprob) if gained and gained[-1].logprob else None,
             prompt_logprobs=tuple(of_prompt),
