@@ -137,7 +137,7 @@ def pretended_cuda() -> Iterator[OnCpu]:
 
     properties = SimpleNamespace(
         **{"name": "pretended", "major": 9, "minor": 0, "multi_processor_count": 4},
-        **{"total_memory": TOTAL, "L2_cache_size": 1 << 10, "shared_memory_per_block_optin": 227 << 10},
+        **{"total_memory": TOTAL, "L2_cache_size": 1 << 10},
     )
     functions: dict[str, Any] = {
         "is_available": lambda: True,

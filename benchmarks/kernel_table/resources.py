@@ -11,6 +11,12 @@ from tempfile import NamedTemporaryFile
 import triton
 from triton.compiler import CompiledKernel
 
+KB = 1024
+# That one thread block may have.
+SHARED_MEMORY = {
+    **{"sm_80": 163 * KB, "sm_86": 99 * KB, "sm_89": 99 * KB, "sm_90": 227 * KB, "sm_120": 99 * KB},
+    **{"gfx1100": 64 * KB, "gfx942": 64 * KB},
+}
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 

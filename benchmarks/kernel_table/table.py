@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.figures import table
 from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report
-from llmrt_kernels.triton.target import KB
+from benchmarks.kernel_table.resources import KB
 from llmrt_kernels.triton.variant import Variant
 
 PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"

@@ -176,12 +176,11 @@ class Request:
     ``num_computed_tokens`` of them have their keys and values in the blocks of ``block_table``, 64-bit numbers side by
     side as the kernels read them; while it ``is_loading`` they are read from the disk. ``block_keys`` name the content
     of its full blocks. ``seed`` is the one asked for, or drawn when the request begins; with ``max_length`` tokens, a
-    number that the scheduler sets, it ends. ``is_plain`` and ``is_plain_greedy`` are those of ``params``; one that
-    ``ends_with_prompt`` generates nothing, and is over when its prompt is computed.
-    ``constraint`` is its place in the grammar, if it has one. With ``pooling`` nothing is generated: the request ends
-    when its prompt is computed, and gives a vector. All of its tokens go through the model with its ``adapter``, if it
-    has one. ``draft`` are guesses of what follows that the step which is scheduled verifies. ``prompt_logprobs`` are
-    those of the prompt's tokens so far, from the second on, until they are given out.
+    number that the scheduler sets, it ends. ``is_plain`` and ``is_plain_greedy`` are those of ``params``.
+    ``constraint`` is its place in the grammar, if it has one. A request that ``ends_with_prompt`` generates nothing,
+    and is over when its prompt is computed; with ``pooling`` it gives a vector then. All of its tokens go through the
+    model with its ``adapter``, if it has one. ``draft`` are guesses of what follows that the step which is scheduled
+    verifies. ``prompt_logprobs`` are those of the prompt's tokens so far, from the second on, until they are given out.
     """
 
     request_id: str

@@ -3,8 +3,8 @@
 Up to ``FEW`` tokens a program computes 16 rows (``product_dot4``), beyond that a tile (``product_mma``). A weight may
 be pieces of different widths: two of them go into one launch, whose first programs have the first piece's rows, so
 that both are read at once. Where tiles are too few to keep the device busy, they are split along K, and a second
-kernel adds the parts in order. Results of 16 bits for many tokens are left to torch, from an expanded
-weight (``expand``); those of fp32 are wanted more exactly.
+kernel adds the parts in order. Results of 16 bits for many tokens are left to torch, from an expanded weight
+(``expand``); those of fp32 are wanted more exactly.
 """
 
 from __future__ import annotations

@@ -19,17 +19,14 @@ from triton import knobs
 # With TRITON_INTERPRET=1 kernels run on the CPU, in Python: slow, and without a GPU.
 INTERPRETED: bool = knobs.runtime.interpret
 
-KB = 1024
-
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of device. ``arch`` is 86 or "gfx1100"; ``shared_memory`` the bytes that one thread block may have."""
+    """A kind of device. ``arch`` is 86 or "gfx1100"."""
 
     backend: str
     arch: int | str
     warp_size: int
-    shared_memory: int
     asm: str
 
     @property
@@ -44,16 +41,16 @@ class Target:
 
 
 TARGETS = (
-    Target("cuda", 80, 32, 163 * KB, "cuda"),  # A100
-    Target("cuda", 86, 32, 99 * KB, "cuda"),  # RTX 30
-    Target("cuda", 89, 32, 99 * KB, "cuda"),  # RTX 40
-    Target("cuda", 90, 32, 227 * KB, "cuda"),  # H100, H200
-    Target("cuda", 120, 32, 99 * KB, "cuda"),  # RTX 50
-    Target("hip", "gfx1100", 32, 64 * KB, "gfx11"),  # RX 7900
-    Target("hip", "gfx942", 64, 64 * KB, "gfx9"),  # MI300
+    Target("cuda", 80, 32, "cuda"),  # A100
+    Target("cuda", 86, 32, "cuda"),  # RTX 30
+    Target("cuda", 89, 32, "cuda"),  # RTX 40
+    Target("cuda", 90, 32, "cuda"),  # H100, H200
+    Target("cuda", 120, 32, "cuda"),  # RTX 50
+    Target("hip", "gfx1100", 32, "gfx11"),  # RX 7900
+    Target("hip", "gfx942", 64, "gfx9"),  # MI300
 )
 
-INTERPRETER = Target("interpreter", "python", 1, 1 << 30, "none")
+INTERPRETER = Target("interpreter", "python", 1, "none")
 
 
 @cache
@@ -64,10 +61,9 @@ def target_of(device: torch.device) -> Target:
     properties = torch.cuda.get_device_properties(device)
     if not torch.version.hip:  # the version of ROCm
         arch = 10 * properties.major + properties.minor
-        return Target("cuda", arch, 32, getattr(properties, "shared_memory_per_block_optin", 48 * KB), "cuda")
+        return Target("cuda", arch, 32, "cuda")
     arch = properties.gcnArchName.split(":")[0]  # gfx942:sramecc+:xnack-
-    shared = getattr(properties, "shared_memory_per_block", 64 * KB)  # which torch did not tell at first
-    return Target("hip", arch, properties.warp_size, shared, amd_asm(arch))
+    return Target("hip", arch, properties.warp_size, amd_asm(arch))
 
 
 def amd_asm(arch: str) -> str:

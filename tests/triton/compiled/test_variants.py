@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.kernel_table.build import build
 from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report, shipped, start
-from benchmarks.kernel_table.resources import resources_of
+from benchmarks.kernel_table.resources import SHARED_MEMORY, resources_of
 from benchmarks.kernel_table.table import PAGE, page
 from llmrt_kernels.triton.attention import join_sizes
 from llmrt_kernels.triton.attention_tuning import TABLES, decode_rows, tiles_of, with_room
@@ -34,7 +34,7 @@ def test_there_are_at_most_40_and_names_are_unique() -> None:
 def test_it_fits(pair: Pair, reports: dict[Pair, Future[Report]]) -> None:
     resources = reports[pair].result().resources
     assert resources.spilled == 0
-    assert resources.shared <= BY_NAME[pair[1]].shared_memory
+    assert resources.shared <= SHARED_MEMORY[pair[1]]
 
 
 def test_the_page_is_up_to_date(reports: dict[Pair, Future[Report]]) -> None:
@@ -103,4 +103,4 @@ def test_attention_in_fp32_fits(kind: str, target: str) -> None:
     )
     resources = resources_of(build(in_fp32, device))
     assert resources.spilled == 0
-    assert resources.shared <= device.shared_memory
+    assert resources.shared <= SHARED_MEMORY[target]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.kernel_table.build import build
 from benchmarks.kernel_table.reports import BY_NAME, VARIANTS
-from benchmarks.kernel_table.resources import resources_of
+from benchmarks.kernel_table.resources import SHARED_MEMORY, resources_of
 from llmrt_kernels.triton import embedding_packed
 from llmrt_kernels.triton.activated_rows import activated_rows_kernel
 from llmrt_kernels.triton.codes import TILE, Y_CODES
@@ -79,4 +79,4 @@ FORMS = (
 def test_it_fits(form: Variant, target: str) -> None:
     resources = resources_of(build(form.on(target), BY_NAME[target]))
     assert resources.spilled == 0
-    assert resources.shared <= BY_NAME[target].shared_memory
+    assert resources.shared <= SHARED_MEMORY[target]
