@@ -7,7 +7,7 @@ from pathlib import Path
 from llmrt.errors import CheckpointError, ConfigError, ModelNotFoundError
 from llmrt.hub.artifact import ModelArtifact
 from llmrt.hub.layout import layout_of
-from llmrt.hub.paths import check_name, is_there
+from llmrt.hub.paths import check_file, check_files, check_name, is_there
 from llmrt.text.gguf_parts import first_parts, part_paths
 from llmrt.text.json_text import parse_json
 
@@ -35,6 +35,7 @@ def local_artifact(model: str, revision: str | None = None) -> ModelArtifact | N
         return _folder_artifact(model, path.absolute())
     if path.is_file():
         return _file_artifact(model, path.absolute())
+    check_file(path)
     if model.startswith((".", "/", "~")) or (model.endswith(".gguf") and ":" not in model):
         raise ModelNotFoundError(f"there is no folder or file {model}")
     return None
@@ -68,6 +69,7 @@ def _check_shards(index: Path) -> None:
 
 
 def _folder_artifact(model: str, folder: Path) -> ModelArtifact:
+    check_files(folder)
     ggufs = first_parts(path.name for path in folder.glob("*.gguf"))
     if ggufs and not (folder / layout_of(folder).config).is_file():
         if len(ggufs) > 1:

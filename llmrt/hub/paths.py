@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llmrt.errors import CheckpointError
 
+_SUFFIXES = (".json", ".jinja", ".model", ".safetensors", ".gguf")  # of what is read of a model
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -33,3 +34,16 @@ def check_name(path: Path) -> None:
     except UnicodeEncodeError as error:
         shown = os.fsencode(path).decode("ascii", "backslashreplace")
         raise CheckpointError(f"{shown} is no text in this locale; rename the folder or file, or use UTF-8") from error
+
+
+def check_files(folder: Path) -> None:
+    """``check_file`` of all in ``folder`` that is read of a model or an adapter."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _SUFFIXES:
+            check_file(path)
+
+
+def check_file(path: Path) -> None:
+    """Raise CheckpointError for a pipe, which would be waited for, and a device, which may have no end."""
+    if is_there(path) and not (path.is_file() or path.is_dir()):
+        raise CheckpointError(f"{path} is no file but a pipe, a socket or a device; put the model's own file there")

@@ -39,7 +39,7 @@ def open_parts(path: Path) -> dict[Path, GGUFReader]:
 
     paths = part_paths(path)
     for i, part in enumerate(paths):
-        if not part.exists():
+        if not part.is_file():
             raise CheckpointError(f"{part} is missing; it is part {i + 1} of {len(paths)} of a model.")
     return {part: open_gguf(part) for part in paths}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -244,6 +245,14 @@ def test_a_folder_that_is_no_model_says_why(tmp_path: Path, said: list[str], fil
         (tmp_path / name).write_text(text)
     with pytest.raises(CheckpointError, match=problem):
         resolve(str(tmp_path), report=said.append)
+
+
+@pytest.mark.parametrize("name", ["config.json", "chat_template.jinja", "model.safetensors", "a.gguf"])
+def test_what_only_has_a_files_name_is_not_opened(tmp_path: Path, said: list[str], name: str) -> None:
+    os.mkfifo(tmp_path / name)  # to open it is to wait for who writes
+    for path in (tmp_path, tmp_path / name):
+        with pytest.raises(CheckpointError, match=rf"/{name} is no file but a pipe"):
+            resolve(str(path), report=said.append)
 
 
 def test_a_gguf_file_of_another_name_is_to_be_renamed(tmp_path: Path, said: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,26 @@ def pickled(folder: Path) -> None:
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
 
 
+def piped(name: str) -> Edit:
+    def edit(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return edit
+
+
+def linked_to_zeros(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").unlink()
+    (folder / "adapter_model.safetensors").symlink_to("/dev/zero")
+
+
 BOTH = {"target_modules": ["q_proj", "down_proj"]}
 FAULTS: dict[str, tuple[Edit, str]] = {
     "no folder": (lambda folder: [file.unlink() for file in folder.iterdir()], "has no adapter_model.safetensors"),
     "a pickle": (pickled, "is a pickle"),
     "truncated": (truncate("adapter_model.safetensors", 0.9), r"adapter_model.safetensors is truncated"),
+    "a pipe": (piped("adapter_config.json"), "adapter_config.json is no file but a pipe"),
+    "a device": (linked_to_zeros, "adapter_model.safetensors is no file but a pipe, a socket or a device"),
     "no config": (lambda folder: (folder / "adapter_config.json").unlink(), "adapter_config.json is missing"),
     "no json": (lambda folder: (folder / "adapter_config.json").write_text("{"), "is not valid JSON"),
     "another kind": (config(peft_type="IA3"), "peft_type is 'IA3'"),

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from llmrt.errors import CheckpointError
-from llmrt.hub.paths import is_there
+from llmrt.hub.paths import check_files, is_there
 from llmrt.model.adapters.peft_config import CONFIG, PeftConfig, read_peft_config
 from llmrt.model.checkpoints.safetensors.checkpoint import FLOATS
 
@@ -128,7 +128,7 @@ def _readable(path: Path) -> Generator[None]:
 
 def _check_there(folder: Path) -> None:
     if is_there(folder / FILE):
-        return
+        return check_files(folder)
     if (folder / "adapter_model.bin").exists():
         raise CheckpointError(
             f"{folder} has its adapter in adapter_model.bin only. That is a pickle, and loading a pickle can run any"
