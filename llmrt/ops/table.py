@@ -63,6 +63,9 @@ LINEAR = Op("linear", (triton("dense_linear", "linear"), reference(linear)))
 LINEAR_PACKED = Op[..., Tensor](
     "linear_packed", (triton("linear", "linear"), native(cpu.linear), reference(linear_packed))
 )
+LM_HEAD_PACKED = Op[..., Tensor](
+    "lm_head_packed", (triton("linear", "lm_head"), native(cpu.linear), reference(linear_packed))
+)
 ACTIVATED_LINEAR = Op(
     "activated_linear", (triton("dense_activated_linear", "activated_linear"), reference(activated_linear))
 )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -21,7 +20,7 @@ from llmrt_kernels.triton.activated_rows import activated_rows
 from llmrt_kernels.triton.activation import activated
 from llmrt_kernels.triton.codes import X_CODES, Y_CODES, empty_codes, store_codes
 from llmrt_kernels.triton.integers import cdiv
-from llmrt_kernels.triton.linear import linear_as
+from llmrt_kernels.triton.linear import linear
 from llmrt_kernels.triton.overlap import begin, overlap
 from llmrt_kernels.triton.product_dot4 import BLOCK, product_dot4
 from llmrt_kernels.triton.product_mma import UNROLL, product_mma
@@ -45,10 +44,8 @@ def activated_linear(x: Codes, weight: Weight, name: str, *, delta: Tensor | Non
 
 def _activated(x: Codes, weight: Weight, size: int, name: str, delta: Tensor | None, *, gated: bool) -> Codes:
     """With a ``delta``, for which the fused kernels have no place, and expanded, the product is one by itself."""
-    expanded = is_expanded(x.num_tokens, target_of(x.codes.device))
-    if expanded or delta is not None:
-        product = linear_as(torch.bfloat16 if expanded else torch.float32, x, weight)
-        return activated_rows(product, delta, x.group, name, gated=gated)
+    if delta is not None or is_expanded(x.num_tokens, target_of(x.codes.device)):
+        return activated_rows(linear(x, weight), delta, x.group, name, gated=gated)
     (matrix,) = weight.pieces
     y = empty_codes(x.num_tokens, size, x.group, x.codes.device)
     programs = cdiv(size, x.group if gated else 2 * x.group)

@@ -3,8 +3,8 @@
 Up to ``FEW`` tokens a program computes 16 rows (``product_dot4``), beyond that a tile (``product_mma``). A weight may
 be pieces of different widths: two of them go into one launch, whose first programs have the first piece's rows, so
 that both are read at once. Where tiles are too few to keep the device busy, they are split along K, and a second
-kernel adds the parts in order. Results of 16 bits for many tokens are left to torch, from an expanded weight
-(``expand``); those of fp32 are wanted more exactly.
+kernel adds the parts in order. Products of many tokens are left to torch, from an expanded weight (``expand``), but for
+logits, which are wanted more exactly.
 """
 
 from __future__ import annotations
@@ -33,14 +33,27 @@ ADDED = 1024  # values that one program adds parts of
 
 
 def linear(x: Codes, weight: Weight, residual: Tensor | None = None) -> Tensor:
-    """x [T, K] -> x W^T + bias + residual [T, N], of the residual's type, fp32 without one."""
-    return linear_as(torch.float32 if residual is None else residual.dtype, x, weight, residual)
+    """x [T, K] -> x W^T + bias + residual [T, N], of the residual's type.
+
+    Without one, for what normalises or scales the product, it is fp32, or bf16 where the weight is expanded.
+    """
+    expanded = is_expanded(x.num_tokens, target_of(x.codes.device))
+    unrounded = torch.bfloat16 if expanded else torch.float32
+    return linear_as(unrounded if residual is None else residual.dtype, x, weight, residual)
 
 
 def linear_as(dtype: torch.dtype, x: Codes, weight: Weight, residual: Tensor | None = None) -> Tensor:
     """The same, of type ``dtype``."""
-    if dtype != torch.float32 and is_expanded(x.num_tokens, target_of(x.codes.device)):
-        return _expanded(dtype, x, weight, residual)
+    multiplied = _expanded if is_expanded(x.num_tokens, target_of(x.codes.device)) else _in_int8
+    return multiplied(dtype, x, weight, residual)
+
+
+def lm_head(x: Codes, weight: Weight) -> Tensor:
+    """x [T, K] -> logits x W^T + bias [T, V] fp32, never from an expanded weight."""
+    return _in_int8(torch.float32, x, weight, None)
+
+
+def _in_int8(dtype: torch.dtype, x: Codes, weight: Weight, residual: Tensor | None) -> Tensor:
     y = torch.empty(x.num_tokens, weight.rows, dtype=dtype, device=x.codes.device)
     launch = _few if x.num_tokens <= FEW else _many
     for first_row, pieces in two_at_a_time(weight.pieces):

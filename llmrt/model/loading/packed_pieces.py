@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from llmrt.model.modules.block_weight import BlockWeight
 from llmrt.model.modules.decoder import Decoder
 from llmrt.model.modules.embedding import Embedding
-from llmrt.model.modules.linear import ActivatedLinear, GatedLinear, RotaryLinear
+from llmrt.model.modules.linear import ActivatedLinear, GatedLinear, Head, RotaryLinear
 from llmrt.model.modules.moe import Experts, GatedExperts
 from llmrt.model.modules.packed_linear import (
     PackedActivatedLinear,
     PackedEmbedding,
     PackedExperts,
     PackedGatedLinear,
+    PackedHead,
     PackedLinear,
     PackedModule,
     PackedRotaryLinear,
@@ -27,6 +28,7 @@ from llmrt.quant.packed_weight import BLOCK, Blocks, PackedWeight, stack
 
 PACKED: dict[type[nn.Module], type[PackedModule]] = {
     Embedding: PackedEmbedding,
+    Head: PackedHead,
     RotaryLinear: PackedRotaryLinear,
     Experts: PackedExperts,
     GatedExperts: PackedExperts,
@@ -64,7 +66,7 @@ def install(decoder: Decoder, name: str, pieces: Sequence[PackedWeight | BlockWe
     packed = _twin_kind(decoder.get_submodule(name))(pieces, bias, decoder.spec)
     decoder.set_submodule(name, packed)
     if name == "embedding" and decoder.config.tied_embeddings:
-        decoder.set_submodule("lm_head", PackedLinear(packed.pieces, None, decoder.spec))
+        decoder.set_submodule("lm_head", PackedHead(packed.pieces, None, decoder.spec))
 
 
 def gated_bias(bias: Tensor, group: int) -> Tensor:

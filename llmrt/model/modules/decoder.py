@@ -12,7 +12,7 @@ from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.attention import Attention
 from llmrt.model.modules.embedding import Embedding, Positions
-from llmrt.model.modules.linear import Linear
+from llmrt.model.modules.linear import Head
 from llmrt.model.modules.mlp import MLP, PlainMLP
 from llmrt.model.modules.moe import MoE
 from llmrt.model.modules.norm import EmbeddingNorm, NoNorm, PostNorm, Scaled, stream_norm
@@ -99,7 +99,7 @@ class Decoder(nn.Module):
             self.embedding_norm = EmbeddingNorm(config.hidden_size, config.norm_eps, spec)
         self.layers = nn.ModuleList(DecoderLayer(config, i, spec) for i in range(config.num_layers))
         self.norm = stream_norm(config, spec)
-        self.lm_head = Linear(config.hidden_size, config.vocab_size, spec, bias=config.lm_head_bias)
+        self.lm_head = Head(config.hidden_size, config.vocab_size, spec, bias=config.lm_head_bias)
         self.rotations = Rotations(config, context_length, spec.device)
         self._scale = resolve(SCALE, spec)
 

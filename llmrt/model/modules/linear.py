@@ -40,6 +40,10 @@ class Linear(DenseModule):
         return self._linear(x, self.weight, self.bias, residual)
 
 
+class Head(Linear):
+    """From normalised states to logits."""
+
+
 class GatedLinear(DenseModule):
     """The first half of a gated MLP: W is the gate's matrix above that of what it gates."""
 

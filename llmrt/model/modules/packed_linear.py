@@ -15,6 +15,7 @@ from llmrt.ops.table import (
     EMBEDDING_PACKED,
     GATED_LINEAR_PACKED,
     LINEAR_PACKED,
+    LM_HEAD_PACKED,
     ROTARY_LINEAR_PACKED,
 )
 from llmrt.ops.types import Activations, OpSpec
@@ -49,6 +50,18 @@ class PackedLinear(PackedModule):
     def forward(self, x: Activations, residual: Tensor | None = None) -> Tensor:
         """Multiply, and add to the residual stream. x [T, in_features] -> [T, out_features]."""
         return self._linear(x, self._weight, residual)
+
+
+class PackedHead(PackedModule):
+    """From normalised states to logits, as exact for many rows as for one."""
+
+    def __init__(self, pieces: Sequence[PackedWeight | BlockWeight], bias: Tensor | None, spec: OpSpec) -> None:
+        super().__init__(pieces, bias, spec)
+        self._lm_head = resolve(LM_HEAD_PACKED, spec)
+
+    def forward(self, x: Activations) -> Tensor:
+        """x W^T + b. x [T, hidden_size] -> [T, vocab_size]."""
+        return self._lm_head(x, self._weight)
 
 
 class PackedGatedLinear(PackedModule):

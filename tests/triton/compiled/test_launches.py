@@ -33,6 +33,7 @@ SHAPE = replace(MISTRAL, **SIZES, intermediate_size=192)
 EXPERTS = replace(SHAPE, family="mixtral", moe=MoeConfig(8, 2, 64))
 MANY_EXPERTS = replace(EXPERTS, moe=MoeConfig(128, 8, 64))
 MANY_HEADS = replace(SHAPE, num_kv_heads=4)  # of one request, but not of two, keys are split
+POST_NORMS = replace(SHAPE, post_norms=True)  # which read a product that was expanded, or was not
 GPU = {"device": "cuda", "quant": "int4", "kv_dtype": "bf16", "max_num_batched_tokens": 2048}
 FILTERS = ({}, {"temperature": 1}, {"temperature": 1, "top_k": 9}, {"temperature": 1, "top_p": 0.9})
 
@@ -84,6 +85,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     [
         (SHAPE, "int4", "bf16", 600, 256),
         (SHAPE, "int4", "int8", 300, 2048),
+        (POST_NORMS, "int4", "bf16", 300, 2048),
         (SHAPE, "none", "fp8", 600, 256),
         (SHAPE, "none", "bf16", 40, 1100),
         (EXPERTS, "int8", "int8", 600, 256),

@@ -11,7 +11,7 @@ import torch
 from llmrt_kernels.expansion import STRIP_BYTES
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.expand import expand_rows, expanded_codes, strip_rows
-from llmrt_kernels.triton.linear import linear, linear_as, linear_mma_kernel
+from llmrt_kernels.triton.linear import linear, linear_as, linear_mma_kernel, lm_head
 from tests.kernels.operands import draw, relative
 from tests.kernels.packing import meant, random_weight
 
@@ -81,22 +81,34 @@ def matrix_on(matrix: Matrix, device: str) -> Matrix:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_linear_equals_the_formula(case: Case, device: str) -> None:
-    check(case, device, ROUNDING[case.residual])
+    check(case, device, case.residual or torch.float32, ROUNDING[case.residual])
 
 
 @pytest.mark.usefixtures("expanded")
 @pytest.mark.parametrize(
-    ("case", "tolerance"),
+    "case",
     [
-        (Case(5, 208, 64, (144, 130), (4, 8), True, torch.bfloat16, affine=True), EXPANDED),
-        (Case(6, 576, 32, (33,), (8,), False, torch.float16), EXPANDED),
-        (Case(70, 96, 32, (32, 112, 50), (8, 4, 4), False, torch.bfloat16), EXPANDED),
-        (Case(5, 96, 32, (20,), (4,)), ROUNDING[None]),  # a result of fp32 is as exact as without
+        Case(5, 208, 64, (144, 130), (4, 8), True, torch.bfloat16, affine=True),
+        Case(6, 576, 32, (33,), (8,), False, torch.float16),
+        Case(6, 208, 64, (50,), (4,), True, torch.float32),
+        Case(70, 96, 32, (32, 112, 50), (8, 4, 4), False, torch.bfloat16),
+        Case(17, 160, 32, (48, 33), (8, 4), True, None),
+        Case(5, 96, 32, (20,), (4,)),
     ],
     ids=str,
 )
-def test_expanded_it_loses_what_bf16_cannot_hold(case: Case, tolerance: float, device: str) -> None:
-    check(case, device, tolerance)
+def test_expanded_it_loses_what_bf16_cannot_hold(case: Case, device: str) -> None:
+    check(case, device, case.residual or torch.bfloat16, EXPANDED)
+
+
+@pytest.mark.usefixtures("expanded")
+def test_logits_are_as_exact_as_without(device: str) -> None:
+    weight, dense = random_weight((48, 33), 96, (8, 4), 32, bias=True)
+    assert weight.bias is not None
+    expected = meant(random_codes(5, 96, 32, "cpu"), 96) @ dense.T + weight.bias
+    logits = lm_head(random_codes(5, 96, 32, device), weight_on(weight, device))
+    assert logits.dtype == torch.float32
+    assert relative(logits.cpu(), expected) < ROUNDING[None]
 
 
 @pytest.mark.usefixtures("expanded")
@@ -131,7 +143,7 @@ def test_strips_are_bounded_and_about_as_high(rows: int, columns: int) -> None:
     assert count <= 1.2 * 2 * rows * columns / STRIP_BYTES + 1
 
 
-def check(case: Case, device: str, tolerance: float) -> None:
+def check(case: Case, device: str, dtype: torch.dtype, tolerance: float) -> None:
     options = {"bias": case.bias, "affine": case.affine, "seed": sum(case.rows)}
     weight, dense = random_weight(case.rows, case.columns, case.bits, case.group, **options)
     x = random_codes(case.tokens, case.columns, case.group, "cpu")
@@ -143,7 +155,7 @@ def check(case: Case, device: str, tolerance: float) -> None:
         weight_on(weight, device),
         None if residual is None else residual.to(device),
     )
-    assert y.dtype == (case.residual or torch.float32)
+    assert y.dtype == dtype
     assert relative(y.cpu(), expected) < tolerance
 
 

@@ -52,6 +52,8 @@ OPTIONS = {
     "gpt_neox": ("gpt_neox", {**SHAPE, "rope_parameters": {"partial_rotary_factor": 0.5, **ROPE}}),
     "phi": ("phi", {**SHAPE, "rope_parameters": {"partial_rotary_factor": 0.5, **ROPE}}),
     "olmo2": ("olmo2", SHAPE),
+    "gemma3": ("gemma3_text", {**SHAPE, "head_dim": 32}),
+    "granite": ("granite", {**SHAPE, "residual_multiplier": 0.5}),
     "cohere": ("cohere", {**SHAPE, "use_qk_norm": True}),
     "qwen2_moe": ("qwen2_moe", {**SHAPE, **EXPERTS, "shared_expert_intermediate_size": 48}),
     "qwen3": ("qwen3", {**SHAPE, "head_dim": 32}),
@@ -140,9 +142,24 @@ def test_packed_weights_give_what_the_cpu_makes_of_them(
 
 
 @pytest.mark.usefixtures("expanded")
-def test_a_prompt_long_enough_to_expand_weights_differs_by_rounding(device: str, tmp_path: Path) -> None:
-    errors = errors_beside_the_cpu("mistral", "int4", torch.int8, torch.bfloat16, device, tmp_path)
+@pytest.mark.parametrize("family", ["mistral", "gemma3"])
+def test_a_prompt_long_enough_to_expand_weights_differs_by_rounding(family: str, device: str, tmp_path: Path) -> None:
+    errors = errors_beside_the_cpu(family, "int4", torch.int8, torch.bfloat16, device, tmp_path)
     assert errors.median() < 0.05
+
+
+@pytest.mark.usefixtures("expanded")
+@pytest.mark.parametrize("family", ["llama", "gemma3", "olmo2", "granite", "phi"])
+def test_all_products_of_many_tokens_are_expanded_but_the_heads(
+    family: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = launches(device, monkeypatch)
+    spec = OpSpec(device, torch.bfloat16, group=64)
+    decoder = load_decoder(open_checkpoint(saved(family, tmp_path)), 64, spec, recipe=RECIPES["int4"])
+    names.clear()
+    logits_of(decoder, PROMPTS[0][:8], torch.bfloat16, torch.device(device))
+    assert names.count("expand_codes_kernel") == 4
+    assert names.count("linear_mma_kernel") == 1, names
 
 
 def errors_beside_the_cpu(
@@ -188,8 +205,7 @@ def test_a_layer_is_seven_launches_for_a_token(
     quant: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Torch's operations among them, each of which would be one."""
-    if device == "cuda":
-        pytest.skip("launches are counted in the interpreter")
+    names = launches(device, monkeypatch)
     recipe = RECIPES.get(quant)
     spec = OpSpec(device, torch.float32, group=0 if recipe is None else recipe.group)
     folder = save_model(make_model("llama", **(SHAPE | TWO_LAYERS), head_dim=64), tmp_path)
@@ -198,6 +214,17 @@ def test_a_layer_is_seven_launches_for_a_token(
     request = Request("decoded", PROMPTS[1], SamplingParams())
     request.block_table = array("q", [3])
     layers = decoder.streams(lay_out({request: 1}, 16).batch(torch.device(device)), kv)
+    with torch.inference_mode(), Operations(names):
+        next(layers)
+        names.clear()
+        next(layers)
+    assert len(names) == 7, names
+
+
+def launches(device: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of kernels, as they are launched from now on."""
+    if device == "cuda":
+        pytest.skip("launches are counted in the interpreter")
     names = list[str]()
 
     def launch(self: GridExecutor, *args: Any, run: Any = GridExecutor.__call__, **kwargs: Any) -> None:
@@ -205,11 +232,7 @@ def test_a_layer_is_seven_launches_for_a_token(
         run(self, *args, **kwargs)
 
     monkeypatch.setattr(GridExecutor, "__call__", launch)
-    with torch.inference_mode(), Operations(names):
-        next(layers)
-        names.clear()
-        next(layers)
-    assert len(names) == 7, names
+    return names
 
 
 class Operations(TorchDispatchMode):
