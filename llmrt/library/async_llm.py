@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from os import PathLike, fspath
 from types import TracebackType
 from typing import Any, Self
+
+from pydantic_core import from_json
 
 from llmrt.config import ServerSettings
 from llmrt.engine.request import Pooling
@@ -17,7 +20,7 @@ from llmrt.hub.sources import resolve
 from llmrt.library.settings import engine_config, errors_name_settings, logger
 from llmrt.server.chat import admit_chat, chat_chunks, chat_completion
 from llmrt.server.embedding import Vector, admit_texts, embed_texts, encode_texts
-from llmrt.server.fields import as_body
+from llmrt.server.fields import Body, as_body
 from llmrt.server.models import Models
 from llmrt.server.reply import Reply
 from llmrt.server.responses import ChatChunk, ChatCompletion, Completion
@@ -145,7 +148,7 @@ class AsyncLLM:
 
     @asynccontextmanager
     async def _chat(self, messages: Messages, fields: Mapping[str, Any]) -> AsyncGenerator[Reply]:
-        body = as_body(ChatBody, {**fields, "messages": _turns(messages)})
+        body = _body(ChatBody, {**fields, "messages": _turns(messages)})
         async with self._models.use(body.model) as state:
             with errors_name_settings():
                 reply = await admit_chat(state, body)
@@ -154,12 +157,25 @@ class AsyncLLM:
 
     @asynccontextmanager
     async def _complete(self, prompt: Prompts, fields: Mapping[str, Any]) -> AsyncGenerator[Texts]:
-        body = as_body(CompletionBody, {**fields, "prompt": prompt})
+        body = _body(CompletionBody, {**fields, "prompt": prompt})
         async with self._models.use(body.model) as state:
             with errors_name_settings():
                 texts = await admit_completion(state, body)
             _check(texts.reply)
             yield texts
+
+
+def _body(schema: type[Body], fields: Mapping[str, Any]) -> Body:
+    """``fields`` as ``schema``, and of values that a body over HTTP can have. Raises ``RequestError``."""
+    body = as_body(schema, fields)
+    for name, value in fields.items():
+        if isinstance(value, str):
+            continue
+        try:
+            from_json(json.dumps(value))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RequestError(f"{name} holds what JSON cannot: {error}.", param=name) from None
+    return body
 
 
 def _turns(messages: object) -> object:

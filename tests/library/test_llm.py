@@ -110,9 +110,25 @@ def test_a_reader_that_leaves_stops_the_answer(llm: LLM) -> None:
     assert llm.complete("spam", **GREEDY).choices[0].finish_reason == "length"
 
 
+_CYCLE: dict[str, Any] = {}
+_CYCLE["itself"] = _CYCLE
+
+
+def _nested(depth: int) -> list[Any]:
+    held: list[Any] = []
+    for _ in range(depth):
+        held = [held]
+    return held
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"chat_template_kwargs": {"a": _CYCLE}}, "chat_template_kwargs holds what JSON cannot: Circular"),
+        ({"chat_template_kwargs": {"a": {1, 2}}}, "chat_template_kwargs holds .*set is not JSON"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": _CYCLE}}]}, "tools holds .*Circular"),
+        ({"metadata": _nested(500)}, "metadata holds .*recursion limit"),
+        ({"metadata": _nested(99_999)}, "metadata holds .*recursion depth"),
         ({"temprature": 1}, "temprature is not known; did you mean temperature"),
         ({"colour": 1}, "no effect: colour"),
         ({"temperature": 9}, "temperature is 9"),
