@@ -272,7 +272,7 @@ def test_what_a_publisher_recommends_beyond_the_range_is_told_and_a_wrong_value_
 
 
 Header = dict[str, Any]
-PIECE, DATA = "layers.0.attention.output", "layers.0.attention.output.0"
+PIECE, DATA, BIAS = (f"layers.0.attention.output{end}" for end in ("", ".0", ".bias"))
 
 
 def reshape(header: Header, name: str, dtype: str, *shape: int) -> None:
@@ -292,17 +292,21 @@ DAMAGED: dict[str, tuple[Callable[[Header, Header], object], str]] = {
     "offsets": (lambda _, modules: modules[PIECE][0].update(affine=True), f"{DATA}.offsets"),
     "turned": (lambda header, _: reshape(header, f"{DATA}.data", "U8", 16, 10, 64), f"{DATA} is not of the shape"),
     "type": (lambda header, _: reshape(header, f"{DATA}.scales", "I8", 10, 2, 32), f"{DATA} is not of the shape"),
-    "a norm's type": (lambda header, _: reshape(header, "norm.weight", "BF16", 320), "norm.weight"),
+    "a norm's type": (lambda header, _: reshape(header, "norm.weight", "F16", 320), r"norm.weight is of type .*16;"),
+    "a norm's size": (lambda header, _: reshape(header, "norm.weight", "F32", 2, 80), "norm.weight"),
+    "a bias's type": (lambda header, _: reshape(header, BIAS, "I8", 640), f"{BIAS} is of type torch.int8; .*float32"),
+    "a bias's size": (lambda header, _: reshape(header, BIAS, "F32", 2, 80), rf"{BIAS} has shape \[2, 80\]"),
+    "no bias": (lambda header, _: header.update({"a": header.pop(BIAS)}), BIAS),
     "no place": (lambda header, _: header["norm.weight"].update(data_offsets=[0]), "was not written by this version"),
     "a stranger": (lambda _, modules: modules.update(nobody=modules[PIECE]), "nobody"),
 }
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_pieces_that_are_not_what_their_header_says_are_refused(small: Path, tmp_path: Path, case: str) -> None:
+def test_a_file_that_is_not_what_its_header_says_is_refused(tmp_path: Path, case: str) -> None:
     damage, message = DAMAGED[case]
-    out = tmp_path / "out"
-    write_quantized(open_checkpoint(small), out, EngineConfig(quant="int4"), lambda _: None)
+    source, out = save_model(make_model("llama", **SHAPE, attention_bias=True), tmp_path / "m"), tmp_path / "out"
+    write_quantized(open_checkpoint(source), out, EngineConfig(quant="int4"), lambda _: None)
     file = out / "packed.safetensors"
     content = file.read_bytes()
     size = 8 + int.from_bytes(content[:8], "little")

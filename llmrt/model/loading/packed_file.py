@@ -25,6 +25,7 @@ from llmrt.model.checkpoints.packed_header import (
 )
 from llmrt.model.config import ModelConfig
 from llmrt.model.loading.packed_pieces import BLOCK, install
+from llmrt.model.loading.read_tensors import BESIDE_PACKED
 from llmrt.model.modules.block_weight import BlockWeight
 from llmrt.model.modules.decoder import Decoder
 from llmrt.model.modules.packed_linear import PackedModule
@@ -98,9 +99,9 @@ def map_decoder(path: Path, header: PackedHeader, config: ModelConfig, context_l
         for name, shapes in header.modules.items():
             _check_shape(path, decoder, name, shapes)
             pieces = [_piece(path, stored, f"{name}.{i}", shape) for i, shape in enumerate(shapes)]
-            install(decoder, name, pieces, stored.pop(f"{name}.bias", None))
+            install(decoder, name, pieces, _bias(path, stored, decoder, name))
         dense = {name: tensor for name, tensor in stored.items() if not name.startswith("padding.")}
-        on_device = {name: tensor.to(spec.device) for name, tensor in dense.items()}
+        on_device = {name: _beside(path, name, tensor).to(spec.device) for name, tensor in dense.items()}
         decoder.load_state_dict(on_device, assign=True, strict=True)
     except (KeyError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())
@@ -175,6 +176,24 @@ def _piece(path: Path, stored: dict[str, Tensor], name: str, shape: PieceShape) 
     if [(tensor.dtype, tuple(tensor.shape)) for tensor in tensors] != [data, *[numbers] * (1 + shape.affine)]:
         raise CheckpointError(f"{path}: {name} is not of the shape that the header gives it.")
     return packed_weight(tensors, scheme, (shape.rows, shape.columns))
+
+
+def _bias(path: Path, stored: dict[str, Tensor], decoder: Decoder, module: str) -> Tensor | None:
+    """That of the packed ``module``, if the model has one there."""
+    wanted, name = getattr(decoder.get_submodule(module), "bias", None), f"{module}.bias"
+    if wanted is None:
+        return None
+    bias = _beside(path, name, stored.pop(name))
+    if bias.shape != wanted.shape:
+        raise CheckpointError(f"{path}: {name} has shape {list(bias.shape)}; it must have {list(wanted.shape)}.")
+    return bias
+
+
+def _beside(path: Path, name: str, tensor: Tensor) -> Tensor:
+    """``tensor``, which is not packed. Kernels read its bytes as what such tensors are written as."""
+    if tensor.dtype != BESIDE_PACKED:
+        raise CheckpointError(f"{path}: {name} is of type {tensor.dtype}; what is not packed must be {BESIDE_PACKED}.")
+    return tensor
 
 
 def _check_shape(path: Path, decoder: Decoder, name: str, shapes: list[PieceShape]) -> None:
