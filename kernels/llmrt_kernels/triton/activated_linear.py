@@ -9,6 +9,7 @@ last group may be shorter (``reference/linear_packed.py``).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import triton
@@ -45,7 +46,8 @@ def activated_linear(x: Codes, weight: Weight, name: str, *, delta: Tensor | Non
 def _activated(x: Codes, weight: Weight, size: int, name: str, delta: Tensor | None, *, gated: bool) -> Codes:
     """With a ``delta``, for which the fused kernels have no place, and expanded, the product is one by itself."""
     if delta is not None or is_expanded(x.num_tokens, target_of(x.codes.device)):
-        return activated_rows(linear(x, weight), delta, x.group, name, gated=gated)
+        product = linear(x, replace(weight, bias=None))
+        return activated_rows(product, weight.bias, delta, x.group, name, gated=gated)
     (matrix,) = weight.pieces
     y = empty_codes(x.num_tokens, size, x.group, x.codes.device)
     programs = cdiv(size, x.group if gated else 2 * x.group)

@@ -3,7 +3,7 @@
 gated       activation(gate) * up, where a group's results of gate stand before those of up
 not gated   activation(y)
 
-What is added before that has all of gate's results before all of up's.
+A delta, which is added before that, has all of gate's results before all of up's.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from llmrt_kernels.triton.codes import TILE, empty_codes, store_codes
 from llmrt_kernels.triton.integers import cdiv, next_power_of_2
 
 
-def activated_rows(product: Tensor, delta: Tensor | None, group: int, name: str, *, gated: bool) -> Codes:
-    """product, delta [T, 2 I] if ``gated``, else [T, I] -> [T, I] in int8, a scale for each ``group``."""
+def activated_rows(
+    product: Tensor, bias: Tensor | None, delta: Tensor | None, group: int, name: str, *, gated: bool
+) -> Codes:
+    """product, delta [T, 2 I] if ``gated``, else [T, I] -> [T, I] in int8, a scale for each ``group``.
+
+    The bias [2 I] or [I] is in the order of the product's results.
+    """
     tokens, columns = product.shape
     size = columns // 2 if gated else columns
     y = empty_codes(tokens, size, group, product.device)
     groups = min(next_power_of_2(y.scales.shape[1]), TILE // group)
     activated_rows_kernel[(tokens, cdiv(y.scales.shape[1], groups))](
-        product, delta, *y.tensors, SIZE=size, GROUPS=groups, GROUP=group, NAME=name, GATED=gated
+        product, bias, delta, *y.tensors, SIZE=size, GROUPS=groups, GROUP=group, NAME=name, GATED=gated
     )
     return y
 
@@ -33,6 +38,7 @@ def activated_rows(product: Tensor, delta: Tensor | None, group: int, name: str,
 @triton.jit
 def activated_rows_kernel(
     x_ptr,
+    bias_ptr,
     delta_ptr,
     y_ptr,
     y_scales_ptr,
@@ -55,10 +61,10 @@ def activated_rows_kernel(
     if GATED:
         above = at + (g * GROUP)[:, None]
         below = above + group_size(g, SIZE, GROUP)[:, None]
-        up = added(x_ptr, below, delta_ptr, SIZE + at, inside)
-        y = activated(added(x_ptr, above, delta_ptr, at, inside), NAME) * up
+        up = added(x_ptr, bias_ptr, below, delta_ptr, SIZE + at, inside)
+        y = activated(added(x_ptr, bias_ptr, above, delta_ptr, at, inside), NAME) * up
     else:
-        y = activated(added(x_ptr, at, delta_ptr, at, inside), NAME)
+        y = activated(added(x_ptr, bias_ptr, at, delta_ptr, at, inside), NAME)
     store_codes(y, t, g, y_ptr, y_scales_ptr, y_sums_ptr, tl.cdiv(SIZE, GROUP))
 
 
@@ -72,9 +78,11 @@ def group_size(g, SIZE: tl.constexpr, GROUP: tl.constexpr):
 
 
 @triton.jit
-def added(x_ptr, at, delta_ptr, delta_at, inside):
+def added(x_ptr, bias_ptr, at, delta_ptr, delta_at, inside):
     """The product's values at ``at``, with what is added to them, in fp32."""
     x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    if bias_ptr is not None:
+        x += tl.load(bias_ptr + at, mask=inside, other=0.0).to(tl.float32)
     if delta_ptr is not None:
         x += tl.load(delta_ptr + delta_at, mask=inside, other=0.0).to(tl.float32)
     return x

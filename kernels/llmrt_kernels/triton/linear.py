@@ -33,17 +33,12 @@ ADDED = 1024  # values that one program adds parts of
 
 
 def linear(x: Codes, weight: Weight, residual: Tensor | None = None) -> Tensor:
-    """x [T, K] -> x W^T + bias + residual [T, N], of the residual's type.
-
-    Without one, for what normalises or scales the product, it is fp32, or bf16 where the weight is expanded.
-    """
-    expanded = is_expanded(x.num_tokens, target_of(x.codes.device))
-    unrounded = torch.bfloat16 if expanded else torch.float32
-    return linear_as(unrounded if residual is None else residual.dtype, x, weight, residual)
+    """x [T, K] -> x W^T + bias + residual [T, N], of the residual's type, without one as ``linear_as`` fp32."""
+    return linear_as(torch.float32 if residual is None else residual.dtype, x, weight, residual)
 
 
 def linear_as(dtype: torch.dtype, x: Codes, weight: Weight, residual: Tensor | None = None) -> Tensor:
-    """The same, of type ``dtype``."""
+    """The same, of type ``dtype``; of bf16, which the reader converts, if nothing is added to an expanded product."""
     multiplied = _expanded if is_expanded(x.num_tokens, target_of(x.codes.device)) else _in_int8
     return multiplied(dtype, x, weight, residual)
 
@@ -63,7 +58,7 @@ def _in_int8(dtype: torch.dtype, x: Codes, weight: Weight, residual: Tensor | No
 
 def _expanded(dtype: torch.dtype, x: Codes, weight: Weight, residual: Tensor | None) -> Tensor:
     product = expanded_product(x, weight)
-    if product.dtype == dtype and weight.bias is None and residual is None:
+    if weight.bias is None and residual is None:
         return product
     y = torch.empty_like(product, dtype=dtype)
     _add_parts(product.unsqueeze(0), weight, residual, 0, weight.rows, y)

@@ -5,6 +5,7 @@ A cache of int8 or fp8 has a scale for each token and head, largest / 127 or 448
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -27,8 +28,10 @@ def rope_kv_write(
     slot_mapping: Tensor,
     kv: LayerKVCache,
     head_norm: HeadNorm | None = None,
+    q_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Rotate and store. Returns the rotated queries [T, H, D]; keys and values go to the cache in its dtype.
+    """Rotate and store. Returns the rotated queries [T, H, D] in ``q_dtype``, else in the type of ``qkv``; keys and
+    values go to the cache in its dtype.
 
     qkv [T, (H + 2 KVH) D]; positions, slot_mapping [T] int64; cos_sin [P, 2, D/2] fp32, row p for position p.
     With ``head_norm`` queries and keys are normalised first.
@@ -36,7 +39,7 @@ def rope_kv_write(
     _, kv_heads, block_size, head_dim = kv.k.shape
     tokens, all_heads = qkv.shape[0], qkv.shape[1] // head_dim
     heads = all_heads - 2 * kv_heads
-    q = qkv.new_empty(tokens, heads, head_dim)
+    q = qkv.new_empty(tokens, heads, head_dim, dtype=q_dtype)
     rope_kv_write_kernel[(tokens, cdiv(all_heads, HEADS))](
         qkv,
         positions,

@@ -56,7 +56,7 @@ def rotary_linear(
     pairs = list(two_at_a_time(weight.pieces))
     apart = len(pairs) > 1 or any(piece.rows % head_dim for piece in pairs[0][1])
     if x.num_tokens > FEW or delta is not None or apart or _is_of_rows(head_norm, head_dim):
-        return rope_kv_write(linear_as(dtype, x, weight, delta), *turn, kv, head_norm)
+        return rope_kv_write(linear_as(dtype, x, weight, delta), *turn, kv, head_norm, dtype)
     heads = weight.rows // head_dim - 2 * kv_heads
     q = torch.empty(x.num_tokens, heads, head_dim, dtype=dtype, device=x.codes.device)
     _few(x, weight.bias, pairs[0][1], turn, kv, head_norm, q)

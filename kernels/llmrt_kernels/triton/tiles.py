@@ -90,7 +90,8 @@ def gated_tile_for(tokens: int, target: Target, *, offsets: bool) -> Tile:
 
 
 def tokens_at_once(tokens: int) -> int:
-    """What few tokens are rounded up to, so that three need no kernel of their own."""
+    """What few tokens are rounded up to, so that three need no kernel of their own; they repeat the last one."""
+    assert tokens > 0
     return next_power_of_2(tokens)
 
 

@@ -67,7 +67,7 @@ FORMS = (
     Variant(
         "activated_rows-bf16",
         activated_rows_kernel,
-        {"x_ptr": "*bf16", "delta_ptr": "*bf16", **Y_CODES},
+        {"x_ptr": "*bf16", "bias_ptr": "*fp32", "delta_ptr": "*bf16", **Y_CODES},
         {"SIZE": SIZE, "GROUPS": TILE // GROUP, "GROUP": GROUP, "NAME": "silu", "GATED": True},
     ),
     rotary_of_floats(),

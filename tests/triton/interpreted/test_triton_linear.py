@@ -11,7 +11,7 @@ import torch
 from llmrt_kernels.expansion import STRIP_BYTES
 from llmrt_kernels.packed import Codes, Matrix, Weight
 from llmrt_kernels.triton.expand import expand_rows, expanded_codes, strip_rows
-from llmrt_kernels.triton.linear import linear, linear_as, linear_mma_kernel, lm_head
+from llmrt_kernels.triton.linear import linear, linear_mma_kernel, lm_head
 from tests.kernels.operands import draw, relative
 from tests.kernels.packing import meant, random_weight
 
@@ -98,7 +98,7 @@ def test_linear_equals_the_formula(case: Case, device: str) -> None:
     ids=str,
 )
 def test_expanded_it_loses_what_bf16_cannot_hold(case: Case, device: str) -> None:
-    check(case, device, case.residual or torch.bfloat16, EXPANDED)
+    check(case, device, case.residual or (torch.float32 if case.bias else torch.bfloat16), EXPANDED)
 
 
 @pytest.mark.usefixtures("expanded")
@@ -109,16 +109,6 @@ def test_logits_are_as_exact_as_without(device: str) -> None:
     logits = lm_head(random_codes(5, 96, 32, device), weight_on(weight, device))
     assert logits.dtype == torch.float32
     assert relative(logits.cpu(), expected) < ROUNDING[None]
-
-
-@pytest.mark.usefixtures("expanded")
-def test_an_expanded_product_has_the_type_that_is_asked_for(device: str) -> None:
-    weight, dense = random_weight((150,), 96, (4,), 64)
-    expected = meant(random_codes(5, 96, 64, "cpu"), 96) @ dense.T
-    for dtype in (torch.bfloat16, torch.float16):
-        y = linear_as(dtype, random_codes(5, 96, 64, device), weight_on(weight, device))
-        assert y.dtype == dtype
-        assert relative(y.cpu(), expected) < EXPANDED
 
 
 @pytest.mark.parametrize(("bits", "group", "affine"), [(4, 64, True), (8, 32, False), (8, 64, True), (4, 32, False)])

@@ -14,7 +14,7 @@ from llmrt_kernels.kv_cache import LayerKVCache
 from llmrt_kernels.reference.rope_kv_write import rotate
 from llmrt_kernels.triton.rotary_linear import rotary_linear
 from tests.kernels.packing import meant, random_weight
-from tests.triton.interpreted.test_triton_linear import random_codes, weight_on
+from tests.triton.interpreted.test_triton_linear import EXPANDED, random_codes, weight_on
 
 PAGE, PAGES = 16, 7
 STEPS = {torch.float32: 1e-6, torch.bfloat16: 8e-3, torch.float16: 1e-3, torch.int8: 9e-3, torch.float8_e4m3fn: 0.07}
@@ -47,6 +47,12 @@ def test_what_adapters_add_is_rotated_too(tokens: int, kv_dtype: torch.dtype, de
     check_packed(tokens, (2, 1), 32, "qk v", kv_dtype, device, adapted=True)
 
 
+@pytest.mark.usefixtures("expanded")
+@pytest.mark.parametrize(("kv_dtype", "bias"), [(torch.int8, False), (torch.int8, True), (torch.bfloat16, False)])
+def test_expanded_it_loses_what_bf16_cannot_hold(kv_dtype: torch.dtype, bias: bool, device: str) -> None:
+    check_packed(9, (2, 1), 32, "qk v", kv_dtype, device, adapted=False, bias=bias, lost=EXPANDED)
+
+
 def check_packed(
     tokens: int,
     heads: tuple[int, int],
@@ -56,11 +62,14 @@ def check_packed(
     device: str,
     *,
     adapted: bool,
+    bias: bool = True,
+    lost: float = 0,
 ) -> None:
     sizes = {"q": heads[0] * head_dim, "k": heads[1] * head_dim, "v": heads[1] * head_dim}
     rows = tuple(sum(sizes[kind] for kind in piece) for piece in split.split())
-    weight, dense = random_weight(rows, 96, (4, 8, 4)[: len(rows)], 32, bias=True, affine=head_dim == 64)
-    product = meant(random_codes(tokens, 96, 32, "cpu"), 96) @ dense.T + weight.bias
+    weight, dense = random_weight(rows, 96, (4, 8, 4)[: len(rows)], 32, bias=bias, affine=head_dim == 64)
+    product = meant(random_codes(tokens, 96, 32, "cpu"), 96) @ dense.T
+    product += 0 if weight.bias is None else weight.bias
     delta = (product.std() * torch.randn_like(product)).bfloat16() if adapted else None
     x, on_device = random_codes(tokens, 96, 32, device), weight_on(weight, device)
     given = None if delta is None else delta.to(device)
@@ -71,6 +80,7 @@ def check_packed(
         torch.float16 if kv_dtype.itemsize == 1 else kv_dtype,
         kv_dtype,
         device,
+        lost,
     )
 
 
@@ -81,9 +91,10 @@ def check(
     q_dtype: torch.dtype,
     kv_dtype: torch.dtype,
     device: str,
+    lost: float = 0,
 ) -> None:
     """What ``rotated`` makes of positions, angles, slots and a cache is ``product`` [T, (H + 2 KVH) D] turned, and
-    nothing else of the cache is touched; ``heads`` are H and KVH.
+    nothing else of the cache is touched; ``heads`` are H and KVH. It may have ``lost`` that share of the largest.
     """
     num_heads, kv_heads = heads
     tokens, head_dim = len(product), product.shape[1] // (num_heads + 2 * kv_heads)
@@ -99,8 +110,8 @@ def check(
     expected_q, expected_k, expected_v = by_head.split([num_heads, kv_heads, kv_heads], dim=1)
     assert q.dtype == q_dtype
     scale = float(product.abs().max())
-    close(q, rotate(expected_q, cos, sin), {torch.bfloat16: 8e-3, torch.float16: 1e-3}.get(q.dtype, 1e-6) * scale)
-    steps = STEPS[kv_dtype] * scale
+    close(q, rotate(expected_q, cos, sin), (STEPS[q_dtype] + lost) * scale)
+    steps = (STEPS[kv_dtype] + lost) * scale
     for pages, scales, expected in ((k, k_scales, rotate(expected_k, cos, sin)), (v, v_scales, expected_v)):
         stored = pages.float() if scales is None else pages.float() * scales.unsqueeze(-1)
         by_slot = stored.transpose(1, 2).flatten(0, 1).cpu()
