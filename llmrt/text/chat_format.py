@@ -76,15 +76,32 @@ class ChatFormat:
 
     def _misspelt(self, role: str) -> str | None:
         """The role that is meant by a word close to it; others may be what the model was trained on, such as names."""
-        if role in _ROLES or not role.isalpha() or len(role) > _LONGEST_MISSPELT:
-            return None
-        spelt = role.lower() if _LOWER.search(self.template.source) else role
-        if spelt in _ROLES or re.search(rf"""['"]{spelt}['"]""", self.template.source):
+        if not role.isalpha() or len(role) > _LONGEST_MISSPELT or self._knows(role):
             return None
         return next(iter(get_close_matches(role.lower(), _ROLES, n=1, cutoff=0.8)), None)
 
+    def _knows(self, role: str) -> bool:
+        """Whether ``role`` is one of ours, or one that the template names."""
+        source = self.template.source
+        spelt = role.lower() if _LOWER.search(source) else role
+        return spelt in _ROLES or f"'{spelt}'" in source or f'"{spelt}"' in source
+
     def render(self, history: Sequence[Message], tools: Sequence[Mapping[str, object]] = (), **variables: Any) -> str:
-        """The prompt. Raises as ``ChatTemplate.render``."""
+        """The prompt. Raises as ``ChatTemplate.render``, and ``RequestError`` for a message that would be left out."""
+        prompt = self._rendered(history, tools, variables)
+        contents = {message["role"]: message["content"].strip() for message in history}
+        for role, content in contents.items():
+            if content not in prompt and not self._knows(role):
+                raise RequestError(
+                    f"messages: this model's chat template leaves out what has the role {role!r}; 'user' and"
+                    " 'assistant' are shown.",
+                    param="messages",
+                )
+        return prompt
+
+    def _rendered(
+        self, history: Sequence[Message], tools: Sequence[Mapping[str, object]], variables: Mapping[str, Any]
+    ) -> str:
         shown = tools if self.shows_tools and tools else None
         try:
             return self.template.render(history, tools=shown, **variables)

@@ -89,6 +89,13 @@ def test_other_roles_are_the_templates_own_matter(role: str) -> None:
     assert _prompt(_format(ANY_ROLE), role) == f"{role}: x\n"
 
 
+def test_a_message_that_the_template_would_leave_out_is_refused() -> None:
+    some = _format("{% for m in messages if m.role in ('user', 'critic') %}{{ m.content | upper }}{% endfor %}")
+    assert _prompt(some, "user", "critic") == "XX"
+    with pytest.raises(RequestError, match="leaves out what has the role 'human'; 'user'"):
+        _prompt(some, "critic", "human")
+
+
 def test_a_template_that_lowers_roles_takes_them_in_capitals() -> None:
     assert _prompt(_format(LOWERS), "USER", "CHATBOT", "User", "chatbot") == "UCUC"
     with pytest.raises(RequestError, match="did you mean 'user'"):
