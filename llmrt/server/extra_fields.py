@@ -151,7 +151,7 @@ def _inner_extras(body: BaseModel, policy: FieldPolicy) -> Iterator[str]:
 
 def _objects(name: str, value: object) -> list[tuple[str, BaseModel]]:
     """The objects that a field holds, with their places."""
-    if isinstance(value, list):
+    if isinstance(value, list) and value and isinstance(value[0], BaseModel):  # others may be many, and are none
         return [(f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, BaseModel)]
     return [(name, value)] if isinstance(value, BaseModel) else []
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails
 
 from llmrt.errors import RequestError
 
@@ -17,10 +17,29 @@ Body = TypeVar("Body", bound=BaseModel)
 _FORM = re.compile(r"str|int|float|bool|(list|dict)\[.*\]|<.*>")
 
 
+def _stop_at_first_faults(schema: Any) -> None:
+    """Of a list's items the first faulty one is told: a body can have millions, and pydantic records each."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "list":
+            schema["fail_fast"] = True
+        schema = schema.values()
+    elif not isinstance(schema, list | tuple):
+        return
+    for inner in schema:
+        _stop_at_first_faults(inner)
+
+
 class RequestSchema(BaseModel):
     """What a client sends: fields of no other types than these, beside which all that is unknown is kept."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """As pydantic makes it of the fields; called once for each class."""
+        schema = handler(source)
+        _stop_at_first_faults(schema)
+        return schema
 
 
 def as_body(schema: type[Body], fields: Mapping[str, object]) -> Body:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import ConfigDict, Field, PlainValidator
 
 from llmrt.engine.request import MAX_LOGPROBS, Pooling
 from llmrt.server.fields import RequestSchema
 from llmrt.text.truncation import TruncationSide
 
 MAX_CHOICES = 128  # OpenAI's limit of n
+MAX_TOOLS = 4096  # OpenAI's limit is 128
 _MAX_WORD = 256  # characters of a text whose tokens are biased or forbidden
 
 
@@ -100,10 +101,10 @@ class StreamOptions(RequestSchema):
     include_usage: bool | None = None
 
 
-class StructuredOutputs(BaseModel):
+class StructuredOutputs(RequestSchema):
     """vLLM's ``structured_outputs``: one of these."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
     json_: dict[str, Any] | str | None = Field(None, alias="json")
     json_object: bool | None = None
@@ -201,7 +202,7 @@ class ChatBody(GenerationBody):
     add_generation_prompt: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: str | None = None
-    tools: list[ToolSpec] | None = None
+    tools: list[ToolSpec] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
 

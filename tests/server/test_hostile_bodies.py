@@ -9,12 +9,16 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from pydantic import BaseModel, ValidationError
 from serving import CHATML, chat, content, error_of, serving, write_model
 
 from llmrt.config import ServerSettings
+from llmrt.server.dialects.anthropic.body import MessagesBody
+from llmrt.server.dialects.ollama.body import EmbedBody, OllamaChatBody
+from llmrt.server.dialects.responses.body import ResponsesBody
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.fields import as_body
-from llmrt.server.schemas import ChatBody
+from llmrt.server.schemas import ChatBody, CompletionBody, StructuredOutputs
 from llmrt.text import chat_template
 from llmrt.text.template_process import TemplateProcess
 
@@ -56,6 +60,34 @@ def test_c33_the_name_of_an_unknown_field_is_not_copied_whole() -> None:
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    [
+        (ChatBody, "messages"),
+        (ChatBody, "tools"),
+        (CompletionBody, "stop_token_ids"),
+        (StructuredOutputs, "choice"),
+        (MessagesBody, "messages"),
+        (MessagesBody, "system"),
+        (ResponsesBody, "input"),
+        (OllamaChatBody, "messages"),
+        (EmbedBody, "input"),
+    ],
+)
+def test_c39_of_a_million_faulty_items_the_first_is_kept(schema: type[BaseModel], field: str) -> None:
+    def faults(count: int) -> int:
+        with pytest.raises(ValidationError) as caught:
+            schema.model_validate({field: [None] * count})
+        return caught.value.error_count()
+
+    assert faults(1) == faults(9)
+
+
+def test_c39_so_many_tools_are_not_looked_at(http: httpx.Client) -> None:
+    error = error_of(chat(http, "hi", tools=[{"function": {"name": "f"}}] * 4097), 400)
+    assert error["message"].startswith("tools: list should have at most 4096 items")
 
 
 @pytest.mark.parametrize(

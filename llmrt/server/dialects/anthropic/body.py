@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmrt.server.error_forms import THREAD
 from llmrt.server.extra_fields import FieldPolicy
 from llmrt.server.fields import RequestSchema
-from llmrt.server.schemas import ToolName
+from llmrt.server.schemas import MAX_TOOLS, ToolName
 
 _KEEP_THOUGHTS = {"type": "clear_thinking_20251015", "keep": "all"}  # Claude Code's, which clears nothing
 
@@ -74,7 +74,7 @@ class CountBody(RequestSchema):
     model: str | None = None
     messages: list[MessageParam] = Field(min_length=1)
     system: str | list[dict[str, Any]] | None = None
-    tools: list[Tool] | None = None
+    tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None

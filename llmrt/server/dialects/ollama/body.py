@@ -13,7 +13,7 @@ from llmrt.engine.request import MAX_LOGPROBS
 from llmrt.server.body import json_body
 from llmrt.server.extra_fields import FieldPolicy
 from llmrt.server.fields import RequestSchema
-from llmrt.server.schemas import StopStrings, ToolSpec
+from llmrt.server.schemas import MAX_TOOLS, StopStrings, ToolSpec
 
 # Ollama reads every body as JSON, and the examples that it gives for curl name no type.
 ollama_body = partial(json_body, of_any_type=True)
@@ -91,7 +91,7 @@ class OllamaChatBody(AnswerBody):
     """``POST /api/chat``. Without messages it asks whether the model is loaded."""
 
     messages: list[dict[str, Any]] | None = None
-    tools: list[ToolSpec] | None = None
+    tools: list[ToolSpec] | None = Field(None, max_length=MAX_TOOLS)
 
 
 class GenerateBody(AnswerBody):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from llmrt.engine.request import MAX_LOGPROBS
 from llmrt.server.extra_fields import FieldPolicy
 from llmrt.server.fields import RequestSchema
-from llmrt.server.schemas import StreamOptions, ToolName
+from llmrt.server.schemas import MAX_TOOLS, StreamOptions, ToolName
 
 _STATELESS = "needs stored responses, which this server does not keep; send the whole conversation as input"
 
@@ -87,7 +87,7 @@ class ResponsesBody(RequestSchema):
     top_p: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    tools: list[AnyTool] | None = None
+    tools: list[AnyTool] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
