@@ -21,6 +21,6 @@ class AddedTokenSplitter:
 
     def split(self, text: str) -> Iterator[int | str]:
         """The pieces of ``text`` in order: an added token as its id, what is between as it is."""
-        encoding = self._backend.encode(text)
+        (encoding,) = self._backend.encode_batch([text])  # as a batch, which lets other threads run meanwhile
         for index, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             yield self._ids[index] if index else text[start:end]

@@ -53,7 +53,8 @@ class HfTokenizer(Tokenizer):
         check_surrogates(text)
         backend = self._backend if parse_special else self._literal_backend
         with library_errors("The tokenizer fails on this text", RequestError):
-            return backend.encode(text, add_special_tokens=add_special_tokens).ids
+            # As a batch of one: the library lets other threads run meanwhile, and counts no offsets.
+            return backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids
 
     def token_bytes(self, token_id: int) -> bytes:
         """See ``Tokenizer.token_bytes``."""

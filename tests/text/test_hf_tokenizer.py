@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -266,6 +268,20 @@ def test_whatever_the_library_does_of_a_model_is_one_line(
     with pytest.raises(TokenizerError, match=reason) as caught:
         load_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer.model"])
+def test_other_threads_run_while_a_long_text_is_encoded(
+    tmp_path: Path, sp_model: Path, train_bpe: Callable[..., tokenizers.Tokenizer], file: str
+) -> None:
+    (tmp_path / file).write_bytes(train_bpe().to_str().encode() if file == "tokenizer.json" else sp_model.read_bytes())
+    tokenizer, turns = load_tokenizer(tmp_path), 0
+    encoding = threading.Thread(target=tokenizer.encode, args=("the cat and the dog " * 50_000,))
+    encoding.start()
+    while encoding.is_alive():
+        turns += 1
+        time.sleep(0.001)
+    assert turns > 10  # one or two where the interpreter is held
 
 
 def test_a_text_that_the_vocabulary_cannot_spell_is_a_request_error(tmp_path: Path) -> None:
