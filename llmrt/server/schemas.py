@@ -17,6 +17,7 @@ from llmrt.text.truncation import TruncationSide
 
 MAX_CHOICES = 128  # OpenAI's limit of n
 MAX_TOOLS = 4096  # OpenAI's limit is 128
+_MAX_TEXTS = 1024  # that end an answer, or are forbidden in it
 _MAX_WORD = 256  # characters of a text whose tokens are biased or forbidden
 
 
@@ -24,6 +25,8 @@ def _stop_strings(value: object) -> tuple[str, ...]:
     texts: object = [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(texts, list):
         raise ValueError("must be a string or a list of strings")
+    if len(texts) > _MAX_TEXTS:
+        raise ValueError(f"has {len(texts)} strings; it may have {_MAX_TEXTS}")
     strings = tuple(text for text in texts if isinstance(text, str) and text)
     if len(strings) != len(texts):
         raise ValueError("must hold strings that are not empty")
@@ -149,7 +152,7 @@ class GenerationBody(RequestSchema):
     ignore_eos: bool | None = None
     min_tokens: int | None = Field(None, ge=0)
     allowed_token_ids: list[int] | None = Field(None, min_length=1)
-    bad_words: list[BadWord] | None = Field(None, max_length=1024)
+    bad_words: list[BadWord] | None = Field(None, max_length=_MAX_TEXTS)
     return_token_ids: bool | None = None
     prompt_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     add_special_tokens: bool | None = None

@@ -66,6 +66,7 @@ HARMLESS: dict[str, Any] = {
         ({"stop": ["a", ""]}, "stop"),
         ({"stop": ["a", 1]}, "stop"),
         ({"stop": 5}, "stop"),
+        ({"stop": ["a"] * 1025}, "stop"),
         ({"stop_token_ids": [10**6]}, "stop_token_ids"),
         ({"stop_token_ids": "a"}, "stop_token_ids"),
         ({"stream": "yes"}, "stream"),
