@@ -219,11 +219,14 @@ def write_gguf(
     extra: dict[str, np.ndarray] | None = None,
     architecture: str | None = None,
     tensors_of_a_part: int = 0,
+    alignment: int | None = None,
 ) -> Path:
     """Matrices are of one ``kind``, or of what that says of each; vectors are fp32. ``extra`` tensors come last."""
     config = model.config
     architecture = architecture or OTHERWISE.get(config.model_type, config.model_type)
     writer = gguf.GGUFWriter(path, architecture, split_max_tensors=tensors_of_a_part)
+    if alignment is not None:
+        writer.add_custom_alignment(alignment)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)

@@ -62,7 +62,7 @@ def unsaid_drawing(path: Path, otherwise: Sampling) -> dict[str, float]:
 def unusable_values(path: Path) -> list[str]:
     """A line for each value out of its range, for the person who loads the model."""
     faults = _faults(_written(path))
-    return [f"{_file(path)}: {name} {fault}. The model is used without it." for name, fault in faults.items()]
+    return [f"{_file(path)}: {name} {fault}. It counts as not said." for name, fault in faults.items()]
 
 
 def _said(path: Path) -> GenerationDefaults:

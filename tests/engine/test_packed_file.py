@@ -227,9 +227,10 @@ def test_a_quantized_folder_stands_alone(folder: Path, tmp_path: Path) -> None:
         open_engine(tmp_path / "out", calibration=tuple(range(3, 90)))
 
 
-def test_a_gguf_file_becomes_a_folder_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("alignment", [None, 64])
+def test_a_gguf_file_becomes_a_folder_too(tmp_path: Path, alignment: int | None) -> None:
     model = make_model("llama", tie_word_embeddings=True)
-    source = write_gguf(model, tmp_path / "tiny.gguf")
+    source = write_gguf(model, tmp_path / "tiny.gguf", alignment=alignment)
     expected = score(open_engine(source, quant="int8"), PROMPT)
     write_quantized(open_checkpoint(source), tmp_path / "out", EngineConfig(quant="int8"), lambda _: None)
     source.unlink()

@@ -27,13 +27,13 @@ def write_gguf_head(source: Path, target: Path, more: Mapping[str, float]) -> No
     struct.pack_into("<QQ", head, _COUNTS_OFFSET, len(kept), _num_metadata(head) + len(more))
     for key, value in more.items():
         head += _string(key) + _number(value)
-    data = bytearray()
+    data, alignment = bytearray(), int(reader.alignment)  # numpy's, where the file names it
     for tensor in kept:
         values = tensor.data.astype("<f4").tobytes() if tensor.name in ROPE_TENSORS else b"\0\0\0\0"
         head += _string(tensor.name)
         head += struct.pack("<IQIQ", 1, len(values) // 4, GGMLQuantizationType.F32, len(data))
-        data += values + bytes(-len(values) % reader.alignment)
-    head += bytes(-len(head) % reader.alignment)
+        data += values + bytes(-len(values) % alignment)
+    head += bytes(-len(head) % alignment)
     target.write_bytes(head + data)
 
 
