@@ -39,11 +39,16 @@ LOWEST = tl.constexpr(-1e30)  # a maximum before any score; finite, so that a ti
 
 @triton.jit
 def rows_of(start, from_query, queries, kv_head, HEADS: tl.constexpr, BLOCK_M: tl.constexpr):
-    """A block of rows of the request whose tokens begin at ``start``: token, head, whether there is such a row."""
+    """A block of rows of the request whose tokens begin at ``start``: token, head, whether there is such a row.
+
+    Divided by heads that are no power of two, rows counted from the block's first would be the same before and behind a
+    prompt's loops, and keep registers through them: they are counted from the request's. A sign takes more of them.
+    """
     row = tl.arange(0, BLOCK_M)
-    query = from_query + row // HEADS
+    of_request = (from_query * HEADS + row).to(tl.uint32)
+    query = (of_request // HEADS).to(tl.int32)
     valid = (query < queries) & (row < BLOCK_M // HEADS * HEADS)
-    return (start + query).to(tl.int64), kv_head * HEADS + row % HEADS, valid
+    return (start + query).to(tl.int64), kv_head * HEADS + (of_request % HEADS).to(tl.int32), valid
 
 
 @triton.jit

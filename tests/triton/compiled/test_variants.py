@@ -86,6 +86,14 @@ def test_71_heads_of_one_kv_head_stay_in_registers() -> None:
     assert resources_of(build(many, device)).spilled == 0
 
 
+@pytest.mark.parametrize("target", ["sm_90", "sm_120"])
+def test_seven_heads_of_one_kv_head_stay_in_registers(target: str) -> None:
+    """Qwen 2.5 7B's, by which rows are divided in more registers than by four."""
+    shipped_form = VARIANTS["attention-prefill-d128-int8-codes"].on(target)
+    seven = replace(shipped_form, constants={**shipped_form.constants, "HEADS": 7}, tuned={})
+    assert resources_of(build(seven, BY_NAME[target])).spilled == 0
+
+
 @pytest.mark.parametrize("target", ["sm_86", "sm_90"])
 @pytest.mark.parametrize("kind", ["prefill", "decode"])
 def test_attention_in_fp32_fits(kind: str, target: str) -> None:
