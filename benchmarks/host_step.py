@@ -9,6 +9,7 @@ nothing here, so the median time of a step is the host's own.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -81,6 +82,9 @@ class IdleDevice:
     def event(self) -> Nothing:
         """See ``StepDevice``."""
         return self._nothing
+
+    def compile(self, works: Callable[[], object]) -> None:
+        """See ``StepDevice``."""
 
 
 def idle_engine(streams: int) -> LLMEngine:

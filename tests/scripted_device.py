@@ -39,6 +39,9 @@ class ScriptedDevice:
     def event(self) -> ScriptedEvent:
         return ScriptedEvent(self, len(self._queue))
 
+    def compile(self, works: Callable[[], object]) -> None:
+        pass
+
     def hand_over(self, work: Callable[[], object]) -> None:
         self._queue.append(lambda: void(work()))
         if self._rng.random() < 0.5:

@@ -2,7 +2,8 @@
 
 To the engine: ``Start`` once, then ``Submit`` and ``Abort``, ``LoadAdapter`` and ``UnloadAdapter``. From it: ``Ready``
 or ``Failed`` once, then one ``Outputs`` for each step that produced something or changed the engine's state, or as a
-sign of life after a silent one, and one ``AdaptersChanged`` for each adapter that was to come or go, in that order.
+sign of life after a silent one, and one ``AdaptersChanged`` for each adapter that was to come or go, in that order;
+``Compiling`` where that takes long, before the model is ready or an adapter has come.
 Closing the socket ends the engine.
 """
 
@@ -60,6 +61,12 @@ class AdaptersChanged(msgspec.Struct, tag=True, frozen=True):
     error: str | None = None
 
 
+class Compiling(msgspec.Struct, tag=True, frozen=True):
+    """So many kernels are to be compiled before it goes on, which takes longer than reading them from disk."""
+
+    num_kernels: int
+
+
 class Ready(msgspec.Struct, tag=True, frozen=True):
     """The model is loaded. ``notices`` are lines for the person who started the engine."""
 
@@ -88,4 +95,4 @@ class Outputs(msgspec.Struct, tag=True, frozen=True):
 
 
 ToEngine = Start | Submit | Abort | LoadAdapter | UnloadAdapter
-FromEngine = Ready | Failed | Outputs | AdaptersChanged
+FromEngine = Ready | Failed | Outputs | AdaptersChanged | Compiling

@@ -26,6 +26,7 @@ from llmrt.engine.loading.read_ahead import read_ahead
 from llmrt.engine.messages import (
     Abort,
     AdaptersChanged,
+    Compiling,
     Failed,
     LoadAdapter,
     Outputs,
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 
 _STATE_SECONDS = 0.1  # after which the state is told although no request came: also a sign of life
 
-BuildEngine = Callable[[Path, EngineConfig], "LLMEngine"]
+Tell = Callable[[int], None]  # how many kernels are to be compiled
+BuildEngine = Callable[[Path, EngineConfig, Tell], "LLMEngine"]
 
 
 def main(build: BuildEngine | None = None) -> int:
@@ -71,7 +73,7 @@ def serve(channel: Channel, build: BuildEngine) -> int:
     start, *rest = channel.receive(block=True)
     assert isinstance(start, Start) and not rest
     try:
-        engine = build(Path(start.model_path), start.config)
+        engine = build(Path(start.model_path), start.config, lambda count: channel.send(Compiling(count)))
     except LlmrtError as error:
         channel.send(Failed(str(error), isinstance(error, MemoryFitError)))
         return 1
@@ -128,11 +130,11 @@ def _apply(engine: LLMEngine, record: ToEngine) -> list[RequestOutput]:
     return []
 
 
-def _build_engine(path: Path, config: EngineConfig) -> LLMEngine:
+def _build_engine(path: Path, config: EngineConfig, tell: Tell) -> LLMEngine:
     read_ahead(path, config)
     with allocation(), importing_torch():
         from llmrt.engine.loading.build import build_engine
-    engine = build_engine(path, config)
+    engine = build_engine(path, config, tell)
     engine.warm_up()
     give_back_freed_memory()  # what loading took beside the weights
     return engine

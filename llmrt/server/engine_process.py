@@ -25,6 +25,7 @@ from llmrt.engine.channel import Inbox, encode_frame
 from llmrt.engine.messages import (
     Abort,
     AdaptersChanged,
+    Compiling,
     Failed,
     FromEngine,
     LoadAdapter,
@@ -261,6 +262,8 @@ class EngineProcess:
                 self._ready.set_result(record)
             case Failed():
                 self._end(record.message, MemoryFitError if record.needs_memory else LlmrtError)
+            case Compiling():
+                logger.info("compiling %d kernels for the GPU; later starts find them on disk", record.num_kernels)
             case AdaptersChanged():
                 _resolve(self._changes.popleft(), _refusal(record))
             case Outputs():

@@ -100,7 +100,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(module, "engine_of", lambda shape, quant: models.engine_of(shape, "none"))
     monkeypatch.setattr(engine, "MIXTRAL", replace(TINY, moe=MoeConfig(4, 2, 64)))
     device = ScriptedDevice(random.Random(0))
-    monkeypatch.setattr(build, "_step_device", lambda config, decoder: device)
+    monkeypatch.setattr(build, "_step_device", lambda *_: device)
     monkeypatch.setattr(models, "CudaDevice", lambda graphs: device)
     for name, value in CUDA.items():
         monkeypatch.setattr(torch.cuda, name, value)

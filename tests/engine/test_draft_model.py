@@ -65,7 +65,7 @@ def test_the_same_model_guesses_every_greedy_token(target: Path, late: bool, mon
     verify_all_guesses(monkeypatch)
     plain = open_engine(target, dtype="fp32")
     if late:
-        monkeypatch.setattr(build, "_step_device", lambda config, decoder: ScriptedDevice(random.Random(0)))
+        monkeypatch.setattr(build, "_step_device", lambda *_: ScriptedDevice(random.Random(0)))
     engine = with_draft(target, target)
     for length in (5, 40, 100):  # more than a chunk, which is 32 tokens
         assert greedy(engine, prompt(length), 50) == greedy(plain, prompt(length), 50)
@@ -123,7 +123,7 @@ def test_on_a_device_answers_do_not_depend_on_the_draft(
     ]
     plain = open_engine(target, dtype="fp32", **settings)
     device = ScriptedDevice(rng)
-    monkeypatch.setattr(build, "_step_device", lambda config, decoder: device)
+    monkeypatch.setattr(build, "_step_device", lambda *_: device)
     engine = with_draft(target, target, prefix_caching=True, **settings)
     shrink_pool(engine)
     assert answered(engine, requests) == answered(plain, requests)

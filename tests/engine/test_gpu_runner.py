@@ -158,7 +158,7 @@ def test_guesses_change_no_token(waiting: LLMEngine, seed: int, monkeypatch: pyt
 
 def test_a_device_guesses_when_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_model(make_model("llama"), tmp_path)
-    monkeypatch.setattr(build, "_step_device", lambda config, decoder: ScriptedDevice(random.Random(0)))
+    monkeypatch.setattr(build, "_step_device", lambda *_: ScriptedDevice(random.Random(0)))
     assert open_engine(folder, speculate="auto")._speculation is None
     told = open_engine(folder, speculate="ngram")
     params = SamplingParams(temperature=0, max_tokens=9)

@@ -25,7 +25,7 @@ import msgspec
 from llmrt.config import EngineConfig
 from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
 from llmrt.engine.stats import EngineStats
-from llmrt.engine.worker import main
+from llmrt.engine.worker import Tell, main
 from llmrt.errors import CheckpointError, MemoryFitError, RequestError
 from llmrt.text.load_tokenizer import load_tokenizer
 from llmrt.text.tokenizer import Tokenizer
@@ -266,9 +266,11 @@ def _take_memory(file: Path) -> None:
 _held: list[IO[str]] = []
 
 
-def build(path: Path, config: EngineConfig) -> ScriptedEngine:
+def build(path: Path, config: EngineConfig, tell: Tell) -> ScriptedEngine:
     if config.device == "broken":
         raise CheckpointError("the weights are not there")
+    if config.device == "compiling":
+        tell(60)
     if config.device == "slow":
         time.sleep(60)
     if config.device.startswith("narrow "):

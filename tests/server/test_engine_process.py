@@ -105,6 +105,13 @@ def test_c42_requests_while_the_model_is_loaded(model_path: Path) -> None:
     assert served.reports == []
 
 
+def test_that_kernels_are_compiled_is_told(model_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "llmrt.server")
+    with serving(model_path, ServerSettings(), EngineConfig(device="compiling")) as served, served.http() as http:
+        assert content(chat(http, "ready")) == "ready"
+    assert "compiling 60 kernels for the GPU; later starts find them on disk" in caplog.messages
+
+
 def _response(http: httpx.Client, path: str) -> httpx.Response | None:
     try:
         return http.get(path)

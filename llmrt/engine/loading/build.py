@@ -34,13 +34,18 @@ from llmrt.text.generation_defaults import unusable_values
 from llmrt.text.load_tokenizer import load_tokenizer
 
 
-def build_engine(path: Path, config: EngineConfig) -> LLMEngine:
-    """The engine for the model at ``path``. Raises ``LlmrtError`` for a checkpoint or a setting that cannot work."""
-    return assemble_engine(open_model(path), config)
+def build_engine(path: Path, config: EngineConfig, compiling: Progress = lambda _: None) -> LLMEngine:
+    """The engine for the model at ``path``. Raises ``LlmrtError`` for a checkpoint or a setting that cannot work.
+
+    ``compiling`` hears how many kernels are to be compiled, at once or for an adapter, where that takes long.
+    """
+    return assemble_engine(open_model(path), config, compiling=compiling)
 
 
 @allocation()
-def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lambda _: None) -> LLMEngine:
+def assemble_engine(
+    model: Model, config: EngineConfig, progress: Progress = lambda _: None, compiling: Progress = lambda _: None
+) -> LLMEngine:
     """Decide what fits, load the weights, and join scheduler and runner."""
     _check(config)
     asked, (config, notices) = config, settle(model, config)
@@ -48,7 +53,7 @@ def assemble_engine(model: Model, config: EngineConfig, progress: Progress = lam
     plan = _plan(model, config, draft.num_bytes if draft else 0)
     loaded = load_model(model, config, plan.context_length, progress)
     decoder = loaded.decoder
-    device, kv = _step_device(config, decoder), allocate_kv(decoder, config, plan.num_blocks)
+    device, kv = _step_device(config, decoder, compiling), allocate_kv(decoder, config, plan.num_blocks)
     notices = [*notices, *loaded.notices, *plan.notices, *([] if model.path is None else unusable_values(model.path))]
     disk = open_disk_cache(model, config, decoder, kv, device, notices.append)
     scheduler = _scheduler(decoder, kv, config, plan, disk)
@@ -92,12 +97,13 @@ def _commit_ahead(kv: KVCache, num_blocks: int) -> CommitAhead:
     return memory
 
 
-def _step_device(config: EngineConfig, decoder: Decoder) -> StepDevice | None:
+def _step_device(config: EngineConfig, decoder: Decoder, compiling: Progress) -> StepDevice | None:
     """What computes while the host goes on; None for the processor."""
     if config.device == "cpu":
         return None
     # The reference implementations ask the device for numbers, which a graph cannot.
-    return CudaDevice(graphs=config.graphs and attention_backend(decoder) != "reference")
+    graphs = config.graphs and attention_backend(decoder) != "reference"
+    return CudaDevice(graphs=graphs, compiling=compiling)
 
 
 def _adapters(decoder: Decoder, runner: ModelRunner | AsyncRunner, config: EngineConfig) -> Adapters:

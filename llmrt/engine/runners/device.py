@@ -13,6 +13,8 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from llmrt.engine.hardware.threads import usable_cores
+
 Work = Callable[[], Tensor]
 
 
@@ -66,13 +68,20 @@ class StepDevice(Protocol):
         """The place after all that was handed over."""
         ...
 
+    def compile(self, works: Callable[[], object]) -> None:
+        """Compile the kernels of all that ``works`` runs, side by side; they compute nothing."""
+        ...
+
 
 class CudaDevice:
-    """torch's current GPU and stream. Without ``graphs``, captured work is run step by step each time."""
+    """torch's current GPU and stream. Without ``graphs``, captured work is run step by step each time.
 
-    def __init__(self, *, graphs: bool) -> None:
+    ``compiling`` hears how many kernels are to be compiled, where that takes long.
+    """
+
+    def __init__(self, *, graphs: bool, compiling: Callable[[int], None] = lambda _: None) -> None:
         self.device = torch.device("cuda")
-        self._captures = graphs
+        self._captures, self._compiling = graphs, compiling
         self._graphs = WeakSet[_CudaGraph]()
 
     def run(self, work: Work) -> _Done:
@@ -98,6 +107,12 @@ class CudaDevice:
     def event(self) -> _CudaEvent:
         """See ``StepDevice``."""
         return _CudaEvent()
+
+    def compile(self, works: Callable[[], object]) -> None:
+        """See ``StepDevice``."""
+        from llmrt_kernels.triton.compiling import compile_launches  # there is no Triton where there is no GPU
+
+        compile_launches(works, usable_cores(), self._compiling)
 
 
 class _Done:

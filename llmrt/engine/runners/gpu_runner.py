@@ -7,15 +7,12 @@ prompt is reported on, or a request ends with its prompt, the step is waited for
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.request import PENDING, Request
 from llmrt.engine.runners.batch_builder import chooses_in_step, ends_in_step, lay_out, prompt_ends
 from llmrt.engine.runners.decode_inputs import DecodeInputs
@@ -25,7 +22,7 @@ from llmrt.engine.runners.device_sampler import GREEDY, DeviceSampler, SamplingK
 from llmrt.engine.runners.graphs import DecodeGraphs, rows_for
 from llmrt.engine.runners.pooling import Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.runners.runner import KnownResults
-from llmrt.engine.runners.warm_up import KINDS, WarmUp
+from llmrt.engine.runners.warm_up import FirstSteps, WarmUp
 from llmrt.engine.sampling.prompt_scores import score, scored_rows
 from llmrt.engine.sampling.sampler import accept, verify
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput
@@ -93,17 +90,9 @@ class GpuRunner:
     @torch.inference_mode()
     def warm_up(self, max_tokens: int, *, adapted: bool = False) -> None:
         """See ``Runner``."""
-        if not self._compiles:
-            return
-        device = self._device
-        for tensor in self._kv.tensors:
-            device.run(tensor[NULL_BLOCK].view(torch.uint8).zero_)  # what is read there must be numbers
-        sizes = WarmUp(max_tokens, self._capacity, self._max_blocks, self._block_size, adapted)
-        steps = (device.run(partial(self._decoder, batch, self._kv)) for batch in sizes.batches(device.device))
-        computed = deque(steps, maxlen=1).pop()
-        for kind in KINDS:
-            device.run(lambda kind=kind: self._sampler.sample(kind, computed.result))
-        device.event().wait()
+        if self._compiles:
+            sizes = WarmUp(max_tokens, self._capacity, self._max_blocks, self._block_size, adapted)
+            FirstSteps(self._decoder, self._kv, self._sampler, self._device).take(sizes)
 
     def randomize_cache(self) -> None:
         """See ``KVCache.randomize``."""

@@ -7,15 +7,22 @@ of the vocabulary, at slot 0 of the null block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, product
 
 import torch
+from torch import Tensor
 
+from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.kv.manager import blocks_for
-from llmrt.engine.runners.device_sampler import GREEDY, SamplingKind
+from llmrt.engine.runners.device import StepDevice
+from llmrt.engine.runners.device_sampler import GREEDY, DeviceSampler, SamplingKind
 from llmrt.model.forward_batch import ForwardBatch
+from llmrt.model.kv_cache import KVCache
+from llmrt.model.modules.decoder import Decoder
 
 KINDS = (GREEDY, *(SamplingKind(True, *filters) for filters in product((False, True), repeat=2)))
 MOST_BESIDE = 64  # new tokens of a prompt up to which attention looks at how many they are
@@ -73,6 +80,37 @@ class WarmUp:
             logits_index=tensor([end - 1 for end in ends]),
             adapters=zeros if self.adapted else None,
         )
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """Steps of ``decoder`` on ``device``, from whose logits ``sampler`` chooses in every way."""
+
+    decoder: Decoder
+    kv: KVCache
+    sampler: DeviceSampler
+    device: StepDevice
+
+    def take(self, sizes: WarmUp) -> None:
+        """All kernels are compiled side by side before the first step, and are on the device after the last."""
+        for tensor in self.kv.tensors:
+            self.device.run(tensor[NULL_BLOCK].view(torch.uint8).zero_)  # what is read there must be numbers
+        self.device.compile(partial(self._run, sizes, self._sketch))
+        self._run(sizes, partial(self.decoder, kv=self.kv))
+        self.device.event().wait()
+
+    def _run(self, sizes: WarmUp, logits: Callable[[ForwardBatch], Tensor]) -> None:
+        steps = (self.device.run(partial(logits, batch)) for batch in sizes.batches(self.device.device))
+        computed = deque(steps, maxlen=1).pop()
+        for kind in KINDS:
+            self.device.run(lambda kind=kind: self.sampler.sample(kind, computed.result))
+
+    def _sketch(self, batch: ForwardBatch) -> Tensor:
+        """Through the layers of nearly all kinds that a model has: what others launch is compiled by their step."""
+        stream, count = self.decoder.embed(batch), len(self.decoder.layers)
+        for i in sorted({*range(min(8, count)), count // 2, count - 1}):
+            stream = self.decoder.layers[i](stream, batch, self.decoder.rotations.of(i), self.kv.layers[i])
+        return self.decoder.logits(stream, batch)
 
 
 def _up_to(most: int) -> list[int]:

@@ -76,7 +76,7 @@ def open_on(device: str, folder: Path, **settings: Any) -> LLMEngine:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMRT_KERNELS", "triton")
         if device == "cpu":
-            patch.setattr(build, "_step_device", lambda config, decoder: ScriptedDevice(random.Random(0)))
+            patch.setattr(build, "_step_device", lambda *_: ScriptedDevice(random.Random(0)))
         return open_engine(folder, device=device, context_length=64, max_num_seqs=4, **settings)
 
 
