@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
-from llmrt_kernels.packed import Matrix
+from llmrt_kernels.packed import BLOCK, Matrix
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,13 @@ class LowRankTable:
 
     rows: int
     adapters: tuple[tuple[LowRank, ...], ...]
+
+    @property
+    def form(self) -> Hashable:
+        """Equal for tables whose kernels are compiled alike, by those that compile; None where nothing is added."""
+        pieces = [piece for adapter in self.adapters for piece in adapter]
+        if not pieces:
+            return None
+        count, most_pieces = max(15, len(self.adapters)), max(map(len, self.adapters))
+        aligned = all(piece.start % BLOCK == 0 for piece in pieces)
+        return count.bit_length(), most_pieces, max(piece.a.rows for piece in pieces), aligned

@@ -47,6 +47,7 @@ class LLMEngine:
         self._grammars = grammars
         self._adapters = adapters
         self._speculation = speculation
+        self._is_warm = False
         self._loop = (
             RunAhead(scheduler, runner, speculation=speculation)
             if isinstance(runner, AsyncRunner)
@@ -118,8 +119,18 @@ class LLMEngine:
 
     @allocation()
     def load_adapter(self, name: str, folder: Path) -> None:
-        """Take requests for the LoRA adapter in ``folder`` from now on. Raises ``LlmrtError``."""
+        """Take requests for the LoRA adapter in ``folder`` from now on. Raises ``LlmrtError``.
+
+        What they launch is compiled here if the engine was warmed up.
+        """
         self._all_adapters.load(name, folder)
+        if self._is_warm:
+            try:
+                with _first_steps(f"with the adapter {name!r}", "a model that llmrt merge wrote needs none of these"):
+                    self._runner.warm_up(self._most_tokens, adapted=True)
+            except LlmrtError:
+                self.unload_adapter(name)
+                raise
 
     def unload_adapter(self, name: str) -> None:
         """Take no more requests for it; those that are here go on to their end. Raises ``RequestError``."""
@@ -138,13 +149,13 @@ class LLMEngine:
 
         Raises ``MemoryFitError`` where its steps find no memory, ``ConfigError`` where they fail.
         """
-        with _first_steps(), allocation():
-            most_tokens = max(self.config.step_tokens, self.config.max_num_seqs)
-            self._runner.warm_up(most_tokens)
+        with _first_steps("before any request", "--device cpu does without them"):
+            self._runner.warm_up(self._most_tokens)
             if self.config.adapters:
-                self._runner.warm_up(most_tokens, adapted=True)
+                self._runner.warm_up(self._most_tokens, adapted=True)
             if self._speculation is not None:
                 self._speculation.warm_up()
+        self._is_warm = True
 
     def fill(self, depth: int) -> None:
         """For measuring: take the first ``depth`` tokens of every request for computed, with random keys and values."""
@@ -166,6 +177,11 @@ class LLMEngine:
             self.scheduler.advance_disk()
         self._let_adapters_go()
         return outputs
+
+    @property
+    def _most_tokens(self) -> int:
+        """Of a step."""
+        return max(self.config.step_tokens, self.config.max_num_seqs)
 
     @property
     def _all_adapters(self) -> Adapters:
@@ -198,16 +214,16 @@ class LLMEngine:
 
 
 @contextmanager
-def _first_steps() -> Generator[None]:
-    """Inside, whatever fails is a ``ConfigError``: compilers and drivers raise errors of many kinds."""
+def _first_steps(which: str, instead: str) -> Generator[None]:
+    """Inside, whatever fails is a ``LlmrtError``: compilers and drivers raise errors of many kinds."""
     try:
-        yield
+        with allocation():
+            yield
     except LlmrtError:
         raise
     except Exception as error:
         raise ConfigError(
-            "The first steps on the GPU, before any request, failed; --device cpu does without it."
-            f" {type(error).__name__}: {error}"
+            f"The first steps on the GPU, {which}, failed; {instead}. {type(error).__name__}: {error}"
         ) from error
 
 

@@ -77,7 +77,7 @@ def num_installed(engine: LLMEngine) -> int:
     """Adapters whose matrices the first layer has."""
     lora = engine._runner._decoder.layers[0].attention.qkv_lora  # pyright: ignore
     assert isinstance(lora, Lora)
-    return sum(map(bool, lora._table.adapters))
+    return sum(map(bool, lora.table.adapters))
 
 
 def test_one_that_is_unloaded_serves_its_requests_to_their_end(folders: tuple[Path, Path, Path]) -> None:

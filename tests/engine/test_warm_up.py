@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +15,12 @@ from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading.build_runner import make_runner
 from llmrt.engine.messages import AdaptersChanged, LoadAdapter
+from llmrt.engine.request import SamplingParams
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.speculation.draft_model import DraftModel
 from llmrt.engine.speculation.speculation import Speculation
 from llmrt.engine.worker import _change_adapters
-from llmrt.errors import ConfigError, LlmrtError, MemoryFitError
+from llmrt.errors import ConfigError, LlmrtError, MemoryFitError, RequestError
 from tests.engines import on_reference
 from tests.scripted import CONTEXT, LateScriptedRunner
 from tests.scripted_device import ScriptedDevice
@@ -31,29 +32,63 @@ class Warmed(LateScriptedRunner):
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__(16, None)
         self.error, self.asked = error, list[tuple[int, bool]]()
+        self.installed = set[int]()
 
     def warm_up(self, max_tokens: int, *, adapted: bool = False) -> None:
         if self.error is not None:
             raise self.error
         self.asked.append((max_tokens, adapted))
 
+    def install(self, number: int, folder: Path) -> bytes:
+        self.installed.add(number)
+        return str(folder).encode()
+
+    def remove(self, number: int) -> None:
+        self.installed.remove(number)
+
 
 def engine_of(runner: Warmed, speculation: Speculation | None = None, **settings: Any) -> LLMEngine:
     config = EngineConfig(max_num_seqs=4, max_num_batched_tokens=200, **settings)
     scheduler = Scheduler(KVCacheManager(20, 16), max_num_seqs=4, max_num_batched_tokens=200, context_length=CONTEXT)
-    installer = SimpleNamespace(install=lambda number, folder: b"digest")
-    return LLMEngine(scheduler, runner, config=config, adapters=Adapters(installer), speculation=speculation)
+    return LLMEngine(scheduler, runner, config=config, adapters=Adapters(runner), speculation=speculation)
 
 
-def test_steps_with_adapters_are_for_those_that_it_was_started_with() -> None:
-    """Others are loaded while answers are under way, which would wait for the steps."""
+def test_steps_with_adapters_are_taken_where_some_are_loaded() -> None:
+    engine_of(runner := Warmed(), adapters=(("a", "folder"),)).warm_up()
+    assert runner.asked == [(200, False), (200, True)]
+    engine = engine_of(runner := Warmed())
+    engine.warm_up()
+    assert _change_adapters(engine, LoadAdapter("a", "folder")) == AdaptersChanged()
+    assert runner.asked == [(200, False), (200, True)]
+
+
+def test_an_engine_that_compiles_what_it_meets_does_so_with_adapters() -> None:
+    """In the process of who asks, for whom nobody else waits."""
+    engine_of(runner := Warmed()).load_adapter("a", Path("folder"))
+    assert runner.asked == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("PTXAS error:\n`ptxas` failed"), r"adapter 'a', failed; .* RuntimeError: PTXAS error: `ptxas`"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "refused memory"),
+    ],
+)
+def test_an_adapter_whose_steps_fail_is_refused(error: Exception, words: str) -> None:
     runner = Warmed()
     engine = engine_of(runner)
     engine.warm_up()
+    runner.error = error
+    answer = _change_adapters(engine, LoadAdapter("a", "folder"))
+    assert answer.error is not None and re.search(words, answer.error)
+    assert runner.installed == set()
+    with pytest.raises(RequestError, match="not loaded"):
+        engine.add("0", [1], SamplingParams(), "a")
+    engine.add("1", [1], SamplingParams(max_tokens=1))
+    assert engine.step() or engine.step()
+    runner.error = None
     assert _change_adapters(engine, LoadAdapter("a", "folder")) == AdaptersChanged()
-    assert runner.asked == [(200, False)]
-    engine_of(runner := Warmed(), adapters=(("a", "folder"),)).warm_up()
-    assert runner.asked == [(200, False), (200, True)]
 
 
 def test_an_adapter_that_a_gpu_has_no_memory_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 
 import torch
@@ -23,19 +23,19 @@ class Lora(nn.Module):
         super().__init__()
         self._spec = spec
         self._lora = partial(resolve(LORA, spec), dtype=spec.stream)
-        self._table = LowRankTable(out_features, ())
+        self.table = LowRankTable(out_features, ())
 
     def forward(self, x: Activations, adapters: Tensor | None, residual: Tensor | None = None) -> Tensor | None:
         """x [T, in_features], adapters [T] -> the residual [T, out_features] and what each row's adapter adds."""
-        if adapters is None or not any(self._table.adapters):
+        if adapters is None or not any(self.table.adapters):
             return residual
-        return self._lora(x, adapters, self._table, residual)
+        return self._lora(x, adapters, self.table, residual)
 
     def put(self, number: int, pieces: Sequence[LowRank]) -> None:
         """Have adapter ``number`` add ``pieces``. A table that a step reads is never changed: this makes another."""
-        adapters = [*self._table.adapters, *[()] * (number + 1 - len(self._table.adapters))]
+        adapters = [*self.table.adapters, *[()] * (number + 1 - len(self.table.adapters))]
         adapters[number] = tuple(pieces)
-        self._table = LowRankTable(self._table.rows, tuple(adapters))
+        self.table = LowRankTable(self.table.rows, tuple(adapters))
 
     def low_rank(self, a: Tensor, b: Tensor, start: int) -> LowRank:
         """a [R, K] and b [N, R], which add b (a x) to the outputs from ``start`` on, as the kernels take them.
@@ -51,6 +51,11 @@ class Lora(nn.Module):
         whole = F.pad(weight, (0, 0, 0, -len(weight) % BLOCK))
         data = in_blocks(whole).contiguous().to(self._spec.device)
         return Matrix(data, None, 8 * data.element_size(), len(weight))
+
+
+def adapter_forms(decoder: nn.Module) -> tuple[Hashable, ...]:
+    """What is compiled for its adapters, see ``LowRankTable``: equal where nothing more has to be."""
+    return tuple(module.table.form for module in decoder.modules() if isinstance(module, Lora))
 
 
 def remove_adapter(decoder: nn.Module, number: int) -> None:

@@ -21,6 +21,7 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading import build_speculation
 from llmrt.engine.loading.build import assemble_engine
 from llmrt.engine.request import SamplingParams
+from llmrt.engine.runners.warm_up import FirstSteps
 from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from llmrt.model.config import ModelConfig, MoeConfig
 from tests.adapters import make_adapter
@@ -109,19 +110,70 @@ def test_nothing_is_compiled_once_serving_begins(
         assert compiled[len(known) :] == []
 
 
-def test_nor_for_adapters_that_came_before(compiled: list[str], tmp_path: Path) -> None:
-    modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+def test_all_is_compiled_before_anything_is_launched(compiled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = GPU | {"max_num_batched_tokens": 64}
+    with pretended_cuda():
+        deep = replace(SHAPE, num_layers=10)  # of which one is left out before
+        engine = assemble_engine(RandomCheckpoint(deep), EngineConfig(**gpu, context_length=40, max_num_seqs=4))
+        compiled.clear()
+        monkeypatch.setattr(Kernel, "run", lambda *_: compiled.append("launch"))
+        engine.warm_up()
+    begin = compiled.index("launch")
+    assert begin > 0 and set(compiled[begin:]) == {"launch"}
+
+
+ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     sizes = {"hidden_size": 128, "intermediate_size": 192, "num_attention_heads": 4, "num_key_value_heads": 1}
     model = make_model("mistral", **sizes, head_dim=32, num_hidden_layers=1)
-    adapter = make_adapter(model, tmp_path, r=16, target_modules=modules)
+    kinds = [(16, ALL), (5, ["v_proj"]), (40, ["v_proj"]), (9, ["q_proj", "v_proj"])]
+    folders = [tmp_path_factory.mktemp("adapter") for _ in kinds]
+    return [
+        make_adapter(model, folder, r=rank, target_modules=modules)
+        for folder, (rank, modules) in zip(folders, kinds, strict=True)
+    ]
+
+
+def test_nor_for_adapters_that_came_before(compiled: list[str], adapters: list[Path]) -> None:
     with pretended_cuda():
-        config = EngineConfig(**GPU, context_length=300, max_num_seqs=16, adapters=(("a", str(adapter)),))
+        config = EngineConfig(**GPU, context_length=300, max_num_seqs=16, adapters=(("a", str(adapters[0])),))
         engine = assemble_engine(RandomCheckpoint(SHAPE), config)
         engine.warm_up()
         known = [*compiled]
         assert "expand_kernel" in known
         serve_some(engine, random.Random(0), adapters=(None, "a"))
         assert compiled[len(known) :] == []
+
+
+def test_nor_for_those_that_come_later(compiled: list[str], adapters: list[Path]) -> None:
+    rng, gpu = random.Random(0), GPU | {"max_num_batched_tokens": 128}
+    with pretended_cuda():
+        engine = assemble_engine(RandomCheckpoint(SHAPE), EngineConfig(**gpu, context_length=50, max_num_seqs=4))
+        engine.warm_up()
+        names: list[str | None] = [None]
+        for i, adapter in enumerate([*adapters[1:], *[adapters[0]] * 14]):
+            engine.load_adapter(str(i), adapter)
+            names.append(str(i))
+            if i in (1, 2, 16):
+                known = [*compiled]
+                serve_some(engine, rng, names)
+                assert compiled[len(known) :] == []
+
+
+def test_an_adapter_like_one_that_was_there_needs_no_steps(compiled: list[str], adapters: list[Path]) -> None:
+    """All others would wait for them."""
+    with pretended_cuda():
+        engine = assemble_engine(RandomCheckpoint(SHAPE), EngineConfig(**GPU, context_length=300, max_num_seqs=16))
+        engine.warm_up()
+        engine.load_adapter("a", adapters[0])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FirstSteps, "take", lambda self, sizes: pytest.fail("steps were taken"))
+            engine.load_adapter("b", adapters[0])
+            engine.unload_adapter("a")
+            engine.load_adapter("c", adapters[1])  # which changes less, and has fewer ranks
 
 
 def test_nor_for_a_draft_model(compiled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
