@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from llmrt.engine.loading.calibration_tokens import random_tokens
+from llmrt.errors import CheckpointError
 from llmrt.model.checkpoints.checkpoint import open_checkpoint
 from llmrt.model.loading import calibration_stream
 from llmrt.model.loading.load import load_decoder
@@ -126,3 +127,12 @@ def test_memory_is_what_is_packed_and_one_layer() -> None:
     grown, layer = int(ran.stdout), 61e6
     packed = 7 * layer * 4.375 / 8
     assert packed < grown < packed + 2 * layer + 250e6
+
+
+def test_inputs_that_are_no_numbers_are_one_line(tmp_path: Path) -> None:
+    model = make_model("llama", rms_norm_eps=0.0, **SHAPE)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.zero_()
+    folder = save_model(model, tmp_path)
+    with pytest.raises(CheckpointError, match=rf"{folder}: layers.0.attention.qkv: its inputs become NaN or infinity"):
+        quantized(folder)

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from llmrt.errors import CheckpointError
 from llmrt.model.config import ModelConfig
 from llmrt.model.forward_batch import ForwardBatch
+from llmrt.model.loading.read_tensors import is_finite
 from llmrt.model.modules.decoder import DecoderLayer, Rotations
 from llmrt.quant.calibration import Calibration
 from llmrt.quant.feedback import Feedback, feedback_from
@@ -32,12 +34,20 @@ class CalibrationStream:
         self._damping, self._rank = calibration.damping, calibration.rank
 
     @torch.inference_mode()
-    def pass_through(self, layer: DecoderLayer, names: Iterable[str]) -> dict[str, Feedback]:
-        """Run ``layer``, the next one; returns what rounding its products ``names`` is to heed of their inputs."""
+    def pass_through(self, layer: DecoderLayer, names: Iterable[str], where: str) -> dict[str, Feedback]:
+        """Run ``layer``, the next one; returns what rounding its products ``names`` is to heed of their inputs.
+
+        Raises ``CheckpointError`` that says ``where`` for inputs that no weight can be rounded for.
+        """
         modules = {layer.get_submodule(name): name for name in names}
         found: dict[str, Feedback] = {}
 
         def watch(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if not is_finite(args[0]):
+                raise CheckpointError(
+                    f"{where}.{modules[module]}: its inputs become NaN or infinity; the weights before it or a number"
+                    " of the model's configuration are damaged."
+                )
             found[modules[module]] = feedback_from(args[0], damping=self._damping, rank=self._rank)
 
         hooks = [module.register_forward_pre_hook(watch) for module in modules]

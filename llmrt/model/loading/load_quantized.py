@@ -69,7 +69,7 @@ class QuantizedLoad:
         layer.load_state_dict(_within(name, tensors), assign=True, strict=True)
         modules = {_module(parameter).removeprefix(f"{name}."): parameter for parameter in self._plan(name)}
         with torch_threads(1):
-            found = stream.pass_through(layer, modules)
+            found = stream.pass_through(layer, modules, f"{self._load.checkpoint.path}: {name}")
         return {modules[module]: feedback for module, feedback in found.items()}
 
     def _read(self, module: str) -> dict[str, Tensor]:
