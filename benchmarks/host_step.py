@@ -89,7 +89,7 @@ class IdleDevice:
 
 def idle_engine(streams: int) -> LLMEngine:
     """An engine whose device computes nothing."""
-    blocks = streams * (PROMPT + STEPS + 2 * BLOCK_SIZE) // BLOCK_SIZE + 2
+    blocks = streams * (PROMPT + STEPS + 3 * BLOCK_SIZE) // BLOCK_SIZE + 2
     kv = KVCacheManager(blocks, BLOCK_SIZE)
     scheduler = Scheduler(kv, max_num_seqs=streams, max_num_batched_tokens=streams * PROMPT, context_length=CONTEXT)
     decoder = random_decoder(RandomCheckpoint(SHAPE), 64, OpSpec("cpu", torch.float32), lambda _: None, None)
@@ -103,7 +103,8 @@ def step_seconds(streams: int, params: SamplingParams) -> float:
     """Median seconds of a step of so many requests."""
     engine = idle_engine(streams)
     for i in range(streams):
-        engine.add(str(i), [i] * (PROMPT + i % 7), params)  # no prefix that others wait for
+        # No prefix that others wait for; and in each step another request comes to a new block.
+        engine.add(str(i), [i] * (PROMPT + i), params)
     for _ in range(20):
         engine.step()
     seconds: list[float] = []

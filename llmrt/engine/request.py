@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from llmrt.errors import LlmrtError, RequestError
 from llmrt.text.sampling_ranges import RANGES, Range
 
@@ -116,8 +118,7 @@ class TokenLogprob:
     top: tuple[tuple[int, float], ...] = ()
 
 
-@dataclass(slots=True)  # frozen ones take three times as long to make, and each step makes one for each request
-class RequestOutput:
+class RequestOutput(msgspec.Struct, omit_defaults=True):  # each step makes many: a dataclass takes five times as long
     """What one engine step gave to one request.
 
     ``token_ids`` are new since the last output (an end-of-sequence token is among them). ``logprobs`` has one
@@ -137,7 +138,7 @@ class RequestOutput:
     num_cached_tokens: int = 0
     num_disk_tokens: int = 0
     diverged_at: int | None = None
-    queue_seconds: float = field(default=0.0, compare=False)
+    queue_seconds: float = 0.0
     error: str | None = None
     refused: bool = False
     embedding: bytes | None = None

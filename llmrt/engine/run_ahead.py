@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from llmrt.engine.request import RequestOutput
 from llmrt.engine.runners.runner import AsyncRunner, Flight
-from llmrt.engine.scheduler import Scheduler, SchedulerOutput
+from llmrt.engine.scheduler import Scheduler, SchedulerOutput, all_decode
 from llmrt.engine.speculation.speculation import Speculation
 
 
@@ -32,6 +32,11 @@ class _Sent(NamedTuple):
     scheduled: SchedulerOutput
     since: float
     decodes: bool
+
+    @property
+    def verifies(self) -> bool:
+        """Whether requests have drafts."""
+        return self.decodes and sum(self.scheduled.values()) > len(self.scheduled)
 
 
 class RunAhead:
@@ -58,7 +63,7 @@ class RunAhead:
         self._draft()
         sent = self._launch()
         outputs += self._settle()
-        if sent is not None and any(request.draft for request in sent.scheduled):
+        if sent is not None and sent.verifies:
             return outputs + self._verify(sent)
         self._foresee()
         self._scheduler.advance({} if sent is None else sent.scheduled)
@@ -75,7 +80,7 @@ class RunAhead:
         since, scheduled = self._clock(), self._scheduler.schedule()
         if not scheduled:
             return None
-        decodes = all(request.is_decoding for request in scheduled)
+        decodes = all_decode(scheduled)
         if not decodes:
             _forget_drafts(scheduled)
         return _Sent(self._runner.launch(scheduled), scheduled, since, decodes)

@@ -18,7 +18,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+
+import msgspec
 
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.recent_prompts import RecentPrompts
@@ -26,7 +27,7 @@ from llmrt.engine.request import PENDING, EndReason, Request, RequestOutput, Tok
 from llmrt.errors import RequestError
 
 
-class SampledToken(NamedTuple):
+class SampledToken(msgspec.Struct, frozen=True):
     """The token that a step chose for a request, after those of its draft that were ``accepted``, being the same.
 
     With an ``error`` there was none to choose.
@@ -37,8 +38,20 @@ class SampledToken(NamedTuple):
     accepted: tuple[SampledToken, ...] = ()
     error: str | None = None
 
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The accepted ones and this one."""
+        return (*[token.token_id for token in self.accepted], self.token_id) if self.accepted else (self.token_id,)
 
-class PromptEnd(NamedTuple):
+    @property
+    def logprobs(self) -> tuple[TokenLogprob, ...] | None:
+        """One for each of ``token_ids``, if they were asked for."""
+        if self.logprob is None:
+            return None
+        return (*[token.logprob for token in self.accepted if token.logprob], self.logprob)
+
+
+class PromptEnd(msgspec.Struct, frozen=True):
     """A step completed a request that ends with its prompt; the ``vector`` of one with pooling, little-endian fp32."""
 
     vector: bytes | None = None
@@ -47,8 +60,13 @@ class PromptEnd(NamedTuple):
 # What a step gives a request whose last known token it computes.
 StepResult = SampledToken | PromptEnd
 
-# How many tokens of each request a step computes; the requests that decode have one, and those of their drafts.
+# How many tokens of each request a step computes. Those that decode come first, with one and those of their drafts.
 SchedulerOutput = dict[Request, int]
+
+
+def all_decode(scheduled: SchedulerOutput) -> bool:
+    """Whether every request of a step, of which there are some, decodes."""
+    return next(reversed(scheduled)).is_decoding
 
 
 class Scheduler:
@@ -123,12 +141,11 @@ class Scheduler:
         scheduled: SchedulerOutput = {}
         prompts: list[Request] = []
         for request in list(self._running):
-            if request.is_loading:
-                continue
-            if not request.is_decoding:
+            if request.is_decoding:
+                if not _is_full(request):
+                    self._schedule_decode(request, scheduled)
+            elif not request.is_loading:
                 prompts.append(request)
-            elif not _is_full(request):
-                self._schedule_decode(request, scheduled)
         budget = max(0, self._max_num_batched_tokens - sum(scheduled.values()))
         self._schedule_prompts(prompts, budget if prompt_tokens is None else min(budget, prompt_tokens), scheduled)
         can_go_on = scheduled or prompt_tokens == 0 or all(_is_full(r) or r.is_loading for r in self._running)
@@ -165,7 +182,7 @@ class Scheduler:
         The step before it is settled, so that all tokens of this one are known.
         """
         for request, num_tokens in scheduled.items():
-            if self._is_here(request):
+            if request in self._running:
                 self._mark_computed(request, num_tokens)
                 if request.num_uncomputed_tokens == 0 and not request.ends_with_prompt:
                     request.token_ids.append(PENDING)
@@ -178,7 +195,7 @@ class Scheduler:
         """
         outputs: list[RequestOutput] = []
         for request, result in results.items():
-            if not self._is_here(request):
+            if self._by_id.get(request.request_id) is not request:
                 continue
             if isinstance(result, SampledToken):
                 assert request.token_ids[-1] == PENDING
@@ -263,31 +280,18 @@ class Scheduler:
 
     def _output(self, request: Request, result: StepResult) -> RequestOutput:
         """What the request gained, the last token of which may be its end."""
-        gained = (*result.accepted, result) if isinstance(result, SampledToken) else ()
-        if gained and (failure := _failure(request, gained[-1])) is not None:
+        if not isinstance(result, SampledToken):
+            self._remove(request)
+            return _output(request, "length" if result.vector is None else "stop", vector=result.vector)
+        if (failure := _failure(request, result)) is not None:
             self._remove(request)
             return failed(request.request_id, RequestError(failure))
         finish_reason = _finish_reason(request, result)
         if finish_reason is not None:
             self._remove(request)
-        elif gained and request.constraint is not None:
-            request.constraint.advance(gained[-1].token_id)
-        of_prompt, request.prompt_logprobs = request.prompt_logprobs, []
-        return RequestOutput(
-            request_id=request.request_id,
-            token_ids=tuple([token.token_id for token in gained]),
-            finish_reason=finish_reason,
-            logprobs=tuple(t.logprob for t in gained if t.logprob) if gained and gained[-1].logprob else None,
-            prompt_logprobs=tuple(of_prompt),
-            num_cached_tokens=request.num_cached_tokens,
-            num_disk_tokens=request.num_disk_tokens,
-            diverged_at=request.diverged_at,
-            queue_seconds=request.queue_seconds,
-            embedding=result.vector if isinstance(result, PromptEnd) else None,
-        )
-
-    def _is_here(self, request: Request) -> bool:
-        return self._by_id.get(request.request_id) is request
+        elif request.constraint is not None:
+            request.constraint.advance(result.token_id)
+        return _output(request, finish_reason, result.token_ids, result.logprobs)
 
     def _remove(self, request: Request) -> None:
         del self._by_id[request.request_id]
@@ -321,13 +325,34 @@ def _failure(request: Request, token: SampledToken) -> str | None:
     return failure or token.error
 
 
-def _finish_reason(request: Request, result: StepResult) -> EndReason | None:
-    """Why the request ends with ``result``, None if it goes on."""
-    if isinstance(result, PromptEnd):
-        return "length" if result.vector is None else "stop"
-    if result.token_id in request.params.stop_token_ids:
+def _finish_reason(request: Request, token: SampledToken) -> EndReason | None:
+    """Why the request ends with ``token``, None if it goes on."""
+    if token.token_id in request.params.stop_token_ids:
         return "stop"
     return "length" if _is_full(request) else None
+
+
+def _output(
+    request: Request,
+    finish_reason: EndReason | None,
+    token_ids: tuple[int, ...] = (),
+    logprobs: tuple[TokenLogprob, ...] | None = None,
+    vector: bytes | None = None,
+) -> RequestOutput:
+    """What a step gave to the request, and what of its prompt was not given out yet."""
+    of_prompt, request.prompt_logprobs = request.prompt_logprobs, []
+    return RequestOutput(
+        request_id=request.request_id,
+        token_ids=token_ids,
+        finish_reason=finish_reason,
+        logprobs=logprobs,
+        prompt_logprobs=tuple(of_prompt),
+        num_cached_tokens=request.num_cached_tokens,
+        num_disk_tokens=request.num_disk_tokens,
+        diverged_at=request.diverged_at,
+        queue_seconds=request.queue_seconds,
+        embedding=vector,
+    )
 
 
 def _is_full(request: Request) -> bool:

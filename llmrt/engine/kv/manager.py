@@ -211,13 +211,17 @@ class KVCacheManager:
         request.num_computed_tokens += num_tokens
         next_open = request.num_computed_tokens // self.block_size
         if next_open > first_open and self._prefix_caching:
-            keys = self._keys(request)
-            for i in range(first_open, next_open):
-                self._prefix_cache.insert(keys[i], request.block_table[i])
-                self._expected.came(keys[i])
-            self._disk.keep(request, first_open, min(next_open, request.num_prompt_tokens // self.block_size))
+            self._share(request, first_open, next_open)
         if self._window is not None:
             self._give_back(request, self._first_visible_block(request.num_computed_tokens))
+
+    def _share(self, request: Request, start: int, end: int) -> None:
+        """Blocks ``start`` to ``end`` of ``request`` are full."""
+        keys = self._keys(request)
+        for i in range(start, end):
+            self._prefix_cache.insert(keys[i], request.block_table[i])
+            self._expected.came(keys[i])
+        self._disk.keep(request, start, min(end, request.num_prompt_tokens // self.block_size))
 
     def free(self, request: Request) -> None:
         """Take back every block of ``request``; its last ones are evicted first, for fewer prompts share them."""

@@ -33,23 +33,33 @@ class BlockTables:
         self._array: Words = np.zeros((capacity, width), dtype=np.int64)
         self._rows: dict[Request, _Row] = {}
         self._used = 0  # the longest table so far; nobody reads what is after it
+        self._tables: list[array[int]] = []  # of the last step, whose requests had these rows
+        self._order: list[_Row] = []
+        self._indices: Words = np.zeros(0, dtype=np.int64)
 
     def gather(self, requests: Sequence[Request], out: Words) -> None:
         """Write the tables of ``requests`` to the rows of ``out`` [B, width]."""
-        rows = [self._up_to_date(request, requests) for request in requests]
-        out[:, : self._used] = self._array[rows, : self._used]
+        tables = [request.block_table for request in requests]
+        if tables != self._tables:  # while they are the same ones, which grow, nothing is compared
+            self._tables, self._order = tables, [self._row(request, requests) for request in requests]
+            self._indices = np.array([row.index for row in self._order])
+        for row in self._order:
+            if row.length != len(row.table):
+                self._extend(row)
+        out[:, : self._used] = self._array[self._indices, : self._used]
 
-    def _up_to_date(self, request: Request, requests: Sequence[Request]) -> int:
+    def _row(self, request: Request, requests: Sequence[Request]) -> _Row:
         row, table = self._rows.get(request), request.block_table
         if row is None:
             row = self._rows[request] = _Row(self._free_index(requests), table)
         if row.table is not table:
             row.table, row.length = table, 0
-        if row.length != len(table):
-            self._array[row.index, row.length : len(table)] = table[row.length :]
-            row.length = len(table)
-            self._used = max(self._used, row.length)
-        return row.index
+        return row
+
+    def _extend(self, row: _Row) -> None:
+        length = len(row.table)
+        self._array[row.index, row.length : length] = row.table[row.length :]
+        row.length, self._used = length, max(self._used, length)
 
     def _free_index(self, requests: Sequence[Request]) -> int:
         if len(self._rows) == len(self._array):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from llmrt.engine.kv.block_pool import NULL_BLOCK
 from llmrt.engine.request import PENDING, Request
-from llmrt.engine.runners.batch_builder import NO_ADAPTER, adapter_number, has_adapters
+from llmrt.engine.runners.batch_builder import NO_ADAPTER, adapter_number
 from llmrt.engine.runners.block_tables import BlockTables, Words
 from llmrt.engine.runners.decode_rows import DecodeRows
 from llmrt.engine.runners.device import StepDevice
@@ -63,16 +63,20 @@ class DecodeInputs:
             adapters=adapters[:rows] if adapted else None,
         )
 
-    def write(self, rows: DecodeRows, padded: int, chosen: Mapping[Request, int]) -> None:
-        """Hand over ``rows``, and padding up to so many.
+    def write(self, rows: DecodeRows, padded: int, chosen: Mapping[Request, int], *, adapted: bool) -> None:
+        """Hand over ``rows``, and padding up to so many; ``adapted`` if some request has an adapter.
 
         ``chosen`` has the place of each request that the last step chose a token for.
         """
         self._host.reverse()
         host, count = self._host[0], rows.count
         self._tables.gather(rows.requests, host.tables[:count])
-        host.write(rows, self._sources(rows.requests, chosen), self._block_size)
-        host.pad(count, padded, self._capacity + count)
+        token_ids = rows.token_ids
+        host.write(rows.positions, token_ids, self._sources(rows.requests, token_ids, chosen), self._block_size)
+        if adapted:
+            host.write_adapters(rows.requests)
+        if count < padded:
+            host.pad(count, padded, self._capacity + count)
         size = self._tables_at - self._capacity + padded * self._width
         self._device.copy(self._words[self._capacity :][:size], host.words[:size])
 
@@ -80,11 +84,12 @@ class DecodeInputs:
     def _tables_at(self) -> int:
         return self._capacity * (1 + FIELDS)
 
-    def _sources(self, requests: Sequence[Request], chosen: Mapping[Request, int]) -> list[int]:
-        known = range(self._capacity, 2 * self._capacity)
+    def _sources(
+        self, requests: Sequence[Request], token_ids: Sequence[int], chosen: Mapping[Request, int]
+    ) -> list[int]:
         return [
-            chosen[request] if request.token_ids[-1] == PENDING else word
-            for request, word in zip(requests, known, strict=False)
+            chosen[request] if token_id == PENDING else word
+            for word, (request, token_id) in enumerate(zip(requests, token_ids, strict=True), self._capacity)
         ]
 
 
@@ -100,18 +105,20 @@ class _HostRows:
         )
         self.tables = array[borders[-1] :].reshape(capacity, width)
 
-    def write(self, rows: DecodeRows, sources: Sequence[int], block_size: int) -> None:
-        """The first rows; their block tables are there."""
-        count = rows.count
+    def write(self, at: Sequence[int], token_ids: Sequence[int], sources: Sequence[int], block_size: int) -> None:
+        """The first rows, of tokens ``at`` these positions; their block tables are there."""
+        count = len(at)
         positions = self._positions[:count]
-        positions[:] = rows.positions
-        self._known[:count] = rows.token_ids
+        positions[:] = at
+        self._known[:count] = token_ids
         self._source[:count] = sources
         self._seq_lens[:count] = positions + 1
         page, offset = np.divmod(positions, block_size)
         self._slots[:count] = self.tables[np.arange(count), page] * block_size + offset
-        if has_adapters(rows.requests):
-            self._adapters[:count] = [adapter_number(request) for request in rows.requests]
+
+    def write_adapters(self, requests: Sequence[Request]) -> None:
+        """Those of the first rows; they are read only by steps in which some request has one."""
+        self._adapters[: len(requests)] = [adapter_number(request) for request in requests]
 
     def pad(self, count: int, rows: int, source: int) -> None:
         """Rows ``count`` to ``rows``: the token 0 of row ``count``, written to the null block where it sees itself."""

@@ -25,7 +25,7 @@ from llmrt.engine.runners.runner import KnownResults
 from llmrt.engine.runners.warm_up import FirstSteps, WarmUp
 from llmrt.engine.sampling.prompt_scores import score, scored_rows
 from llmrt.engine.sampling.sampler import accept, verify
-from llmrt.engine.scheduler import SampledToken, SchedulerOutput
+from llmrt.engine.scheduler import SampledToken, SchedulerOutput, all_decode
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.decoder import Decoder
@@ -80,7 +80,7 @@ class GpuRunner:
     @torch.inference_mode()
     def launch(self, scheduled: SchedulerOutput) -> LateTokens | KnownResults:
         """See ``AsyncRunner``."""
-        if all(request.is_decoding for request in scheduled):
+        if all_decode(scheduled):
             return self._decode(list(scheduled))
         return self._compute(scheduled)
 
@@ -105,12 +105,13 @@ class GpuRunner:
     def _decode(self, requests: Sequence[Request]) -> LateTokens | KnownResults:
         rows = DecodeRows.of(requests)
         sampling = self._sampler.prepare(rows)
-        return self._results(self._graphs.run(rows, self._chosen, sampling), requests, sampling)
+        return self._results(self._graphs.run(rows, self._chosen, sampling), requests, rows.count, sampling)
 
     def _compute(self, scheduled: SchedulerOutput) -> LateTokens | KnownResults:
         """A step of any shape."""
         ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
-        sampling = self._sampler.prepare(DecodeRows.of(ending))
+        rows = DecodeRows.of(ending)
+        sampling = self._sampler.prepare(rows)
         pooled, scored, vectors = pooled_rows(scheduled), scored_rows(scheduled), list[Tensor]()
         batch, pending, places = self._upload(scheduled)
 
@@ -126,16 +127,16 @@ class GpuRunner:
                 self._inputs.chosen[: len(ending)].copy_(self._sampler.sample(sampling, logits))
             return logits
 
-        flight, ends = self._results(self._device.run(step), ending, sampling), prompt_ends(scheduled)
+        flight = self._results(self._device.run(step), ending, rows.count, sampling)
+        ends = prompt_ends(scheduled)
         if scored or ends or any(part.ends for part in pooled):
             return KnownResults({**flight.wait(), **pooled_vectors(pooled, vectors), **ends})
         return flight
 
     def _results(
-        self, computed: Computed, ending: Sequence[Request], sampling: SamplingKind | None
+        self, computed: Computed, ending: Sequence[Request], count: int, sampling: SamplingKind | None
     ) -> LateTokens | KnownResults:
-        """What was ``computed`` gives for the requests that are ``ending``, each with rows for its draft."""
-        count = DecodeRows.of(ending).count
+        """What was ``computed`` gives for the requests that are ``ending``: in ``count`` rows, with those of drafts."""
         if sampling is None:
             self._device.event().wait()
             logits = computed.result[:count]
@@ -144,7 +145,7 @@ class GpuRunner:
         tokens = self._outputs[0][:count]
         self._device.copy(tokens, self._inputs.chosen[:count])
         if count == len(ending):
-            self._chosen = {request: place for place, request in enumerate(ending)}
+            self._chosen = dict(zip(ending, range(count), strict=True))
             return LateTokens(ending, tokens, self._device.event())
         self._device.event().wait()
         return KnownResults(accept(tokens.tolist(), ending))

@@ -56,7 +56,7 @@ class DecodeGraphs:
         ``chosen`` has the place of each request that the last step chose a token for.
         """
         kind = _Kind(rows_for(rows.count), sampling, has_adapters(rows.requests))
-        self._inputs.write(rows, kind.rows, chosen)
+        self._inputs.write(rows, kind.rows, chosen, adapted=kind.adapted)
         graph = self._graphs.get(kind)
         if graph is None:
             graph = self._graphs[kind] = self._device.capture(lambda: self._step(kind))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from llmrt.engine.request import PENDING, Request, TokenLogprob
@@ -81,7 +82,7 @@ def _follow_draft(request: Request, logits: Tensor, likeliest: Sequence[int]) ->
         if request.constraint is not None:
             request.constraint.advance(guess)
         token = choose_next()
-    return token._replace(accepted=tuple(accepted))
+    return structs.replace(token, accepted=tuple(accepted))
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmrt.engine.runners.runner import KnownResults, ModelRunner
-from llmrt.engine.scheduler import SchedulerOutput
+from llmrt.engine.scheduler import SchedulerOutput, all_decode
 
 
 class SyncLauncher:
@@ -19,7 +19,7 @@ class SyncLauncher:
 
     def launch(self, scheduled: SchedulerOutput) -> KnownResults:
         """See ``StepLauncher``."""
-        if all(request.is_decoding for request in scheduled):
+        if all_decode(scheduled):
             return KnownResults(self._runner.execute(scheduled))
         prefill = self._runner.begin(scheduled)
         while not prefill.advance():
