@@ -56,11 +56,10 @@ class Table:
 
     def __init__(self, table: LowRankTable) -> None:
         pieces = [piece for adapter in table.adapters for piece in adapter]
-        self.count, self.num_pieces = len(table.adapters), max(map(len, table.adapters))
-        self.ranks = max(piece.a.rows for piece in pieces)
+        self.count, self.num_pieces, self.ranks = len(table.adapters), table.form.pieces, table.form.ranks
         self.ranks_at_once = min(next_power_of_2(self.ranks), MOST_RANKS)
         _, self.lines, _, self.pair = pieces[0].a.data.shape
-        self.aligned = all(piece.start % BLOCK.value == 0 for piece in pieces)
+        self.aligned = table.form.aligned
         entries = torch.zeros(self.count + 1, self.num_pieces, FIELDS.value, dtype=torch.int64)
         for adapter, row in zip(table.adapters, entries, strict=False):
             row[: len(adapter)] = torch.tensor([*map(_entry, adapter)], dtype=torch.int64).view(-1, FIELDS.value)

@@ -7,7 +7,7 @@ prompt is reported on, or a request ends with its prompt, the step is waited for
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,7 +29,7 @@ from llmrt.engine.scheduler import SampledToken, SchedulerOutput, all_decode
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.decoder import Decoder
-from llmrt.model.modules.lora import adapter_forms
+from llmrt.model.modules.lora import loras_of
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,6 @@ class GpuRunner:
         self._sampler = DeviceSampler(device, capacity, decoder.spec)
         self._pooler = Pooler(decoder.norm)
         self._graphs = DecodeGraphs(decoder, kv, device, self._inputs, self._sampler)
-        self._compiled = set[Hashable]()  # the forms of adapters that first steps were taken with, None for without
         self._chosen: dict[Request, int] = {}  # places of the tokens of the last step, if it is late
         self._outputs = [device.host_buffer(capacity, torch.int64) for _ in range(2)]
 
@@ -92,11 +91,13 @@ class GpuRunner:
     @torch.inference_mode()
     def warm_up(self, max_tokens: int, *, adapted: bool = False) -> None:
         """See ``Runner``."""
-        forms = adapter_forms(self._decoder) if adapted else None
-        if self._compiles and forms not in self._compiled:
-            sizes = WarmUp(max_tokens, self._capacity, self._max_blocks, self._block_size, adapted)
-            FirstSteps(self._decoder, self._kv, self._sampler, self._device).take(sizes)
-            self._compiled.add(forms)
+        loras = loras_of(self._decoder) if adapted else []
+        if not self._compiles or (adapted and all(lora.is_compiled for lora in loras)):
+            return
+        sizes = WarmUp(max_tokens, self._capacity, self._max_blocks, self._block_size, adapted)
+        FirstSteps(self._decoder, self._kv, self._sampler, self._device).take(sizes)
+        for lora in loras:
+            lora.note_compiled()
 
     def randomize_cache(self) -> None:
         """See ``KVCache.randomize``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from llmrt.ops.registry import resolve
 from llmrt.ops.table import LORA
 from llmrt.ops.types import Activations, OpSpec
-from llmrt_kernels.low_rank import LowRank, LowRankTable
+from llmrt_kernels.low_rank import LowRank, LowRankTable, TableForm
 from llmrt_kernels.packed import BLOCK, Matrix, in_blocks
 
 
@@ -23,7 +23,7 @@ class Lora(nn.Module):
         super().__init__()
         self._spec = spec
         self._lora = partial(resolve(LORA, spec), dtype=spec.stream)
-        self.table = LowRankTable(out_features, ())
+        self.table, self._compiled = LowRankTable(out_features, ()), TableForm()
 
     def forward(self, x: Activations, adapters: Tensor | None, residual: Tensor | None = None) -> Tensor | None:
         """x [T, in_features], adapters [T] -> the residual [T, out_features] and what each row's adapter adds."""
@@ -31,11 +31,20 @@ class Lora(nn.Module):
             return residual
         return self._lora(x, adapters, self.table, residual)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether steps launch nothing that those before ``note_compiled`` did not."""
+        return self.table.form == self._compiled
+
+    def note_compiled(self) -> None:
+        """Steps were taken with the adapters that are here. Whoever leaves them, the next ones launch the same."""
+        self._compiled = self.table.form
+
     def put(self, number: int, pieces: Sequence[LowRank]) -> None:
         """Have adapter ``number`` add ``pieces``. A table that a step reads is never changed: this makes another."""
         adapters = [*self.table.adapters, *[()] * (number + 1 - len(self.table.adapters))]
         adapters[number] = tuple(pieces)
-        self.table = LowRankTable(self.table.rows, tuple(adapters))
+        self.table = LowRankTable(self.table.rows, tuple(adapters), self._compiled)
 
     def low_rank(self, a: Tensor, b: Tensor, start: int) -> LowRank:
         """a [R, K] and b [N, R], which add b (a x) to the outputs from ``start`` on, as the kernels take them.
@@ -53,13 +62,12 @@ class Lora(nn.Module):
         return Matrix(data, None, 8 * data.element_size(), len(weight))
 
 
-def adapter_forms(decoder: nn.Module) -> tuple[Hashable, ...]:
-    """What is compiled for its adapters, see ``LowRankTable``: equal where nothing more has to be."""
-    return tuple(module.table.form for module in decoder.modules() if isinstance(module, Lora))
+def loras_of(decoder: nn.Module) -> list[Lora]:
+    """Those of all its products."""
+    return [module for module in decoder.modules() if isinstance(module, Lora)]
 
 
 def remove_adapter(decoder: nn.Module, number: int) -> None:
     """Forget the adapter ``number`` and its matrices."""
-    for module in decoder.modules():
-        if isinstance(module, Lora):
-            module.put(number, ())
+    for lora in loras_of(decoder):
+        lora.put(number, ())

@@ -21,7 +21,8 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading import build_speculation
 from llmrt.engine.loading.build import assemble_engine
 from llmrt.engine.request import SamplingParams
-from llmrt.engine.runners.warm_up import FirstSteps
+from llmrt.engine.runners.warm_up import FirstSteps, WarmUp
+from llmrt.errors import ConfigError
 from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
 from llmrt.model.config import ModelConfig, MoeConfig
 from tests.adapters import make_adapter
@@ -157,6 +158,9 @@ def test_nor_for_those_that_come_later(compiled: list[str], adapters: list[Path]
         for i, adapter in enumerate([*adapters[1:], *[adapters[0]] * 14]):
             engine.load_adapter(str(i), adapter)
             names.append(str(i))
+            if i == 2:
+                engine.unload_adapter("1")  # which alone had so many ranks
+                names.remove("1")
             if i in (1, 2, 16):
                 known = [*compiled]
                 serve_some(engine, rng, names)
@@ -174,6 +178,29 @@ def test_an_adapter_like_one_that_was_there_needs_no_steps(compiled: list[str], 
             engine.load_adapter("b", adapters[0])
             engine.unload_adapter("a")
             engine.load_adapter("c", adapters[1])  # which changes less, and has fewer ranks
+            engine.unload_adapter("b")
+            engine.load_adapter("d", adapters[0])
+
+
+def test_one_that_is_refused_changes_nothing_for_the_others(
+    compiled: list[str], adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own kernels cannot be compiled."""
+    gpu = GPU | {"max_num_batched_tokens": 128}
+    with pretended_cuda():
+        engine = assemble_engine(RandomCheckpoint(SHAPE), EngineConfig(**gpu, context_length=50, max_num_seqs=4))
+        engine.warm_up()
+        engine.load_adapter("a", adapters[1])
+
+        def fail(self: FirstSteps, sizes: WarmUp) -> None:
+            raise RuntimeError("ptxas failed")
+
+        monkeypatch.setattr(FirstSteps, "take", fail)
+        with pytest.raises(ConfigError, match=r"adapter 'b', failed; .* ptxas failed"):
+            engine.load_adapter("b", adapters[2])  # which has more ranks
+        known = [*compiled]
+        serve_some(engine, random.Random(0), (None, "a"))
+        assert compiled[len(known) :] == []
 
 
 def test_nor_for_a_draft_model(compiled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmrt_kernels.low_rank import LowRank, LowRankTable
+from llmrt_kernels.low_rank import LowRank, LowRankTable, TableForm
 from llmrt_kernels.packed import Codes
 from llmrt_kernels.triton.lora import FEW_TOKENS, lora
 from tests.kernels.operands import draw, relative
@@ -19,6 +19,7 @@ Pieces = list[list[tuple[int, int, int]]]
 # The pieces of each adapter: rank, first output, outputs. The third leaves this product alone.
 PIECES: Pieces = [[(16, 0, 64), (16, 64, 16), (48, 80, 72)], [(80, 64, 48)], [], [(32, 0, ROWS)]]
 UNALIGNED: Pieces = [[(16, 20, 40), (16, 60, 16)]]
+NOTHING, MORE = TableForm(), TableForm(pieces=4, ranks=112, aligned=False)  # compiled before
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,8 @@ UNALIGNED: Pieces = [[(16, 20, 40), (16, 60, 16)]]
 def test_each_token_gets_what_its_own_adapter_adds(
     tokens: int, columns: int, kind: str, dtype: torch.dtype, out: torch.dtype, pieces: Pieces, device: str
 ) -> None:
-    table, dense = table_of(pieces, columns, dtype, device)
+    before = MORE if tokens in (3, 71) else NOTHING
+    table, dense = table_of(pieces, columns, dtype, device, before)
     x, wide = activations(tokens, columns, kind, device)
     adapters = torch.randint(-1, len(pieces) + 1, (tokens,), generator=torch.Generator().manual_seed(tokens))
     residual = 3 * draw(tokens, ROWS, seed=1).to(out) if tokens % 2 else None
@@ -59,7 +61,7 @@ def test_no_adapter_at_all_leaves_the_residual(device: str) -> None:
 
 
 def table_of(
-    adapters: Pieces, columns: int, dtype: torch.dtype, device: str
+    adapters: Pieces, columns: int, dtype: torch.dtype, device: str, before: TableForm = NOTHING
 ) -> tuple[LowRankTable, list[list[tuple[Tensor, Tensor, int]]]]:
     """Random matrices, and the same in float64."""
     made: list[tuple[LowRank, ...]] = []
@@ -72,7 +74,7 @@ def table_of(
         records = (LowRank(matrix_on(a, device), matrix_on(b, device), at) for (a, _), (b, _), at in pairs)
         made.append(tuple(records))
         dense.append([(a, b, start) for (_, a), (_, b), start in pairs])
-    return LowRankTable(ROWS, tuple(made)), dense
+    return LowRankTable(ROWS, tuple(made), before), dense
 
 
 def activations(tokens: int, columns: int, kind: str, device: str) -> tuple[Tensor | Codes, Tensor]:
