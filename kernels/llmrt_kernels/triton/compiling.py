@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from triton import AsyncCompileMode
-from triton.runtime.jit import KernelInterface
+from triton import AsyncCompileMode, FutureKernel
+from triton.runtime.jit import JITFunction
 
 MOST_THREADS = 8  # an eighth of the work is Python's, of which a process does one thing at a time
 TOLD_AFTER = 1.0  # seconds, within which all of it comes from disk if it is there
@@ -28,23 +28,33 @@ def compile_launches(steps: Callable[[], object], threads: int, tell: Callable[[
         ThreadPoolExecutor(min(threads, MOST_THREADS)) as pool,
         AsyncCompileMode(pool, ignore_errors=True) as compiling,
     ):
-        with _not_launched():
+        with _not_launched() as kernels:
             steps()
         missing = wait(compiling.raw_futures, TOLD_AFTER).not_done
         if missing:
             tell(len(missing))
+    for kernel in kernels:
+        _forget_failures(kernel)
 
 
 @contextmanager
-def _not_launched() -> Generator[None]:
-    """Inside, kernels are handed to the compiler instead of the device."""
-    launched = KernelInterface.__getitem__
+def _not_launched() -> Generator[set[JITFunction[Any]]]:
+    """Inside, kernels are handed to the compiler instead of the device; those that were are in the set."""
+    launched, kernels = JITFunction.__getitem__, set[JITFunction[Any]]()
 
-    def compiled(self: KernelInterface[Any], grid: object) -> Callable[..., object]:
+    def compiled(self: JITFunction[Any], grid: object) -> Callable[..., object]:
+        kernels.add(self)
         return partial(self.warmup, grid=grid)
 
-    KernelInterface.__getitem__ = compiled
+    JITFunction.__getitem__ = compiled
     try:
-        yield
+        yield kernels
     finally:
-        KernelInterface.__getitem__ = launched
+        JITFunction.__getitem__ = launched
+
+
+def _forget_failures(kernel: JITFunction[Any]) -> None:
+    """A launch tries again: a disk that was full may have room by then."""
+    for compiled, *_ in kernel.device_caches.values():
+        for form in [form for form, made in compiled.items() if isinstance(made, FutureKernel)]:
+            del compiled[form]

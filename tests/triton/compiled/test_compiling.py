@@ -110,6 +110,9 @@ def test_what_cannot_be_compiled_is_an_error_where_it_is_launched(compiler: Comp
         launch_both()
     first_kernel[(1,)](torch.zeros(4))
     assert compiler.launched == ["first_kernel", "first_kernel"]
+    compiler.work = lambda name: None
+    second_kernel[(1,)](torch.zeros(4))  # which was tried again
+    assert compiler.launched[2:] == ["second_kernel"]
 
 
 def test_steps_that_fail_leave_launches_as_they_were(compiler: Compiler) -> None:
