@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken
 
 from llmrt.errors import LlmrtError, RequestError, TokenizerError
+from llmrt.text.json_text import parse_json
 from llmrt.text.model_files import all_special_texts, declared_tokens, end_token_ids, special_token_texts
 from llmrt.text.token_spelling import spelling_of
 from llmrt.text.tokenizer import Tokenizer, check_surrogates, unknown_token
 
 MOST_IDS = 1 << 22  # of which lists are made
+_GROWTH = 1024  # two or three are known
 
 
 @contextmanager
@@ -96,6 +100,8 @@ def load_hf_tokenizer(directory: Path) -> HfTokenizer:
     path = directory / "tokenizer.json"
     with library_errors(f"{path} cannot be read"):
         backend = tokenizers.Tokenizer.from_file(str(path))
+    if backend.normalizer is not None and _growth(parse_json(backend.normalizer.__getstate__())) > _GROWTH:
+        raise TokenizerError(f"{path}: its normalizer may make more than {_GROWTH} characters of one.")
     backend.no_truncation()
     backend.no_padding()
     _add_declared(backend, declared_tokens(directory, known=backend.get_added_tokens_decoder()))
@@ -103,6 +109,19 @@ def load_hf_tokenizer(directory: Path) -> HfTokenizer:
     names = special_token_texts(directory)
     bos, eos = (_id_of(backend, names.get(key)) for key in ("bos_token", "eos_token"))
     return HfTokenizer(backend, bos_token_id=bos, eos_token_ids=end_token_ids(directory, eos))
+
+
+def _growth(step: Mapping[str, Any]) -> int:
+    """How many characters a normalizer may make of one: what the library cannot hold in memory ends the process."""
+    match step:
+        case {"type": "Sequence", "normalizers": steps}:
+            return prod(map(_growth, steps))
+        case {"type": "Replace", "content": text}:
+            return max(1, len(text))
+        case {"type": "Prepend", "prepend": text}:
+            return 1 + len(text)
+        case _:
+            return 1
 
 
 def _add_declared(backend: tokenizers.Tokenizer, declared: Mapping[int, AddedToken]) -> None:

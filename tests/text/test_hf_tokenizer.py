@@ -270,6 +270,24 @@ def test_whatever_the_library_does_of_a_model_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [normalizers.Replace("a", "aa")] * 20_000,
+        [normalizers.Replace(" ", "b" * 2000)],
+        [normalizers.Prepend("c" * 2000)],
+    ],
+)
+def test_a_normalizer_that_makes_too_much_of_a_character_is_refused(
+    tmp_path: Path, train_bpe: Callable[..., tokenizers.Tokenizer], steps: list[Any]
+) -> None:
+    backend = train_bpe()
+    backend.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Sequence(steps)])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(TokenizerError, match="may make more than 1024 characters of one"):
+        load_tokenizer(tmp_path)
+
+
 @pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer.model"])
 def test_other_threads_run_while_a_long_text_is_encoded(
     tmp_path: Path, sp_model: Path, train_bpe: Callable[..., tokenizers.Tokenizer], file: str
