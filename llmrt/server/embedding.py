@@ -16,13 +16,16 @@ from llmrt.server.sampling import check_ids
 from llmrt.server.state import ServerState
 from llmrt.text.truncation import Truncation
 
+_MOST_VECTORS = 8192  # of a response, which is made in memory; OpenAI's limit is 2048
 _SIDE_BY_SIDE = 64  # texts of one request that the engine's queue holds, at most
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
-def check_dimensions(state: ServerState, dimensions: int | None) -> None:
-    """Raise ``RequestError`` for vectors of another size than the model's own."""
+def check_vectors(state: ServerState, dimensions: int | None, count: int) -> None:
+    """Raise ``RequestError`` for vectors of another size than the model's own, or more than a response may have."""
+    if count > _MOST_VECTORS:
+        raise RequestError(f"input has {count} texts; a request may have {_MOST_VECTORS}.", param="input")
     size = state.engine.info.embedding_size
     if dimensions not in (None, size):
         message = f"dimensions is {dimensions}; this model's vectors have {size} numbers."

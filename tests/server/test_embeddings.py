@@ -63,6 +63,13 @@ def test_more_texts_than_the_queue_holds_keep_their_order(http: httpx.Client) ->
     assert [vector[0] for vector in raw(http, input=["a" * n for n in lengths])] == lengths
 
 
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/api/embed"])
+def test_more_vectors_than_a_response_may_have_are_refused(http: httpx.Client, path: str) -> None:
+    response = http.post(path, json={"input": ["a"] * 8193})
+    assert response.status_code == 400
+    assert "input has 8193 texts; a request may have 8192" in response.text
+
+
 def test_usage_counts_the_tokens(http: httpx.Client) -> None:
     usage = http.post(PATH, json={"input": ["hello", "abc"]}).json()["usage"]
     assert usage == {"prompt_tokens": 4, "total_tokens": 4}

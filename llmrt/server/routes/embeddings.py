@@ -13,7 +13,7 @@ from msgspec import Struct
 from llmrt.errors import RequestError
 from llmrt.server.body import json_body
 from llmrt.server.dependencies import State
-from llmrt.server.embedding import Vector, admit_texts, check_dimensions, embed_texts, encode_texts
+from llmrt.server.embedding import Vector, admit_texts, check_vectors, embed_texts, encode_texts
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.schemas import EmbeddingBody
 from llmrt.server.state import ServerState
@@ -53,7 +53,7 @@ async def embeddings(
 ) -> Response:
     """Embed one text or several."""
     ignored = check_extra_fields(body)
-    check_dimensions(state, body.dimensions)
+    check_vectors(state, body.dimensions, len(body.input))
     special, truncation = body.add_special_tokens is not False, _truncation(state, body)
     texts = await asyncio.to_thread(encode_texts, state, body.input, add_special_tokens=special, truncation=truncation)
     admit_texts(state, texts)

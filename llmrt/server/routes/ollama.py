@@ -38,7 +38,7 @@ from llmrt.server.dialects.ollama.request import (
     unused_fields,
     unused_options,
 )
-from llmrt.server.embedding import admit_texts, check_dimensions, embed_texts, encode_texts
+from llmrt.server.embedding import admit_texts, check_vectors, embed_texts, encode_texts
 from llmrt.server.extra_fields import check_extra_fields, ignored_header
 from llmrt.server.json_response import json_response
 from llmrt.server.models import Models
@@ -96,7 +96,7 @@ async def embed(
     """The vectors of texts, of length 1."""
     unused = _check_embedding(body)
     _keep(models, body)
-    check_dimensions(state, body.dimensions)
+    check_vectors(state, body.dimensions, 1 if isinstance(body.input, str) else len(body.input))
     began = time.perf_counter_ns()
     texts, clamped = await asyncio.to_thread(_encode, state, body)
     return await until_disconnect(request, _embedded(state, texts, began), ignored_header(unused) | clamped)
