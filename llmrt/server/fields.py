@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails
+from pydantic_core.core_schema import DictSchema, ListSchema
 
 from llmrt.errors import RequestError
 
@@ -16,11 +17,16 @@ Body = TypeVar("Body", bound=BaseModel)
 # in angle brackets.
 _FORM = re.compile(r"str|int|float|bool|(list|dict)\[.*\]|<.*>")
 
+# Older versions of pydantic stop so in lists alone.
+_STOPPING = [
+    kind for kind, schema in (("list", ListSchema), ("dict", DictSchema)) if "fail_fast" in schema.__annotations__
+]
+
 
 def _stop_at_first_faults(schema: Any) -> None:
-    """Of a list's items the first faulty one is told: a body can have millions, and pydantic records each."""
+    """Of a list or an object the first faulty value is told: a body can have millions, and pydantic records each."""
     if isinstance(schema, dict):
-        if schema.get("type") == "list":
+        if schema.get("type") in _STOPPING:
             schema["fail_fast"] = True
         schema = schema.values()
     elif not isinstance(schema, list | tuple):

@@ -85,6 +85,12 @@ def test_c39_of_a_million_faulty_items_the_first_is_kept(schema: type[BaseModel]
     assert faults(1) == faults(9)
 
 
+def test_c39_of_a_million_faulty_values_the_first_is_kept() -> None:
+    with pytest.raises(ValidationError) as caught:
+        ResponsesBody.model_validate({"input": "hi", "metadata": {str(i): i for i in range(9)}})
+    assert caught.value.error_count() == 1
+
+
 def test_c39_so_many_tools_are_not_looked_at(http: httpx.Client) -> None:
     error = error_of(chat(http, "hi", tools=[{"function": {"name": "f"}}] * 4097), 400)
     assert error["message"].startswith("tools: list should have at most 4096 items")
