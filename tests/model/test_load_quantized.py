@@ -134,5 +134,7 @@ def test_inputs_that_are_no_numbers_are_one_line(tmp_path: Path) -> None:
     with torch.no_grad():
         model.model.embed_tokens.weight.zero_()
     folder = save_model(model, tmp_path)
-    with pytest.raises(CheckpointError, match=rf"{folder}: layers.0.attention.qkv: its inputs become NaN or infinity"):
+    with pytest.raises(
+        CheckpointError, match=rf"{folder}/model.safetensors: layers.0.attention.qkv: its inputs become NaN or infinity"
+    ):
         quantized(folder)

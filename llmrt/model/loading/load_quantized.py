@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -69,8 +70,13 @@ class QuantizedLoad:
         layer.load_state_dict(_within(name, tensors), assign=True, strict=True)
         modules = {_module(parameter).removeprefix(f"{name}."): parameter for parameter in self._plan(name)}
         with torch_threads(1):
-            found = stream.pass_through(layer, modules, f"{self._load.checkpoint.path}: {name}")
+            found = stream.pass_through(layer, modules, f"{self._file_of(name)}: {name}")
         return {modules[module]: feedback for module, feedback in found.items()}
+
+    def _file_of(self, module: str) -> Path:
+        """Where its first tensor is."""
+        slots, inventory = self._load.slots.items(), self._load.checkpoint.inventory
+        return next(inventory[name].file for name, slot in slots if slot.parameter.startswith(f"{module}."))
 
     def _read(self, module: str) -> dict[str, Tensor]:
         """The parameters of ``module``: matrices in the type that they are stored in."""
