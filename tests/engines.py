@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from msgspec import structs
 
 from llmrt.config import EngineConfig
 from llmrt.engine.llm_engine import LLMEngine
@@ -61,11 +60,6 @@ def answer(
     for request_id, (token_ids, params) in requests.items():
         engine.add(request_id, token_ids, params)
     return run(engine)
-
-
-def without_times(outputs: Mapping[str, Sequence[RequestOutput]]) -> dict[str, list[RequestOutput]]:
-    """All that outputs say but how long their requests had waited."""
-    return {id_: [structs.replace(output, queue_seconds=0.0) for output in own] for id_, own in outputs.items()}
 
 
 def tokens(outputs: Sequence[RequestOutput]) -> list[int]:

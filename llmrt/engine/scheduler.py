@@ -18,8 +18,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-
-import msgspec
+from dataclasses import dataclass
 
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.recent_prompts import RecentPrompts
@@ -27,7 +26,8 @@ from llmrt.engine.request import PENDING, EndReason, Request, RequestOutput, Tok
 from llmrt.errors import RequestError
 
 
-class SampledToken(msgspec.Struct, frozen=True):
+@dataclass(slots=True)  # not frozen, as ``RequestOutput``
+class SampledToken:
     """The token that a step chose for a request, after those of its draft that were ``accepted``, being the same.
 
     With an ``error`` there was none to choose.
@@ -51,7 +51,8 @@ class SampledToken(msgspec.Struct, frozen=True):
         return (*[token.logprob for token in self.accepted if token.logprob], self.logprob)
 
 
-class PromptEnd(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class PromptEnd:
     """A step completed a request that ends with its prompt; the ``vector`` of one with pooling, little-endian fp32."""
 
     vector: bytes | None = None
@@ -341,18 +342,20 @@ def _output(
 ) -> RequestOutput:
     """What a step gave to the request, and what of its prompt was not given out yet."""
     of_prompt, request.prompt_logprobs = request.prompt_logprobs, []
-    return RequestOutput(
-        request_id=request.request_id,
-        token_ids=token_ids,
-        finish_reason=finish_reason,
-        logprobs=logprobs,
-        prompt_logprobs=tuple(of_prompt),
-        num_cached_tokens=request.num_cached_tokens,
-        num_disk_tokens=request.num_disk_tokens,
-        diverged_at=request.diverged_at,
-        queue_seconds=request.queue_seconds,
-        embedding=vector,
+    # By position: for names Python takes two and a half times as long, and each step makes one for each request.
+    output = RequestOutput(
+        request.request_id,
+        token_ids,
+        finish_reason,
+        logprobs,
+        tuple(of_prompt),
+        request.num_cached_tokens,
+        request.num_disk_tokens,
+        request.diverged_at,
+        request.queue_seconds,
     )
+    output.embedding = vector
+    return output
 
 
 def _is_full(request: Request) -> bool:

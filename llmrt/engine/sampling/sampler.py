@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 import torch
-from msgspec import structs
 from torch import Tensor
 
 from llmrt.engine.request import PENDING, Request, TokenLogprob
@@ -82,7 +82,7 @@ def _follow_draft(request: Request, logits: Tensor, likeliest: Sequence[int]) ->
         if request.constraint is not None:
             request.constraint.advance(guess)
         token = choose_next()
-    return structs.replace(token, accepted=tuple(accepted))
+    return replace(token, accepted=tuple(accepted))
 
 
 @torch.inference_mode()
