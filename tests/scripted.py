@@ -10,7 +10,7 @@ import pytest
 
 from llmrt.engine.request import PENDING, Request, RequestOutput
 from llmrt.engine.runners.decode_rows import DRAFT_STEP_ROWS
-from llmrt.engine.scheduler import SampledToken, SchedulerOutput
+from llmrt.engine.scheduler import SampledToken, SchedulerOutput, all_decode
 
 VOCAB = 100
 CONTEXT = 64
@@ -163,7 +163,7 @@ class LateScriptedRunner(ScriptedRunner):
         self.device_now = 0.0
 
     def launch(self, scheduled: SchedulerOutput) -> ScriptedFlight:
-        assert scheduled
+        assert all_decode(scheduled) == all(request.is_decoding for request in scheduled)
         self.now += self.host_seconds
         self.device_now = max(self.now, self.device_now) + self.decode_seconds
         self.device_now += self.row_seconds * sum(scheduled.values())

@@ -38,7 +38,7 @@ def check_name(path: Path) -> None:
 
 def check_files(folder: Path) -> None:
     """``check_file`` of all in ``folder`` that is read of a model or an adapter."""
-    for path in sorted(folder.iterdir()):
+    for path in sorted([*folder.iterdir(), *folder.glob("additional_chat_templates/*")]):
         if path.suffix in _SUFFIXES:
             check_file(path)
 

@@ -247,8 +247,12 @@ def test_a_folder_that_is_no_model_says_why(tmp_path: Path, said: list[str], fil
         resolve(str(tmp_path), report=said.append)
 
 
-@pytest.mark.parametrize("name", ["config.json", "chat_template.jinja", "model.safetensors", "a.gguf"])
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "chat_template.jinja", "additional_chat_templates/rag.jinja", "model.safetensors", "a.gguf"],
+)
 def test_what_only_has_a_files_name_is_not_opened(tmp_path: Path, said: list[str], name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     os.mkfifo(tmp_path / name)  # to open it is to wait for who writes
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(CheckpointError, match=rf"/{name} is no file but a pipe"):
