@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -289,17 +291,37 @@ def test_a_normalizer_that_makes_too_much_of_a_character_is_refused(
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer.model"])
-def test_other_threads_run_while_a_long_text_is_encoded(
+def test_other_threads_run_while_a_text_is_encoded(
     tmp_path: Path, sp_model: Path, train_bpe: Callable[..., tokenizers.Tokenizer], file: str
 ) -> None:
     (tmp_path / file).write_bytes(train_bpe().to_str().encode() if file == "tokenizer.json" else sp_model.read_bytes())
-    tokenizer, turns = load_tokenizer(tmp_path), 0
-    encoding = threading.Thread(target=tokenizer.encode, args=("the cat and the dog " * 50_000,))
-    encoding.start()
-    while encoding.is_alive():
-        turns += 1
-        time.sleep(0.001)
-    assert turns > 10  # one or two where the interpreter is held
+    tokenizer, may_run, ran = load_tokenizer(tmp_path), threading.Event(), threading.Event()
+    threading.Thread(target=lambda: may_run.wait() and ran.set()).start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # seconds: from here on a thread runs only where another lets it
+    try:
+        may_run.set()
+        for _ in range(1000):
+            tokenizer.encode("the cat and the dog " * 1000)
+            if ran.is_set():
+                break
+    finally:
+        sys.setswitchinterval(interval)
+    assert ran.is_set()
+
+
+def test_encoding_starts_no_threads(tmp_path: Path, train_bpe: Callable[..., tokenizers.Tokenizer]) -> None:
+    train_bpe().save(str(tmp_path / "tokenizer.json"))
+    program = f"""if True:
+        import os
+        from pathlib import Path
+        from llmrt.text.load_tokenizer import load_tokenizer
+        tokenizer = load_tokenizer(Path({str(tmp_path)!r}))
+        before = os.listdir("/proc/self/task")
+        tokenizer.encode("the cat")
+        assert os.listdir("/proc/self/task") == before"""
+    environment = {name: value for name, value in os.environ.items() if name != "TOKENIZERS_PARALLELISM"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
 
 
 def test_a_text_that_the_vocabulary_cannot_spell_is_a_request_error(tmp_path: Path) -> None:
