@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,7 +20,7 @@ from llmrt.text.token_spelling import spelling_of
 from llmrt.text.tokenizer import Tokenizer, check_surrogates, unknown_token
 
 MOST_IDS = 1 << 22  # of which lists are made
-_GROWTH = 1024  # two or three are known
+_GROWTH = 1024  # under a hundred are known
 
 
 @contextmanager
@@ -116,12 +117,22 @@ def _growth(step: Mapping[str, Any]) -> int:
     match step:
         case {"type": "Sequence", "normalizers": steps}:
             return prod(map(_growth, steps))
-        case {"type": "Replace", "content": text}:
+        case {"type": "Replace", "pattern": {"String": str(found)}, "content": text} if found:
             return max(1, len(text))
-        case {"type": "Prepend", "prepend": text}:
-            return 1 + len(text)
+        case {"type": "Replace", "content": text} | {"type": "Prepend", "prepend": text}:
+            return 1 + len(text)  # an expression that matches nothing puts its text beside a character
+        case {"type": "Precompiled", "precompiled_charsmap": charsmap}:
+            return _longest_replacement(b64decode(charsmap))
+        case {"type": "ByteLevel"}:
+            return 4
         case _:
             return 1
+
+
+def _longest_replacement(charsmap: bytes) -> int:
+    """In characters. sentencepiece's map: the size of a trie, in four bytes; the trie; texts with a zero after each."""
+    texts = charsmap[4 + int.from_bytes(charsmap[:4], "little") :]
+    return max(len(text) for text in texts.decode("utf-8", "replace").split("\0")) or 1
 
 
 def _add_declared(backend: tokenizers.Tokenizer, declared: Mapping[int, AddedToken]) -> None:

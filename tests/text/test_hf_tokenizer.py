@@ -32,6 +32,12 @@ BOS_EOS = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("
 SPECIALS_IN_TEXT = "a <|im_start|> b</s>c <s> [tool] d  [tool]"
 
 
+def charsmap(text: str) -> bytes:
+    """sentencepiece's form of a map from characters to ``text``, in whose trie there is nothing."""
+    trie = bytes(1024)
+    return len(trie).to_bytes(4, "little") + trie + text.encode() + b"\0"
+
+
 def assert_same(folder: Path, texts: list[str]) -> None:
     """Ids both ways, with and without special tokens, and the text they decode to."""
     ours, theirs = load_tokenizer(folder), AutoTokenizer.from_pretrained(folder)
@@ -278,6 +284,10 @@ def test_whatever_the_library_does_of_a_model_is_one_line(
         [normalizers.Replace("a", "aa")] * 20_000,
         [normalizers.Replace(" ", "b" * 2000)],
         [normalizers.Prepend("c" * 2000)],
+        [normalizers.Replace(Regex("x*"), "d")] * 11,
+        [normalizers.Replace("", "d")] * 11,
+        [normalizers.ByteLevel()] * 6,
+        [normalizers.Precompiled(charsmap("e" * 400))] * 2,
     ],
 )
 def test_a_normalizer_that_makes_too_much_of_a_character_is_refused(
