@@ -52,6 +52,10 @@ class Adapters:
         self._leaving.append(self.find(name))
         del self._by_name[name]
 
+    def refuse(self, name: str) -> None:
+        """Take out at once what was only just loaded: no request has it."""
+        self._installer.remove(self._by_name.pop(name).number)
+
     def find(self, name: str) -> Adapter:
         """Raises ``RequestError`` for one that is not there."""
         if name not in self._by_name:

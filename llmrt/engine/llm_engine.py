@@ -129,7 +129,7 @@ class LLMEngine:
                 with _first_steps(f"with the adapter {name!r}", "a model that llmrt merge wrote needs none of these"):
                     self._runner.warm_up(self._most_tokens, adapted=True)
             except LlmrtError:
-                self.unload_adapter(name)
+                self._all_adapters.refuse(name)
                 raise
 
     def unload_adapter(self, name: str) -> None:

@@ -54,6 +54,8 @@ def test_numbers_are_unique_until_the_last_request_has_ended() -> None:
     assert sorted(installed) == [1, 2] and not adapters.are_leaving
     adapters.load("c", Path("third"))
     assert adapters.find("c").number == 0
+    adapters.refuse("c")
+    assert sorted(installed) == [1, 2] and not adapters.are_leaving
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading.build_runner import make_runner
 from llmrt.engine.messages import AdaptersChanged, LoadAdapter
 from llmrt.engine.request import SamplingParams
+from llmrt.engine.sampling.grammars import Grammars
 from llmrt.engine.scheduler import Scheduler
 from llmrt.engine.speculation.draft_model import DraftModel
 from llmrt.engine.speculation.speculation import Speculation
 from llmrt.engine.worker import _change_adapters
 from llmrt.errors import ConfigError, LlmrtError, MemoryFitError, RequestError
+from llmrt.text.tokenizer import Tokenizer
 from tests.engines import on_reference
 from tests.scripted import CONTEXT, LateScriptedRunner
 from tests.scripted_device import ScriptedDevice
@@ -89,6 +92,26 @@ def test_an_adapter_whose_steps_fail_is_refused(error: Exception, words: str) ->
     assert engine.step() or engine.step()
     runner.error = None
     assert _change_adapters(engine, LoadAdapter("a", "folder")) == AdaptersChanged()
+
+
+def test_a_refused_adapter_is_taken_out_while_a_grammar_is_compiled() -> None:
+    """Others' requests would launch what just failed."""
+    read_vocabulary = threading.Event()
+    runner = Warmed()
+    engine = engine_of(runner)
+
+    def tokenizer() -> Tokenizer:
+        read_vocabulary.wait()
+        raise RequestError("There is no vocabulary.")
+
+    engine._grammars = Grammars(tokenizer, runner.vocab_size)
+    engine.warm_up()
+    engine.add("0", [1], SamplingParams(grammar="{}"))
+    runner.error = RuntimeError("ptxas failed")
+    answer = _change_adapters(engine, LoadAdapter("a", "folder"))
+    assert answer.error is not None and engine.stats.num_waiting == 1
+    assert runner.installed == set()
+    read_vocabulary.set()
 
 
 def test_an_adapter_that_a_gpu_has_no_memory_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
