@@ -24,23 +24,26 @@ def compile_launches(steps: Callable[[], object], threads: int, tell: Callable[[
     ``tell`` hears how many kernels are still to be compiled where that takes long. What cannot be compiled raises its
     error where it is launched.
     """
-    with (
-        ThreadPoolExecutor(min(threads, MOST_THREADS)) as pool,
-        AsyncCompileMode(pool, ignore_errors=True) as compiling,
-    ):
-        with _not_launched() as kernels:
-            steps()
-        missing = wait(compiling.raw_futures, TOLD_AFTER).not_done
-        if missing:
-            tell(len(missing))
-    for kernel in kernels:
-        _forget_failures(kernel)
+    kernels = set[JITFunction[Any]]()
+    try:
+        with (
+            ThreadPoolExecutor(min(threads, MOST_THREADS)) as pool,
+            AsyncCompileMode(pool, ignore_errors=True) as compiling,
+        ):
+            with _not_launched(kernels):
+                steps()
+            missing = wait(compiling.raw_futures, TOLD_AFTER).not_done
+            if missing:
+                tell(len(missing))
+    finally:
+        for kernel in kernels:
+            _forget_failures(kernel)
 
 
 @contextmanager
-def _not_launched() -> Generator[set[JITFunction[Any]]]:
-    """Inside, kernels are handed to the compiler instead of the device; those that were are in the set."""
-    launched, kernels = JITFunction.__getitem__, set[JITFunction[Any]]()
+def _not_launched(kernels: set[JITFunction[Any]]) -> Generator[None]:
+    """Inside, kernels are handed to the compiler instead of the device, and put into the set."""
+    launched = JITFunction.__getitem__
 
     def compiled(self: JITFunction[Any], grid: object) -> Callable[..., object]:
         kernels.add(self)
@@ -48,7 +51,7 @@ def _not_launched() -> Generator[set[JITFunction[Any]]]:
 
     JITFunction.__getitem__ = compiled
     try:
-        yield kernels
+        yield
     finally:
         JITFunction.__getitem__ = launched
 

@@ -124,3 +124,19 @@ def test_steps_that_fail_leave_launches_as_they_were(compiler: Compiler) -> None
         compile_launches(steps, 2, lambda count: None)
     launch_both()
     assert len(compiler.launched) == 3
+
+
+def test_what_failed_beside_steps_that_fail_is_tried_again_too(compiler: Compiler) -> None:
+    def refuse(name: str) -> None:
+        raise RuntimeError("ptxas failed")
+
+    def steps() -> None:
+        launch_both()
+        raise RuntimeError("CUDA out of memory")
+
+    compiler.work = refuse
+    with pytest.raises(RuntimeError, match="out of memory"):
+        compile_launches(steps, 2, lambda count: None)
+    compiler.work = lambda name: None
+    launch_both()
+    assert len(compiler.launched) == 3
