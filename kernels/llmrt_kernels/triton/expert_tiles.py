@@ -46,9 +46,12 @@ class Tiles:
         return self.experts, self.pairs
 
 
-def tiles_of(experts: Tensor, num_experts: int, tile: int) -> Tiles:
-    """Sort pairs by their ``experts`` [T, k] into tiles of ``tile``, each expert's in their order."""
-    pairs, padded = experts.numel(), max(16, next_power_of_2(num_experts))
+def tiles_of(experts: Tensor, num_experts: int, tile: int, room: int = 16) -> Tiles:
+    """Sort pairs by their ``experts`` [T, k] into tiles of ``tile``, each expert's in their order.
+
+    The kernels are those for ``room`` experts, a power of two, unless there are more.
+    """
+    pairs, padded = experts.numel(), max(room, next_power_of_2(num_experts))
     stretch = max(16, COMPARED // padded)
     programs = cdiv(pairs, stretch)
     count = min(cdiv(pairs, tile) + num_experts, pairs)

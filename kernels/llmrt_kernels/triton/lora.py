@@ -56,7 +56,8 @@ class Table:
 
     def __init__(self, table: LowRankTable) -> None:
         pieces = [piece for adapter in table.adapters for piece in adapter]
-        self.count, self.num_pieces, self.ranks = len(table.adapters), table.form.pieces, table.form.ranks
+        self.count, self.room = len(table.adapters), table.form.adapters
+        self.num_pieces, self.ranks = table.form.pieces, table.form.ranks
         self.ranks_at_once = min(next_power_of_2(self.ranks), MOST_RANKS)
         _, self.lines, _, self.pair = pieces[0].a.data.shape
         self.aligned = table.form.aligned
@@ -85,7 +86,7 @@ def lora(
     """x [T, K], adapters [T] int64, residual [T, N] -> [T, N] of ``dtype``."""
     own = _on_device(table)
     tokens, cut = len(adapters), FEW if len(adapters) <= FEW_TOKENS else MANY
-    tiles, of_tiles = _tiles(adapters, own.count, cut)
+    tiles, of_tiles = _tiles(adapters, own, cut)
     columns = own.lines * own.pair
     splits = cdiv(columns, cut.split)
     shrunk = torch.empty(splits, tokens, own.num_pieces, own.sizes["RANK"], device=adapters.device)
@@ -133,12 +134,12 @@ def _on_device(table: LowRankTable) -> Table:
     return own
 
 
-def _tiles(adapters: Tensor, count: int, cut: Cut) -> tuple[int, tuple[Tensor, Tensor | None]]:
+def _tiles(adapters: Tensor, own: Table, cut: Cut) -> tuple[int, tuple[Tensor, Tensor | None]]:
     """How many tiles there are, the adapter of each, and its tokens if it has several."""
     if cut.tokens == 1:
         return len(adapters), (adapters, None)
-    known = torch.where((adapters >= 0) & (adapters < count), adapters, count)
-    tiles = tiles_of(known.unsqueeze(1), count + 1, cut.tokens)
+    known = torch.where((adapters >= 0) & (adapters < own.count), adapters, own.count)
+    tiles = tiles_of(known.unsqueeze(1), own.count + 1, cut.tokens, own.room)
     return tiles.count, tiles.tensors
 
 

@@ -44,6 +44,8 @@ class Lora(nn.Module):
         """Have adapter ``number`` add ``pieces``. A table that a step reads is never changed: this makes another."""
         adapters = [*self.table.adapters, *[()] * (number + 1 - len(self.table.adapters))]
         adapters[number] = tuple(pieces)
+        while adapters and not adapters[-1]:  # one that was refused must not count
+            adapters.pop()
         self.table = LowRankTable(self.table.rows, tuple(adapters), self._compiled)
 
     def low_rank(self, a: Tensor, b: Tensor, start: int) -> LowRank:

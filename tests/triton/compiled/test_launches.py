@@ -203,6 +203,40 @@ def test_one_that_is_refused_changes_nothing_for_the_others(
         assert compiled[len(known) :] == []
 
 
+def test_the_number_of_a_table_is_that_of_those_that_are_there(
+    compiled: list[str], adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """16 have a table of another form than 15."""
+    gpu = GPU | {"max_num_batched_tokens": 128, "context_length": 100, "max_num_seqs": 4}
+    few = tuple((str(i), str(adapters[1])) for i in range(15))
+
+    def fail(self: FirstSteps, sizes: WarmUp) -> None:
+        raise RuntimeError("ptxas failed")
+
+    with pretended_cuda():
+        refused = assemble_engine(RandomCheckpoint(SHAPE), EngineConfig(**gpu, adapters=few))
+        refused.warm_up()
+        with monkeypatch.context() as patch, pytest.raises(ConfigError, match="ptxas failed"):
+            patch.setattr(FirstSteps, "take", fail)
+            refused.load_adapter("15", adapters[1])
+        known = [*compiled]
+        serve_some(refused, random.Random(0), (None, "0", "14"))
+        assert compiled[len(known) :] == []
+
+
+def test_a_table_that_one_has_left_is_read_as_before(compiled: list[str], adapters: list[Path]) -> None:
+    """By the kernels for 16, for those for 15 were never compiled."""
+    gpu = GPU | {"max_num_batched_tokens": 128, "context_length": 100, "max_num_seqs": 4}
+    with pretended_cuda():
+        many = tuple((str(i), str(adapters[1])) for i in range(16))
+        engine = assemble_engine(RandomCheckpoint(SHAPE), EngineConfig(**gpu, adapters=many))
+        engine.warm_up()
+        engine.unload_adapter("15")
+        known = [*compiled]
+        serve_some(engine, random.Random(0), (None, "0", "14"))
+        assert compiled[len(known) :] == []
+
+
 def test_nor_for_a_draft_model(compiled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(SHAPE, hidden_size=64, intermediate_size=128)
     monkeypatch.setattr(build_speculation, "open_model", lambda path: RandomCheckpoint(small))
