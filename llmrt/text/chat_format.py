@@ -18,6 +18,7 @@ from llmrt.text.history import (
     read_history,
     results_as_user,
 )
+from llmrt.text.left_out_roles import leaves_out, marked
 from llmrt.text.messages import Message, normalize_messages
 from llmrt.text.reasoning import ReasoningFormat, find_reasoning_format
 from llmrt.text.tokenizer import Tokenizer
@@ -26,6 +27,7 @@ from llmrt.text.tool_formats.registry import find_tool_format
 from llmrt.text.tool_formats.tool_format import ToolFormat
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
+_MOST_DOUBTS = 16  # roles of a request that are tried out, a millisecond each
 _LONGEST_MISSPELT = 12  # letters; three more than any has
 _LOWER = re.compile(r"\blower\b")  # the filter and the method
 _TOOL_ROLE = re.compile(r"""['"]tool['"]""")
@@ -58,7 +60,8 @@ class ChatFormat:
         self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]] = ()
     ) -> list[Message]:
         """``messages`` as ``render`` takes them. ``RequestError`` names what cannot be rendered."""
-        read = read_history(normalize_messages(messages, keep_developer=self.template.knows_developer))
+        knows_developer = self.template.knows_developer and not leaves_out(self.template, "developer")
+        read = read_history(normalize_messages(messages, keep_developer=knows_developer))
         self._check_roles(read)
         shown = self.tools.history(read)
         if not self.shows_tools:
@@ -89,15 +92,23 @@ class ChatFormat:
     def render(self, history: Sequence[Message], tools: Sequence[Mapping[str, object]] = (), **variables: Any) -> str:
         """The prompt. Raises as ``ChatTemplate.render``, and ``RequestError`` for a message that would be left out."""
         prompt = self._rendered(history, tools, variables)
-        contents = {message["role"]: message["content"].strip() for message in history}
-        for role, content in contents.items():
-            if content not in prompt and not self._knows(role):
-                raise RequestError(
-                    f"messages: this model's chat template leaves out what has the role {role!r}; 'user' and"
-                    " 'assistant' are shown.",
-                    param="messages",
-                )
+        self._check_shown(history, tools)
+        late = next((i for i, message in enumerate(history) if message["role"] == "system"), 0)
+        if late and history[late]["content"].strip():
+            with suppress(TemplateError):
+                if self._rendered(marked(history, late), tools, variables) == prompt:
+                    raise RequestError(
+                        "messages: this model's chat template leaves out a system message here; put it first.",
+                        param="messages",
+                    )
         return prompt
+
+    def _check_shown(self, history: Sequence[Message], tools: Sequence[Mapping[str, object]]) -> None:
+        roles = dict.fromkeys(message["role"] for message in history if message["content"].strip())
+        doubtful = [role for role in roles if role == "system" or not self._knows(role)]
+        for role in doubtful[:_MOST_DOUBTS]:
+            if leaves_out(self.template, role):
+                raise _left_out(role, described=role == "system" and bool(tools) and not self.shows_tools)
 
     def _rendered(
         self, history: Sequence[Message], tools: Sequence[Mapping[str, object]], variables: Mapping[str, Any]
@@ -110,6 +121,20 @@ class ChatFormat:
                 with suppress(TemplateError):  # some templates join the arguments to text
                     return self.template.render(arguments_as_text(history), tools=shown, **variables)
             raise
+
+
+def _left_out(role: str, *, described: bool) -> RequestError:
+    """``described``: the tools were, in the message that is left out."""
+    if described:
+        return RequestError(
+            "tools: this model's chat template shows neither tools nor the role 'system', in which they would be"
+            " described; describe them in a message of 'user'.",
+            param="tools",
+        )
+    return RequestError(
+        f"messages: this model's chat template leaves out what has the role {role!r}; put it into a message of 'user'.",
+        param="messages",
+    )
 
 
 def chat_format(template: ChatTemplate) -> ChatFormat:
