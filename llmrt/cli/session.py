@@ -18,6 +18,7 @@ from llmrt.engine.loading.read_ahead import read_ahead
 from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError, TemplateError
 from llmrt.hub.sources import resolve
+from llmrt.text.chat_format import chat_format
 from llmrt.text.chat_template import ChatTemplate, load_chat_template
 from llmrt.text.generation_defaults import GenerationDefaults, load_generation_defaults
 from llmrt.text.load_tokenizer import load_tokenizer
@@ -108,8 +109,12 @@ class Session:
         return self.model.tokenizer.encode(_checked(text))
 
     def encode_messages(self, messages: Sequence[Mapping[str, object]]) -> list[int]:
-        """The tokens of a conversation, up to where the answer begins. Raises ``TemplateError``."""
-        text = self.model.chat_template.render(messages)
+        """The tokens of a conversation, up to where the answer begins.
+
+        Raises ``TemplateError``, and ``RequestError`` for a system message that the template leaves out.
+        """
+        chat = chat_format(self.model.chat_template)
+        text = chat.render(chat.history(messages))
         return self.model.tokenizer.encode(_checked(text), add_special_tokens=False)
 
     def answer(self, messages: Sequence[Mapping[str, object]], params: SamplingParams) -> Generator[str]:

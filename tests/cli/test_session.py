@@ -17,6 +17,7 @@ from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.loading.build import build_engine
 from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.errors import ContextLengthError, RequestError, TemplateError
+from llmrt.text.chat_template import ChatTemplate
 from tests.cli.tiny_model import make_tiny_llama
 from tests.engines import greedy
 
@@ -108,6 +109,15 @@ def test_the_next_turn_starts_from_the_cache_and_says_the_same(expected: Expecte
     text = answer(session, prompt)
     assert session.last is not None and session.last.num_cached_tokens >= 16
     assert text == session.model.tokenizer.decode(expected(prompt))
+
+
+def test_a_system_message_that_the_template_leaves_out_is_refused(model: LocalModel, engine: LLMEngine) -> None:
+    source = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+    session = Session(replace(model, template=ChatTemplate(source, bos_token="", eos_token="")), engine)
+    messages = [{"role": "system", "content": "hello"}, {"role": "user", "content": "hello"}]
+    assert session.encode_messages(messages[1:])
+    with pytest.raises(RequestError, match="leaves out what has the role 'system'"):
+        session.encode_messages(messages)
 
 
 def test_a_prompt_beyond_the_context_is_refused_and_the_session_goes_on(session: Session) -> None:
