@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from llmrt.errors import RequestError, TemplateError
@@ -85,6 +86,8 @@ class ChatFormat:
 
     def _knows(self, role: str) -> bool:
         """Whether ``role`` is one of ours, or one that the template names."""
+        if role in _ROLES:
+            return True
         source = self.template.source
         spelt = role.lower() if _LOWER.search(source) else role
         return spelt in _ROLES or f"'{spelt}'" in source or f'"{spelt}"' in source
@@ -105,8 +108,8 @@ class ChatFormat:
 
     def _check_shown(self, history: Sequence[Message], tools: Sequence[Mapping[str, object]]) -> None:
         roles = dict.fromkeys(message["role"] for message in history if message["content"].strip())
-        doubtful = [role for role in roles if role == "system" or not self._knows(role)]
-        for role in doubtful[:_MOST_DOUBTS]:
+        doubtful = (role for role in roles if role == "system" or not self._knows(role))
+        for role in islice(doubtful, _MOST_DOUBTS):
             if leaves_out(self.template, role):
                 raise _left_out(role, described=role == "system" and bool(tools) and not self.shows_tools)
 
