@@ -32,26 +32,32 @@ MOST_BESIDE = 64  # new tokens of a prompt up to which attention looks at how ma
 class WarmUp:
     """For steps of up to ``max_tokens``, up to ``max_rows`` that decode, and block tables of up to ``max_blocks``.
 
-    A step may have more tokens than a request has room for: those of several prompts.
+    A step may have more tokens than a request has room for: those of several prompts. ``adapted`` steps, in which some
+    request has an adapter, come after others.
     """
 
     max_tokens: int
     max_rows: int
     max_blocks: int
     block_size: int
-    adapted: bool  # some request has an adapter
+    adapted: bool
 
     def batches(self, device: torch.device) -> Iterator[ForwardBatch]:
         """Prompts, short ones beside an answer or behind a long text, and answers, the most in the end."""
         for count in {max(1, count - less) for count in _up_to(self.max_tokens) for less in (0, 1)}:
             prompts = self._prompts(count)
             yield self._batch(prompts, blocks_for(prompts[0], self.block_size), device)
+        if not self.adapted:
+            yield from self._short_prompts(device)
+        for count in _up_to(self.max_rows):
+            yield self._batch([1] * count, self.max_blocks, device)
+
+    def _short_prompts(self, device: torch.device) -> Iterator[ForwardBatch]:
+        """They differ from others of as many tokens for attention alone, which is the same for adapters."""
         widths = {min(blocks_for(MOST_BESIDE, self.block_size), self.max_blocks), self.max_blocks}
         for count, width in product(_up_to(min(self.max_tokens, self._longest, MOST_BESIDE)), widths):
             yield self._batch([1, count], width, device)
             yield self._batch([count], width, device)  # behind what the cache has of a conversation
-        for count in _up_to(self.max_rows):
-            yield self._batch([1] * count, self.max_blocks, device)
 
     @property
     def _longest(self) -> int:

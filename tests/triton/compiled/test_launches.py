@@ -138,10 +138,13 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-def test_nor_for_adapters_that_came_before(compiled: list[str], adapters: list[Path]) -> None:
+@pytest.mark.parametrize(("shape", "quant", "context"), [(SHAPE, "int4", 300), (POST_NORMS, "none", 600)])
+def test_nor_for_adapters_that_came_before(
+    shape: ModelConfig, quant: str, context: int, compiled: list[str], adapters: list[Path]
+) -> None:
     with pretended_cuda():
-        config = EngineConfig(**GPU, context_length=300, max_num_seqs=16, adapters=(("a", str(adapters[0])),))
-        engine = assemble_engine(RandomCheckpoint(SHAPE), config)
+        settings = GPU | {"quant": quant, "context_length": context, "max_num_seqs": 16}
+        engine = assemble_engine(RandomCheckpoint(shape), EngineConfig(**settings, adapters=(("a", str(adapters[0])),)))
         engine.warm_up()
         known = [*compiled]
         assert "expand_kernel" in known
