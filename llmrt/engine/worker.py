@@ -41,12 +41,12 @@ from llmrt.errors import LlmrtError, MemoryFitError, RequestError
 
 if TYPE_CHECKING:
     from llmrt.engine.llm_engine import LLMEngine
+    from llmrt.engine.runners.device import TellCompiling
 
 
 _STATE_SECONDS = 0.1  # after which the state is told although no request came: also a sign of life
 
-Tell = Callable[[int], None]  # how many kernels are to be compiled
-BuildEngine = Callable[[Path, EngineConfig, Tell], "LLMEngine"]
+BuildEngine = Callable[[Path, EngineConfig, "TellCompiling"], "LLMEngine"]
 
 
 def main(build: BuildEngine | None = None) -> int:
@@ -130,11 +130,11 @@ def _apply(engine: LLMEngine, record: ToEngine) -> list[RequestOutput]:
     return []
 
 
-def _build_engine(path: Path, config: EngineConfig, tell: Tell) -> LLMEngine:
+def _build_engine(path: Path, config: EngineConfig, compiling: TellCompiling) -> LLMEngine:
     read_ahead(path, config)
     with allocation(), importing_torch():
         from llmrt.engine.loading.build import build_engine
-    engine = build_engine(path, config, tell)
+    engine = build_engine(path, config, compiling)
     engine.warm_up()
     give_back_freed_memory()  # what loading took beside the weights
     return engine

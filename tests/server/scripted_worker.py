@@ -18,17 +18,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
 from llmrt.config import EngineConfig
 from llmrt.engine.request import RequestOutput, SamplingParams, TokenLogprob
 from llmrt.engine.stats import EngineStats
-from llmrt.engine.worker import Tell, main
+from llmrt.engine.worker import main
 from llmrt.errors import CheckpointError, MemoryFitError, RequestError
 from llmrt.text.load_tokenizer import load_tokenizer
 from llmrt.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from llmrt.engine.runners.device import TellCompiling
 
 CONTEXT_LENGTH = 512
 _FAILED, _REFUSED = -1, -2  # in the place of tokens
@@ -266,11 +269,11 @@ def _take_memory(file: Path) -> None:
 _held: list[IO[str]] = []
 
 
-def build(path: Path, config: EngineConfig, tell: Tell) -> ScriptedEngine:
+def build(path: Path, config: EngineConfig, compiling: TellCompiling) -> ScriptedEngine:
     if config.device == "broken":
         raise CheckpointError("the weights are not there")
     if config.device == "compiling":
-        tell(60)
+        compiling(60)
     if config.device == "slow":
         time.sleep(60)
     if config.device.startswith("narrow "):

@@ -21,7 +21,7 @@ from llmrt.engine.loading.load_model import Model, load_model, open_model, settl
 from llmrt.engine.planning.memory import MemoryPlan, MemoryPlanner, budget_of
 from llmrt.engine.planning.placement import free_memory, unused_memory
 from llmrt.engine.planning.settle import loaded_bytes
-from llmrt.engine.runners.device import CudaDevice, StepDevice
+from llmrt.engine.runners.device import CudaDevice, StepDevice, TellCompiling
 from llmrt.engine.runners.runner import AsyncRunner, ModelRunner
 from llmrt.engine.sampling.grammars import Grammars
 from llmrt.engine.scheduler import Scheduler
@@ -34,17 +34,17 @@ from llmrt.text.generation_defaults import unusable_values
 from llmrt.text.load_tokenizer import load_tokenizer
 
 
-def build_engine(path: Path, config: EngineConfig, compiling: Progress = lambda _: None) -> LLMEngine:
+def build_engine(path: Path, config: EngineConfig, compiling: TellCompiling = lambda _: None) -> LLMEngine:
     """The engine for the model at ``path``. Raises ``LlmrtError`` for a checkpoint or a setting that cannot work.
 
-    ``compiling`` hears how many kernels are to be compiled, at once or for an adapter, where that takes long.
+    ``compiling`` is called while it is built, and for adapters that come later.
     """
     return assemble_engine(open_model(path), config, compiling=compiling)
 
 
 @allocation()
 def assemble_engine(
-    model: Model, config: EngineConfig, progress: Progress = lambda _: None, compiling: Progress = lambda _: None
+    model: Model, config: EngineConfig, progress: Progress = lambda _: None, compiling: TellCompiling = lambda _: None
 ) -> LLMEngine:
     """Decide what fits, load the weights, and join scheduler and runner."""
     _check(config)
@@ -97,7 +97,7 @@ def _commit_ahead(kv: KVCache, num_blocks: int) -> CommitAhead:
     return memory
 
 
-def _step_device(config: EngineConfig, decoder: Decoder, compiling: Progress) -> StepDevice | None:
+def _step_device(config: EngineConfig, decoder: Decoder, compiling: TellCompiling) -> StepDevice | None:
     """What computes while the host goes on; None for the processor."""
     if config.device == "cpu":
         return None

@@ -16,6 +16,7 @@ from torch import Tensor
 from llmrt.engine.hardware.threads import usable_cores
 
 Work = Callable[[], Tensor]
+TellCompiling = Callable[[int], None]  # so many kernels are to be compiled; not called where that is soon done
 
 
 class Computed(Protocol):
@@ -74,12 +75,9 @@ class StepDevice(Protocol):
 
 
 class CudaDevice:
-    """torch's current GPU and stream. Without ``graphs``, captured work is run step by step each time.
+    """torch's current GPU and stream. Without ``graphs``, captured work is run step by step each time."""
 
-    ``compiling`` hears how many kernels are to be compiled, where that takes long.
-    """
-
-    def __init__(self, *, graphs: bool, compiling: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, *, graphs: bool, compiling: TellCompiling = lambda _: None) -> None:
         self.device = torch.device("cuda")
         self._captures, self._compiling = graphs, compiling
         self._graphs = WeakSet[_CudaGraph]()
