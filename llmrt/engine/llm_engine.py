@@ -121,7 +121,7 @@ class LLMEngine:
     def load_adapter(self, name: str, folder: Path) -> None:
         """Take requests for the LoRA adapter in ``folder`` from now on. Raises ``LlmrtError``.
 
-        What they launch is compiled here if the engine was warmed up.
+        What such requests launch is compiled here if the engine was warmed up.
         """
         self._all_adapters.load(name, folder)
         if self._is_warm:

@@ -283,7 +283,7 @@ class Scheduler:
         """What the request gained, the last token of which may be its end."""
         if not isinstance(result, SampledToken):
             self._remove(request)
-            return _output(request, "length" if result.vector is None else "stop", vector=result.vector)
+            return _request_output(request, "length" if result.vector is None else "stop", vector=result.vector)
         if (failure := _failure(request, result)) is not None:
             self._remove(request)
             return failed(request.request_id, RequestError(failure))
@@ -292,7 +292,7 @@ class Scheduler:
             self._remove(request)
         elif request.constraint is not None:
             request.constraint.advance(result.token_id)
-        return _output(request, finish_reason, result.token_ids, result.logprobs)
+        return _request_output(request, finish_reason, result.token_ids, result.logprobs)
 
     def _remove(self, request: Request) -> None:
         del self._by_id[request.request_id]
@@ -333,7 +333,7 @@ def _finish_reason(request: Request, token: SampledToken) -> EndReason | None:
     return "length" if _is_full(request) else None
 
 
-def _output(
+def _request_output(
     request: Request,
     finish_reason: EndReason | None,
     token_ids: tuple[int, ...] = (),
