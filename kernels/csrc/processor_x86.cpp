@@ -26,4 +26,9 @@ bool has_avx512_vnni() {
 
 bool has_avx512_bf16() { return has_avx512_vnni() && has_bit(5); }
 
+bool can_be_led() {
+  static const bool is_amd = __builtin_cpu_is("amd");
+  return is_amd;
+}
+
 }  // namespace llmrt

@@ -10,6 +10,7 @@
 #include "llmrt_cpu.h"
 #include "ops/activations.h"
 #include "ops/stream.h"
+#include "processor.h"
 
 namespace llmrt::LLMRT_ISA {
 
@@ -124,7 +125,7 @@ inline void codes_tiles(const llmrt_activations& codes, int64_t token, const llm
   };
   // Between short groups there are too many instructions.
   if constexpr (kFewInstructions && kBlocks == 1 && kTokens <= C::kQuick)
-    if (codes.group * C::kBytesPerColumn >= kSparse) return tile.template operator()<Ask::kSparsely>();
+    if (codes.group * C::kBytesPerColumn >= kSparse && can_be_led()) return tile.template operator()<Ask::kSparsely>();
   tile.template operator()<ask_for<kTokens, 0, C::kFast>()>();
 }
 
