@@ -218,14 +218,16 @@ def test_settings_that_do_not_go_together(folder: Path, monkeypatch: pytest.Monk
     load.cache_clear()
 
 
-def test_without_the_library_it_runs_and_says_that_it_is_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = ({"quant": "int8"}, {"quant": "none"})
-    expected = [greedy(open_engine(folder, **s, kv_dtype="fp32"), prompt(9), 4) for s in settings]
+@pytest.mark.parametrize(("quant", "limit"), [("int8", 0.15), ("none", 1e-5)])
+def test_without_the_library_it_runs_and_says_that_it_is_slow(
+    folder: Path, quant: str, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the library activations of int8 products are rounded, without it they are not."""
+    expected = score(open_engine(folder, quant=quant, kv_dtype="fp32"), prompt(60))
     monkeypatch.setattr(rules, "load", lambda: None)
-    for s, tokens_there in zip(settings, expected, strict=True):
-        engine = open_engine(folder, **s, kv_dtype="fp32")
-        assert "without a C++ compiler" in engine.notices[0]
-        assert greedy(engine, prompt(9), 4)[0] == tokens_there[0]
+    engine = open_engine(folder, quant=quant, kv_dtype="fp32")
+    assert "without a C++ compiler" in engine.notices[0]
+    assert typical_error(score(engine, prompt(60)), expected) < limit
 
 
 def test_a_model_that_the_kernels_do_not_serve_runs_on_torch_and_says_so(tmp_path: Path) -> None:
