@@ -207,13 +207,13 @@ class KVCacheManager:
 
     def mark_computed(self, request: Request, num_tokens: int) -> None:
         """The request's next ``num_tokens`` tokens are in the cache: share full blocks, drop what no query sees."""
-        first_open = request.num_computed_tokens // self.block_size
-        request.num_computed_tokens += num_tokens
-        next_open = request.num_computed_tokens // self.block_size
+        start, size = request.num_computed_tokens, self.block_size
+        request.num_computed_tokens = end = start + num_tokens
+        first_open, next_open = start // size, end // size
         if next_open > first_open and self._prefix_caching:
             self._share(request, first_open, next_open)
         if self._window is not None:
-            self._give_back(request, self._first_visible_block(request.num_computed_tokens))
+            self._give_back(request, self._first_visible_block(end))
 
     def _share(self, request: Request, start: int, end: int) -> None:
         """Blocks ``start`` to ``end`` of ``request`` are full."""

@@ -11,7 +11,7 @@ only by steps in which some request has one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -30,22 +30,18 @@ FIELDS = 6  # of R words each, that the host writes
 
 
 class DecodeInputs:
-    """Room for ``capacity`` rows with block tables of ``width`` blocks."""
+    """Room for ``capacity`` rows with block tables of ``width`` blocks; ``chosen`` [R] as above."""
 
     def __init__(self, device: StepDevice, capacity: int, width: int, block_size: int) -> None:
         size = capacity * (FIELDS + width)
         self._device = device
         self._capacity, self._width, self._block_size = capacity, width, block_size
         self._words = torch.zeros(capacity + size, dtype=torch.int64, device=device.device)
+        self.chosen, self._from_host = self._words.split([capacity, size])
         # A copy from one may still wait when the next step is written, but not when the step after that is.
         self._host = [_HostRows(device.host_buffer(size, torch.int64), capacity, width) for _ in range(2)]
         self._cu_seqlens = torch.arange(capacity + 1, device=device.device)
         self._tables = BlockTables(capacity, width)
-
-    @property
-    def chosen(self) -> Tensor:
-        """The tokens that the last step chose, [R]."""
-        return self._words[: self._capacity]
 
     def batch(self, rows: int, *, adapted: bool) -> ForwardBatch:
         """The first ``rows`` rows. Its tensors stay where they are, but for ``input_ids``, which are looked up now."""
@@ -63,33 +59,33 @@ class DecodeInputs:
             adapters=adapters[:rows] if adapted else None,
         )
 
-    def write(self, rows: DecodeRows, padded: int, chosen: Mapping[Request, int], *, adapted: bool) -> None:
+    def write(self, rows: DecodeRows, padded: int, chosen: Sequence[Request], *, adapted: bool) -> None:
         """Hand over ``rows``, and padding up to so many; ``adapted`` if some request has an adapter.
 
-        ``chosen`` has the place of each request that the last step chose a token for.
+        The last step chose tokens for the requests ``chosen``, in their order.
         """
         self._host.reverse()
         host, count = self._host[0], rows.count
         self._tables.gather(rows.requests, host.tables[:count])
-        token_ids = rows.token_ids
-        host.write(rows.positions, token_ids, self._sources(rows.requests, token_ids, chosen), self._block_size)
+        host.write(rows, self._sources(rows, chosen), self._block_size)
         if adapted:
             host.write_adapters(rows.requests)
         if count < padded:
             host.pad(count, padded, self._capacity + count)
         size = self._tables_at - self._capacity + padded * self._width
-        self._device.copy(self._words[self._capacity :][:size], host.words[:size])
+        self._device.copy(self._from_host[:size], host.words[:size])
 
     @property
     def _tables_at(self) -> int:
         return self._capacity * (1 + FIELDS)
 
-    def _sources(
-        self, requests: Sequence[Request], token_ids: Sequence[int], chosen: Mapping[Request, int]
-    ) -> list[int]:
+    def _sources(self, rows: DecodeRows, chosen: Sequence[Request]) -> list[int]:
+        if rows.requests == chosen and rows.token_ids.count(PENDING) == rows.count:  # nobody came and nobody left
+            return list(range(rows.count))
+        places = {request: place for place, request in enumerate(chosen)}
         return [
-            chosen[request] if token_id == PENDING else word
-            for word, (request, token_id) in enumerate(zip(requests, token_ids, strict=True), self._capacity)
+            places[request] if token_id == PENDING else word
+            for word, (request, token_id) in enumerate(zip(rows.requests, rows.token_ids, strict=True), self._capacity)
         ]
 
 
@@ -104,17 +100,18 @@ class _HostRows:
             array[start:end] for start, end in pairwise(borders)
         )
         self.tables = array[borders[-1] :].reshape(capacity, width)
+        self._row_numbers = np.arange(capacity)
 
-    def write(self, at: Sequence[int], token_ids: Sequence[int], sources: Sequence[int], block_size: int) -> None:
-        """The first rows, of tokens ``at`` these positions; their block tables are there."""
-        count = len(at)
+    def write(self, rows: DecodeRows, sources: Sequence[int], block_size: int) -> None:
+        """The first rows, all but their block tables, which are there."""
+        count = rows.count
         positions = self._positions[:count]
-        positions[:] = at
-        self._known[:count] = token_ids
+        positions[:] = rows.positions
+        self._known[:count] = rows.token_ids
         self._source[:count] = sources
         self._seq_lens[:count] = positions + 1
-        page, offset = np.divmod(positions, block_size)
-        self._slots[:count] = self.tables[np.arange(count), page] * block_size + offset
+        pages = self.tables[self._row_numbers[:count], positions // block_size]
+        self._slots[:count] = pages * block_size + positions % block_size
 
     def write_adapters(self, requests: Sequence[Request]) -> None:
         """Those of the first rows; they are read only by steps in which some request has one."""

@@ -16,18 +16,19 @@ DRAFT_STEP_ROWS = (2, 4, 8, 12, 16, 24, 32)
 
 @dataclass(frozen=True)
 class DecodeRows:
-    """The request of each row, and the row's place in it: 0 for its last known token, i for token i of its draft."""
+    """Of each row its request, its token, ``PENDING`` where the host does not know it yet, and the token's position."""
 
     requests: Sequence[Request]
-    places: Sequence[int]
+    token_ids: Sequence[int]
+    positions: Sequence[int]
 
     @staticmethod
     def of(requests: Sequence[Request]) -> DecodeRows:
         """All rows of ``requests``."""
-        if not any(request.draft for request in requests):
-            return DecodeRows(requests, [0] * len(requests))
-        rows = [(request, place) for request in requests for place in range(1 + len(request.draft))]
-        return DecodeRows([request for request, _ in rows], [place for _, place in rows])
+        if any(request.draft for request in requests):
+            return _with_drafts(requests)
+        tokens = [request.token_ids[-1] for request in requests]
+        return DecodeRows(requests, tokens, [len(request.token_ids) - 1 for request in requests])
 
     @property
     def count(self) -> int:
@@ -35,19 +36,18 @@ class DecodeRows:
         return len(self.requests)
 
     @property
-    def token_ids(self) -> list[int]:
-        """The token of each, ``PENDING`` where the host does not know it yet."""
+    def draws(self) -> list[int]:
+        """The number of the draw that each row's next token is chosen by: how many were generated before it."""
         return [
-            request.draft[place - 1] if place else request.token_ids[-1]
-            for request, place in zip(self.requests, self.places, strict=True)
+            position + 1 - request.num_prompt_tokens
+            for request, position in zip(self.requests, self.positions, strict=True)
         ]
 
-    @property
-    def positions(self) -> list[int]:
-        """The place of each in its request."""
-        return [request.num_computed_tokens + place for request, place in zip(self.requests, self.places, strict=True)]
 
-    @property
-    def draws(self) -> list[int]:
-        """The number of the draw that each row's next token is chosen by."""
-        return [request.num_output_tokens + place for request, place in zip(self.requests, self.places, strict=True)]
+def _with_drafts(requests: Sequence[Request]) -> DecodeRows:
+    rows = [
+        (request, token_id, position)
+        for request in requests
+        for position, token_id in enumerate((request.token_ids[-1], *request.draft), len(request.token_ids) - 1)
+    ]
+    return DecodeRows([r for r, _, _ in rows], [token for _, token, _ in rows], [position for _, _, position in rows])

@@ -34,7 +34,7 @@ from llmrt.model.modules.lora import loras_of
 
 @dataclass(frozen=True)
 class LateTokens:
-    """Tokens that are in host memory after ``event``."""
+    """The first of ``tokens`` are those of ``requests``, and in host memory after ``event``."""
 
     requests: Sequence[Request]
     tokens: Tensor
@@ -44,7 +44,8 @@ class LateTokens:
     def wait(self) -> dict[Request, SampledToken]:
         """See ``Flight``."""
         self.event.wait()
-        return dict(zip(self.requests, map(SampledToken, self.tokens.tolist()), strict=True))
+        tokens = self.tokens[: len(self.requests)].tolist()
+        return dict(zip(self.requests, map(SampledToken, tokens), strict=True))
 
 
 class GpuRunner:
@@ -73,7 +74,7 @@ class GpuRunner:
         self._sampler = DeviceSampler(device, capacity, decoder.spec)
         self._pooler = Pooler(decoder.norm)
         self._graphs = DecodeGraphs(decoder, kv, device, self._inputs, self._sampler)
-        self._chosen: dict[Request, int] = {}  # places of the tokens of the last step, if it is late
+        self._chosen: Sequence[Request] = ()  # those that the last step chose tokens for, if it is late
         self._outputs = [device.host_buffer(capacity, torch.int64) for _ in range(2)]
 
     @torch.inference_mode()
@@ -143,13 +144,13 @@ class GpuRunner:
             logits = computed.result[:count]
             return KnownResults(verify(logits, ending, lambda: self._likeliest(logits)))
         self._outputs.reverse()
-        tokens = self._outputs[0][:count]
-        self._device.copy(tokens, self._inputs.chosen[:count])
+        tokens = self._outputs[0]
+        self._device.copy(tokens, self._inputs.chosen)
         if count == len(ending):
-            self._chosen = dict(zip(ending, range(count), strict=True))
+            self._chosen = ending
             return LateTokens(ending, tokens, self._device.event())
         self._device.event().wait()
-        return KnownResults(accept(tokens.tolist(), ending))
+        return KnownResults(accept(tokens[:count].tolist(), ending))
 
     def _likeliest(self, logits: Tensor) -> list[int]:
         return self._sampler.sample(GREEDY, logits).tolist()
@@ -157,8 +158,9 @@ class GpuRunner:
     def _upload(self, scheduled: SchedulerOutput) -> tuple[ForwardBatch, Tensor, Tensor]:
         """The step's batch, which of its tokens the host does not know, and the places of those tokens."""
         rows = lay_out(scheduled, self._block_size)
+        places = {request: place for place, request in enumerate(self._chosen)}
         pending = [
-            (end - 1, self._chosen[request])
+            (end - 1, places[request])
             for (request, num_tokens), end in zip(scheduled.items(), rows.cu_seqlens_q[1:], strict=True)
             if request.token_ids[-1] == PENDING and ends_in_step(request, num_tokens)
         ]
@@ -166,8 +168,8 @@ class GpuRunner:
         tensors = {name: value for name, value in vars(batch).items() if isinstance(value, Tensor)}
         tensors["pending"], tensors["places"] = torch.tensor(pending, dtype=torch.int64).view(-1, 2).unbind(1)
         uploaded = self._copied(tensors)
-        pending_rows, places = uploaded.pop("pending"), uploaded.pop("places")
-        return replace(batch, **uploaded), pending_rows, places
+        pending_rows, pending_places = uploaded.pop("pending"), uploaded.pop("places")
+        return replace(batch, **uploaded), pending_rows, pending_places
 
     def _copied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``tensors`` of int64 on the device, by one copy.

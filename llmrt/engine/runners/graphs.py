@@ -9,7 +9,7 @@ graphs that read them go with them; steps in which no request has an adapter hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -50,10 +50,10 @@ class DecodeGraphs:
         self._sampler = sampler
         self._graphs: dict[_Kind, Graph] = {}
 
-    def run(self, rows: DecodeRows, chosen: Mapping[Request, int], sampling: SamplingKind | None) -> Computed:
+    def run(self, rows: DecodeRows, chosen: Sequence[Request], sampling: SamplingKind | None) -> Computed:
         """Hand over a step. Its tokens are in the inputs then; where the host chooses, its result is logits [rows, V].
 
-        ``chosen`` has the place of each request that the last step chose a token for.
+        The last step chose tokens for the requests ``chosen``, in their order.
         """
         kind = _Kind(rows_for(rows.count), sampling, has_adapters(rows.requests))
         self._inputs.write(rows, kind.rows, chosen, adapted=kind.adapted)
