@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from llmrt.engine.kv.manager import KVCacheManager
 from llmrt.engine.llm_engine import LLMEngine
 from llmrt.engine.request import SamplingParams
-from llmrt.engine.runners.device import Work
+from llmrt.engine.runners.device import Event, StepDevice, Work
 from llmrt.engine.runners.gpu_runner import GpuRunner
 from llmrt.engine.scheduler import Scheduler
 from llmrt.model.checkpoints.random_checkpoint import RandomCheckpoint
@@ -58,10 +58,11 @@ class Nothing:
 
 
 class IdleDevice:
-    """Takes work and does none of it: every token is 0."""
+    """Takes work and does none of it: every token is ``token_id``, which stands where tokens would be written."""
 
-    def __init__(self) -> None:
+    def __init__(self, token_id: int = 0) -> None:
         self.device = torch.device("cpu")
+        self._token_id = token_id
         self._nothing = Nothing(torch.zeros(0))
 
     def run(self, work: Work) -> Nothing:
@@ -73,13 +74,13 @@ class IdleDevice:
 
     def host_buffer(self, size: int, dtype: torch.dtype) -> Tensor:
         """See ``StepDevice``."""
-        return torch.zeros(size, dtype=dtype)
+        return torch.full((size,), self._token_id, dtype=dtype)
 
     def copy(self, to: Tensor, source: Tensor) -> None:
         """See ``StepDevice``."""
         assert to.shape == source.shape
 
-    def event(self) -> Nothing:
+    def event(self) -> Event:
         """See ``StepDevice``."""
         return self._nothing
 
@@ -87,15 +88,28 @@ class IdleDevice:
         """See ``StepDevice``."""
 
 
-def idle_engine(streams: int) -> LLMEngine:
-    """An engine whose device computes nothing."""
-    blocks = streams * (PROMPT + STEPS + 3 * BLOCK_SIZE) // BLOCK_SIZE + 2
+def idle_engine(
+    streams: int,
+    device: StepDevice | None = None,
+    *,
+    tokens: int = PROMPT + STEPS,
+    vocab_size: int = SHAPE.vocab_size,
+) -> LLMEngine:
+    """An engine whose device computes nothing, with room for so many ``tokens`` of each stream."""
+    shape = replace(SHAPE, vocab_size=vocab_size)
+    blocks = streams * (tokens + 3 * BLOCK_SIZE) // BLOCK_SIZE + 2
     kv = KVCacheManager(blocks, BLOCK_SIZE)
     scheduler = Scheduler(kv, max_num_seqs=streams, max_num_batched_tokens=streams * PROMPT, context_length=CONTEXT)
-    decoder = random_decoder(RandomCheckpoint(SHAPE), 64, OpSpec("cpu", torch.float32), lambda _: None, None)
-    pages = KVCache.allocate(SHAPE, 2, BLOCK_SIZE, torch.float32, torch.device("cpu"))
-    max_blocks = CONTEXT // BLOCK_SIZE
-    runner = GpuRunner(decoder, pages, IdleDevice(), block_size=BLOCK_SIZE, max_num_seqs=streams, max_blocks=max_blocks)
+    decoder = random_decoder(RandomCheckpoint(shape), 64, OpSpec("cpu", torch.float32), lambda _: None, None)
+    pages = KVCache.allocate(shape, 2, BLOCK_SIZE, torch.float32, torch.device("cpu"))
+    runner = GpuRunner(
+        decoder,
+        pages,
+        device or IdleDevice(),
+        block_size=BLOCK_SIZE,
+        max_num_seqs=streams,
+        max_blocks=CONTEXT // BLOCK_SIZE,
+    )
     return LLMEngine(scheduler, runner)
 
 
