@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from benchmarks.serving.server import HOST, MODEL_ID
 
 _LINE_LIMIT = 1 << 20
 _DATA, _DONE = b"data: ", b"data: [DONE]"
+
+_Arrival = tuple[float, bytes]  # when, and what
 
 
 @dataclass
@@ -74,20 +76,35 @@ async def stream(port: int, body: dict[str, Any], into: Reply | None = None) -> 
 
     When it is cancelled, what came so far is in ``into``.
     """
-    reply = into or Reply()
-    reply.begin = time.perf_counter()
+    reply, arrivals = into or Reply(), list[_Arrival]()
     try:
-        transport, listener = await asyncio.get_running_loop().create_connection(_Listener, HOST, port)
-    except OSError:
-        listener = None
-    if listener is not None:
-        transport.write(request_bytes(body))
+        await _receive(port, request_bytes(body), reply, arrivals)
+    finally:
+        _fill(reply, arrivals)
+    return reply
+
+
+async def stream_chats(port: int, bodies: Iterable[dict[str, Any]]) -> list[Reply]:
+    """Ask for chat answers side by side. Reading one takes milliseconds, so all are read when the last is there."""
+    requests = [request_bytes(body, "/v1/chat/completions") for body in bodies]
+    pairs = [(Reply(), list[_Arrival]()) for _ in requests]
+    await asyncio.gather(*(_receive(port, request, *pair) for request, pair in zip(requests, pairs, strict=True)))
+    for reply, arrivals in pairs:
+        _fill(reply, arrivals)
+    return [reply for reply, _ in pairs]
+
+
+async def _receive(port: int, request: bytes, reply: Reply, arrivals: list[_Arrival]) -> None:
+    """Set when the ``reply`` began, and add what comes to ``arrivals``."""
+    reply.begin = time.perf_counter()
+    loop = asyncio.get_running_loop()
+    with suppress(OSError):
+        transport, listener = await loop.create_connection(lambda: _Listener(arrivals), HOST, port)
+        transport.write(request)
         try:
             await listener.ended
         finally:
             transport.close()
-            _fill(reply, listener.arrivals)
-    return reply
 
 
 async def read_status(reader: asyncio.StreamReader) -> int:
@@ -101,21 +118,21 @@ async def read_status(reader: asyncio.StreamReader) -> int:
 
 
 class _Listener(asyncio.Protocol):
-    """Keeps what comes, and when."""
+    """Adds what comes, and when, to ``arrivals``."""
 
-    def __init__(self) -> None:
+    def __init__(self, arrivals: list[_Arrival]) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.arrivals: list[tuple[float, bytes]] = []
+        self._arrivals = arrivals
 
     def data_received(self, data: bytes) -> None:
-        self.arrivals.append((time.perf_counter(), data))
+        self._arrivals.append((time.perf_counter(), data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
 
 
-def _fill(reply: Reply, arrivals: list[tuple[float, bytes]]) -> None:
+def _fill(reply: Reply, arrivals: list[_Arrival]) -> None:
     """Lines that begin no event are sizes of chunks, comments, and what is between."""
     rest = b""
     for moment, data in arrivals:
