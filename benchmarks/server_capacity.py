@@ -11,6 +11,7 @@ process too, and all of them share the machine's cores, so with few cores such a
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from llmrt.server.standstill import processor_seconds
 
 MODEL = "smollm2-135m"
 TOKENS, MOST_OUTPUT = 131072, 2048  # of a round, and of an answer: an engine that is far ahead must not be left
-_BEGIN_AND_END = 2  # events beside those of tokens
+_OTHER_EVENTS = 3  # of a stream, beside those of tokens: its role, why it ends, its usage
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,11 @@ class Used:
 
 @dataclass(frozen=True)
 class Burst:
-    """Answers side by side: what they took of each process, and the seconds from the first token to the last."""
+    """Answers side by side: what they took of each process, seconds from the first token to the last, and events."""
 
     used: Used
     seconds: float
+    num_events: int
 
 
 def idle_server(model: str, max_num_seqs: int, step_ms: float) -> Server:
@@ -73,17 +75,23 @@ def burst(server: Server, streams: int, output: int) -> Burst:
     used = _used(server).less(before)
     for reply in replies:
         _check(reply, output)
-    return Burst(used, max(reply.times[-1] for reply in replies) - min(reply.times[0] for reply in replies))
+    seconds = max(reply.times[-1] for reply in replies) - min(reply.times[0] for reply in replies)
+    return Burst(used, seconds, sum(len(reply.events) - _OTHER_EVENTS for reply in replies))
 
 
 def _body(number: int, output: int) -> dict[str, Any]:
     message = {"role": "user", "content": f"What is the capital of country {number}?"}
-    return {"model": MODEL_ID, "messages": [message], "max_tokens": output, "stream": True}
+    counted = {"stream": True, "stream_options": {"include_usage": True}}
+    return {"model": MODEL_ID, "messages": [message], "max_tokens": output, **counted}
 
 
 def _check(reply: Reply, output: int) -> None:
-    if reply.status != 200 or not reply.is_whole or len(reply.events) != output + _BEGIN_AND_END:
+    if reply.status != 200 or not reply.is_whole or _num_tokens(reply) != output:
         raise WorkerError(f"an answer is not whole: status {reply.status}, {len(reply.events)} events, {reply.error()}")
+
+
+def _num_tokens(reply: Reply) -> int:
+    return json.loads(reply.events[-1].removeprefix(b"data: "))["usage"]["completion_tokens"]
 
 
 def _used(server: Server) -> Used:
@@ -99,7 +107,12 @@ def measure(server: Server, streams: int, output: int, request: Used) -> dict[st
     tokens = streams * (output - 1)
     micros = {f"{name}_us": 1e6 * seconds for name, seconds in asdict(rest.over(tokens)).items()}
     rate = tokens / done.seconds
-    return {"tokens_per_second": rate, **micros, "server_share": rate * micros["server_us"] / 1e6}
+    return {
+        "tokens_per_second": rate,
+        **micros,
+        "server_share": rate * micros["server_us"] / 1e6,
+        "tokens_per_event": streams * output / done.num_events,
+    }
 
 
 def request_cost(server: Server, count: int) -> Used:
@@ -127,7 +140,7 @@ def _line(row: Mapping[str, Any]) -> str:
     parts = ", ".join(f"{name} {row[f'{name}_us']:.0f} us" for name in ("server", "engine", "client"))
     return (
         f"{row['streams']:3} streams, {pace}: {row['tokens_per_second']:.0f} tok/s; of a core a token takes {parts};"
-        f" the server has {row['server_share']:.0%} of one"
+        f" the server has {row['server_share']:.0%} of one, {row['tokens_per_event']:.2f} tokens an event"
     )
 
 

@@ -12,9 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.host_step import IdleDevice, idle_engine
+from llmrt.engine.hardware.threads import importing_torch
 from llmrt.engine.worker import main
 from llmrt.text.load_tokenizer import load_tokenizer
+
+with importing_torch():  # as the worker does
+    from benchmarks.host_step import IdleDevice, idle_engine
 
 if TYPE_CHECKING:
     from llmrt.config import EngineConfig
