@@ -200,6 +200,34 @@ def load(report: Json) -> str:
     return table(("clients", "`llmrt serve`", "llama.cpp's server", "ratio", "HTTP adds to llmrt's engine"), rows)
 
 
+def server_capacity(report: Json) -> str:
+    """What a token takes of each process where the engine computes nothing."""
+    rows = [
+        (
+            f"{row['step_ms']:g} ms" if row["step_ms"] else "nothing",
+            str(row["streams"]),
+            f"{row['tokens_per_second']:.0f} tok/s",
+            f"{row['server_us']:.0f} us",
+            f"{row['server_share']:.0%}",
+            f"{row['tokens_per_event']:.1f}",
+            f"{row['engine_us']:.0f} us",
+            f"{row['client_us']:.0f} us",
+        )
+        for row in report["rows"]
+    ]
+    head = (
+        "a step takes",
+        "streams",
+        "all together",
+        "a token of the server",
+        "of a core",
+        "tokens an event",
+        "engine",
+        "clients",
+    )
+    return table(head, rows)
+
+
 def fairness(report: Json) -> str:
     """A long prompt beside answers that are being written."""
     figures, settings = report["figures"], report["settings"]
@@ -251,6 +279,7 @@ SECTIONS = {
     "sharing": sharing,
     "load": load,
     "fairness": fairness,
+    "server_capacity": server_capacity,
     "long_context": long_context,
 }
 
