@@ -209,22 +209,12 @@ def server_capacity(report: Json) -> str:
             f"{row['tokens_per_second']:.0f} tok/s",
             f"{row['server_us']:.0f} us",
             f"{row['server_share']:.0%}",
-            f"{row['tokens_per_event']:.1f}",
             f"{row['engine_us']:.0f} us",
             f"{row['client_us']:.0f} us",
         )
         for row in report["rows"]
     ]
-    head = (
-        "a step takes",
-        "streams",
-        "all together",
-        "a token of the server",
-        "of a core",
-        "tokens an event",
-        "engine",
-        "clients",
-    )
+    head = ("a step takes", "streams", "all together", "a token of the server", "of a core", "engine", "clients")
     return table(head, rows)
 
 
@@ -271,6 +261,8 @@ SEVERAL = {
     "files": same_file,
     "zen5": lambda results: compare(read(results / "zen5/compare.json")),
     "zen5_files": lambda results: same_file(results / "zen5"),
+    "ice_lake": lambda results: compare(read(results / "ice_lake/compare.json")),
+    "ice_lake_files": lambda results: same_file(results / "ice_lake"),
 }
 SECTIONS = {
     "compare": compare,

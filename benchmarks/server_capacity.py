@@ -31,7 +31,6 @@ from llmrt.server.standstill import processor_seconds
 
 MODEL = "smollm2-135m"
 TOKENS, MOST_OUTPUT = 131072, 2048  # of a round, and of an answer: an engine that is far ahead must not be left
-_OTHER_EVENTS = 3  # of a stream, beside those of tokens: its role, why it ends, its usage
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,6 @@ class Burst:
 
     used: Used
     seconds: float
-    num_events: int
 
 
 def idle_server(model: str, max_num_seqs: int, step_ms: float) -> Server:
@@ -75,8 +73,8 @@ def burst(server: Server, streams: int, output: int) -> Burst:
     used = _used(server).less(before)
     for reply in replies:
         _check(reply, output)
-    seconds = max(reply.times[-1] for reply in replies) - min(reply.times[0] for reply in replies)
-    return Burst(used, seconds, sum(len(reply.events) - _OTHER_EVENTS for reply in replies))
+    seconds = max(reply.times[-1] for reply in replies) - min(reply.begin for reply in replies)
+    return Burst(used, seconds)
 
 
 def _body(number: int, output: int) -> dict[str, Any]:
@@ -104,14 +102,11 @@ def measure(server: Server, streams: int, output: int, request: Used) -> dict[st
     """The figures of one burst, without what each ``request`` takes that is answered by a single token."""
     done = burst(server, streams, output)
     rest = done.used.less(request, streams)
-    tokens = streams * (output - 1)
-    micros = {f"{name}_us": 1e6 * seconds for name, seconds in asdict(rest.over(tokens)).items()}
-    rate = tokens / done.seconds
+    micros = {f"{name}_us": 1e6 * seconds for name, seconds in asdict(rest.over(streams * (output - 1))).items()}
     return {
-        "tokens_per_second": rate,
+        "tokens_per_second": streams * output / done.seconds,
         **micros,
-        "server_share": rate * micros["server_us"] / 1e6,
-        "tokens_per_event": streams * output / done.num_events,
+        "server_share": done.used.server / done.seconds,
     }
 
 
@@ -140,7 +135,7 @@ def _line(row: Mapping[str, Any]) -> str:
     parts = ", ".join(f"{name} {row[f'{name}_us']:.0f} us" for name in ("server", "engine", "client"))
     return (
         f"{row['streams']:3} streams, {pace}: {row['tokens_per_second']:.0f} tok/s; of a core a token takes {parts};"
-        f" the server has {row['server_share']:.0%} of one, {row['tokens_per_event']:.2f} tokens an event"
+        f" the server has {row['server_share']:.0%} of one"
     )
 
 

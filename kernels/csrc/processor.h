@@ -11,7 +11,7 @@ bool has_neon_dotprod();
 bool has_neon_i8mm();
 
 // Whether the processor fetches what is read in order as fast as memory gives it once it is led over the ends of pages: AMD's
-// with AVX-512 do. Intel's do not (Ice Lake: 63 to 81 % of the bandwidth, 91 to 100 % if it is asked for each line).
+// with AVX-512 do, Intel's do not.
 bool can_be_led();
 
 }  // namespace llmrt

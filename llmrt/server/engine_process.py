@@ -60,10 +60,7 @@ _REST_SECONDS = 60.0  # without using the processor
 _STEP_SECONDS = 300.0  # that a step may take: a layer of a prompt, or a token; on a GPU also a kernel's compilation
 _MAX_BACKLOG = 4096  # outputs that wait for one reader: those of a minute or more
 
-_MOST_JOINED = 32  # outputs: what is made of them holds up all other streams
-
-_Output = RequestOutput | LlmrtError
-_Queue = asyncio.Queue[_Output]
+_Queue = asyncio.Queue[RequestOutput | LlmrtError]
 
 
 class EngineProcess:
@@ -161,7 +158,6 @@ class EngineProcess:
     ) -> AsyncGenerator[RequestOutput, None]:
         """The outputs of all ``requests`` as they come, until each has finished; ``metrics`` are told of them.
 
-        Those of several steps are one where they come faster than they are taken.
         Closing the generator early aborts what is unfinished. Raises ``EngineDeadError`` or ``EngineLoadingError``
         when there is no engine, also midway, ``DeadlineError`` after ``seconds``, and ``SlowClientError`` when
         too many outputs were left in it.
@@ -175,13 +171,13 @@ class EngineProcess:
                 for request in requests:
                     self._submit(request, queue)
                 while unfinished:
-                    for output in await _take(queue):
-                        if isinstance(output, LlmrtError):
-                            raise output
-                        watch.see(output)
-                        if output.finish_reason is not None:
-                            unfinished.discard(output.request_id)
-                        yield output
+                    output = await queue.get()
+                    if isinstance(output, LlmrtError):
+                        raise output
+                    watch.see(output)
+                    if output.finish_reason is not None:
+                        unfinished.discard(output.request_id)
+                    yield output
         finally:
             if deadline is not None:
                 deadline.cancel()
@@ -315,30 +311,6 @@ class EngineProcess:
         if status == -signal.SIGBUS:
             return "was ended by a bus error (SIGBUS), as happens when a model's file is cut short while it is read"
         return f"ended with status {status}"
-
-
-async def _take(queue: _Queue) -> Sequence[_Output]:
-    """What waits. Whoever is behind catches up, for one output of several tokens costs little more than of one."""
-    first = await queue.get()
-    if queue.empty():
-        return (first,)
-    rest = [queue.get_nowait() for _ in range(min(queue.qsize(), _MOST_JOINED - 1))]
-    return _joined([first, *rest])
-
-
-def _joined(outputs: Sequence[_Output]) -> list[_Output]:
-    """One for each request, but for an end that brings nothing: what came before is not to be lost."""
-    joined: list[_Output] = []
-    begun: dict[str, RequestOutput] = {}
-    for output in outputs:
-        if isinstance(output, LlmrtError) or output.finish_reason in ("abort", "error"):
-            joined.append(output)
-        elif (before := begun.get(output.request_id)) is not None:
-            before.extend(output)
-        else:
-            joined.append(output)
-            begun[output.request_id] = output
-    return joined
 
 
 def _refusal(answer: AdaptersChanged) -> RequestError | None:
