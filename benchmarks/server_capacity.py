@@ -52,7 +52,7 @@ class Used:
 
 @dataclass(frozen=True)
 class Burst:
-    """Answers side by side: what they took of each process, seconds from the first token to the last, and events."""
+    """Answers side by side: what they took of each process, and the seconds until the last one's end."""
 
     used: Used
     seconds: float
