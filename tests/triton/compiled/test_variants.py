@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
 
 from benchmarks.kernel_table.build import build
-from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report, shipped
+from benchmarks.kernel_table.reports import BY_NAME, VARIANTS, Pair, Report, shipped, start
 from benchmarks.kernel_table.resources import SHARED_MEMORY, resources_of
 from benchmarks.kernel_table.table import PAGE, page
 from llmrt_kernels.triton.attention import join_sizes
 from llmrt_kernels.triton.attention_tuning import TABLES, decode_rows, tiles_of, with_room
 from llmrt_kernels.triton.routing import columns_at_once
 from llmrt_kernels.triton.variants import shipped_variants
+
+
+@pytest.fixture(scope="module")
+def reports() -> Iterator[dict[Pair, Future[Report]]]:
+    pool, futures = start(shipped())
+    yield futures
+    pool.shutdown(cancel_futures=True)
 
 
 def test_there_are_at_most_40_and_names_are_unique() -> None:
