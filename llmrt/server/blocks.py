@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from llmrt.server.choice import CallDelta, Delta, ReportedToken
-
-BlockKind = Literal["reasoning", "text", "call"]
+from llmrt.server.choice import CallDelta, Delta, Kind, ReportedToken
 
 
 @dataclass
@@ -19,7 +16,7 @@ class Block:
     """
 
     index: int
-    kind: BlockKind
+    kind: Kind
     text: str = ""
     id: str = ""
     name: str = ""
@@ -70,18 +67,14 @@ class Blocks:
             yield event
 
     def _add(self, delta: Delta) -> Iterator[BlockEvent]:
-        """More of a call that is open comes before all else, for nothing may come behind its end."""
-        more, calls = (delta.calls[:1], delta.calls[1:]) if _continues(delta.calls) else ([], delta.calls)
-        for call in more:
-            yield from self._extend(call.arguments)
         if delta.reasoning:
             yield from self._text("reasoning", delta.reasoning)
         if delta.text:
             yield from self._text("text", delta.text, delta.logprobs)
-        for call in calls:
+        for call in delta.calls:
             yield from self._call(call)
 
-    def _text(self, kind: BlockKind, text: str, logprobs: Sequence[ReportedToken] = ()) -> Iterator[BlockEvent]:
+    def _text(self, kind: Kind, text: str, logprobs: Sequence[ReportedToken] = ()) -> Iterator[BlockEvent]:
         if self._open is None or self._open.kind != kind:
             yield from self._start(kind)
         yield from self._extend(text, logprobs)
@@ -92,7 +85,7 @@ class Blocks:
         if call.arguments:
             yield from self._extend(call.arguments)
 
-    def _start(self, kind: BlockKind, call_id: str = "", name: str = "") -> Iterator[BlockEvent]:
+    def _start(self, kind: Kind, call_id: str = "", name: str = "") -> Iterator[BlockEvent]:
         yield from self._close()
         self._open = Block(len(self.whole), kind, id=call_id, name=name)
         self.whole.append(self._open)
@@ -108,10 +101,6 @@ class Blocks:
         if self._open is not None:
             yield BlockEnd(self._open)
         self._open = None
-
-
-def _continues(calls: Sequence[CallDelta]) -> bool:
-    return bool(calls) and calls[0].id is None
 
 
 async def whole_answer(deltas: AsyncIterable[Delta]) -> Blocks:

@@ -125,7 +125,7 @@ async def chat_chunks(reply: Reply) -> AsyncGenerator[ChatChunk, None]:
 
 
 def _chunk_choices(reply: Reply, delta: Delta) -> Iterator[ChatChunkChoice]:
-    """What there is of thoughts, content and calls, each by itself, and then the end, which has none of them."""
+    """The thoughts or the content, or each call by itself, and then the end, which has none of them."""
     token_ids = _token_ids(reply, delta.token_ids)
     for part in _chat_deltas(delta):
         logprobs = None if isinstance(part.content, UnsetType) else _logprobs(reply, delta.logprobs)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from msgspec import Struct
 
@@ -35,8 +36,11 @@ class CallDelta:
     name: str | None = None
 
 
+Kind = Literal["reasoning", "text", "call"]
+
+
 class Delta(Struct, frozen=True, kw_only=True):
-    """What a choice gained; ``text`` is content.
+    """What a choice gained, of one kind: thoughts, content, which is ``text``, or calls. The last may be of none.
 
     ``logprobs`` are of the tokens that begin in the content given out so far, each once; of all tokens where the
     choice reports all. ``prompt_logprobs`` come with the first delta. ``stop_reason`` is the stop string that ended
@@ -96,38 +100,45 @@ class Choice:
         self._lead = b" " if strip_leading_space else b""
         self._num_tokens = 0
         self._num_reasoning_tokens = 0
-        self._token_ids: list[int] = []  # of the next delta
         self._content = _ContentText(StopStrings(stop, include=show_stop))
         self._report_all = report_all
-        self._reported: list[ReportedToken] = []
-        self._prompt_logprobs: list[TokenLogprob] = []
+        # Of the next delta.
+        self._kind: Kind = "text"
+        self._text = ""
         self._reasoning = ""
         self._calls = _Calls(answer)
+        self._token_ids: list[int] = []
+        self._reported: list[ReportedToken] = []
+        self._prompt_logprobs: list[TokenLogprob] = []
 
-    def advance(self, output: RequestOutput) -> Delta | None:
-        """What ``output`` adds; None while nothing can be shown."""
+    def advance(self, output: RequestOutput) -> list[Delta]:
+        """What ``output`` adds, in the order of the answer; nothing while nothing can be shown."""
         if output.finish_reason == "error":
             raise output.failure()
         assert output.finish_reason != "abort"  # only the server aborts, and then it does not look back
         self._prompt_logprobs += output.prompt_logprobs
-        text = self._push(output)
+        deltas = [*self._push(output)]
         if output.finish_reason is not None and not self._is_cut:
-            text += self._take(self._parser.push(self._detokenizer.finish()))
-            text += self._take(self._parser.finish()) + self._content.finish()
+            parts = [*self._parser.push(self._detokenizer.finish()), *self._parser.finish()]
+            deltas += self._take(parts, output)
+            self._text += self._content.finish()
         reason = self._finish_reason(output)
         self.finished = reason is not None
-        if text or self._reasoning or self._calls.new or self.finished:
-            return self._delta(text, reason, output)
-        return None
+        if self._has_gained or self.finished:
+            deltas.append(self._delta(output, reason))
+        return deltas
 
     @property
     def _is_cut(self) -> bool:
         """Whether the answer is over, whatever else the model says."""
         return self._content.stopped is not None or self._calls.complete
 
-    def _push(self, output: RequestOutput) -> str:
-        """Go token by token, so that those behind a stop string do not count."""
-        text = ""
+    @property
+    def _has_gained(self) -> bool:
+        return bool(self._text or self._reasoning or self._calls.new)
+
+    def _push(self, output: RequestOutput) -> Iterator[Delta]:
+        """Go token by token, so that those behind a stop string do not count; the deltas that are whole."""
         for position, token_id in enumerate(output.token_ids):
             if self._is_cut:
                 break
@@ -139,8 +150,7 @@ class Choice:
                 self._report(output.logprobs[position], ends=ends)
             if ends:
                 break  # like a stop string, a token that ends the answer is no part of it
-            text += self._take(self._parser.push(piece))
-        return text
+            yield from self._take(self._parser.push(piece), output)
 
     def _report(self, logprob: TokenLogprob, *, ends: bool) -> None:
         has_text = not ends and (self._show_special or not self._tokenizer.is_special(logprob.token_id))
@@ -155,20 +165,23 @@ class Choice:
         else:
             self._content.report(token)
 
-    def _take(self, parts: Sequence[Part]) -> str:
-        """Sort ``parts``; returns the content that is certain."""
-        text = ""
+    def _take(self, parts: Sequence[Part], output: RequestOutput) -> Iterator[Delta]:
+        """Sort ``parts``; one of another kind than those before ends their delta."""
         for part in parts:
             if self._is_cut:
                 break
+            if (kind := _kind(part)) != self._kind:
+                self._text += self._content.finish()
+                if self._has_gained:
+                    yield self._delta(output)
+                self._kind = kind
             if isinstance(part, Content):
-                text += self._content.add(part)
+                self._text += self._content.add(part)
             elif isinstance(part, Reasoning):
                 self._reasoning += part.text
                 self._num_reasoning_tokens = self._num_tokens
             else:
                 self._calls.add(part)
-        return text
 
     def _finish_reason(self, output: RequestOutput) -> FinishReason | None:
         """``tool_calls`` for an answer that calls, unless its end was cut off."""
@@ -176,10 +189,10 @@ class Choice:
         assert reason not in ("abort", "error")
         return "tool_calls" if reason == "stop" and self._calls.count else reason
 
-    def _delta(self, text: str, finish_reason: FinishReason | None, output: RequestOutput) -> Delta:
+    def _delta(self, output: RequestOutput, finish_reason: FinishReason | None = None) -> Delta:
         delta = Delta(
             index=self._index,
-            text=text,
+            text=self._text,
             reasoning=self._reasoning,
             calls=self._calls.new,
             token_ids=self._token_ids,
@@ -192,13 +205,19 @@ class Choice:
             diverged_at=output.diverged_at,
             num_reasoning_tokens=self._num_reasoning_tokens,
         )
-        self._token_ids, self._reasoning, self._calls.new = [], "", []
-        self._reported, self._prompt_logprobs = [], []
+        self._text, self._reasoning, self._calls.new = "", "", []
+        self._token_ids, self._reported, self._prompt_logprobs = [], [], []
         return delta
 
 
+def _kind(part: Part) -> Kind:
+    if isinstance(part, Content):
+        return "text"
+    return "reasoning" if isinstance(part, Reasoning) else "call"
+
+
 class _ContentText:
-    """The content, up to a stop string, and the tokens that begin in it."""
+    """The content, up to a stop string, and the tokens that begin in it. No stop string reaches across other parts."""
 
     def __init__(self, stop: StopStrings) -> None:
         self._stop = stop
@@ -225,6 +244,7 @@ class _ContentText:
         return self._give(self._stop.push(part.text))
 
     def finish(self) -> str:
+        """What was withheld, where no more content can follow directly."""
         return self._give(self._stop.finish())
 
     def take_reported(self) -> list[ReportedToken]:

@@ -97,14 +97,13 @@ async def run(
             choice = choices[output.request_id]
             if choice.finished:
                 continue  # its text is over: what the engine computed beyond is nobody's
-            delta = choice.advance(output)
+            deltas = choice.advance(output)
             if choice.finished and output.finish_reason is None:
                 engine.abort(output.request_id)
-            if delta is None:
-                continue
-            for shown in (delta,) if scores is None else scores.share(delta):
-                note(shown)
-                yield shown
+            for delta in deltas:
+                for shown in (delta,) if scores is None else scores.share(delta):
+                    note(shown)
+                    yield shown
 
 
 async def collect(deltas: AsyncIterable[Delta], num_choices: int) -> list[Answer]:
