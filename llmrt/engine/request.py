@@ -142,6 +142,15 @@ class RequestOutput:
     refused: bool = False
     embedding: bytes | None = None
 
+    def extend(self, later: RequestOutput) -> None:
+        """Add what the next step gave: the two are one output then, of which ``later`` says how the request stands."""
+        self.token_ids += later.token_ids
+        if self.logprobs is not None:
+            self.logprobs += later.logprobs or ()
+        self.finish_reason = later.finish_reason
+        self.num_cached_tokens, self.num_disk_tokens = later.num_cached_tokens, later.num_disk_tokens
+        self.diverged_at = later.diverged_at
+
     def failure(self, param: str | None = None) -> LlmrtError:
         """What an output with an ``error`` is to its sender: a ``RequestError`` about ``param`` if it was refused."""
         assert self.error is not None

@@ -60,7 +60,10 @@ _REST_SECONDS = 60.0  # without using the processor
 _STEP_SECONDS = 300.0  # that a step may take: a layer of a prompt, or a token; on a GPU also a kernel's compilation
 _MAX_BACKLOG = 4096  # outputs that wait for one reader: those of a minute or more
 
-_Queue = asyncio.Queue[RequestOutput | LlmrtError]
+_MOST_JOINED = 32  # tokens; what is made of them holds up all other streams
+
+_Output = RequestOutput | LlmrtError
+_Queue = asyncio.Queue[_Output]
 
 
 class EngineProcess:
@@ -158,6 +161,7 @@ class EngineProcess:
     ) -> AsyncGenerator[RequestOutput, None]:
         """The outputs of all ``requests`` as they come, until each has finished; ``metrics`` are told of them.
 
+        Those of several steps are one where they come faster than they are taken.
         Closing the generator early aborts what is unfinished. Raises ``EngineDeadError`` or ``EngineLoadingError``
         when there is no engine, also midway, ``DeadlineError`` after ``seconds``, and ``SlowClientError`` when
         too many outputs were left in it.
@@ -171,13 +175,15 @@ class EngineProcess:
                 for request in requests:
                     self._submit(request, queue)
                 while unfinished:
-                    output = await queue.get()
-                    if isinstance(output, LlmrtError):
-                        raise output
-                    watch.see(output)
-                    if output.finish_reason is not None:
-                        unfinished.discard(output.request_id)
-                    yield output
+                    for output in await _take(queue):
+                        if isinstance(output, LlmrtError):
+                            raise output
+                        watch.see(output)
+                        if output.finish_reason is not None:
+                            unfinished.discard(output.request_id)
+                        yield output
+                    if not queue.empty():
+                        await asyncio.sleep(0)  # for the other streams
         finally:
             if deadline is not None:
                 deadline.cancel()
@@ -311,6 +317,35 @@ class EngineProcess:
         if status == -signal.SIGBUS:
             return "was ended by a bus error (SIGBUS), as happens when a model's file is cut short while it is read"
         return f"ended with status {status}"
+
+
+async def _take(queue: _Queue) -> Sequence[_Output]:
+    """What waits, up to ``_MOST_JOINED``. Who is behind catches up: many tokens at once cost little more than one."""
+    waiting = [await queue.get()]
+    num_tokens = _num_tokens(waiting[0])
+    while num_tokens < _MOST_JOINED and not queue.empty():
+        waiting.append(queue.get_nowait())
+        num_tokens += _num_tokens(waiting[-1])
+    return waiting if len(waiting) == 1 else _joined(waiting)
+
+
+def _num_tokens(output: _Output) -> int:
+    return len(output.token_ids) if isinstance(output, RequestOutput) else 0
+
+
+def _joined(outputs: Sequence[_Output]) -> list[_Output]:
+    """One for each request; an end without tokens stays by itself, so that what came before it is not lost."""
+    joined: list[_Output] = []
+    begun: dict[str, RequestOutput] = {}
+    for output in outputs:
+        if isinstance(output, LlmrtError) or output.finish_reason in ("abort", "error"):
+            joined.append(output)
+        elif (before := begun.get(output.request_id)) is not None:
+            before.extend(output)
+        else:
+            joined.append(output)
+            begun[output.request_id] = output
+    return joined
 
 
 def _refusal(answer: AdaptersChanged) -> RequestError | None:

@@ -132,6 +132,7 @@ class _Life:
     first_token: float = 0.0
     last_token: float = 0.0
     num_tokens: int = 0
+    num_first: int = 0  # tokens that came at once with the first
     told_at: float = 0.0
     untold: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])  # seconds for so many tokens
 
@@ -169,7 +170,7 @@ class Watch:
     def _see_tokens(self, life: _Life, num_tokens: int, queue_seconds: float) -> None:
         now = time.monotonic()
         if life.num_tokens == 0:
-            life.queue_seconds, life.first_token = queue_seconds, now
+            life.queue_seconds, life.first_token, life.num_first = queue_seconds, now, num_tokens
             self.metrics.count("prompt_tokens", life.num_prompt_tokens)
             self.metrics.count("generation_tokens", num_tokens)
             self.metrics.observe("time_to_first_token_seconds", now - life.began)
@@ -205,5 +206,5 @@ class Watch:
         self.metrics.observe("request_prefill_time_seconds", prefill)
         self.metrics.observe("request_decode_time_seconds", decode)
         self.metrics.observe("request_inference_time_seconds", prefill + decode)
-        if life.num_tokens > 1:
-            self.metrics.observe("request_time_per_output_token_seconds", decode / (life.num_tokens - 1))
+        if later := life.num_tokens - life.num_first:
+            self.metrics.observe("request_time_per_output_token_seconds", decode / later)

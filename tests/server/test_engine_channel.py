@@ -82,6 +82,47 @@ async def test_outputs_of_several_requests_come_until_all_have_finished(model_pa
     await client.close()
 
 
+async def test_outputs_that_wait_are_one_of_each_request(model_path: Path) -> None:
+    client = await client_of(model_path)
+    await client.ready()
+    texts = {"a": "the first of two: " + "ab" * 20, "b": "and the second: " + "cd" * 20}
+    params = SamplingParams(logprobs=1, prompt_logprobs=0, max_tokens=100, stop_token_ids=PARAMS.stop_token_ids)
+    got = await _read_late(client, [Submit(name, [*text.encode()], params) for name, text in texts.items()])
+    assert max(len(output.token_ids) for output in got) <= 34  # 32, and the engine gives up to three at once
+    assert len(got) <= 10  # two of the first step, and two for each 32 of 120 tokens
+    tokenizer = load_tokenizer(model_path)
+    for name, text in texts.items():
+        first, *later = outputs = [output for output in got if output.request_id == name]
+        assert tokenizer.decode(token_id for output in outputs for token_id in output.token_ids) == text
+        assert [output.finish_reason for output in outputs] == [None] * len(later) + ["stop"]
+        assert all(_scored(output) == output.token_ids for output in outputs)
+        assert len(first.prompt_logprobs) == len(text) - 1 and not any(output.prompt_logprobs for output in later)
+    await client.close()
+
+
+async def test_a_failure_takes_nothing_along_that_waits(model_path: Path) -> None:
+    client = await client_of(model_path)
+    await client.ready()
+    *got, failure = await _read_late(client, [submit("a", "@fail")])
+    assert sum(len(output.token_ids) for output in got) == 5
+    assert failure.finish_reason == "error" and not failure.token_ids
+    await client.close()
+
+
+async def _read_late(client: EngineProcess, requests: list[Submit]) -> list[RequestOutput]:
+    """The first output, and when the engine has done all of its work the others."""
+    async with aclosing(client.generate(requests, Metrics().of_model(""))) as outputs:
+        first = await anext(outputs)
+        while client.num_open:
+            await asyncio.sleep(0.01)
+        return [first, *[output async for output in outputs]]
+
+
+def _scored(output: RequestOutput) -> tuple[int, ...]:
+    assert output.logprobs is not None
+    return tuple(logprob.token_id for logprob in output.logprobs)
+
+
 async def test_leaving_early_aborts_and_abort_ends_the_outputs(model_path: Path) -> None:
     client = await client_of(model_path)
     await client.ready()

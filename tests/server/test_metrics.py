@@ -13,8 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import chat, error_of, eventually, serving
 
 from llmrt.config import ServerSettings
+from llmrt.engine.messages import Submit
+from llmrt.engine.request import RequestOutput, SamplingParams
 from llmrt.engine.stats import EngineStats
 from llmrt.server.engine_metrics import EngineCollector
+from llmrt.server.metrics import Metrics
 
 # What dashboards made for vLLM ask for.
 NAMES = [
@@ -104,17 +107,29 @@ def test_tokens_and_ends_are_those_of_the_answers(http: httpx.Client) -> None:
 
 def test_every_answer_has_its_times(http: httpx.Client) -> None:
     for _ in range(3):
-        usage = chat(http, "a few words of text").json()["usage"]
+        usage = chat(http, "@forever", max_tokens=43).json()["usage"]  # at the end of which tokens come slowly
     values = read(http)
     for name in ("time_to_first_token", "request_queue_time", "request_prefill_time", "request_decode_time"):
         assert values[f"vllm:{name}_seconds_count"] == 3, name
-    # The scripted engine gives several tokens at once; those of a first output have no distance.
+    # Several tokens may come at once; those of a first output have no distance.
     between = values["vllm:inter_token_latency_seconds_count"]
     assert 0 < between <= 3 * (usage["completion_tokens"] - 1)
     parts = values["vllm:request_decode_time_seconds_sum"]
     assert values["vllm:inter_token_latency_seconds_sum"] == pytest.approx(parts)
     first, whole = values["vllm:time_to_first_token_seconds_sum"], values["vllm:e2e_request_latency_seconds_sum"]
     assert 0 < first <= whole and first + parts <= whole
+
+
+def test_tokens_that_come_with_the_first_have_no_time_of_their_own() -> None:
+    metrics = Metrics()
+    with metrics.of_model("m").watch([Submit("r", [1], SamplingParams())]) as watch:
+        for num_tokens in (3, 1, 2):
+            watch.see(RequestOutput("r", (7,) * num_tokens, "stop" if num_tokens == 2 else None))
+    mean, decode = (
+        metrics.registry.get_sample_value(f"vllm:request_{name}_seconds_sum", {"model_name": "m"})
+        for name in ("time_per_output_token", "decode_time")
+    )
+    assert mean is not None and decode is not None and mean == pytest.approx(decode / 3)
 
 
 def test_the_engines_state_is_that_of_now(http: httpx.Client) -> None:
