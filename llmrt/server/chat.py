@@ -12,6 +12,7 @@ from contextlib import aclosing
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError
 from llmrt.server.answer_plan import AnswerPlan, plan_answer
 from llmrt.server.chat_prompt import ChatPrompt, encode_prompt, render_prompt, unknown_variables
@@ -34,7 +35,6 @@ from llmrt.server.responses import (
 )
 from llmrt.server.sampling import sampling_params
 from llmrt.server.schemas import ChatBody
-from llmrt.server.served_model import ServedModel
 from llmrt.server.state import ServerState
 from llmrt.server.tool_use import tool_use
 
@@ -50,9 +50,7 @@ async def admit_chat(
     if body.top_logprobs is not None and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     # Templates, long prompts, grammars and the texts of biases take milliseconds, in which other streams go on.
-    prompt, token_ids, plan = await asyncio.to_thread(_prepare, state.model, body)
-    logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    params = await asyncio.to_thread(sampling_params, state, body, logprobs=logprobs, grammar=plan.grammar)
+    prompt, token_ids, plan, params = await asyncio.to_thread(_prepare, state, body)
     return admit(
         state,
         body,
@@ -66,10 +64,12 @@ async def admit_chat(
     )
 
 
-def _prepare(model: ServedModel, body: ChatBody) -> tuple[ChatPrompt, list[int], AnswerPlan]:
-    tools = tool_use(body)
+def _prepare(state: ServerState, body: ChatBody) -> tuple[ChatPrompt, list[int], AnswerPlan, SamplingParams]:
+    model, tools = state.model, tool_use(body)
     prompt = render_prompt(model, body, tools)
-    return prompt, encode_prompt(model, body, prompt), plan_answer(model, body, tools, prompt.thoughts)
+    token_ids, plan = encode_prompt(model, body, prompt), plan_answer(model, body, tools, prompt.thoughts)
+    logprobs = (body.top_logprobs or 0) if body.logprobs else None
+    return prompt, token_ids, plan, sampling_params(state, body, logprobs=logprobs, grammar=plan.grammar)
 
 
 async def chat_completion(reply: Reply) -> ChatCompletion:

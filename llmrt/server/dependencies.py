@@ -20,7 +20,7 @@ def set_models(app: FastAPI, models: Models) -> None:
     app.state.models = models
 
 
-def _all_models(request: Request) -> Models:
+async def _all_models(request: Request) -> Models:  # FastAPI would call another function in a thread
     models = request.app.state.models
     assert isinstance(models, Models)
     return models

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llmrt import __version__
@@ -27,12 +28,12 @@ class ModelSpec:
     name: str | None = None
     created: int = field(default_factory=lambda: int(time.time()))
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The model's name in answers."""
         return self.name or (self._base if self.artifact.source in ("folder", "file") else self.artifact.name)
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """Every name that a request may call it by."""
         return frozenset({self.id, self.artifact.name, self._base, self.artifact.path.resolve().name})

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
 
+from llmrt.engine.request import SamplingParams
 from llmrt.errors import RequestError
 from llmrt.server.choice import Delta
 from llmrt.server.generation import Answer, collect
@@ -58,11 +59,7 @@ async def admit_text(
         raise RequestError(f"best_of is {body.best_of}; it must be n, for no answers are dropped.", param="best_of")
     if body.suffix and (body.echo or not all(isinstance(prompt, str) for prompt in body.prompt)):
         raise RequestError("suffix goes with prompts of text and without echo.", param="suffix")
-    prompts = await asyncio.to_thread(_encode, state, body)
-    grammar = await asyncio.to_thread(body_grammar, body)
-    params = await asyncio.to_thread(  # words and texts of biases may be many
-        sampling_params, state, body, logprobs=body.logprobs, prompt_logprobs=echoed_logprobs, grammar=grammar
-    )
+    prompts, params = await asyncio.to_thread(_prepare, state, body, echoed_logprobs)
     return admit(
         state,
         body,
@@ -97,11 +94,17 @@ async def completion_chunks(texts: Texts) -> AsyncGenerator[Completion, None]:
         yield _completion(reply, [], reply.count.usage)
 
 
-def _encode(state: ServerState, body: CompletionBody) -> list[list[int]]:
+def _prepare(
+    state: ServerState, body: CompletionBody, echoed_logprobs: int | None
+) -> tuple[list[list[int]], SamplingParams]:
+    """What takes milliseconds where texts are long, or words and biases many."""
     prompts = [_prompt_ids(state, body, prompt) for prompt in body.prompt]
     if not all(prompts):
         raise RequestError("The prompt is empty: it has no tokens.", param="prompt")
-    return prompts
+    grammar = body_grammar(body)
+    return prompts, sampling_params(
+        state, body, logprobs=body.logprobs, prompt_logprobs=echoed_logprobs, grammar=grammar
+    )
 
 
 def _prompt_ids(state: ServerState, body: CompletionBody, prompt: str | list[int]) -> list[int]:
