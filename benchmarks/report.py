@@ -218,6 +218,15 @@ def server_capacity(report: Json) -> str:
     return table(head, rows)
 
 
+def server_requests(report: Json) -> str:
+    """What a request takes of each process, beside so many others."""
+    rows = [
+        (str(row["at_once"]), *(f"{row[f'{name}_ms']:.1f} ms" for name in ("wall", "server", "engine")))
+        for row in report["requests"]
+    ]
+    return table(("requests at once", "each takes", "of a core of the server", "of the engine"), rows)
+
+
 def fairness(report: Json) -> str:
     """A long prompt beside answers that are being written."""
     figures, settings = report["figures"], report["settings"]
@@ -258,6 +267,7 @@ def long_context(report: Json) -> str:
 # Of several files of results, and of one each.
 SEVERAL = {
     "bench": bench,
+    "server_requests": lambda results: server_requests(read(results / "server_capacity.json")),
     "files": same_file,
     "zen5": lambda results: compare(read(results / "zen5/compare.json")),
     "zen5_files": lambda results: same_file(results / "zen5"),

@@ -4,8 +4,9 @@
 
 ``llmrt serve`` as it is by default, with the tokenizer and the chat template of SmolLM2, and so many clients that read
 an answer each. A step of the engine takes ``--steps`` milliseconds, as on a fast GPU: then it shows what a token takes
-of a core in each process. With 0 the engine never waits, and the server gives out what it can. The clients are a
-process too, and all of them share the machine's cores, so with few cores such a rate is a lower bound.
+of a core in each process. With 0 the engine never waits, and the server gives out what it can. What a request takes
+comes from answers of a single token, asked for so many at once behind ``SEEN`` others. The clients are a process too,
+and all of them share the machine's cores, so with few cores such a rate is a lower bound.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from llmrt.server.runner import new_event_loop
 from llmrt.server.standstill import processor_seconds
 
 MODEL = "smollm2-135m"
+SEEN = 4096  # requests, whatever the server remembers of which
 TOKENS, MOST_OUTPUT = 131072, 2048  # of a round, and of an answer: an engine that is far ahead must not be left
 
 
@@ -130,6 +132,30 @@ def measure_all(model: str, steps: Sequence[float], outputs: Mapping[int, int], 
     return rows
 
 
+def measure_requests(model: str, at_once: Sequence[int], seen: int) -> list[dict[str, float]]:
+    """What a request takes that is answered by a single token, for each number of those that are asked for at once."""
+    most = max(at_once)
+    with idle_server(model, most, 0.0) as server:
+        for _ in range(seen // most):
+            burst(server, most, 1)
+        rows = [_request_row(server, count, most // count) for count in at_once]
+    for row in rows:
+        times = ", ".join(f"{name} {row[f'{name}_ms']:.2f} ms" for name in ("server", "engine"))
+        print(f"{row['at_once']:3} requests at once: {row['wall_ms']:.2f} ms each; of a core one takes {times}")
+    return rows
+
+
+def _request_row(server: Server, count: int, rounds: int) -> dict[str, float]:
+    bursts = [burst(server, count, 1) for _ in range(rounds)]
+    requests = count * rounds
+    return {
+        "at_once": count,
+        "wall_ms": 1e3 * sum(each.seconds for each in bursts) / requests,
+        "server_ms": 1e3 * sum(each.used.server for each in bursts) / requests,
+        "engine_ms": 1e3 * sum(each.used.engine for each in bursts) / requests,
+    }
+
+
 def _line(row: Mapping[str, Any]) -> str:
     pace = f"steps of {row['step_ms']:g} ms" if row["step_ms"] else "no pace"
     parts = ", ".join(f"{name} {row[f'{name}_us']:.0f} us" for name in ("server", "engine", "client"))
@@ -148,8 +174,9 @@ def main() -> None:
     options = parser.parse_args()
     outputs = {streams: min(MOST_OUTPUT, TOKENS // streams) for streams in options.streams}
     rows = measure_all(MODEL, options.steps, outputs, options.rounds)
-    settings = {"model": MODEL, "rounds": options.rounds}
-    write({**provenance(), "settings": settings, "rows": rows}, options.json)
+    requests = measure_requests(MODEL, options.streams, SEEN)
+    settings = {"model": MODEL, "rounds": options.rounds, "seen": SEEN}
+    write({**provenance(), "settings": settings, "rows": rows, "requests": requests}, options.json)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.server_capacity import Used, measure_all
+from benchmarks.server_capacity import Used, measure_all, measure_requests
 from benchmarks.serving.idle_worker import PacedDevice
 from tests.server.serving import write_model
 
@@ -33,6 +33,12 @@ def test_every_answer_is_whole_at_any_pace(model: Path) -> None:
     for row in rows:
         assert row["tokens_per_second"] == pytest.approx(sum(run["tokens_per_second"] for run in row["runs"]) / 2)
         assert {"server_us", "engine_us", "client_us", "server_share"} < set(row)
+
+
+def test_a_request_takes_its_time_of_each_process(model: Path) -> None:
+    rows = measure_requests(str(model), [1, 4], seen=8)
+    assert [row["at_once"] for row in rows] == [1, 4]
+    assert all(row["wall_ms"] > 0 and row["server_ms"] >= 0 and row["engine_ms"] >= 0 for row in rows)
 
 
 def test_requests_are_taken_from_what_was_used() -> None:
