@@ -305,6 +305,21 @@ struct llmrt_argmax_args {
   int64_t size;
 };
 
+// out[t] = a token drawn from the logits x[t]: number draws[t] of the stream of seeds[t]. A temperature of 0 takes the
+// likeliest; top_k 0, top_p 1 and min_p 0 leave all in. x [T, N]; all others [T].
+struct llmrt_sample_args {
+  const float* x;
+  const float* temperature;
+  const int32_t* top_k;
+  const float* top_p;
+  const float* min_p;
+  const int64_t* seeds;
+  const int64_t* draws;
+  int64_t* out;
+  int64_t tokens;
+  int64_t size;
+};
+
 // Quantizes weight [rows, columns] into `data` and `scales`, laid out as for llmrt_linear_args with columns padded to
 // `packed_columns`, a multiple of the group; every zero is 8 (bits 4) or 128 (bits 8). `importance` [columns] weighs
 // errors, null for all alike. `directions` and `correction` [columns, rank] carry the error of columns done over to

@@ -43,6 +43,7 @@ constexpr Size kSizes[] = {
     LLMRT_SIZE(llmrt_round_rows_args),
     LLMRT_SIZE(llmrt_route_args),
     LLMRT_SIZE(llmrt_routing),
+    LLMRT_SIZE(llmrt_sample_args),
     LLMRT_SIZE(llmrt_scale_args),
     LLMRT_SIZE(llmrt_stream_norm_args),
     LLMRT_SIZE(llmrt_weight),

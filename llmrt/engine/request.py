@@ -62,8 +62,13 @@ class SamplingParams:
     @property
     def is_plain(self) -> bool:
         """Whether a token is chosen from the model's logits alone, and nothing is reported beside it."""
+        return self.logprobs is None and not self.changes_logits
+
+    @property
+    def changes_logits(self) -> bool:
+        """Whether a token is chosen from other logits than the model's."""
         penalised = self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
-        return self.logprobs is None and not (penalised or self.logit_bias or self.forbids)
+        return bool(penalised or self.logit_bias or self.forbids)
 
     @property
     def forbids(self) -> bool:

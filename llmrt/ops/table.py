@@ -14,6 +14,7 @@ from llmrt_kernels.cpu import lora as cpu_lora
 from llmrt_kernels.cpu import moe as cpu_moe
 from llmrt_kernels.cpu import quantize as cpu_quantize
 from llmrt_kernels.cpu import residual as cpu_residual
+from llmrt_kernels.cpu import sample as cpu_sample
 from llmrt_kernels.reference.add_rows import add_rows
 from llmrt_kernels.reference.add_scaled import add_scaled
 from llmrt_kernels.reference.argmax import argmax
@@ -108,5 +109,5 @@ PAGED_ATTENTION = Op[..., Activations](
 
 # Choosing: the next token from logits, and codes and scales for a weight.
 ARGMAX = Op("argmax", (triton("argmax", "argmax"), native(cpu_argmax.argmax), reference(argmax)))
-SAMPLE = Op("sample", (triton("sample", "sample"), reference(sample)))
+SAMPLE = Op("sample", (triton("sample", "sample"), native(cpu_sample.sample), reference(sample)))
 QUANTIZE = Op("quantize", (native(cpu_quantize.quantize), triton("quantize", "quantize"), reference(quantize)))

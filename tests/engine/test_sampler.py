@@ -18,10 +18,12 @@ from transformers import (
 )
 
 from llmrt.engine.request import Request, SamplingParams
-from llmrt.engine.sampling.sampler import penalise, report, sample
+from llmrt.engine.sampling.sampler import Sampler, penalise, report
+from llmrt.ops.types import OpSpec
 from llmrt_kernels.reference.sample import draw, truncated, uniform
 
 VOCAB = 1000
+sample = Sampler(OpSpec("cpu", torch.float32, in_blocks=True)).sample
 
 
 def logits(seed: int) -> torch.Tensor:

@@ -160,6 +160,19 @@ Results argmax(Random& random) {
   return {Values(out.begin(), out.end())};
 }
 
+Results sample(Random& random) {
+  const int64_t tokens = 1 + below(random, 5), size = 1 + below(random, 9000);
+  const Values x = normal(random, tokens * size, 3);
+  const Values temperature(tokens, one_of(random, {0.0f, 0.7f, 9.0f})), top_p(tokens, one_of(random, {0.5f, 0.95f}));
+  const Values min_p(tokens, one_of(random, {0.0f, 0.1f}));
+  const std::vector<int32_t> top_k(tokens, static_cast<int32_t>(one_of(random, {0, 1, 40})));
+  std::vector<int64_t> seeds(tokens), draws(tokens), out(tokens);
+  std::iota(seeds.begin(), seeds.end(), below(random, 1000));
+  run("sample", llmrt_sample_args{x.data(), temperature.data(), top_k.data(), top_p.data(), min_p.data(), seeds.data(),
+                                  draws.data(), out.data(), tokens, size});
+  return {Values(out.begin(), out.end())};
+}
+
 Results quantize(Random& random) {
   const int32_t bits = one_of(random, {4, 8}), group = one_of(random, {32, 64});
   const int64_t rows = 1 + below(random, 50), columns = 1 + below(random, 200);
@@ -257,6 +270,7 @@ constexpr Case kCases[] = {
     {"paged_attention fp16", 2e-3, paged_attention_of<LLMRT_FP16>},
     {"paged_attention int8", 5e-3, paged_attention_of<LLMRT_INT8>},
     {"argmax", 0, argmax},
+    {"sample", 0, sample},
     {"quantize", 2e-2, quantize},
     {"repack", 0, repack},
     {"read_memory", 0, read_memory},

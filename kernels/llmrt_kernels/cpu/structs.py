@@ -226,6 +226,12 @@ class ArgmaxArgs(ctypes.Structure):
     _fields_ = _fields(("x finds out", P), ("tokens size", I64))
 
 
+class SampleArgs(ctypes.Structure):
+    """``llmrt_sample_args``."""
+
+    _fields_ = _fields(("x temperature top_k top_p min_p seeds draws out", P), ("tokens size", I64))
+
+
 class QuantizeArgs(ctypes.Structure):
     """``llmrt_quantize_args``."""
 
@@ -285,6 +291,7 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "llmrt_round_rows_args": RoundRowsArgs,
     "llmrt_route_args": RouteArgs,
     "llmrt_routing": RoutingArgs,
+    "llmrt_sample_args": SampleArgs,
     "llmrt_scale_args": ScaleArgs,
     "llmrt_stream_norm_args": StreamNormArgs,
     "llmrt_weight": WeightArgs,

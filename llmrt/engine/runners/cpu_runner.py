@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from torch import Tensor
+from collections.abc import Mapping
 
 from llmrt.engine.request import Request
 from llmrt.engine.runners.decode_tape import DecodeTapes
 from llmrt.engine.runners.layered_prefill import LayeredPrefill
 from llmrt.engine.runners.pooling import Pooler
-from llmrt.engine.sampling.sampler import verify
+from llmrt.engine.sampling.sampler import Sampler
 from llmrt.engine.scheduler import SchedulerOutput, StepResult
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.decoder import Decoder
-from llmrt.ops.registry import resolve
-from llmrt.ops.table import ARGMAX
 
 
 class CpuRunner:
@@ -27,7 +23,7 @@ class CpuRunner:
         self._kv = kv
         self._block_size = block_size
         self._tapes = tapes
-        self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, decoder.spec)
+        self._sampler = Sampler(decoder.spec)
         self._pooler = Pooler(decoder.norm)
 
     @property
@@ -41,7 +37,7 @@ class CpuRunner:
         if self._tapes is not None and self._tapes.possible:
             step = self._tapes.run(requests)
             if step is not None:
-                return verify(step.logits, requests, step.likeliest)
+                return self._sampler.verify(step.logits, requests, step.likeliest)
         prefill = self.begin(dict.fromkeys(requests, 1))
         while not prefill.advance():
             pass
@@ -49,7 +45,7 @@ class CpuRunner:
 
     def begin(self, scheduled: SchedulerOutput) -> LayeredPrefill:
         """See ``ModelRunner``."""
-        return LayeredPrefill(scheduled, self._decoder, self._kv, self._block_size, self._pooler, self._likeliest)
+        return LayeredPrefill(scheduled, self._decoder, self._kv, self._block_size, self._pooler, self._sampler)
 
     def forget_adapters(self) -> None:
         """See ``Runner``."""
@@ -62,6 +58,3 @@ class CpuRunner:
     def randomize_cache(self) -> None:
         """See ``KVCache.randomize``."""
         self._kv.randomize()
-
-    def _likeliest(self, logits: Tensor) -> list[int]:
-        return self._argmax(logits).tolist()

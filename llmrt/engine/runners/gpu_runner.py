@@ -24,7 +24,7 @@ from llmrt.engine.runners.pooling import Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.runners.runner import KnownResults
 from llmrt.engine.runners.warm_up import FirstSteps, WarmUp
 from llmrt.engine.sampling.prompt_scores import score, scored_rows
-from llmrt.engine.sampling.sampler import accept, verify
+from llmrt.engine.sampling.sampler import Sampler, accept
 from llmrt.engine.scheduler import SampledToken, SchedulerOutput, all_decode
 from llmrt.model.forward_batch import ForwardBatch
 from llmrt.model.kv_cache import KVCache
@@ -72,6 +72,7 @@ class GpuRunner:
         self._capacity = capacity = rows_for(max(max_num_seqs, *DRAFT_STEP_ROWS))
         self._inputs = DecodeInputs(device, capacity, max_blocks, block_size)
         self._sampler = DeviceSampler(device, capacity, decoder.spec)
+        self._host_sampler = Sampler(decoder.spec)
         self._pooler = Pooler(decoder.norm)
         self._graphs = DecodeGraphs(decoder, kv, device, self._inputs, self._sampler)
         self._chosen: Sequence[Request] = ()  # those that the last step chose tokens for, if it is late
@@ -142,7 +143,7 @@ class GpuRunner:
         if sampling is None:
             self._device.event().wait()
             logits = computed.result[:count]
-            return KnownResults(verify(logits, ending, lambda: self._likeliest(logits)))
+            return KnownResults(self._host_sampler.verify(logits, ending, lambda: self._likeliest(logits)))
         self._outputs.reverse()
         tokens = self._outputs[0]
         self._device.copy(tokens, self._inputs.chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -13,14 +12,14 @@ from llmrt.engine.request import Request
 from llmrt.engine.runners.batch_builder import chooses_in_step, lay_out, prompt_ends
 from llmrt.engine.runners.pooling import Pooler, pooled_rows, pooled_vectors
 from llmrt.engine.sampling.prompt_scores import score, scored_rows
-from llmrt.engine.sampling.sampler import choose
+from llmrt.engine.sampling.sampler import Sampler
 from llmrt.engine.scheduler import SchedulerOutput, StepResult
 from llmrt.model.kv_cache import KVCache
 from llmrt.model.modules.decoder import Decoder
 
 
 class LayeredPrefill:
-    """See ``Prefill``. ``likeliest`` finds the likeliest token of each row of logits."""
+    """See ``Prefill``."""
 
     def __init__(
         self,
@@ -29,10 +28,10 @@ class LayeredPrefill:
         kv: KVCache,
         block_size: int,
         pooler: Pooler,
-        likeliest: Callable[[Tensor], list[int]],
+        sampler: Sampler,
     ) -> None:
         self.scheduled, self.num_tokens = dict(scheduled), sum(scheduled.values())
-        self._decoder, self._pooler, self._likeliest = decoder, pooler, likeliest
+        self._decoder, self._pooler, self._sampler = decoder, pooler, sampler
         rows = lay_out(scheduled, block_size)
         self._rows = dict(zip(scheduled, pairwise(rows.cu_seqlens_q), strict=True))
         self._ending = [request for request, num_tokens in scheduled.items() if chooses_in_step(request, num_tokens)]
@@ -63,10 +62,8 @@ class LayeredPrefill:
         pooled = [part for part in self._pooled if part.request in self.scheduled]
         vectors = pooled_vectors(pooled, self._pooler.pool(self._stream, pooled))
         score(self._stream, [part for part in self._scored if part.request in self.scheduled], self._decoder.head)
-        logits = self._logits()
         here = [row for row, request in enumerate(self._ending) if request in self.scheduled]
-        logits, ending = logits[here], [self._ending[row] for row in here]
-        chosen = choose(logits, ending, lambda: self._likeliest(logits))
+        chosen = self._sampler.choose(self._logits()[here], [self._ending[row] for row in here])
         return {**vectors, **prompt_ends(self.scheduled), **chosen}
 
     def _logits(self) -> Tensor:

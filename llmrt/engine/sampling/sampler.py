@@ -13,46 +13,111 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from llmrt.engine.request import PENDING, Request, TokenLogprob
 from llmrt.engine.scheduler import SampledToken
-from llmrt_kernels.reference.sample import draw, truncated, uniform
+from llmrt.ops.registry import resolve
+from llmrt.ops.table import ARGMAX, SAMPLE
+from llmrt.ops.types import OpSpec
+
+_MASK64 = (1 << 64) - 1
 
 
-def sample(logits: Tensor, requests: Sequence[Request]) -> list[SampledToken]:
-    """Choose a token for each row. logits [R, V], row r for ``requests[r]``."""
-    return [_choose(row, request) for row, request in zip(logits.float(), requests, strict=True)]
+class Sampler:
+    """Chooses tokens for requests by the ops of ``spec``; logits are where those are."""
 
+    def __init__(self, spec: OpSpec) -> None:
+        self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, spec)
+        self._sample = resolve(SAMPLE, spec)
 
-def choose(
-    logits: Tensor, requests: Sequence[Request], likeliest: Callable[[], list[int]]
-) -> dict[Request, SampledToken]:
-    """Choose a token for each request, whose row of logits [R, V] has its number.
+    @torch.inference_mode()
+    def sample(self, logits: Tensor, requests: Sequence[Request], accepted: Sequence[int] = ()) -> list[SampledToken]:
+        """Choose a token for each row, behind the ``accepted`` ones of its draft. logits [R, V], row r for
+        ``requests[r]``.
+        """
+        if not requests:
+            return []
+        if all(request.is_plain_greedy for request in requests):
+            return [*map(SampledToken, self._argmax(logits).tolist())]
+        logits, errors = logits.float(), dict[int, str]()
+        adjusted = logits
+        for row, request in enumerate(requests):
+            if request.params.changes_logits:
+                adjusted = logits.clone() if adjusted is logits else adjusted
+                adjusted[row] = _adjusted(logits[row], request, accepted)
+                if adjusted[row].max() == -torch.inf:
+                    errors[row] = _none_left(request, accepted)
+        tokens = self._drawn(adjusted, requests, len(accepted))
+        return [
+            SampledToken(PENDING, error=errors[row]) if row in errors else _reported(logits[row], token_id, request)
+            for row, (token_id, request) in enumerate(zip(tokens, requests, strict=True))
+        ]
 
-    Where the likeliest tokens are all that is asked for, they are those that ``likeliest`` knows.
-    """
-    if all(request.is_plain_greedy for request in requests):
-        return dict(zip(requests, map(SampledToken, likeliest()), strict=True)) if requests else {}
-    return dict(zip(requests, sample(logits, requests), strict=True))
+    def choose(self, logits: Tensor, requests: Sequence[Request]) -> dict[Request, SampledToken]:
+        """Choose a token for each request, whose row of logits [R, V] has its number."""
+        return dict(zip(requests, self.sample(logits, requests), strict=True))
 
+    def verify(
+        self, logits: Tensor, requests: Sequence[Request], likeliest: Callable[[], list[int]]
+    ) -> dict[Request, SampledToken]:
+        """Choose where each request has a row for its last token and one for each token of its draft.
 
-def verify(
-    logits: Tensor, requests: Sequence[Request], likeliest: Callable[[], list[int]]
-) -> dict[Request, SampledToken]:
-    """Choose as ``choose`` does where each request has a row for its last token and one for each token of its draft.
+        logits [R, V]. While the token of a row is that of the draft, the next row is right, and chosen from too. Where
+        the likeliest tokens are all that is asked for, they are those that ``likeliest`` knows.
+        """
+        if not any(request.draft for request in requests):
+            if all(request.is_plain_greedy for request in requests):
+                return dict(zip(requests, map(SampledToken, likeliest()), strict=True))
+            return self.choose(logits, requests)
+        best, chosen, start = likeliest(), dict[Request, SampledToken](), 0
+        for request in requests:
+            end = start + 1 + len(request.draft)
+            chosen[request] = self._follow_draft(request, logits[start:end], best[start:end])
+            start = end
+        return chosen
 
-    logits [R, V]. While the token of a row is that of the draft, the next row is right, and chosen from too.
-    """
-    if not any(request.draft for request in requests):
-        return choose(logits, requests, likeliest)
-    best, chosen, start = likeliest(), dict[Request, SampledToken](), 0
-    for request in requests:
-        end = start + 1 + len(request.draft)
-        chosen[request] = _follow_draft(request, logits[start:end], best[start:end])
-        start = end
-    return chosen
+    def _follow_draft(self, request: Request, logits: Tensor, likeliest: Sequence[int]) -> SampledToken:
+        accepted: list[SampledToken] = []
+
+        def choose_next() -> SampledToken:
+            row = len(accepted)
+            if request.is_plain_greedy:
+                return SampledToken(likeliest[row])
+            return self.sample(logits[row : row + 1], [request], [token.token_id for token in accepted])[0]
+
+        token = choose_next()
+        for guess in request.draft:
+            if token.token_id != guess:
+                break
+            accepted.append(token)
+            if request.constraint is not None:
+                request.constraint.advance(guess)
+            token = choose_next()
+        return replace(token, accepted=tuple(accepted))
+
+    def _drawn(self, logits: Tensor, requests: Sequence[Request], num_accepted: int) -> list[int]:
+        params = [request.params for request in requests]
+
+        def column(name: str, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.tensor([getattr(each, name) for each in params], dtype=dtype, device=logits.device)
+
+        seeds = np.array([request.seed & _MASK64 for request in requests], dtype=np.uint64)
+        draws = torch.tensor([request.num_output_tokens + num_accepted for request in requests], device=logits.device)
+        tokens = self._sample(
+            logits,
+            column("temperature"),
+            column("top_k", torch.int32),
+            column("top_p"),
+            column("min_p"),
+            torch.from_numpy(seeds.view(np.int64)).to(logits.device),
+            draws,
+            any_top_k=any(each.top_k > 0 for each in params),
+            any_top_p=any(each.top_p < 1 for each in params),
+        )
+        return tokens.tolist()
 
 
 def accept(tokens: Sequence[int], requests: Sequence[Request]) -> dict[Request, SampledToken]:
@@ -66,41 +131,17 @@ def accept(tokens: Sequence[int], requests: Sequence[Request]) -> dict[Request, 
     return chosen
 
 
-def _follow_draft(request: Request, logits: Tensor, likeliest: Sequence[int]) -> SampledToken:
-    accepted: list[SampledToken] = []
-
-    def choose_next() -> SampledToken:
-        if request.is_plain_greedy:
-            return SampledToken(likeliest[len(accepted)])
-        return _choose(logits[len(accepted)].float(), request, [token.token_id for token in accepted])
-
-    token = choose_next()
-    for guess in request.draft:
-        if token.token_id != guess:
-            break
-        accepted.append(token)
-        if request.constraint is not None:
-            request.constraint.advance(guess)
-        token = choose_next()
-    return replace(token, accepted=tuple(accepted))
-
-
-@torch.inference_mode()
-def _choose(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> SampledToken:
-    """The token after those of ``request`` and the ``accepted`` ones of its draft. logits [V] fp32."""
-    params = request.params
+def _adjusted(logits: Tensor, request: Request, accepted: Sequence[int]) -> Tensor:
+    """What a token is drawn from. logits [V] fp32 -> [V]."""
     adjusted = penalise(logits, request, accepted)
-    if params.forbids:
+    if request.params.forbids:
         adjusted.masked_fill_(_forbidden(adjusted, request, accepted), -torch.inf)
-        if adjusted.max() == -torch.inf:
-            return SampledToken(PENDING, error=_none_left(request, accepted))
-    if params.temperature == 0:
-        token_id = int(adjusted.argmax())
-    else:
-        probs = truncated(adjusted, params.temperature, params.top_k, params.top_p, params.min_p)
-        token_id = draw(probs, uniform(request.seed, request.num_output_tokens + len(accepted)))
-    logprob = None if params.logprobs is None else report(logits[None], [token_id], params.logprobs)[0]
-    return SampledToken(token_id, logprob)
+    return adjusted
+
+
+def _reported(logits: Tensor, token_id: int, request: Request) -> SampledToken:
+    num_top = request.params.logprobs
+    return SampledToken(token_id, None if num_top is None else report(logits[None], [token_id], num_top)[0])
 
 
 def penalise(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> Tensor:
@@ -117,9 +158,9 @@ def penalise(logits: Tensor, request: Request, accepted: Sequence[int] = ()) -> 
         penalty = params.repetition_penalty
         raised = (values / penalty).clamp_max(torch.finfo(values.dtype).max)  # by a penalty near 0
         logits[seen] = torch.where(values > 0, raised, values * penalty)
-    counts = Counter([*request.token_ids[request.num_prompt_tokens :], *accepted])
-    if counts and (params.frequency_penalty or params.presence_penalty):
-        tokens = torch.tensor(list(counts), device=logits.device)
+    if params.frequency_penalty or params.presence_penalty:
+        counts = Counter([*request.token_ids[request.num_prompt_tokens :], *accepted])
+        tokens = torch.tensor(list(counts), dtype=torch.int64, device=logits.device)
         count = torch.tensor(list(counts.values()), dtype=logits.dtype, device=logits.device)
         logits[tokens] -= params.frequency_penalty * count + params.presence_penalty
     for token_id, bias in params.logit_bias.items():
