@@ -99,23 +99,22 @@ class Sampler:
         return replace(token, accepted=tuple(accepted))
 
     def _drawn(self, logits: Tensor, requests: Sequence[Request], num_accepted: int) -> list[int]:
-        params = [request.params for request in requests]
-
-        def column(name: str, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.tensor([getattr(each, name) for each in params], dtype=dtype, device=logits.device)
-
-        seeds = np.array([request.seed & _MASK64 for request in requests], dtype=np.uint64)
-        draws = torch.tensor([request.num_output_tokens + num_accepted for request in requests], device=logits.device)
+        params, device = [request.params for request in requests], logits.device
+        reals = [[p.temperature for p in params], [p.top_p for p in params], [p.min_p for p in params]]
+        temperature, top_p, min_p = torch.tensor(reals, dtype=torch.float32, device=device)
+        top_k = [p.top_k for p in params]
+        numbers = [[r.seed & _MASK64 for r in requests], [r.num_output_tokens + num_accepted for r in requests]]
+        seeds, draws = torch.from_numpy(np.array(numbers, dtype=np.uint64).view(np.int64)).to(device)
         tokens = self._sample(
             logits,
-            column("temperature"),
-            column("top_k", torch.int32),
-            column("top_p"),
-            column("min_p"),
-            torch.from_numpy(seeds.view(np.int64)).to(logits.device),
+            temperature,
+            torch.tensor(top_k, dtype=torch.int32, device=device),
+            top_p,
+            min_p,
+            seeds,
             draws,
-            any_top_k=any(each.top_k > 0 for each in params),
-            any_top_p=any(each.top_p < 1 for each in params),
+            any_top_k=any(top_k),
+            any_top_p=min(reals[1]) < 1,
         )
         return tokens.tolist()
 
