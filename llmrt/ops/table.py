@@ -109,5 +109,7 @@ PAGED_ATTENTION = Op[..., Activations](
 
 # Choosing: the next token from logits, and codes and scales for a weight.
 ARGMAX = Op("argmax", (triton("argmax", "argmax"), native(cpu_argmax.argmax), reference(argmax)))
-SAMPLE = Op("sample", (triton("sample", "sample"), native(cpu_sample.sample), reference(sample)))
+SAMPLE = Op("sample", (triton("sample", "sample"), reference(sample)))
+# The same where the host looks at logits, wherever they are: parameters are in its memory, and nothing is compiled.
+HOST_SAMPLE = Op("host_sample", (native(cpu_sample.sample), reference(sample)))
 QUANTIZE = Op("quantize", (native(cpu_quantize.quantize), triton("quantize", "quantize"), reference(quantize)))

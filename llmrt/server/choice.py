@@ -172,6 +172,8 @@ class Choice:
                 break
             if (kind := _kind(part)) != self._kind:
                 self._text += self._content.finish()
+                if self._is_cut:
+                    break
                 if self._has_gained:
                     yield self._delta(output)
                 self._kind = kind

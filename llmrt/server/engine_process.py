@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 
@@ -60,7 +60,7 @@ _REST_SECONDS = 60.0  # without using the processor
 _STEP_SECONDS = 300.0  # that a step may take: a layer of a prompt, or a token; on a GPU also a kernel's compilation
 _MAX_BACKLOG = 4096  # outputs that wait for one reader: those of a minute or more
 
-_MOST_JOINED = 32  # tokens; what is made of them holds up all other streams
+_MOST_JOINED = 32  # tokens of a request; what is made of them holds up all other streams
 
 _Output = RequestOutput | LlmrtError
 _Queue = asyncio.Queue[_Output]
@@ -320,17 +320,22 @@ class EngineProcess:
 
 
 async def _take(queue: _Queue) -> Sequence[_Output]:
-    """What waits, up to ``_MOST_JOINED``. Who is behind catches up: many tokens at once cost little more than one."""
+    """What waits, up to ``_MOST_JOINED`` tokens of a request. Who is behind catches up: many tokens at once cost little
+    more than one.
+    """
     waiting = [await queue.get()]
-    num_tokens = _num_tokens(waiting[0])
-    while num_tokens < _MOST_JOINED and not queue.empty():
+    num_tokens = Counter[str]()
+    while not queue.empty() and _note(num_tokens, waiting[-1]) < _MOST_JOINED:
         waiting.append(queue.get_nowait())
-        num_tokens += _num_tokens(waiting[-1])
     return waiting if len(waiting) == 1 else _joined(waiting)
 
 
-def _num_tokens(output: _Output) -> int:
-    return len(output.token_ids) if isinstance(output, RequestOutput) else 0
+def _note(num_tokens: Counter[str], output: _Output) -> int:
+    """Count the tokens of ``output``; returns how many its request has."""
+    if isinstance(output, LlmrtError):
+        return 0
+    num_tokens[output.request_id] += len(output.token_ids)
+    return num_tokens[output.request_id]
 
 
 def _joined(outputs: Sequence[_Output]) -> list[_Output]:

@@ -25,6 +25,8 @@ FILTERS: list[dict[str, Any]] = [
     {"top_p": 0.9},
     {"top_p": 0.9999},
     {"top_p": 1e-6},
+    {"top_p": 1e-46},  # 0 in fp32
+    {"min_p": 1.0},
     {"temperature": 4.0, "min_p": 0.3},
     {"temperature": 1.7, "top_k": 20, "top_p": 0.8, "min_p": 0.02},
     {"temperature": 20.0, "top_p": 0.97},
@@ -33,13 +35,18 @@ FILTERS: list[dict[str, Any]] = [
 pytestmark = pytest.mark.usefixtures("isa")
 
 
-def drawn(logits: torch.Tensor, rows: list[dict[str, Any]], first_draw: int = 0) -> list[int]:
-    """A token for each row of logits, its parameters in ``rows``; it must be the reference's."""
-    columns = {name: [{**OFF, **row}[name] for row in rows] for name in OFF}
-    given = {name: torch.tensor(column, dtype=DTYPES.get(name, torch.float32)) for name, column in columns.items()}
+def columns(rows: list[dict[str, Any]], first_draw: int) -> tuple[dict[str, torch.Tensor], dict[str, bool]]:
+    """What each row has of each parameter, and whether any has a filter."""
+    values = {name: [{**OFF, **row}[name] for row in rows] for name in OFF}
+    given = {name: torch.tensor(column, dtype=DTYPES.get(name, torch.float32)) for name, column in values.items()}
     given["seeds"] = torch.arange(-3, len(rows) - 3) * 0x1234567890ABCDE
     given["draws"] = torch.arange(first_draw, first_draw + len(rows))
-    any_of = {"any_top_k": any(columns["top_k"]), "any_top_p": min(columns["top_p"]) < 1}
+    return given, {"any_top_k": any(values["top_k"]), "any_top_p": min(values["top_p"]) < 1}
+
+
+def drawn(logits: torch.Tensor, rows: list[dict[str, Any]], first_draw: int = 0) -> list[int]:
+    """A token for each row of logits, its parameters in ``rows``; it must be the reference's."""
+    given, any_of = columns(rows, first_draw)
     tokens = sample(logits, **given, **any_of).tolist()
     assert tokens == reference(logits, **given, **any_of).tolist()
     return tokens
@@ -69,9 +76,12 @@ def test_one_token_that_may_come_comes() -> None:
 
 
 def test_a_draw_does_not_depend_on_the_batch() -> None:
-    logits = random_logits(6, 300)
-    together = drawn(logits, FILTERS[8:], 0)
-    assert together[:1] == drawn(logits[:1], FILTERS[8:9], 0)
+    logits = random_logits(len(FILTERS), 300)
+    given, any_of = columns(FILTERS, first_draw=7)
+    together = sample(logits, **given, **any_of).tolist()
+    for row, token in enumerate(together):
+        alone = {name: column[row : row + 1].clone() for name, column in given.items()}
+        assert sample(logits[row : row + 1].clone(), **alone, **any_of).tolist() == [token]
 
 
 @pytest.mark.parametrize("size", [9, 2500])
@@ -89,10 +99,20 @@ def test_draws_follow_the_distribution(size: int) -> None:
     assert statistic < 22.5  # one in a thousand is above
 
 
-def test_what_is_not_a_number_leaves_it_in_range() -> None:
-    rows = len(FILTERS)
-    given = {name: torch.tensor([{**OFF, **row}[name] for row in FILTERS], dtype=DTYPES.get(name)) for name in OFF}
-    logits = torch.full((rows, 37), torch.nan)
-    numbers = torch.arange(rows)
-    tokens = sample(logits, **given, seeds=numbers, draws=numbers, any_top_k=True, any_top_p=True)
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_where_there_is_no_number_it_stays_in_range(value: float) -> None:
+    given, any_of = columns(FILTERS, 0)
+    tokens = sample(torch.full((len(FILTERS), 37), value), **given, **any_of)
     assert ((tokens >= 0) & (tokens < 37)).all()
+
+
+def test_what_is_not_a_number_is_not_drawn_and_the_infinite_is() -> None:
+    drawing = [row for row in FILTERS if row.get("temperature") != 0]
+    given, any_of = columns(drawing, 0)
+    logits = random_logits(len(drawing), 500)
+    logits[:, 3::7] = torch.nan
+    assert all(token % 7 != 3 for token in sample(logits, **given, **any_of).tolist())
+    logits[:, 250] = torch.inf
+    coldish = [row for row, filters in enumerate(drawing) if filters.get("temperature", 1) < 1e30]
+    tokens = sample(logits, **given, **any_of).tolist()
+    assert {tokens[row] for row in coldish} == {250}

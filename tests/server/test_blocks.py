@@ -78,6 +78,7 @@ def tokenizer(model_path: Path) -> Tokenizer:
         ),
         # What may become a stop string is withheld, but not beyond the call.
         (f"I E{LOOK}ND", ("END",), [("text", "I E"), ("call", '{"of": "look"}'), ("text", "ND")]),
+        (f"I END{LOOK}", ("ENDS", "ND"), [("text", "I E")]),
         (f"I{LOOK}am at the END{TELL}", ("END",), [("text", "I"), ("call", '{"of": "look"}'), ("text", "am at the ")]),
     ],
 )

@@ -6,6 +6,7 @@
 #include <bit>
 #include <functional>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "llmrt_cpu.h"
@@ -18,8 +19,9 @@ constexpr float kColdest = 1e-30f;     // what is colder is the same
 constexpr int64_t kSumStretch = 1024;  // weights that are added up before they are added to what came before
 
 struct Weights {
-  float* values;  // in [0, 1], with zeros behind the end up to a multiple of 16
+  float* values;  // up to `likeliest`, with zeros behind the end up to a multiple of 16
   int64_t size;
+  float likeliest;  // what `exp2` makes of 0
 
   int64_t padded() const { return (size + 15) / 16 * 16; }
 };
@@ -36,44 +38,45 @@ inline double sum_of(const Weights& w) {
   return total;
 }
 
-// exp((x - max x) / temperature).
+// exp((x - max x) / temperature). What is not a number cannot be drawn.
 inline Weights weights_of(const float* x, int64_t size, float temperature) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity(), kMost = std::numeric_limits<float>::max();
   static thread_local std::vector<float> values;
-  values.assign((size + 15) / 16 * 16, -std::numeric_limits<float>::infinity());
-  std::copy_n(x, size, values.data());
-  const Weights w{values.data(), size};
+  values.assign((size + 15) / 16 * 16, kNever);
+  for (int64_t i = 0; i < size; ++i) values[i] = x[i] > kNever ? std::min(x[i], kMost) : kNever;
+  const Weights w{values.data(), size, max(exp2(set1(0.0f)))};
   Float most = load(w.values);
   for (int64_t i = 16; i < w.padded(); i += 16) most = max(most, load(w.values + i));
-  const Float likeliest = set1(max(most)), factor = set1(kLog2E / std::max(temperature, kColdest));
+  const Float likeliest = set1(std::max(max(most), -kMost)), factor = set1(kLog2E / std::max(temperature, kColdest));
   for (int64_t i = 0; i < w.padded(); i += 16)
     store(w.values + i, exp2(max(mul(sub(load(w.values + i), likeliest), factor), set1(-200.0f))));
   return w;
 }
 
 // Those of `w` that are at least `least`.
-inline Weights candidates(const Weights& w, float least) {
+inline std::span<const float> candidates(const Weights& w, float least) {
   static thread_local std::vector<float> values;
-  if (static_cast<int64_t>(values.size()) <= w.size) values.resize(w.size + 1);
+  if (static_cast<int64_t>(values.size()) < w.size) values.resize(w.size);
   int64_t count = 0;
   for (int64_t i = 0; i < w.size; ++i) {
     values[count] = w.values[i];
     count += w.values[i] >= least;
   }
-  return {values.data(), count};
+  return {values.data(), static_cast<size_t>(count)};
 }
 
-// The largest number that those of `w` which are not smaller reach `target` with, added up as `measure` has them; 0 if none
-// does.
+// The largest number that those of `weights` which are not smaller reach `target` with, added up as `measure` has them; 0 if
+// none does.
 template <class Measure>
-inline float border(const Weights& w, double target, Measure measure) {
+inline float border(std::span<const float> weights, double target, Measure measure) {
   static thread_local std::vector<double> buckets;
   uint32_t prefix = 0;
   double above = 0;
   for (const int shift : {20, 10, 0}) {
     buckets.assign(1024, 0);
-    for (int64_t i = 0; i < w.size; ++i) {
-      const uint32_t bits = std::bit_cast<uint32_t>(w.values[i]);
-      if (bits >> shift >> 10 == prefix) buckets[bits >> shift & 1023] += measure(w.values[i]);
+    for (const float weight : weights) {
+      const uint32_t bits = std::bit_cast<uint32_t>(weight);
+      if (bits >> shift >> 10 == prefix) buckets[bits >> shift & 1023] += measure(weight);
     }
     uint32_t bucket = 1023;
     while (bucket > 0 && above + buckets[bucket] < target) above += buckets[bucket--];
@@ -92,7 +95,9 @@ inline float below_top(const Weights& w, int64_t k) {
   return most[k - 1];
 }
 
+// The likeliest stays, wherever the border is.
 inline void cut_below(const Weights& w, float border) {
+  border = std::min(border, w.likeliest);
   for (int64_t i = 0; i < w.size; ++i) w.values[i] = w.values[i] >= border ? w.values[i] : 0.0f;
 }
 
@@ -103,10 +108,10 @@ inline void cut_tail(const Weights& w, int32_t top_k, float top_p, float min_p) 
     const double total = sum_of(w);
     // All that are smaller have less together than the likeliest need not have.
     const double least = 0.5 * (1 - top_p) * total / w.size;
-    const Weights likely = candidates(w, static_cast<float>(least));
-    cut_below(w, border(likely, top_p * total, [](float value) { return double{value}; }));
+    const auto likely = candidates(w, static_cast<float>(least));
+    cut_below(w, border(likely, top_p * total, [](float weight) { return double{weight}; }));
   }
-  if (min_p > 0) cut_below(w, min_p);  // the likeliest has 1
+  if (min_p > 0) cut_below(w, min_p * w.likeliest);
 }
 
 // Number `index` of the stream of `seed`, in [0, 1): SplitMix64 (doi 10.1145/2714064.2660195).

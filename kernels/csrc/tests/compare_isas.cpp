@@ -163,11 +163,17 @@ Results argmax(Random& random) {
 Results sample(Random& random) {
   const int64_t tokens = 1 + below(random, 5), size = 1 + below(random, 9000);
   const Values x = normal(random, tokens * size, 3);
-  const Values temperature(tokens, one_of(random, {0.0f, 0.7f, 9.0f})), top_p(tokens, one_of(random, {0.5f, 0.95f}));
-  const Values min_p(tokens, one_of(random, {0.0f, 0.1f}));
-  const std::vector<int32_t> top_k(tokens, static_cast<int32_t>(one_of(random, {0, 1, 40})));
+  Values temperature(tokens), top_p(tokens), min_p(tokens);
+  std::vector<int32_t> top_k(tokens);
   std::vector<int64_t> seeds(tokens), draws(tokens), out(tokens);
-  std::iota(seeds.begin(), seeds.end(), below(random, 1000));
+  for (int64_t t = 0; t < tokens; ++t) {
+    temperature[t] = one_of(random, {0.0f, 0.7f, 9.0f});
+    top_p[t] = one_of(random, {0.5f, 0.95f, 1.0f});
+    min_p[t] = one_of(random, {0.0f, 0.1f});
+    top_k[t] = one_of(random, {0, 1, 40});
+    seeds[t] = below(random, 1000);
+    draws[t] = below(random, 1000);
+  }
   run("sample", llmrt_sample_args{x.data(), temperature.data(), top_k.data(), top_p.data(), min_p.data(), seeds.data(),
                                   draws.data(), out.data(), tokens, size});
   return {Values(out.begin(), out.end())};

@@ -20,7 +20,7 @@ from torch import Tensor
 from llmrt.engine.request import PENDING, Request, TokenLogprob
 from llmrt.engine.scheduler import SampledToken
 from llmrt.ops.registry import resolve
-from llmrt.ops.table import ARGMAX, SAMPLE
+from llmrt.ops.table import ARGMAX, HOST_SAMPLE
 from llmrt.ops.types import OpSpec
 
 _MASK64 = (1 << 64) - 1
@@ -31,7 +31,7 @@ class Sampler:
 
     def __init__(self, spec: OpSpec) -> None:
         self._argmax: Callable[[Tensor], Tensor] = resolve(ARGMAX, spec)
-        self._sample = resolve(SAMPLE, spec)
+        self._sample = resolve(HOST_SAMPLE, spec)
 
     @torch.inference_mode()
     def sample(self, logits: Tensor, requests: Sequence[Request], accepted: Sequence[int] = ()) -> list[SampledToken]:
@@ -48,7 +48,7 @@ class Sampler:
             if request.params.changes_logits:
                 adjusted = logits.clone() if adjusted is logits else adjusted
                 adjusted[row] = _adjusted(logits[row], request, accepted)
-                if adjusted[row].max() == -torch.inf:
+                if request.params.forbids and adjusted[row].max() == -torch.inf:
                     errors[row] = _none_left(request, accepted)
         tokens = self._drawn(adjusted, requests, len(accepted))
         return [
@@ -99,16 +99,16 @@ class Sampler:
         return replace(token, accepted=tuple(accepted))
 
     def _drawn(self, logits: Tensor, requests: Sequence[Request], num_accepted: int) -> list[int]:
-        params, device = [request.params for request in requests], logits.device
+        params = [request.params for request in requests]
         reals = [[p.temperature for p in params], [p.top_p for p in params], [p.min_p for p in params]]
-        temperature, top_p, min_p = torch.tensor(reals, dtype=torch.float32, device=device)
+        temperature, top_p, min_p = torch.tensor(reals, dtype=torch.float32)
         top_k = [p.top_k for p in params]
         numbers = [[r.seed & _MASK64 for r in requests], [r.num_output_tokens + num_accepted for r in requests]]
-        seeds, draws = torch.from_numpy(np.array(numbers, dtype=np.uint64).view(np.int64)).to(device)
+        seeds, draws = torch.from_numpy(np.array(numbers, dtype=np.uint64).view(np.int64))
         tokens = self._sample(
             logits,
             temperature,
-            torch.tensor(top_k, dtype=torch.int32, device=device),
+            torch.tensor(top_k, dtype=torch.int32),
             top_p,
             min_p,
             seeds,
