@@ -31,7 +31,7 @@ from llmrt.server.runner import new_event_loop
 from llmrt.server.standstill import processor_seconds
 
 MODEL = "smollm2-135m"
-SEEN = 4096  # requests, whatever the server remembers of which
+SEEN = 4096  # requests; what the server remembers of them must not make a later one dearer
 TOKENS, MOST_OUTPUT = 131072, 2048  # of a round, and of an answer: an engine that is far ahead must not be left
 
 

@@ -28,12 +28,12 @@ class ModelSpec:
     name: str | None = None
     created: int = field(default_factory=lambda: int(time.time()))
 
-    @cached_property
+    @property
     def id(self) -> str:
         """The model's name in answers."""
         return self.name or (self._base if self.artifact.source in ("folder", "file") else self.artifact.name)
 
-    @cached_property
+    @cached_property  # each request is looked up by it, and paths are resolved on the disk
     def names(self) -> frozenset[str]:
         """Every name that a request may call it by."""
         return frozenset({self.id, self.artifact.name, self._base, self.artifact.path.resolve().name})
